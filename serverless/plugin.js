@@ -1,0 +1,148 @@
+'use strict';
+
+// Two things that Serverless can't do for a function in Rust:
+//   package, deploy   build `bootstrap` for Lambda and zip it, with cargo-lambda
+//   invoke local      run the real bootstrap on this machine, with no Docker and no AWS account
+
+const { spawn } = require('child_process');
+const { existsSync } = require('fs');
+const path = require('path');
+
+class ConfigAuditPlugin {
+  constructor(serverless, options, { log }) {
+    this.serverless = serverless;
+    this.options = options;
+    this.log = log;
+    this.hooks = {
+      'initialize': () => this.takeOverInvokeLocal(),
+      'before:package:createDeploymentArtifacts': () => this.buildArtifact(),
+      'before:package:function:package': () => this.buildArtifact(), // `serverless deploy function`
+    };
+  }
+
+  // ---- package, deploy -------------------------------------------------------------------------------------------
+
+  async buildArtifact() {
+    const { architecture = 'x86_64' } = this.serverless.service.provider;
+    const env = await this.withCargoLambda();
+    this.log.notice(`Building bootstrap for ${architecture} with cargo-lambda`);
+    await this.run('cargo-lambda', [
+      'lambda', 'build', '--release', '--locked', '--bin', 'bootstrap', '--output-format', 'zip',
+      architecture === 'arm64' ? '--arm64' : '--x86-64',
+    ], { env, needs: RUST });
+  }
+
+  /** The environment in which `cargo-lambda` is found: the user's own, or the one in .tools, made when missing. */
+  async withCargoLambda() {
+    if (findOnPath('cargo-lambda', process.env.PATH)) return process.env;
+    const venv = this.inService('.tools', 'venv');
+    const bin = path.join(venv, 'bin');
+    if (!existsSync(path.join(bin, 'cargo-lambda'))) {
+      this.log.notice('Installing cargo-lambda into .tools/venv (serverless/requirements.txt), once');
+      await this.run('python3', ['-m', 'venv', venv], { needs: PYTHON });
+      await this.run(path.join(bin, 'python'), [
+        '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', this.inService('serverless', 'requirements.txt'),
+      ], { needs: PYTHON });
+    }
+    // cargo-lambda links with zig, which is a package of that same environment.
+    return { ...process.env, PATH: bin + path.delimiter + process.env.PATH };
+  }
+
+  // ---- invoke local ----------------------------------------------------------------------------------------------
+
+  /** Serverless parses the options and reads the event; what it would do then, for this runtime, needs Docker. */
+  takeOverInvokeLocal() {
+    if (this.serverless.processedInput.commands.join(' ') !== 'invoke local') return;
+    const aws = this.serverless.pluginManager.plugins.find((plugin) => plugin.constructor.name === 'AwsInvokeLocal');
+    if (!aws) throw this.error('This version of Serverless has no `invoke local` to take over. Use `npx osls` of package.json, or Serverless 3.40.');
+    aws.loadEnvVars = async () => {}; // It would look for credentials, and for the deployed stack.
+    aws.invokeLocal = () => this.invokeLocal(aws);
+  }
+
+  async invokeLocal(aws) {
+    const { provider, custom } = this.serverless.service;
+    const { functionObj, data } = aws.options;
+    if (data === '') throw this.error('There is no event. Name a file with --path, give --data, or pipe one in: `serverless invoke local -f audit -p events/insert.json`.');
+    if (!['memory', 'aws'].includes(custom.store)) throw this.error(`The parameter store is "${custom.store}". It can be memory or aws.`);
+
+    await this.run('cargo', [
+      'build', '--locked', '-p', 'config-audit', '--bin', 'bootstrap', '-p', 'config-audit-operator', '--bin', 'config-audit',
+    ], { needs: RUST });
+
+    let environment = aws.getConfiguredEnvVars();
+    let credentials = {};
+    if (custom.store === 'aws') {
+      environment = await aws.resolveConfiguredEnvVars(environment); // `!Ref FailureBucket` is that of the deployed stack.
+      credentials = { AWS_REGION: aws.provider.getRegion(), ...(await aws.getCredentialEnvVars()) };
+    }
+    const literal = Object.entries({ ...environment, ...aws.getEnvVarsFromOptions() })
+      .filter(([, value]) => typeof value !== 'object') // Without a stack there is nothing that a Ref could name.
+      .flatMap(([name, value]) => ['--env', `${name}=${value}`]);
+
+    // config-audit has said what went wrong, so there is nothing to add but the status.
+    process.exitCode = await this.spawn(this.inService('target', 'debug', 'config-audit'), [
+      'invoke',
+      '--bootstrap', this.inService('target', 'debug', 'bootstrap'),
+      '--store', custom.store,
+      '--function-name', functionObj.name,
+      '--timeout', String(functionObj.timeout || provider.timeout || 6),
+      '--memory', String(functionObj.memorySize || provider.memorySize || 1024),
+      ...literal,
+    ], { env: { ...process.env, ...credentials }, input: typeof data === 'string' ? data : JSON.stringify(data) });
+  }
+
+  // ---- helpers ---------------------------------------------------------------------------------------------------
+
+  inService(...parts) {
+    return path.join(this.serverless.serviceDir, ...parts);
+  }
+
+  error(message) {
+    return new this.serverless.classes.Error(message, 'CONFIG_AUDIT');
+  }
+
+  /** Runs a build step. What it prints appears on standard error, but for cargo's line that all is fresh. */
+  async run(command, args, { env, needs }) {
+    const name = path.basename(command);
+    const status = await this.spawn(command, args, { env, needs, quiet: true });
+    if (status !== 0) throw this.error(`\`${name} ${args.join(' ')}\` failed (exit status ${status}). Its own messages are above.`);
+  }
+
+  spawn(command, args, { env = process.env, needs, input, quiet }) {
+    return new Promise((resolve, reject) => {
+      const child = spawn(command, args, {
+        cwd: this.serverless.serviceDir,
+        env,
+        stdio: [input === undefined ? 'ignore' : 'pipe', quiet ? process.stderr : 'inherit', quiet ? 'pipe' : 'inherit'],
+      });
+      child.on('error', (error) => reject(this.error(needs && error.code === 'ENOENT' ? needs : `${command}: ${error.message}`)));
+      child.on('close', (code, signal) => resolve(code === null ? `signal ${signal}` : code));
+      if (quiet) forwardLines(child.stderr, (line) => !/^\s*Finished /.test(line));
+      if (input !== undefined) {
+        child.stdin.on('error', () => {}); // It ended without reading the event; its exit status says why.
+        child.stdin.end(input);
+      }
+    });
+  }
+}
+
+const RUST = 'Rust is missing: there is no `cargo` on the PATH. Install it with rustup (https://rustup.rs), then run this again.';
+const PYTHON = 'Python 3 is missing: there is no `python3` on the PATH, and cargo-lambda comes as a Python package. '
+  + 'Install Python 3 with venv and pip, or cargo-lambda itself (https://www.cargo-lambda.info), then run this again.';
+
+function findOnPath(name, searchPath = '') {
+  return searchPath.split(path.delimiter).some((directory) => directory && existsSync(path.join(directory, name)));
+}
+
+function forwardLines(stream, wanted) {
+  let rest = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (chunk) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop();
+    for (const line of lines) if (wanted(line)) process.stderr.write(`${line}\n`);
+  });
+  stream.on('end', () => rest && wanted(rest) && process.stderr.write(rest));
+}
+
+module.exports = ConfigAuditPlugin;
