@@ -14,35 +14,46 @@ class ConfigAuditPlugin {
     this.options = options;
     this.log = log;
     this.hooks = {
-      'initialize': () => this.takeOverInvokeLocal(),
+      'initialize': () => {
+        this.leaveOutExistingTables();
+        this.takeOverInvokeLocal();
+      },
       'before:package:createDeploymentArtifacts': () => this.buildArtifact(),
       'before:package:function:package': () => this.buildArtifact(), // `serverless deploy function`
     };
+  }
+
+  /** A table that exists already is not this stack's to make, nor to change. */
+  leaveOutExistingTables() {
+    const { custom, resources } = this.serverless.service;
+    for (const [table, existing] of Object.entries(custom.existingTables)) if (existing) delete resources.Resources[table];
   }
 
   // ---- package, deploy -------------------------------------------------------------------------------------------
 
   async buildArtifact() {
     const { architecture = 'x86_64' } = this.serverless.service.provider;
+    if (!findOnPath('cargo')) throw this.error(RUST);
     const env = await this.withCargoLambda();
     this.log.notice(`Building bootstrap for ${architecture} with cargo-lambda`);
     await this.run('cargo-lambda', [
       'lambda', 'build', '--release', '--locked', '--bin', 'bootstrap', '--output-format', 'zip',
       architecture === 'arm64' ? '--arm64' : '--x86-64',
-    ], { env, needs: RUST });
+    ], { env });
   }
 
   /** The environment in which `cargo-lambda` is found: the user's own, or the one in .tools, made when missing. */
   async withCargoLambda() {
-    if (findOnPath('cargo-lambda', process.env.PATH)) return process.env;
+    if (findOnPath('cargo-lambda')) return process.env;
     const venv = this.inService('.tools', 'venv');
     const bin = path.join(venv, 'bin');
     if (!existsSync(path.join(bin, 'cargo-lambda'))) {
       this.log.notice('Installing cargo-lambda into .tools/venv (serverless/requirements.txt), once');
-      await this.run('python3', ['-m', 'venv', venv], { needs: PYTHON });
+      if (!findOnPath('python3')) throw this.error(PYTHON);
+      await this.run('python3', ['-m', 'venv', venv]);
       await this.run(path.join(bin, 'python'), [
         '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', this.inService('serverless', 'requirements.txt'),
-      ], { needs: PYTHON });
+      ]);
     }
     // cargo-lambda links with zig, which is a package of that same environment.
     return { ...process.env, PATH: bin + path.delimiter + process.env.PATH };
@@ -65,9 +76,10 @@ class ConfigAuditPlugin {
     if (data === '') throw this.error('There is no event. Name a file with --path, give --data, or pipe one in: `serverless invoke local -f audit -p events/insert.json`.');
     if (!['memory', 'aws'].includes(custom.store)) throw this.error(`The parameter store is "${custom.store}". It can be memory or aws.`);
 
+    if (!findOnPath('cargo')) throw this.error(RUST);
     await this.run('cargo', [
       'build', '--locked', '-p', 'config-audit', '--bin', 'bootstrap', '-p', 'config-audit-operator', '--bin', 'config-audit',
-    ], { needs: RUST });
+    ]);
 
     let environment = aws.getConfiguredEnvVars();
     let credentials = {};
@@ -80,7 +92,7 @@ class ConfigAuditPlugin {
       .flatMap(([name, value]) => ['--env', `${name}=${value}`]);
 
     // config-audit has said what went wrong, so there is nothing to add but the status.
-    process.exitCode = await this.spawn(this.inService('target', 'debug', 'config-audit'), [
+    const status = await this.spawn(this.inService('target', 'debug', 'config-audit'), [
       'invoke',
       '--bootstrap', this.inService('target', 'debug', 'bootstrap'),
       '--store', custom.store,
@@ -89,6 +101,8 @@ class ConfigAuditPlugin {
       '--memory', String(functionObj.memorySize || provider.memorySize || 1024),
       ...literal,
     ], { env: { ...process.env, ...credentials }, input: typeof data === 'string' ? data : JSON.stringify(data) });
+    if (typeof status !== 'number') throw this.error(`config-audit was ended by ${status}.`);
+    process.exitCode = status;
   }
 
   // ---- helpers ---------------------------------------------------------------------------------------------------
@@ -102,20 +116,20 @@ class ConfigAuditPlugin {
   }
 
   /** Runs a build step. What it prints appears on standard error, but for cargo's line that all is fresh. */
-  async run(command, args, { env, needs }) {
+  async run(command, args, { env } = {}) {
     const name = path.basename(command);
-    const status = await this.spawn(command, args, { env, needs, quiet: true });
+    const status = await this.spawn(command, args, { env, quiet: true });
     if (status !== 0) throw this.error(`\`${name} ${args.join(' ')}\` failed (exit status ${status}). Its own messages are above.`);
   }
 
-  spawn(command, args, { env = process.env, needs, input, quiet }) {
+  spawn(command, args, { env = process.env, input, quiet }) {
     return new Promise((resolve, reject) => {
       const child = spawn(command, args, {
         cwd: this.serverless.serviceDir,
         env,
         stdio: [input === undefined ? 'ignore' : 'pipe', quiet ? process.stderr : 'inherit', quiet ? 'pipe' : 'inherit'],
       });
-      child.on('error', (error) => reject(this.error(needs && error.code === 'ENOENT' ? needs : `${command}: ${error.message}`)));
+      child.on('error', (error) => reject(this.error(`${command} does not start: ${error.message}`)));
       child.on('close', (code, signal) => resolve(code === null ? `signal ${signal}` : code));
       if (quiet) forwardLines(child.stderr, (line) => !/^\s*Finished /.test(line));
       if (input !== undefined) {
@@ -130,8 +144,8 @@ const RUST = 'Rust is missing: there is no `cargo` on the PATH. Install it with 
 const PYTHON = 'Python 3 is missing: there is no `python3` on the PATH, and cargo-lambda comes as a Python package. '
   + 'Install Python 3 with venv and pip, or cargo-lambda itself (https://www.cargo-lambda.info), then run this again.';
 
-function findOnPath(name, searchPath = '') {
-  return searchPath.split(path.delimiter).some((directory) => directory && existsSync(path.join(directory, name)));
+function findOnPath(name) {
+  return (process.env.PATH || '').split(path.delimiter).some((directory) => directory && existsSync(path.join(directory, name)));
 }
 
 function forwardLines(stream, wanted) {

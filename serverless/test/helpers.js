@@ -1,0 +1,138 @@
+'use strict';
+
+// What the deployment tests share: both command-line tools, a copy of the service with stand-ins for the build tools,
+// a process with a deadline, and moto's server.
+
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const zlib = require('node:zlib');
+
+const ROOT = path.resolve(__dirname, '..', '..');
+const VENV = path.join(ROOT, '.tools', 'venv', 'bin');
+
+const CLIS = {
+  'osls 4.3.1': path.join(ROOT, 'node_modules', 'osls', 'bin', 'serverless.js'),
+  'Serverless 3.40.0': path.join(ROOT, 'serverless', 'v3', 'node_modules', 'serverless', 'bin', 'serverless.js'),
+};
+const OSLS = CLIS['osls 4.3.1'];
+
+const EXISTING_STREAM = 'arn:aws:dynamodb:eu-central-1:123456789012:table/Settings/stream/2024-09-11T09:00:17.927';
+const EXISTING_TABLES = ['--param', `configurationStreamArn=${EXISTING_STREAM}`, '--param', 'existingAuditTable=History'];
+
+/** A folder that goes when the test ends. */
+function temporary(t) {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'config-audit-'));
+  t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** The environment of somebody who has no AWS account: none of this machine's AWS settings, and an empty home. */
+function withoutAccount(home, extra = {}) {
+  return {
+    PATH: process.env.PATH,
+    CARGO_HOME: process.env.CARGO_HOME || path.join(os.homedir(), '.cargo'),
+    RUSTUP_HOME: process.env.RUSTUP_HOME || path.join(os.homedir(), '.rustup'),
+    HOME: home,
+    AWS_EC2_METADATA_DISABLED: 'true',
+    SLS_TELEMETRY_DISABLED: '1',
+    SLS_NOTIFICATIONS_MODE: 'off',
+    ...extra,
+  };
+}
+
+/** A copy of what Serverless reads, with stand-ins for cargo and cargo-lambda that note how they were called. */
+function serviceCopy(t, { tools = ['cargo', 'cargo-lambda'] } = {}) {
+  const directory = temporary(t);
+  const bin = path.join(directory, 'bin');
+  const notes = path.join(directory, 'calls.jsonl');
+  fs.mkdirSync(path.join(directory, 'serverless'));
+  fs.mkdirSync(bin);
+  fs.copyFileSync(path.join(ROOT, 'serverless.yml'), path.join(directory, 'serverless.yml'));
+  for (const entry of fs.readdirSync(path.join(ROOT, 'serverless'), { withFileTypes: true })) {
+    if (entry.isFile()) fs.copyFileSync(path.join(ROOT, 'serverless', entry.name), path.join(directory, 'serverless', entry.name));
+  }
+  const standIn = (file, body = '') => {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, `#!${process.execPath}
+const fs = require('fs'), path = require('path');
+const args = process.argv.slice(2);
+const note = (more) => fs.appendFileSync(${JSON.stringify(notes)}, JSON.stringify({ tool: path.basename(__filename), args, ...more }) + '\\n');
+${body || 'note();'}
+`, { mode: 0o755 });
+  };
+  const makesZip = "note(); fs.mkdirSync('target/lambda/bootstrap', { recursive: true }); fs.writeFileSync('target/lambda/bootstrap/bootstrap.zip', 'zip');";
+  if (tools.includes('cargo')) standIn(path.join(bin, 'cargo'));
+  if (tools.includes('cargo-lambda')) standIn(path.join(bin, 'cargo-lambda'), makesZip);
+  return {
+    directory,
+    bin,
+    standIn,
+    makesZip,
+    calls: () => (fs.existsSync(notes) ? fs.readFileSync(notes, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : []),
+    template: () => JSON.parse(fs.readFileSync(path.join(directory, '.serverless', 'cloudformation-template-update-stack.json'))),
+    serverless: (cli, args, { env = {}, input } = {}) =>
+      run(process.execPath, [cli, ...args], { cwd: directory, input, env: withoutAccount(directory, { PATH: bin, ...env }) }),
+  };
+}
+
+/** Runs a process to its end, with standard input closed unless there is something to put in. */
+function run(command, args, { cwd = ROOT, env = process.env, input, seconds = 120 } = {}) {
+  const started = process.hrtime.bigint();
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, env, stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] });
+    const deadline = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk) => { stdout += chunk; });
+    child.stderr.on('data', (chunk) => { stderr += chunk; });
+    child.on('error', reject);
+    child.on('close', (status, signal) => {
+      clearTimeout(deadline);
+      const elapsed = Number(process.hrtime.bigint() - started) / 1e9;
+      resolve({ status, signal, stdout, stderr, all: stdout + stderr, elapsed: `${elapsed.toFixed(2)} s` });
+    });
+    if (input !== undefined) child.stdin.on('error', () => {}).end(input);
+  });
+}
+
+/** The files in a zip, from its central directory. */
+function unzip(buffer) {
+  const end = buffer.lastIndexOf(Buffer.from('PK\x05\x06', 'latin1'));
+  let at = buffer.readUInt32LE(end + 16);
+  return Array.from({ length: buffer.readUInt16LE(end + 10) }, () => {
+    const [method, packed] = [buffer.readUInt16LE(at + 10), buffer.readUInt32LE(at + 20)];
+    const [name, extra, comment] = [28, 30, 32].map((offset) => buffer.readUInt16LE(at + offset));
+    const local = buffer.readUInt32LE(at + 42);
+    const start = local + 30 + buffer.readUInt16LE(local + 26) + buffer.readUInt16LE(local + 28);
+    const bytes = buffer.subarray(start, start + packed);
+    const file = {
+      name: buffer.toString('utf8', at + 46, at + 46 + name),
+      mode: buffer.readUInt32LE(at + 38) >>> 16,
+      content: method === 8 ? zlib.inflateRawSync(bytes) : bytes,
+    };
+    at += 46 + name + extra + comment;
+    return file;
+  });
+}
+
+/** A process that serves, until the test ends. Resolves with the first match of `ready` in what it prints. */
+function serve(t, command, args, { ready, seconds = 60, ...options }) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    t.after(() => child.kill());
+    let printed = '';
+    const deadline = setTimeout(() => reject(new Error(`${command} was not ready in ${seconds} s. It printed: ${printed}`)), seconds * 1000);
+    const look = (chunk) => {
+      printed += chunk;
+      const match = ready.exec(printed);
+      if (match) { clearTimeout(deadline); resolve(match); }
+    };
+    child.stdout.on('data', look);
+    child.stderr.on('data', look);
+    child.on('error', reject);
+    child.on('close', (status) => { clearTimeout(deadline); reject(new Error(`${command} ended with ${status}. It printed: ${printed}`)); });
+  });
+}
+
+module.exports = { CLIS, EXISTING_STREAM, EXISTING_TABLES, OSLS, ROOT, VENV, run, serve, serviceCopy, temporary, unzip, withoutAccount };
