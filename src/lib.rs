@@ -1,1 +1,4 @@
 //! config-audit
+pub mod audit;
+pub mod stream;
+pub mod value;

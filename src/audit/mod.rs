@@ -1,0 +1,324 @@
+//! What goes out: the audit entries of a change.
+//!
+//! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. The same change always makes the
+//! same entries, byte for byte.
+
+mod id;
+mod limits;
+
+pub use id::entry_id;
+pub use limits::{MAX_ITEM_BYTES, MAX_NESTING};
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_dynamo::{AttributeValue, Item};
+use uuid::Uuid;
+
+use crate::stream::{Change, Images};
+use crate::value::equal;
+
+/// One entry of the Audit table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The table's key; see [`entry_id`].
+    pub id: Uuid,
+    /// The key of the item that was changed, as text.
+    pub item_key: String,
+    /// When the item was changed.
+    pub modification_time: DateTime<Utc>,
+    /// The attribute that was changed; `None` where the whole item was created or deleted.
+    pub updated_attribute: Option<String>,
+    /// The value before; `None` where there was none.
+    pub old_value: Option<AttributeValue>,
+    /// The value after; `None` where there is none.
+    pub new_value: Option<AttributeValue>,
+    /// Where the entry comes from, where the operator has switched that on.
+    pub provenance: Option<Provenance>,
+}
+
+/// Which record, and which delivery of it, wrote an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// The stream record's ID.
+    pub event_id: String,
+    /// The stream record's sequence number.
+    pub sequence_number: Option<String>,
+    /// The trace of the invocation that wrote the entry last, as X-Ray writes it (`1-…`).
+    pub trace_id: Option<String>,
+    /// Who made the change, where the record says.
+    pub principal: Option<String>,
+}
+
+/// What an invocation adds to the changes that it plans.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// `Some` where entries are to carry their provenance, with the invocation's trace ID where there is one.
+    pub provenance: Option<Option<String>>,
+}
+
+/// What is to be written for one change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The entries; none where nothing was changed.
+    pub entries: Vec<Entry>,
+    /// How many attributes a modification changed.
+    pub attributes_changed: usize,
+    /// How many values were too large or too deep for an entry, and were replaced by a note.
+    pub values_omitted: usize,
+}
+
+/// The entries for a change. `modification_time` is the change's own time, or a stand-in where it has none;
+/// `full_record` says where the full record will be, for the entries whose values are left out.
+#[must_use]
+pub fn plan(change: Change, modification_time: DateTime<Utc>, context: &Context, full_record: &str) -> Plan {
+    let provenance = context.provenance.as_ref().map(|trace_id| Provenance {
+        event_id: change.event_id.clone(),
+        sequence_number: change.sequence_number.clone(),
+        trace_id: trace_id.clone(),
+        principal: change.principal.clone(),
+    });
+    let entry =
+        |attribute: Option<String>, old_value: Option<AttributeValue>, new_value: Option<AttributeValue>| Entry {
+            id: entry_id(&change.stream_arn, &change.event_id, attribute.as_deref()),
+            item_key: change.item_key.clone(),
+            modification_time,
+            updated_attribute: attribute,
+            old_value,
+            new_value,
+            provenance: provenance.clone(),
+        };
+    let whole = |image: Item| Some(AttributeValue::M(image.into_inner()));
+    let mut attributes_changed = 0;
+    let mut entries = match change.images {
+        Images::Insert { new } => vec![entry(None, None, whole(new))],
+        Images::Remove { old } => vec![entry(None, whole(old), None)],
+        Images::Modify { old, new } => {
+            let differences = differences(old.into_inner(), new.into_inner());
+            attributes_changed = differences.len();
+            differences.into_iter().map(|(name, old, new)| entry(Some(name), old, new)).collect()
+        }
+    };
+    let values_omitted = entries.iter_mut().map(|entry| limits::keep(entry, full_record)).sum();
+    Plan { entries, attributes_changed, values_omitted }
+}
+
+type Difference = (String, Option<AttributeValue>, Option<AttributeValue>);
+
+/// The top-level attributes that differ, by name.
+fn differences(mut old: HashMap<String, AttributeValue>, mut new: HashMap<String, AttributeValue>) -> Vec<Difference> {
+    let names: BTreeSet<String> = old
+        .iter()
+        .filter(|(name, value)| !new.get(*name).is_some_and(|new| equal(value, new)))
+        .map(|(name, _)| name)
+        .chain(new.keys().filter(|name| !old.contains_key(*name)))
+        .cloned()
+        .collect();
+    names
+        .into_iter()
+        .map(|name| {
+            let (old, new) = (old.remove(&name), new.remove(&name));
+            (name, old, new)
+        })
+        .collect()
+}
+
+/// A time as entries write it: ISO 8601, UTC, always 24 characters, so that it sorts as text.
+#[must_use]
+pub fn time_text(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl Entry {
+    /// The entry as an item of the Audit table: exactly the contract's attributes, and no others.
+    #[must_use]
+    pub fn item(&self) -> Item {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let mut item = HashMap::with_capacity(7);
+        item.insert("id".to_owned(), AttributeValue::S(self.id.to_string()));
+        item.insert("itemKey".to_owned(), text(&self.item_key));
+        item.insert("modificationTime".to_owned(), AttributeValue::S(time_text(self.modification_time)));
+        let optional = [
+            ("updatedAttribute", self.updated_attribute.as_deref().map(text)),
+            ("oldValue", self.old_value.clone()),
+            ("newValue", self.new_value.clone()),
+            ("provenance", self.provenance.as_ref().map(Provenance::value)),
+        ];
+        item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        Item::from(item)
+    }
+}
+
+impl Provenance {
+    fn value(&self) -> AttributeValue {
+        let members = [
+            ("eventId", Some(&self.event_id)),
+            ("sequenceNumber", self.sequence_number.as_ref()),
+            ("traceId", self.trace_id.as_ref()),
+            ("principal", self.principal.as_ref()),
+        ];
+        let members =
+            members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::S(value?.clone()))));
+        AttributeValue::M(members.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::tests::{any_value, value};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn item(json: Value) -> Item {
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn change(images: Images) -> Change {
+        Change {
+            stream_arn: "arn:aws:dynamodb:eu-central-1:905418349556:table/Configuration/stream/x".to_owned(),
+            event_id: "97f346f54443196d55233e83d8b8f944".to_owned(),
+            sequence_number: Some("9700002673137973216305".to_owned()),
+            item_key: "CACHE_TTL_SEC".to_owned(),
+            created: DateTime::from_timestamp(1_726_045_348, 0),
+            images,
+            principal: None,
+        }
+    }
+
+    fn plan_of(images: Images) -> Plan {
+        let change = change(images);
+        let time = change.created.unwrap();
+        plan(change, time, &Context::default(), "s3://failures/record.json")
+    }
+
+    /// The items that a plan writes, without their IDs.
+    fn written(images: Images) -> Vec<Value> {
+        let items = plan_of(images).entries.into_iter().map(|entry| {
+            let mut item = serde_json::to_value(entry.item()).unwrap();
+            assert!(item.as_object_mut().unwrap().remove("id").is_some());
+            item
+        });
+        items.collect()
+    }
+
+    fn setting(number: &str) -> Item {
+        item(json!({"key": {"S": "CACHE_TTL_SEC"}, "value": {"N": number}}))
+    }
+
+    #[test]
+    fn the_first_example_of_the_contract() {
+        assert_eq!(
+            written(Images::Insert { new: setting("3600") }),
+            [json!({
+                "itemKey": {"S": "CACHE_TTL_SEC"},
+                "modificationTime": {"S": "2024-09-11T09:02:28.000Z"},
+                "newValue": {"M": {"key": {"S": "CACHE_TTL_SEC"}, "value": {"N": "3600"}}}
+            })]
+        );
+    }
+
+    #[test]
+    fn the_second_example_of_the_contract() {
+        assert_eq!(
+            written(Images::Modify { old: setting("3600"), new: setting("1800") }),
+            [json!({
+                "itemKey": {"S": "CACHE_TTL_SEC"},
+                "modificationTime": {"S": "2024-09-11T09:02:28.000Z"},
+                "updatedAttribute": {"S": "value"},
+                "oldValue": {"N": "3600"},
+                "newValue": {"N": "1800"}
+            })]
+        );
+    }
+
+    #[test]
+    fn a_removal_keeps_the_whole_old_image() {
+        let written = written(Images::Remove { old: setting("1800") });
+        assert_eq!(written[0]["oldValue"], json!({"M": {"key": {"S": "CACHE_TTL_SEC"}, "value": {"N": "1800"}}}));
+        assert_eq!(written[0].get("newValue"), None);
+        assert_eq!(written[0].get("updatedAttribute"), None);
+    }
+
+    #[test]
+    fn a_modification_that_changes_nothing_has_no_entries() {
+        let plan = plan_of(Images::Modify { old: setting("3600"), new: setting("3.6E3") });
+        assert_eq!(plan.entries, []);
+        assert_eq!(plan.attributes_changed, 0);
+    }
+
+    #[test]
+    fn each_attribute_that_differs_has_an_entry_in_the_order_of_their_names() {
+        let old = item(json!({"key": {"S": "K"}, "b": {"N": "1"}, "gone": {"S": "x"}, "same": {"BOOL": true}}));
+        let new = item(json!({"key": {"S": "K"}, "b": {"N": "2"}, "added": {"NULL": true}, "same": {"BOOL": true}}));
+        let entries = plan_of(Images::Modify { old, new }).entries;
+        let parts: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.updated_attribute.as_deref().unwrap(), &entry.old_value, &entry.new_value))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                ("added", &None, &Some(value(json!({"NULL": true})))),
+                ("b", &Some(value(json!({"N": "1"}))), &Some(value(json!({"N": "2"})))),
+                ("gone", &Some(value(json!({"S": "x"}))), &None),
+            ]
+        );
+    }
+
+    #[test]
+    fn provenance_is_added_where_it_is_asked_for() {
+        let mut change = change(Images::Insert { new: setting("1") });
+        change.principal = Some("dynamodb.amazonaws.com".to_owned());
+        let time = change.created.unwrap();
+        let context = Context { provenance: Some(Some("1-5759e988-bd862e3fe1be46a994272793".to_owned())) };
+        let plan = plan(change, time, &context, "");
+        assert_eq!(
+            serde_json::to_value(plan.entries[0].item()).unwrap()["provenance"],
+            json!({"M": {
+                "eventId": {"S": "97f346f54443196d55233e83d8b8f944"},
+                "sequenceNumber": {"S": "9700002673137973216305"},
+                "traceId": {"S": "1-5759e988-bd862e3fe1be46a994272793"},
+                "principal": {"S": "dynamodb.amazonaws.com"}
+            }})
+        );
+    }
+
+    fn any_item() -> impl Strategy<Value = Item> {
+        prop::collection::hash_map("[a-e]", any_value(), 0..5).prop_map(Item::from)
+    }
+
+    proptest! {
+        /// Applying the entries to the old image gives the new one: nothing is lost, nothing is invented.
+        #[test]
+        fn the_entries_of_a_modification_are_the_difference(old in any_item(), new in any_item()) {
+            let plan = plan_of(Images::Modify { old: old.clone(), new: new.clone() });
+            let mut folded = old.into_inner();
+            for entry in &plan.entries {
+                let name = entry.updated_attribute.clone().unwrap();
+                prop_assert_eq!(folded.get(&name), entry.old_value.as_ref());
+                match entry.new_value.clone() {
+                    Some(value) => folded.insert(name, value),
+                    None => folded.remove(&name),
+                };
+            }
+            prop_assert!(equal(&AttributeValue::M(folded), &AttributeValue::M(new.into_inner())));
+            prop_assert_eq!(plan.attributes_changed, plan.entries.len());
+            let ids: std::collections::HashSet<_> = plan.entries.iter().map(|entry| entry.id).collect();
+            prop_assert_eq!(ids.len(), plan.entries.len());
+        }
+
+        #[test]
+        fn the_same_change_makes_the_same_entries(old in any_item(), new in any_item()) {
+            let images = Images::Modify { old, new };
+            prop_assert_eq!(plan_of(images.clone()), plan_of(images));
+        }
+
+        #[test]
+        fn times_sort_as_text(one in 0_i64..253_402_300_799_999, other in 0_i64..253_402_300_799_999) {
+            let text = |millis| time_text(DateTime::from_timestamp_millis(millis).unwrap());
+            prop_assert_eq!(text(one).len(), 24);
+            prop_assert_eq!(one.cmp(&other), text(one).cmp(&text(other)));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Every environment variable that the function reads itself, read once, before anything is opened.
+//!
+//! The AWS SDK and Lambda's runtime read their own (`AWS_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
+//! `AWS_LAMBDA_RUNTIME_API`, …).
+
+use std::net::SocketAddr;
+
+use tracing::level_filters::LevelFilter;
+
+/// Where variables come from: the process's environment, or a test's table.
+pub trait Environment {
+    /// The variable's value; `None` where it is not set.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// The environment of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn get(&self, name: &str) -> Option<String> {
+        #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+        std::env::var(name).ok()
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, on standard output.
+    Json,
+    /// Plain lines for people, on standard error. Metrics stay JSON on standard output.
+    Text,
+}
+
+/// The function's settings; `docs` of each: the README's table of settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `AUDIT_TABLE`: name or ARN of the Audit table.
+    pub audit_table: String,
+    /// `FAILURE_BUCKET`: where records go that no retry can mend; none: they are reported as failed.
+    pub failure_bucket: Option<String>,
+    /// `KEY_ATTRIBUTE`: the Configuration table's key.
+    pub key_attribute: String,
+    /// `AUDIT_PROVENANCE`: whether entries tell where they come from.
+    pub provenance: bool,
+    /// `SERVICE_NAME`: the metric dimension `Service`.
+    pub service: String,
+    /// `STAGE`: the metric dimension `Stage`.
+    pub stage: String,
+    /// `METRICS_NAMESPACE`: the CloudWatch namespace.
+    pub namespace: String,
+    /// `PROMETHEUS_LISTEN`: where the metrics are served to Prometheus as well.
+    pub prometheus: Option<SocketAddr>,
+    /// `AWS_LAMBDA_LOG_LEVEL`: the least severe level that is logged.
+    pub log_level: LevelFilter,
+    /// `AWS_LAMBDA_LOG_FORMAT`: the form of log lines.
+    pub log_format: LogFormat,
+    /// `AWS_XRAY_DAEMON_ADDRESS`: where spans are sent; none: they are not made.
+    pub xray_daemon: Option<SocketAddr>,
+    /// `AWS_LAMBDA_FUNCTION_NAME`: the function's own name.
+    pub function_name: String,
+    /// `AWS_REGION`: where the function runs; for messages.
+    pub region: Option<String>,
+}
+
+/// A setting that is missing or wrong, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} {problem}; accepted is {accepted}")]
+pub struct SettingsError {
+    /// The variable's name.
+    pub variable: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would be right.
+    pub accepted: &'static str,
+}
+
+impl Settings {
+    /// Reads all settings.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is missing or wrong.
+    pub fn read(environment: &impl Environment) -> Result<Self, SettingsError> {
+        let table = "the name (3 to 255 of a-z A-Z 0-9 _ - .) or the ARN of the Audit table";
+        let bucket = "the name of an S3 bucket (3 to 63 of a-z 0-9 - .), or nothing";
+        let dimension = "1 to 255 printable ASCII characters, the first not a colon";
+        let address = "an address and a port, such as 127.0.0.1:9464";
+        let daemon = "an address and a port, such as 127.0.0.1:2000";
+        let reader = Reader(environment);
+        Ok(Self {
+            audit_table: reader.text("AUDIT_TABLE", table, is_table)?.ok_or(SettingsError {
+                variable: "AUDIT_TABLE",
+                problem: "is not set".to_owned(),
+                accepted: table,
+            })?,
+            failure_bucket: reader.text("FAILURE_BUCKET", bucket, is_bucket)?,
+            key_attribute: reader
+                .text("KEY_ATTRIBUTE", "an attribute's name of 1 to 255 bytes", |name| name.len() <= 255)?
+                .unwrap_or_else(|| "key".to_owned()),
+            provenance: reader
+                .one_of("AUDIT_PROVENANCE", "on or off", &[("off", false), ("on", true)])?
+                .unwrap_or(false),
+            service: reader
+                .text("SERVICE_NAME", dimension, is_dimension)?
+                .unwrap_or_else(|| "config-audit".to_owned()),
+            stage: reader.text("STAGE", dimension, is_dimension)?.unwrap_or_else(|| "dev".to_owned()),
+            namespace: reader
+                .text("METRICS_NAMESPACE", "1 to 255 of a-z A-Z 0-9 . - _ / # : not starting with AWS/", is_namespace)?
+                .unwrap_or_else(|| "ConfigAudit".to_owned()),
+            prometheus: reader.parsed("PROMETHEUS_LISTEN", address, |text| text.parse().ok())?,
+            log_level: reader
+                .one_of("AWS_LAMBDA_LOG_LEVEL", "TRACE, DEBUG, INFO, WARN, ERROR or FATAL", &[
+                    ("trace", LevelFilter::TRACE),
+                    ("debug", LevelFilter::DEBUG),
+                    ("info", LevelFilter::INFO),
+                    ("warn", LevelFilter::WARN),
+                    ("error", LevelFilter::ERROR),
+                    ("fatal", LevelFilter::ERROR),
+                ])?
+                .unwrap_or(LevelFilter::INFO),
+            log_format: reader
+                .one_of("AWS_LAMBDA_LOG_FORMAT", "JSON or Text", &[
+                    ("json", LogFormat::Json),
+                    ("text", LogFormat::Text),
+                ])?
+                .unwrap_or(LogFormat::Json),
+            xray_daemon: reader.parsed("AWS_XRAY_DAEMON_ADDRESS", daemon, udp_address)?,
+            function_name: environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "audit".to_owned()),
+            region: environment.get("AWS_REGION"),
+        })
+    }
+}
+
+/// Reads variables; an empty one counts as not set.
+struct Reader<'a, E>(&'a E);
+
+impl<E: Environment> Reader<'_, E> {
+    fn parsed<T>(
+        &self,
+        variable: &'static str,
+        accepted: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(text) = self.0.get(variable).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let wrong = || SettingsError { variable, problem: format!("is {text:?}"), accepted };
+        parse(&text).map(Some).ok_or_else(wrong)
+    }
+
+    fn text(
+        &self,
+        variable: &'static str,
+        accepted: &'static str,
+        is_right: impl FnOnce(&str) -> bool,
+    ) -> Result<Option<String>, SettingsError> {
+        self.parsed(variable, accepted, |text| is_right(text).then(|| text.to_owned()))
+    }
+
+    fn one_of<T: Copy>(
+        &self,
+        variable: &'static str,
+        accepted: &'static str,
+        values: &[(&str, T)],
+    ) -> Result<Option<T>, SettingsError> {
+        self.parsed(variable, accepted, |text| {
+            values.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
+        })
+    }
+}
+
+/// Names of tables: Amazon DynamoDB Developer Guide, "Naming rules".
+fn is_table(name: &str) -> bool {
+    name.starts_with("arn:")
+        || ((3..=255).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)))
+}
+
+/// Names of buckets: Amazon S3 User Guide, "General purpose bucket naming rules".
+fn is_bucket(name: &str) -> bool {
+    (3..=63).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
+}
+
+/// Values of dimensions: Amazon CloudWatch API Reference, Dimension.
+fn is_dimension(value: &str) -> bool {
+    value.len() <= 255 && !value.starts_with(':') && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Namespaces: Amazon CloudWatch API Reference, PutMetricData.
+fn is_namespace(name: &str) -> bool {
+    name.len() <= 255
+        && !name.starts_with("AWS/")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte))
+}
+
+/// The UDP address of an X-Ray daemon: `address:port`, or `tcp:address:port udp:address:port` in any order
+/// (AWS X-Ray Developer Guide, `AWS_XRAY_DAEMON_ADDRESS`).
+fn udp_address(text: &str) -> Option<SocketAddr> {
+    let mut parts = text.split_whitespace();
+    let udp = parts.clone().find_map(|part| part.strip_prefix("udp:"));
+    udp.or_else(|| parts.next().filter(|part| !part.starts_with("tcp:")))?.parse().ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    impl Environment for HashMap<&str, &str> {
+        fn get(&self, name: &str) -> Option<String> {
+            HashMap::get(self, name).map(ToString::to_string)
+        }
+    }
+
+    pub(crate) fn settings() -> Settings {
+        Settings::read(&HashMap::from([("AUDIT_TABLE", "Audit")])).unwrap()
+    }
+
+    #[test]
+    fn the_table_alone_is_required_and_the_rest_has_the_contracts_defaults() {
+        let settings = settings();
+        assert_eq!(settings.audit_table, "Audit");
+        assert_eq!(settings.failure_bucket, None);
+        assert_eq!(settings.key_attribute, "key");
+        assert!(!settings.provenance);
+        assert_eq!((settings.service.as_str(), settings.stage.as_str()), ("config-audit", "dev"));
+        assert_eq!(settings.namespace, "ConfigAudit");
+        assert_eq!(settings.prometheus, None);
+        assert_eq!((settings.log_level, settings.log_format), (LevelFilter::INFO, LogFormat::Json));
+        assert_eq!(settings.xray_daemon, None);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_what_is_accepted() {
+        for (variable, value) in [
+            ("AUDIT_TABLE", "no spaces please"),
+            ("AUDIT_TABLE", ""),
+            ("FAILURE_BUCKET", "Capital"),
+            ("AUDIT_PROVENANCE", "maybe"),
+            ("SERVICE_NAME", ":x"),
+            ("STAGE", "ünïcode"),
+            ("METRICS_NAMESPACE", "AWS/Lambda"),
+            ("PROMETHEUS_LISTEN", "9464"),
+            ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
+            ("AWS_LAMBDA_LOG_FORMAT", "xml"),
+            ("AWS_XRAY_DAEMON_ADDRESS", "tcp:127.0.0.1:2000"),
+        ] {
+            let mut environment = HashMap::from([("AUDIT_TABLE", "Audit")]);
+            environment.insert(variable, value);
+            let error = Settings::read(&environment).unwrap_err().to_string();
+            assert!(error.starts_with(variable) && error.contains("accepted is"), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_daemons_address_is_read_in_both_forms() {
+        for text in ["127.0.0.1:2000", "udp:127.0.0.1:2000", "tcp:127.0.0.2:3000 udp:127.0.0.1:2000"] {
+            let environment = HashMap::from([("AUDIT_TABLE", "Audit"), ("AWS_XRAY_DAEMON_ADDRESS", text)]);
+            assert_eq!(Settings::read(&environment).unwrap().xray_daemon, "127.0.0.1:2000".parse().ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn levels_and_switches_are_read_whatever_their_case() {
+        let environment = HashMap::from([
+            ("AUDIT_TABLE", "arn:aws:dynamodb:eu-central-1:123456789012:table/Audit"),
+            ("AUDIT_PROVENANCE", "ON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "debug"),
+            ("AWS_LAMBDA_LOG_FORMAT", "Text"),
+        ]);
+        let settings = Settings::read(&environment).unwrap();
+        assert!(settings.provenance);
+        assert_eq!((settings.log_level, settings.log_format), (LevelFilter::DEBUG, LogFormat::Text));
+    }
+}

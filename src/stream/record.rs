@@ -1,0 +1,379 @@
+//! One raw record of the stream, and the change it tells of.
+
+use aws_lambda_events::event::dynamodb::UserIdentity;
+use chrono::{DateTime, Datelike, Utc};
+use serde::Deserialize;
+use serde_dynamo::{AttributeValue, Item};
+use serde_json::value::RawValue;
+
+use crate::value::{InvalidValue, base64_text, validate};
+
+/// What one record of the stream says was done to one item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The ARN of the stream; empty where the record has none.
+    pub stream_arn: String,
+    /// The record's unique ID; the same each time the record is delivered.
+    pub event_id: String,
+    /// The record's place in its shard, and its name in the answer to Lambda.
+    pub sequence_number: Option<String>,
+    /// The item's key as text: a string as it is, a number as its decimal text, binary as base64.
+    pub item_key: String,
+    /// When DynamoDB applied the change, to the second as DynamoDB tells it; `None` where the record does not say.
+    pub created: Option<DateTime<Utc>>,
+    /// The item before and after.
+    pub images: Images,
+    /// Who made the change, where the record says: only for deletions by DynamoDB's time to live.
+    pub principal: Option<String>,
+}
+
+/// The kinds of change, with the item's images.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Images {
+    /// The item was created.
+    Insert {
+        /// The whole new item.
+        new: Item,
+    },
+    /// The item was changed.
+    Modify {
+        /// The whole item before.
+        old: Item,
+        /// The whole item after.
+        new: Item,
+    },
+    /// The item was deleted, by somebody or by its time to live.
+    Remove {
+        /// The whole item as it was.
+        old: Item,
+    },
+}
+
+impl Images {
+    /// The event's name as DynamoDB Streams has it.
+    #[must_use]
+    pub const fn event_name(&self) -> &'static str {
+        match self {
+            Self::Insert { .. } => "INSERT",
+            Self::Modify { .. } => "MODIFY",
+            Self::Remove { .. } => "REMOVE",
+        }
+    }
+}
+
+/// Why a record is no change that can be audited. No retry mends it. Never quotes the record: it holds configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAChange {
+    /// The record's JSON is not of a stream record's shape.
+    #[error("the record is not of the shape of a DynamoDB Streams record (line {line}, column {column} of the record)")]
+    Undecodable {
+        /// Line in the record's JSON, from 1.
+        line: usize,
+        /// Column in that line, from 1.
+        column: usize,
+    },
+    /// A member that every stream record has is not there.
+    #[error("the record has no {0}")]
+    Missing(&'static str),
+    /// An event name other than INSERT, MODIFY, REMOVE.
+    #[error("the record's eventName is none of INSERT, MODIFY, REMOVE")]
+    UnknownEventName,
+    /// The key attribute is not there, or is of a type that no key can have.
+    #[error(
+        "the record has no key: the attribute that KEY_ATTRIBUTE names is missing, or is no string, number or binary"
+    )]
+    NoKey,
+    /// A value that DynamoDB would refuse.
+    #[error("an attribute has an invalid value: {0}")]
+    InvalidValue(InvalidValue),
+}
+
+impl NotAChange {
+    /// A short name of the reason, for metrics, logs and the failure bucket.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Undecodable { .. } => "undecodable",
+            Self::Missing(_) => "incomplete",
+            Self::UnknownEventName => "unknown_event_name",
+            Self::NoKey => "no_key",
+            Self::InvalidValue(_) => "invalid_value",
+        }
+    }
+}
+
+/// What a record that is not a change still tells about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAChangeRecord {
+    /// Its place in its shard, if that can be read.
+    pub sequence_number: Option<String>,
+    /// Why it is no change.
+    pub reason: NotAChange,
+}
+
+/// Why a record was not decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// This record cannot be mended by any retry.
+    Record(NotAChangeRecord),
+    /// The stream itself does not carry what an audit needs: its view type, which is not `NEW_AND_OLD_IMAGES`.
+    ViewType(String),
+}
+
+/// A record as it stands in the event. All is optional, so that what is missing can be named.
+#[derive(Deserialize)]
+struct Record {
+    #[serde(rename = "eventID")]
+    event_id: Option<String>,
+    #[serde(rename = "eventName")]
+    event_name: Option<String>,
+    #[serde(rename = "eventSourceARN")]
+    stream_arn: Option<String>,
+    #[serde(rename = "userIdentity")]
+    user_identity: Option<UserIdentity>,
+    dynamodb: Option<StreamRecord>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamRecord {
+    approximate_creation_date_time: Option<f64>,
+    keys: Option<Item>,
+    new_image: Option<Item>,
+    old_image: Option<Item>,
+    sequence_number: Option<String>,
+    stream_view_type: Option<String>,
+}
+
+/// Decodes one record; `key_attribute` names the attribute that is the item's key.
+///
+/// # Errors
+///
+/// [`Refusal`], which keeps the sequence number wherever one can be read.
+pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
+    let record: Record = serde_json::from_str(raw.get()).map_err(|error| {
+        Refusal::Record(NotAChangeRecord {
+            sequence_number: salvage_sequence_number(raw),
+            reason: NotAChange::Undecodable { line: error.line(), column: error.column() },
+        })
+    })?;
+    let Some(stream) = record.dynamodb else {
+        let reason = NotAChange::Missing("dynamodb");
+        return Err(Refusal::Record(NotAChangeRecord { sequence_number: None, reason }));
+    };
+    if let Some(view) = stream.stream_view_type.as_deref().filter(|view| *view != "NEW_AND_OLD_IMAGES") {
+        // Known names only: nothing else of a record is ever quoted.
+        let known = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"].into_iter().find(|known| *known == view);
+        return Err(Refusal::ViewType(known.unwrap_or("of an unknown name").to_owned()));
+    }
+    let sequence_number = stream.sequence_number.filter(|number| !number.is_empty());
+    let refused = |reason| Refusal::Record(NotAChangeRecord { sequence_number: sequence_number.clone(), reason });
+    let missing = |member| refused(NotAChange::Missing(member));
+
+    // Without its ID a record could not be told from another, nor a redelivery from a new change.
+    let event_id = record.event_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("eventID"))?;
+    let new = || stream.new_image.ok_or("dynamodb.NewImage");
+    let old = || stream.old_image.ok_or("dynamodb.OldImage");
+    let images = match record.event_name.as_deref() {
+        Some("INSERT") => new().map(|new| Images::Insert { new }),
+        Some("MODIFY") => old().and_then(|old| Ok(Images::Modify { old, new: new()? })),
+        Some("REMOVE") => old().map(|old| Images::Remove { old }),
+        Some(_) => return Err(refused(NotAChange::UnknownEventName)),
+        None => Err("eventName"),
+    }
+    .map_err(missing)?;
+
+    let (before, after) = match &images {
+        Images::Insert { new } => (None, Some(new)),
+        Images::Modify { old, new } => (Some(old), Some(new)),
+        Images::Remove { old } => (Some(old), None),
+    };
+    let either = || before.into_iter().chain(after);
+    let item_key = stream
+        .keys
+        .iter()
+        .chain(either())
+        .find_map(|item| item.get(key_attribute))
+        .and_then(key_text)
+        .ok_or_else(|| refused(NotAChange::NoKey))?;
+    either()
+        .flat_map(|item| item.values())
+        .try_for_each(validate)
+        .map_err(|invalid| refused(NotAChange::InvalidValue(invalid)))?;
+
+    Ok(Change {
+        stream_arn: record.stream_arn.unwrap_or_default(),
+        event_id,
+        item_key,
+        created: stream.approximate_creation_date_time.and_then(from_epoch_seconds),
+        principal: record.user_identity.map(|identity| identity.principal_id).filter(|id| !id.is_empty()),
+        sequence_number,
+        images,
+    })
+}
+
+fn key_text(key: &AttributeValue) -> Option<String> {
+    match key {
+        AttributeValue::S(text) | AttributeValue::N(text) => Some(text.clone()),
+        AttributeValue::B(bytes) => Some(base64_text(bytes)),
+        _ => None,
+    }
+    .filter(|text| !text.is_empty())
+}
+
+/// A time as the stream tells it; `None` for what is no time that can be written with four digits of a year.
+fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
+    let milliseconds = (seconds * 1000.0).round();
+    // 9999-12-31T23:59:59.999Z. A time of 1970 or before is a default that somebody forgot to fill in.
+    (milliseconds > 0.0 && milliseconds < 253_402_300_800_000.0)
+        .then(|| {
+            #[allow(clippy::cast_possible_truncation, reason = "the range was checked above")]
+            DateTime::from_timestamp_millis(milliseconds as i64)
+        })
+        .flatten()
+        .filter(|time| time.year() > 1970)
+}
+
+/// The sequence number of a record whose other parts cannot be read.
+fn salvage_sequence_number(raw: &RawValue) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
+    let number = record.get("dynamodb")?.get("SequenceNumber")?.as_str()?;
+    (!number.is_empty()).then(|| number.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn raw(record: &Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(record).unwrap()
+    }
+
+    /// A complete record, as a table's stream delivers it.
+    fn insert() -> Value {
+        json!({
+            "eventID": "97f346f54443196d55233e83d8b8f944",
+            "eventName": "INSERT",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "eu-central-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1_726_045_348.0,
+                "Keys": {"key": {"S": "CACHE_TTL_SEC"}},
+                "NewImage": {"key": {"S": "CACHE_TTL_SEC"}, "value": {"N": "3600"}},
+                "SequenceNumber": "9700002673137973216305",
+                "StreamViewType": "NEW_AND_OLD_IMAGES"
+            },
+            "eventSourceARN": "arn:aws:dynamodb:eu-central-1:905418349556:table/Configuration/stream/2024-09-11T09:00:17.927"
+        })
+    }
+
+    /// The same record with one member replaced, or removed where it is null; the path is a JSON pointer.
+    fn with(path: &str, value: Value) -> Value {
+        let mut record = insert();
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let parent = record.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        if value.is_null() {
+            parent.remove(name)
+        } else {
+            parent.insert(name.to_owned(), value)
+        };
+        record
+    }
+
+    #[test]
+    fn an_insert_is_decoded_whole() {
+        let change = decode(&raw(&insert()), "key").unwrap();
+        assert_eq!(change.event_id, "97f346f54443196d55233e83d8b8f944");
+        assert_eq!(change.sequence_number.as_deref(), Some("9700002673137973216305"));
+        assert_eq!(change.item_key, "CACHE_TTL_SEC");
+        assert_eq!(change.created.unwrap().to_rfc3339(), "2024-09-11T09:02:28+00:00");
+        assert_eq!(change.images.event_name(), "INSERT");
+        assert_eq!(change.principal, None);
+    }
+
+    /// The crate of event types fails on each of these; an audit needs none of them.
+    #[test]
+    fn members_that_no_audit_needs_may_be_missing() {
+        for path in ["/awsRegion", "/eventSource", "/eventSourceARN", "/dynamodb/StreamViewType", "/dynamodb/Keys"] {
+            assert!(decode(&raw(&with(path, Value::Null)), "key").is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_usable_time_has_none() {
+        for time in [Value::Null, json!(0), json!(-5.0), json!(1e300), json!(3600)] {
+            let record = with("/dynamodb/ApproximateCreationDateTime", time.clone());
+            assert_eq!(decode(&raw(&record), "key").unwrap().created, None, "{time}");
+        }
+    }
+
+    #[test]
+    fn keys_become_text() {
+        for (key, text) in
+            [(json!({"S": "a b"}), "a b"), (json!({"N": "1.50"}), "1.50"), (json!({"B": "AAE="}), "AAE=")]
+        {
+            let record = with("/dynamodb/Keys", json!({ "id": key }));
+            assert_eq!(decode(&raw(&record), "id").unwrap().item_key, text);
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_expiry_names_its_principal() {
+        let mut record = with("/eventName", json!("REMOVE"));
+        record["dynamodb"]["OldImage"] = record["dynamodb"]["NewImage"].take();
+        record["userIdentity"] = json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});
+        let change = decode(&raw(&record), "key").unwrap();
+        assert_eq!(change.images.event_name(), "REMOVE");
+        assert_eq!(change.principal.as_deref(), Some("dynamodb.amazonaws.com"));
+    }
+
+    #[test]
+    fn a_record_that_is_no_change_says_why_and_keeps_its_sequence_number() {
+        for (record, code) in [
+            (with("/eventName", json!("UPSERT")), "unknown_event_name"),
+            (with("/eventName", Value::Null), "incomplete"),
+            (with("/eventName", json!(5)), "undecodable"),
+            (with("/eventID", Value::Null), "incomplete"),
+            (with("/eventID", json!("")), "incomplete"),
+            (with("/dynamodb/NewImage", Value::Null), "incomplete"),
+            (with("/dynamodb/NewImage", json!("secret")), "undecodable"),
+            (with("/dynamodb/NewImage/value", json!({"N": "secret"})), "invalid_value"),
+            (with("/dynamodb/NewImage/value", json!({"X": "secret"})), "undecodable"),
+            (with("/dynamodb/NewImage/value", json!({"N": "1", "S": "secret"})), "undecodable"),
+            (with("/dynamodb/NewImage/value", json!({"B": "secret!"})), "undecodable"),
+            (with("/dynamodb/Keys/key", json!({"BOOL": true})), "no_key"),
+            (with("/dynamodb/Keys/key", json!({"S": ""})), "no_key"),
+            (with("/eventName", json!("MODIFY")), "incomplete"),
+            (with("/eventName", json!("REMOVE")), "incomplete"),
+        ] {
+            let Err(Refusal::Record(refused)) = decode(&raw(&record), "key") else { panic!("{code} was decoded") };
+            assert_eq!(refused.reason.code(), code);
+            assert_eq!(refused.sequence_number.as_deref(), Some("9700002673137973216305"), "{code}");
+            assert!(!refused.reason.to_string().contains("secret"), "{}", refused.reason);
+        }
+        for record in [json!("secret"), json!(null), json!([]), json!({}), json!({"dynamodb": {"SequenceNumber": 7}})] {
+            let Err(Refusal::Record(refused)) = decode(&raw(&record), "key") else { panic!("was decoded") };
+            assert_eq!(refused.sequence_number, None);
+        }
+    }
+
+    #[test]
+    fn a_stream_without_both_images_is_refused_as_a_stream() {
+        for view in ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"] {
+            let refusal = decode(&raw(&with("/dynamodb/StreamViewType", json!(view))), "key").unwrap_err();
+            assert_eq!(refusal, Refusal::ViewType(view.to_owned()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_json_makes_decoding_fail_in_another_way(text in any::<String>(), path in prop::sample::select(vec![
+            "/eventID", "/eventName", "/dynamodb", "/dynamodb/NewImage", "/dynamodb/NewImage/value", "/dynamodb/Keys",
+            "/dynamodb/SequenceNumber", "/dynamodb/ApproximateCreationDateTime", "/userIdentity",
+        ])) {
+            let _ = decode(&raw(&with(path, json!(text))), "key");
+        }
+    }
+}

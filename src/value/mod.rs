@@ -1,0 +1,307 @@
+//! What is asked of a DynamoDB value: is it equal, is it valid, how large, how deep, and its one canonical text.
+
+mod number;
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_dynamo::AttributeValue;
+
+pub use number::Number;
+
+/// A value that DynamoDB itself would refuse. Says what, never the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValue {
+    /// An `N` or a member of an `NS` that is no DynamoDB number.
+    #[error("a number is no decimal of at most 38 digits between 1E-130 and 9.99E+125")]
+    Number,
+    /// An `SS`, `NS` or `BS` without members.
+    #[error("a set has no members")]
+    EmptySet,
+    /// A `NULL` that is not `true`.
+    #[error("a NULL is not true")]
+    Null,
+}
+
+/// Checks a value and all that is nested in it.
+///
+/// # Errors
+///
+/// The first thing that DynamoDB would refuse.
+pub fn validate(value: &AttributeValue) -> Result<(), InvalidValue> {
+    let number = |text: &String| Number::parse(text).map(drop).ok_or(InvalidValue::Number);
+    let set = |is_empty: bool| if is_empty { Err(InvalidValue::EmptySet) } else { Ok(()) };
+    match value {
+        AttributeValue::S(_) | AttributeValue::B(_) | AttributeValue::Bool(_) | AttributeValue::Null(true) => Ok(()),
+        AttributeValue::Null(false) => Err(InvalidValue::Null),
+        AttributeValue::N(text) => number(text),
+        AttributeValue::Ns(texts) => set(texts.is_empty()).and_then(|()| texts.iter().try_for_each(number)),
+        AttributeValue::Ss(members) => set(members.is_empty()),
+        AttributeValue::Bs(members) => set(members.is_empty()),
+        AttributeValue::L(members) => members.iter().try_for_each(validate),
+        AttributeValue::M(members) => members.values().try_for_each(validate),
+    }
+}
+
+/// Whether two values are the same value: numbers by what they amount to, sets and maps whatever their order, lists in
+/// order, binary by bytes. Values of different types are never equal.
+#[must_use]
+pub fn equal(one: &AttributeValue, other: &AttributeValue) -> bool {
+    match (one, other) {
+        (AttributeValue::N(one), AttributeValue::N(other)) => number_equal(one, other),
+        (AttributeValue::Ns(one), AttributeValue::Ns(other)) => numbers(one) == numbers(other),
+        (AttributeValue::Ss(one), AttributeValue::Ss(other)) => members(one) == members(other),
+        (AttributeValue::Bs(one), AttributeValue::Bs(other)) => members(one) == members(other),
+        (AttributeValue::L(one), AttributeValue::L(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal(one, other))
+        }
+        (AttributeValue::M(one), AttributeValue::M(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| equal(value, other)))
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn number_equal(one: &str, other: &str) -> bool {
+    // What is no number is compared as text, so that a value always equals itself.
+    one == other || Number::parse(one).is_some_and(|one| Number::parse(other).is_some_and(|other| one == other))
+}
+
+fn members<T: std::hash::Hash + Eq>(set: &[T]) -> HashSet<&T> {
+    set.iter().collect()
+}
+
+fn numbers(set: &[String]) -> HashSet<Result<Number, &String>> {
+    set.iter().map(|text| Number::parse(text).ok_or(text)).collect()
+}
+
+/// The bytes that DynamoDB counts for a value
+/// (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats").
+#[must_use]
+pub fn size(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.len(),
+        AttributeValue::N(text) => number_size(text),
+        AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
+        AttributeValue::Ss(members) => members.iter().map(String::len).sum(),
+        AttributeValue::Ns(members) => members.iter().map(|text| number_size(text)).sum(),
+        AttributeValue::Bs(members) => members.iter().map(Vec::len).sum(),
+        AttributeValue::L(members) => 3 + members.iter().map(|member| 1 + size(member)).sum::<usize>(),
+        AttributeValue::M(members) => {
+            3 + members.iter().map(|(name, member)| 1 + name.len() + size(member)).sum::<usize>()
+        }
+    }
+}
+
+fn number_size(text: &str) -> usize {
+    Number::parse(text).map_or(text.len(), |number| number.size())
+}
+
+/// How many levels of lists and maps a value has; a scalar and a set have none.
+#[must_use]
+pub fn depth(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::L(members) => 1 + members.iter().map(depth).max().unwrap_or(0),
+        AttributeValue::M(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The value as DynamoDB JSON with names and set members in order: the same text for the same value, whatever order it
+/// was delivered in. Numbers keep the text they came in.
+#[must_use]
+pub fn canonical_json(value: &AttributeValue) -> String {
+    canonical(value).to_string()
+}
+
+fn canonical(value: &AttributeValue) -> serde_json::Value {
+    use serde_json::{Value, json};
+    fn sorted(members: impl Iterator<Item = Value>) -> Vec<Value> {
+        let mut members: Vec<Value> = members.collect();
+        members.sort_by_cached_key(Value::to_string);
+        members
+    }
+    let base64 = |bytes: &Vec<u8>| base64_text(bytes);
+    match value {
+        AttributeValue::S(text) => json!({ "S": text }),
+        AttributeValue::N(text) => json!({ "N": text }),
+        AttributeValue::B(bytes) => json!({ "B": base64(bytes) }),
+        AttributeValue::Bool(truth) => json!({ "BOOL": truth }),
+        AttributeValue::Null(truth) => json!({ "NULL": truth }),
+        AttributeValue::Ss(members) => json!({ "SS": sorted(members.iter().map(|text| json!(text))) }),
+        AttributeValue::Ns(members) => json!({ "NS": sorted(members.iter().map(|text| json!(text))) }),
+        AttributeValue::Bs(members) => json!({ "BS": sorted(members.iter().map(|bytes| json!(base64(bytes)))) }),
+        AttributeValue::L(members) => json!({ "L": members.iter().map(canonical).collect::<Vec<_>>() }),
+        AttributeValue::M(members) => {
+            // Put in by name: serde_json keeps the order of insertion where a dependency asks it to.
+            let members: BTreeMap<_, _> = members.iter().map(|(name, member)| (name, canonical(member))).collect();
+            json!({ "M": members })
+        }
+    }
+}
+
+/// Bytes as DynamoDB writes them in JSON: base64 of RFC 4648, with padding.
+#[must_use]
+pub fn base64_text(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Bytes as lower-case hexadecimal text.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    pub(crate) fn value(json: Value) -> AttributeValue {
+        serde_json::from_value(json).expect("a DynamoDB value")
+    }
+
+    /// Any valid value, of all ten types.
+    pub(crate) fn any_value() -> impl Strategy<Value = AttributeValue> {
+        let number = any::<i32>().prop_map(|n| n.to_string());
+        let scalar = prop_oneof![
+            ".{0,8}".prop_map(AttributeValue::S),
+            number.clone().prop_map(AttributeValue::N),
+            prop::collection::vec(any::<u8>(), 0..8).prop_map(AttributeValue::B),
+            any::<bool>().prop_map(AttributeValue::Bool),
+            Just(AttributeValue::Null(true)),
+            prop::collection::hash_set(".{1,4}", 1..4).prop_map(|set| AttributeValue::Ss(set.into_iter().collect())),
+            prop::collection::hash_set(number, 1..4).prop_map(|set| AttributeValue::Ns(set.into_iter().collect())),
+            prop::collection::hash_set(prop::collection::vec(any::<u8>(), 1..4), 1..4)
+                .prop_map(|set| AttributeValue::Bs(set.into_iter().collect())),
+        ];
+        scalar.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(AttributeValue::L),
+                prop::collection::hash_map("[a-z]{1,4}", inner, 0..4).prop_map(AttributeValue::M),
+            ]
+        })
+    }
+
+    /// The same value in another order and another spelling of its numbers.
+    fn respelled(value: &AttributeValue) -> AttributeValue {
+        match value {
+            AttributeValue::N(text) => AttributeValue::N(format!("{text}.00")),
+            AttributeValue::Ns(members) => {
+                AttributeValue::Ns(members.iter().rev().map(|text| format!("{text}0E-1")).collect())
+            }
+            AttributeValue::Ss(members) => AttributeValue::Ss(members.iter().rev().cloned().collect()),
+            AttributeValue::Bs(members) => AttributeValue::Bs(members.iter().rev().cloned().collect()),
+            AttributeValue::L(members) => AttributeValue::L(members.iter().map(respelled).collect()),
+            AttributeValue::M(members) => {
+                AttributeValue::M(members.iter().map(|(name, member)| (name.clone(), respelled(member))).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    #[test]
+    fn equality_is_by_value() {
+        for (one, other, same) in [
+            (json!({"N": "1"}), json!({"N": "1.0"}), true),
+            (json!({"N": "1"}), json!({"S": "1"}), false),
+            (json!({"NS": ["1", "2"]}), json!({"NS": ["2.0", "1E0"]}), true),
+            (json!({"SS": ["a", "b"]}), json!({"SS": ["b", "a"]}), true),
+            (json!({"SS": ["a"]}), json!({"SS": ["a", "b"]}), false),
+            (json!({"BS": ["YQ==", "Yg=="]}), json!({"BS": ["Yg==", "YQ=="]}), true),
+            (json!({"L": [{"N": "1"}, {"N": "2"}]}), json!({"L": [{"N": "2"}, {"N": "1"}]}), false),
+            (json!({"L": [{"N": "1"}]}), json!({"L": [{"N": "1"}, {"N": "1"}]}), false),
+            (json!({"M": {"a": {"N": "1"}, "b": {"S": ""}}}), json!({"M": {"b": {"S": ""}, "a": {"N": "1.0"}}}), true),
+            (json!({"M": {"a": {"N": "1"}}}), json!({"M": {"b": {"N": "1"}}}), false),
+            (json!({"B": "AAE="}), json!({"B": "AAE="}), true),
+            (json!({"B": "AAE="}), json!({"B": "AAI="}), false),
+            (json!({"BOOL": true}), json!({"BOOL": false}), false),
+            (json!({"NULL": true}), json!({"NULL": true}), true),
+        ] {
+            assert_eq!(equal(&value(one.clone()), &value(other.clone())), same, "{one} and {other}");
+            assert_eq!(equal(&value(other.clone()), &value(one.clone())), same, "{other} and {one}");
+        }
+    }
+
+    #[test]
+    fn what_dynamodb_refuses_is_named() {
+        for (json, expected) in [
+            (json!({"N": "x"}), Err(InvalidValue::Number)),
+            (json!({"M": {"a": {"L": [{"NS": ["1", "y"]}]}}}), Err(InvalidValue::Number)),
+            (json!({"SS": []}), Err(InvalidValue::EmptySet)),
+            (json!({"NS": []}), Err(InvalidValue::EmptySet)),
+            (json!({"BS": []}), Err(InvalidValue::EmptySet)),
+            (json!({"NULL": false}), Err(InvalidValue::Null)),
+            (json!({"L": []}), Ok(())),
+            (json!({"M": {}}), Ok(())),
+            (json!({"S": ""}), Ok(())),
+            (json!({"B": ""}), Ok(())),
+        ] {
+            assert_eq!(validate(&value(json.clone())), expected, "{json}");
+        }
+    }
+
+    /// The figures are those of the Developer Guide's page on item sizes.
+    #[test]
+    fn sizes_are_counted_as_dynamodb_counts_them() {
+        for (json, bytes) in [
+            (json!({"S": "é"}), 2),
+            (json!({"N": "3600"}), 2),
+            (json!({"N": "-27"}), 3),
+            (json!({"N": "0"}), 1),
+            (json!({"B": "AAEC"}), 3),
+            (json!({"BOOL": true}), 1),
+            (json!({"NULL": true}), 1),
+            (json!({"L": []}), 3),
+            (json!({"L": [{"S": "ab"}, {"BOOL": true}]}), 3 + (1 + 2) + (1 + 1)),
+            (json!({"M": {"key": {"S": "ab"}}}), 3 + 1 + 3 + 2),
+            (json!({"SS": ["a", "bc"]}), 3),
+        ] {
+            assert_eq!(size(&value(json.clone())), bytes, "{json}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_lists_and_maps() {
+        assert_eq!(depth(&value(json!({"SS": ["a"]}))), 0);
+        assert_eq!(depth(&value(json!({"L": []}))), 1);
+        assert_eq!(depth(&value(json!({"M": {"a": {"L": [{"M": {}}]}, "b": {"S": ""}}}))), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_equals_itself_in_any_order_and_spelling(value in any_value()) {
+            prop_assert!(equal(&value, &value));
+            prop_assert!(equal(&value, &respelled(&value)));
+            prop_assert!(equal(&respelled(&value), &value));
+            prop_assert_eq!(validate(&value), Ok(()));
+        }
+
+        #[test]
+        fn equality_is_symmetric(one in any_value(), other in any_value()) {
+            prop_assert_eq!(equal(&one, &other), equal(&other, &one));
+        }
+
+        #[test]
+        fn the_canonical_text_is_the_value_and_knows_no_order(value in any_value()) {
+            let text = canonical_json(&value);
+            let back: AttributeValue = serde_json::from_str(&text).unwrap();
+            prop_assert!(equal(&back, &value));
+            prop_assert_eq!(canonical_json(&back), text);
+        }
+
+        #[test]
+        fn dynamodb_json_is_lossless(value in any_value()) {
+            let text = serde_json::to_string(&value).unwrap();
+            prop_assert_eq!(serde_json::from_str::<AttributeValue>(&text).unwrap(), value);
+        }
+    }
+}

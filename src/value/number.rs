@@ -1,0 +1,168 @@
+//! DynamoDB's numbers, compared by value.
+
+/// A DynamoDB number in its one normal form: `0.<digits> × 10^exponent`, with no zero at either end of the digits.
+///
+/// `1`, `1.0` and `1E0` are the same `Number`; so are `0`, `-0` and `0E5`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number {
+    negative: bool,
+    exponent: i32,
+    digits: String,
+}
+
+/// The most significant digits that DynamoDB keeps.
+const MAX_DIGITS: usize = 38;
+/// Magnitudes go from 1E-130 to 9.99…E+125; with the point before the first digit that is one more.
+const EXPONENTS: std::ops::RangeInclusive<i64> = -129..=126;
+
+impl Number {
+    /// Reads the decimal text of a number; `None` where DynamoDB would refuse it: not a decimal number, more than 38
+    /// significant digits, or a magnitude outside 1E-130 to 9.99…E+125
+    /// (Amazon DynamoDB Developer Guide, "Supported data types", Number).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, unsigned) = match text.as_bytes().first()? {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (mantissa, power) = match unsigned.find(['e', 'E']) {
+            Some(at) => (&unsigned[..at], parse_power(&unsigned[at + 1..])?),
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let all = [whole, fraction].concat();
+        let from_first = all.trim_start_matches('0');
+        let digits = from_first.trim_end_matches('0');
+        if digits.is_empty() {
+            return Some(Self { negative: false, exponent: 0, digits: String::new() });
+        }
+        let leading_zeros = i64::try_from(all.len() - from_first.len()).ok()?;
+        let exponent = i64::try_from(whole.len()).ok()?.checked_sub(leading_zeros)?.checked_add(power)?;
+        if digits.len() > MAX_DIGITS || !EXPONENTS.contains(&exponent) {
+            return None;
+        }
+        Some(Self { negative, exponent: i32::try_from(exponent).ok()?, digits: digits.to_owned() })
+    }
+
+    /// How many bytes DynamoDB counts for the number: one for each two significant digits, and one, and one more for a
+    /// sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats").
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.digits.len().div_ceil(2) + 1 + usize::from(self.negative)
+    }
+}
+
+/// The power after `E`: a sign and digits. A power of any length is read, so that `0E99999999999999999999` is a zero.
+fn parse_power(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Far outside of what a number can have, and far from overflowing the sums that follow.
+    let power = digits
+        .trim_start_matches('0')
+        .parse::<u32>()
+        .map_or_else(|_| if digits.bytes().all(|byte| byte == b'0') { 0 } else { i64::from(u32::MAX) }, i64::from);
+    Some(if negative { -power } else { power })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Number;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_of_one_value_are_equal_however_they_are_written() {
+        for same in [
+            &["1", "1.0", "1E0", "+1", "01", "0.1E1", "10E-1", "1.", "1e+00"][..],
+            &["0", "-0", "0.000", "0E5", "000", ".0", "0E99999999999999999999"],
+            &["-3600", "-3.6E3", "-36e2", "-0003600.000"],
+            &["0.00012", "1.2E-4", "12e-5"],
+        ] {
+            for text in same {
+                assert_eq!(Number::parse(text), Number::parse(same[0]), "{text} is {}", same[0]);
+                assert!(Number::parse(text).is_some(), "{text} is a number");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_different_values_differ() {
+        let all = ["0", "1", "-1", "10", "0.1", "3600", "1800", "1E2", "1E-2"].map(Number::parse);
+        for (i, one) in all.iter().enumerate() {
+            for other in &all[i + 1..] {
+                assert_ne!(one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn what_dynamodb_refuses_is_no_number() {
+        let too_many = "1".repeat(39);
+        for text in [
+            "",
+            "-",
+            "+",
+            ".",
+            "E5",
+            "1E",
+            "1E+",
+            "abc",
+            "0x10",
+            "1 ",
+            " 1",
+            "1_000",
+            "NaN",
+            "Infinity",
+            "1.2.3",
+            "--1",
+            "1E1.5",
+            "1e126",
+            "1E-131",
+            "٣",
+            &too_many,
+            "1E99999999999999999999",
+        ] {
+            assert_eq!(Number::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_limits_themselves_are_numbers() {
+        let largest = format!("{}E125", "9.".to_owned() + &"9".repeat(37));
+        for text in [&largest, "1E-130", "-1E-130", &"9".repeat(38), &("1".to_owned() + &"0".repeat(125))] {
+            assert!(Number::parse(text).is_some(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn writing_an_integer_with_zeros_or_an_exponent_keeps_its_value(n in any::<i64>(), zeros in 0_usize..6) {
+            let plain = Number::parse(&n.to_string());
+            prop_assert!(plain.is_some());
+            prop_assert_eq!(&plain, &Number::parse(&format!("{n}.{}", "0".repeat(zeros))));
+            prop_assert_eq!(&plain, &Number::parse(&format!("{n}{}E-{zeros}", "0".repeat(zeros))));
+        }
+
+        #[test]
+        fn equality_is_that_of_integers(a in any::<i32>(), b in any::<i32>()) {
+            prop_assert_eq!(Number::parse(&a.to_string()) == Number::parse(&b.to_string()), a == b);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*") {
+            let _ = Number::parse(&text);
+        }
+    }
+}
