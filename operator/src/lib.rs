@@ -1,1 +1,16 @@
-//! operator
+//! The operator's side of config-audit: everything that runs on a person's own machine, and nothing that ships.
+//!
+//! [`local`] is the local world: the real `bootstrap` binary under a Runtime API of our own, an embedded DynamoDB, an
+//! embedded S3, an X-Ray daemon and an event source mapping that behaves as Lambda's does. It is a library that *tells*
+//! what happens in it ([`local::Happening`]); what a person sees is made by whoever listens.
+//!
+//! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up.
+//! [`entry`] writes audit entries as plain JSON, [`telemetry`] makes sense of what the function printed and traced,
+//! and [`terminal`] is the one module that prints.
+
+pub mod entry;
+pub mod invoke;
+pub mod local;
+pub mod run_local;
+pub mod telemetry;
+pub mod terminal;

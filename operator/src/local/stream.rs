@@ -1,0 +1,172 @@
+//! Reads a table's stream through the Streams API, shard by shard.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
+use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
+
+use super::clients::refusal;
+use super::mapping::SequenceNumber;
+
+/// Reads one stream, from its beginning or from where it was left.
+#[derive(Debug)]
+pub struct StreamReader {
+    client: Client,
+    stream_arn: String,
+    shards: BTreeMap<String, Shard>,
+    /// Where to go on in shards that have not been seen yet.
+    resume: BTreeMap<String, SequenceNumber>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    parent: Option<String>,
+    /// The last record read, or where reading is to go on.
+    after: Option<SequenceNumber>,
+    iterator: Option<String>,
+    /// The shard takes no more records, and all of them have been read.
+    exhausted: bool,
+    /// Records left the stream before they were read, and nobody has been told yet.
+    lost: bool,
+}
+
+/// What a read brought.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Records, in the stream's order.
+    pub records: Vec<Record>,
+    /// Something the reader of these records should know, such as records that were lost.
+    pub notice: Option<String>,
+}
+
+/// A request that failed. The next read tries again from the same place.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {what} of stream {stream_arn}: {message}")]
+pub struct StreamError {
+    what: &'static str,
+    stream_arn: String,
+    message: String,
+}
+
+impl StreamReader {
+    /// A reader of this stream. In the shards of `resume` it goes on after the given record, in all others it begins
+    /// with the oldest.
+    #[must_use]
+    pub fn new(client: Client, stream_arn: String, resume: BTreeMap<String, SequenceNumber>) -> Self {
+        Self { client, stream_arn, shards: BTreeMap::new(), resume }
+    }
+
+    /// Asks which shards there are.
+    ///
+    /// # Errors
+    /// When the endpoint refuses or does not answer.
+    pub async fn refresh(&mut self) -> Result<(), StreamError> {
+        let mut start = None;
+        loop {
+            let request = self.client.describe_stream().stream_arn(&self.stream_arn);
+            let output = request.set_exclusive_start_shard_id(start).send().await;
+            let description =
+                output.map_err(|error| self.error("list the shards", refusal(&error)))?.stream_description;
+            let Some(description) = description else { return Ok(()) };
+            for shard in description.shards.unwrap_or_default() {
+                let Some(id) = shard.shard_id else { continue };
+                let after = self.resume.remove(&id);
+                let fresh = || Shard { after, ..Shard::default() };
+                self.shards.entry(id).or_insert_with(fresh).parent = shard.parent_shard_id;
+            }
+            start = description.last_evaluated_shard_id;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The shards that are known, each with its parent.
+    pub fn shards(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.shards.iter().map(|(id, shard)| (id.as_str(), shard.parent.as_deref()))
+    }
+
+    /// True when a shard takes no more records and all of them have been read.
+    #[must_use]
+    pub fn is_exhausted(&self, shard_id: &str) -> bool {
+        self.shards.get(shard_id).is_some_and(|shard| shard.exhausted)
+    }
+
+    /// Reads up to `limit` records (1,000 at most). None is no error: there may be more later.
+    ///
+    /// # Errors
+    /// When the endpoint refuses or does not answer.
+    pub async fn read(&mut self, shard_id: &str, limit: usize) -> Result<Page, StreamError> {
+        if self.is_exhausted(shard_id) {
+            return Ok(Page::default());
+        }
+        let Some(iterator) = self.iterator(shard_id).await? else { return Ok(Page::default()) };
+        let limit = i32::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
+        let output = match self.client.get_records().shard_iterator(iterator).limit(limit).send().await {
+            Ok(output) => output,
+            Err(error) => return self.failed_read(shard_id, error),
+        };
+        let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
+        let lost = std::mem::take(&mut shard.lost);
+        let notice =
+            lost.then(|| format!("records of shard {shard_id} left the stream, 24 hours old, before they were read"));
+        shard.exhausted = output.next_shard_iterator.is_none();
+        shard.iterator = output.next_shard_iterator;
+        let records = output.records.unwrap_or_default();
+        let last = records.last().and_then(|record| record.dynamodb.as_ref()?.sequence_number.clone());
+        if let Some(last) = last {
+            shard.after = Some(SequenceNumber::new(last));
+        }
+        Ok(Page { records, notice })
+    }
+
+    async fn iterator(&mut self, shard_id: &str) -> Result<Option<String>, StreamError> {
+        let Some(shard) = self.shards.get(shard_id) else { return Ok(None) };
+        if shard.iterator.is_some() {
+            return Ok(shard.iterator.clone());
+        }
+        let request = self.client.get_shard_iterator().stream_arn(&self.stream_arn).shard_id(shard_id);
+        let request = match &shard.after {
+            None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Some(after) => {
+                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(after.as_str())
+            }
+        };
+        let result = request.send().await;
+        let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(None) };
+        match result {
+            Ok(output) => shard.iterator = output.shard_iterator,
+            // What came after it is gone too; the oldest that is left is where to go on.
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_trimmed_data_access_exception()) => {
+                shard.after = None;
+                shard.lost = true;
+            }
+            Err(error) => return Err(self.error("start reading a shard", refusal(&error))),
+        }
+        Ok(shard.iterator.clone())
+    }
+
+    /// What an iterator's failure means: it lives 15 minutes, and records live 24 hours.
+    fn failed_read(
+        &mut self,
+        shard_id: &str,
+        error: aws_sdk_dynamodbstreams::error::SdkError<GetRecordsError>,
+    ) -> Result<Page, StreamError> {
+        let service_error = error.as_service_error();
+        let expired = service_error.is_some_and(GetRecordsError::is_expired_iterator_exception);
+        let trimmed = service_error.is_some_and(GetRecordsError::is_trimmed_data_access_exception);
+        let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
+        // Whatever the reason, an iterator that failed is not used again.
+        shard.iterator = None;
+        if trimmed {
+            shard.after = None;
+            shard.lost = true;
+        }
+        if expired || trimmed { Ok(Page::default()) } else { Err(self.error("read a shard", refusal(&error))) }
+    }
+
+    fn error(&self, what: &'static str, message: String) -> StreamError {
+        StreamError { what, stream_arn: self.stream_arn.clone(), message }
+    }
+}

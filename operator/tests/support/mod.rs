@@ -1,0 +1,63 @@
+//! What several tests need: the scripted function, the real bootstrap, and waiting for happenings.
+
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config_audit_operator::local::{FunctionSettings, Happening};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Long enough for the slowest machine; a test that works never waits for it.
+pub(crate) const GENEROUS: Duration = Duration::from_secs(120);
+
+/// The scripted function, which `cargo test` builds with the other examples.
+pub(crate) fn scripted_function() -> PathBuf {
+    built("examples/scripted_function", "cargo build -p config-audit-operator --examples")
+}
+
+/// The Lambda's own binary.
+pub(crate) fn bootstrap() -> PathBuf {
+    built("bootstrap", "cargo build --bin bootstrap")
+}
+
+/// A binary beside the directory of this test's own executable.
+fn built(name: &str, how: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(path.is_file(), "{} is not there; build it first: {how}", path.display());
+    path
+}
+
+/// Settings for the scripted function with this script.
+pub(crate) fn scripted(directory: &Path, script: &[&str]) -> FunctionSettings {
+    let mut settings = FunctionSettings::new(scripted_function());
+    settings.timeout = GENEROUS;
+    settings.init_timeout = GENEROUS;
+    let file = directory.join("script");
+    std::fs::write(&file, script.join("\n")).unwrap();
+    settings.environment.insert("SCRIPT".to_owned(), file.to_str().unwrap().to_owned());
+    settings
+}
+
+/// Waits for a happening for which `wanted` gives something; returns it, and all that was heard up to it.
+pub(crate) async fn wait_for<T>(
+    heard: &mut UnboundedReceiver<Arc<Happening>>,
+    mut wanted: impl FnMut(&Happening) -> Option<T>,
+) -> (T, Vec<Arc<Happening>>) {
+    let mut all = Vec::new();
+    let waiting = async {
+        loop {
+            let happening = heard.recv().await.expect("the world ended");
+            all.push(Arc::clone(&happening));
+            if let Some(found) = wanted(&happening) {
+                return found;
+            }
+        }
+    };
+    match tokio::time::timeout(GENEROUS, waiting).await {
+        Ok(found) => (found, all),
+        Err(_) => panic!("nothing more after {all:#?}"),
+    }
+}
