@@ -8,7 +8,9 @@
 //! [`entry`] writes audit entries as plain JSON, [`telemetry`] makes sense of what the function printed and traced,
 //! and [`terminal`] is the one module that prints.
 
+pub mod clock;
 pub mod entry;
+pub mod environment;
 pub mod invoke;
 pub mod local;
 pub mod run_local;

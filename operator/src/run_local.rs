@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::environment;
 use crate::invoke::{FunctionArguments, InvokeError, describe};
 use crate::local::clients::refusal;
 use crate::local::{Answer, Happening, Happenings, Identity, Source, Store, World, WorldError, WorldSettings};
@@ -19,7 +20,7 @@ use crate::terminal::{Terminal, Tone, indent};
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
 /// How long an example may take. A cold start on a slow machine is seconds.
-const EXAMPLE_WAIT: Duration = Duration::from_secs(60);
+const EXAMPLE_WAIT: Duration = Duration::from_mins(1);
 
 /// The whole flow on this machine: tables, stream, event source mapping, function, failure bucket.
 #[derive(Debug, Args)]
@@ -101,7 +102,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
         None => Store::Embedded { port: arguments.port },
     };
     if arguments.endpoint_url.is_some() {
-        settings.identity = Identity::from_lookup(|name| std::env::var(name).ok());
+        settings.identity = Identity::from_lookup(environment::variable);
     }
     let key_attribute = settings.function.environment.get("KEY_ATTRIBUTE").cloned().unwrap_or_else(|| "key".to_owned());
     let table = arguments.configuration_table.clone();

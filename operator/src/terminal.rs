@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
+use crate::environment;
 use crate::telemetry::{Metric, Span};
 
 /// How a piece of text is meant.
@@ -30,7 +31,7 @@ impl Terminal {
     /// This process's standard output and error.
     #[must_use]
     pub fn new() -> Self {
-        let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let forbidden = environment::variable("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { colours: std::io::stdout().is_terminal() && !forbidden }
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus,
@@ -76,7 +77,7 @@ pub enum DatabaseError {
 }
 
 /// How long a new table may take. Amazon's own takes seconds, the embedded one nothing.
-const TABLE_WAIT: Duration = Duration::from_secs(60);
+const TABLE_WAIT: Duration = Duration::from_mins(1);
 
 impl Database {
     /// An embedded database that is gone with this value.
@@ -146,17 +147,16 @@ impl Database {
     /// # Errors
     /// When the endpoint refuses, or the table is there without such a stream.
     pub async fn ensure_configuration_table(&self, table: &str, key: &str) -> Result<String, DatabaseError> {
-        let description = match self.describe(table).await? {
-            Some(description) => description,
-            None => {
-                let request = self
-                    .client
-                    .create_table()
-                    .attribute_definitions(self.attribute(key)?)
-                    .key_schema(self.key(key, KeyType::Hash)?)
-                    .stream_specification(self.both_images()?);
-                self.create(table, request).await?
-            }
+        let description = if let Some(description) = self.describe(table).await? {
+            description
+        } else {
+            let request = self
+                .client
+                .create_table()
+                .attribute_definitions(self.attribute(key)?)
+                .key_schema(self.key(key, KeyType::Hash)?)
+                .stream_specification(self.both_images()?);
+            self.create(table, request).await?
         };
         stream_arn(&description)
             .ok_or_else(|| DatabaseError::NoStream { table: table.to_owned(), url: self.url.clone() })
@@ -170,27 +170,26 @@ impl Database {
     /// # Errors
     /// When the endpoint refuses.
     pub async fn ensure_audit_table(&self, table: &str) -> Result<Option<String>, DatabaseError> {
-        let description = match self.describe(table).await? {
-            Some(description) => description,
-            None => {
-                let index = GlobalSecondaryIndex::builder()
-                    .index_name(HISTORY_INDEX)
-                    .key_schema(self.key("itemKey", KeyType::Hash)?)
-                    .key_schema(self.key("modificationTime", KeyType::Range)?)
-                    .projection(Projection::builder().projection_type(ProjectionType::All).build())
-                    .build()
-                    .map_err(|error| self.request("be asked for an index", error.to_string()))?;
-                let request = self
-                    .client
-                    .create_table()
-                    .attribute_definitions(self.attribute("id")?)
-                    .attribute_definitions(self.attribute("itemKey")?)
-                    .attribute_definitions(self.attribute("modificationTime")?)
-                    .key_schema(self.key("id", KeyType::Hash)?)
-                    .global_secondary_indexes(index)
-                    .stream_specification(self.both_images()?);
-                self.create(table, request).await?
-            }
+        let description = if let Some(description) = self.describe(table).await? {
+            description
+        } else {
+            let index = GlobalSecondaryIndex::builder()
+                .index_name(HISTORY_INDEX)
+                .key_schema(self.key("itemKey", KeyType::Hash)?)
+                .key_schema(self.key("modificationTime", KeyType::Range)?)
+                .projection(Projection::builder().projection_type(ProjectionType::All).build())
+                .build()
+                .map_err(|error| self.request("be asked for an index", error.to_string()))?;
+            let request = self
+                .client
+                .create_table()
+                .attribute_definitions(self.attribute("id")?)
+                .attribute_definitions(self.attribute("itemKey")?)
+                .attribute_definitions(self.attribute("modificationTime")?)
+                .key_schema(self.key("id", KeyType::Hash)?)
+                .global_secondary_indexes(index)
+                .stream_specification(self.both_images()?);
+            self.create(table, request).await?
         };
         Ok(stream_arn(&description))
     }
@@ -220,7 +219,7 @@ impl Database {
     async fn describe(&self, table: &str) -> Result<Option<TableDescription>, DatabaseError> {
         match self.client.describe_table().table_name(table).send().await {
             Ok(output) => Ok(output.table),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+            Err(error) if error.as_service_error().is_some_and(DescribeTableError::is_resource_not_found_exception) => {
                 Ok(None)
             }
             Err(error) => Err(self.request(format!("describe {table}"), refusal(&error))),
@@ -238,14 +237,16 @@ impl Database {
             .send()
             .await
             .map_err(|error| self.request(format!("create {table}"), refusal(&error)))?;
-        let deadline = tokio::time::Instant::now() + TABLE_WAIT;
-        while tokio::time::Instant::now() < deadline {
-            match self.describe(table).await? {
-                Some(description) if description.table_status == Some(TableStatus::Active) => return Ok(description),
-                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        let active = async {
+            loop {
+                match self.describe(table).await? {
+                    Some(table) if table.table_status == Some(TableStatus::Active) => return Ok(table),
+                    _ => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
             }
-        }
-        Err(DatabaseError::NotActive { table: table.to_owned(), url: self.url.clone() })
+        };
+        let not_active = |_| DatabaseError::NotActive { table: table.to_owned(), url: self.url.clone() };
+        tokio::time::timeout(TABLE_WAIT, active).await.map_err(not_active)?
     }
 
     fn attribute(&self, name: &str) -> Result<AttributeDefinition, DatabaseError> {

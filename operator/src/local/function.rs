@@ -8,20 +8,22 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
+use chrono::{DateTime, Utc};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::happening::{Happening, Happenings, LogSource};
 use super::runtime_api::{Call, Invocation, RuntimeApi};
 use super::xray::XrayDaemon;
+use crate::{clock, environment};
 
 /// The account in the function's ARN: nobody's.
 pub const ACCOUNT: &str = "000000000000";
@@ -165,10 +167,10 @@ impl Function {
     /// When no process can be started. All that goes wrong in the function itself is an [`Answer`].
     pub async fn invoke(&mut self, event: impl Into<Bytes>) -> Result<Invoked, FunctionError> {
         let request_id = Uuid::new_v4().to_string();
-        let trace_header = trace_header(SystemTime::now());
+        let trace_header = trace_header(clock::now());
         self.happenings
             .tell(Happening::InvocationStarted { request_id: request_id.clone(), trace_header: trace_header.clone() });
-        let started = Instant::now();
+        let started = clock::instant();
         let answer = self.answer(&request_id, trace_header, event.into()).await?;
         if answer == Answer::TimedOut {
             let timeout = self.settings.timeout;
@@ -208,7 +210,7 @@ impl Function {
             Ok(poll) => {
                 let invocation = Invocation {
                     request_id: request_id.to_owned(),
-                    deadline: SystemTime::now() + self.settings.timeout,
+                    deadline: SystemTime::from(clock::now()) + self.settings.timeout,
                     function_arn: self.settings.arn(),
                     trace_header,
                     event,
@@ -260,7 +262,7 @@ impl ExecutionEnvironment {
         if !settings.inherit_environment {
             command.env_clear();
             for name in ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"] {
-                if let Some(value) = std::env::var_os(name) {
+                if let Some(value) = environment::variable(name) {
                     command.env(name, value);
                 }
             }
@@ -311,7 +313,7 @@ impl ExecutionEnvironment {
         if let Some(poll) = self.poll.take() {
             return Ok(poll);
         }
-        let deadline = tokio::time::Instant::now() + limit;
+        let deadline = Instant::from_std(clock::instant()) + limit;
         match timeout_at(deadline, self.event()).await {
             Ok(Event::Call(Call::Next(poll))) => Ok(poll),
             Ok(Event::Call(Call::InitError(report))) => Err(report),
@@ -337,7 +339,7 @@ impl ExecutionEnvironment {
     /// Hands over the event and waits for the answer, then for the next poll: only then has the process done all that
     /// belongs to this invocation.
     async fn run(&mut self, poll: oneshot::Sender<Invocation>, invocation: Invocation, limit: Duration) -> Outcome {
-        let deadline = tokio::time::Instant::now() + limit;
+        let deadline = Instant::from_std(clock::instant()) + limit;
         // When the poll is gone the process is too, and the next event says so.
         let _ = poll.send(invocation);
         let answer = match timeout_at(deadline, self.event()).await {
@@ -478,17 +480,17 @@ impl Pipe {
             let mut line = Vec::new();
             while reader.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
                 // The marker may follow a line that a dying process did not end.
-                let marked = line.ends_with(expected.as_bytes());
-                let end = if marked { line.len() - expected.len() } else { line.len() };
+                let ends_with_marker = line.ends_with(expected.as_bytes());
+                let end = if ends_with_marker { line.len() - expected.len() } else { line.len() };
                 let text =
                     String::from_utf8_lossy(line[..end].strip_suffix(b"\n").unwrap_or(&line[..end])).into_owned();
-                if !(marked && text.is_empty()) {
+                if !(ends_with_marker && text.is_empty()) {
                     if !text.is_empty() {
                         *last_line.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
                     }
                     happenings.tell(Happening::LogLine { source, line: text });
                 }
-                if marked {
+                if ends_with_marker {
                     let _ = mark.send(());
                 }
                 line.clear();
@@ -519,15 +521,15 @@ fn runtime_error(error_type: &str, message: String) -> ErrorReport {
 }
 
 /// A trace that is sampled, so that spans are there to be shown.
-fn trace_header(now: SystemTime) -> String {
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+fn trace_header(now: DateTime<Utc>) -> String {
+    let seconds = now.timestamp();
     let root = Uuid::new_v4().simple().to_string();
     let parent = Uuid::new_v4().simple().to_string();
     format!("Root=1-{seconds:08x}-{};Parent={};Sampled=1", &root[..24], &parent[..16])
 }
 
 fn log_stream_name() -> String {
-    format!("{}/[$LATEST]{}", chrono::Utc::now().format("%Y/%m/%d"), Uuid::new_v4().simple())
+    format!("{}/[$LATEST]{}", clock::now().format("%Y/%m/%d"), Uuid::new_v4().simple())
 }
 
 #[cfg(test)]
@@ -536,7 +538,7 @@ mod tests {
 
     #[test]
     fn a_trace_header_has_xrays_form() {
-        let header = trace_header(SystemTime::UNIX_EPOCH + Duration::from_secs(0x6541_2f3a));
+        let header = trace_header(DateTime::from_timestamp_secs(0x6541_2f3a).unwrap());
         let parts: Vec<_> = header.split(';').collect();
         let root: Vec<_> = parts[0].strip_prefix("Root=").unwrap().split('-').collect();
         assert_eq!((root[0], root[1], root[2].len()), ("1", "65412f3a", 24));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::error::SdkError;
 use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
+use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
 use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
 
 use super::clients::refusal;
@@ -105,7 +107,7 @@ impl StreamReader {
         let limit = i32::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
         let output = match self.client.get_records().shard_iterator(iterator).limit(limit).send().await {
             Ok(output) => output,
-            Err(error) => return self.failed_read(shard_id, error),
+            Err(error) => return self.failed_read(shard_id, &error),
         };
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
         let lost = std::mem::take(&mut shard.lost);
@@ -114,9 +116,9 @@ impl StreamReader {
         shard.exhausted = output.next_shard_iterator.is_none();
         shard.iterator = output.next_shard_iterator;
         let records = output.records.unwrap_or_default();
-        let last = records.last().and_then(|record| record.dynamodb.as_ref()?.sequence_number.clone());
-        if let Some(last) = last {
-            shard.after = Some(SequenceNumber::new(last));
+        let newest = records.last().and_then(|record| record.dynamodb.as_ref()?.sequence_number.clone());
+        if let Some(newest) = newest {
+            shard.after = Some(SequenceNumber::new(newest));
         }
         Ok(Page { records, notice })
     }
@@ -138,7 +140,9 @@ impl StreamReader {
         match result {
             Ok(output) => shard.iterator = output.shard_iterator,
             // What came after it is gone too; the oldest that is left is where to go on.
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_trimmed_data_access_exception()) => {
+            Err(error)
+                if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception) =>
+            {
                 shard.after = None;
                 shard.lost = true;
             }
@@ -148,11 +152,7 @@ impl StreamReader {
     }
 
     /// What an iterator's failure means: it lives 15 minutes, and records live 24 hours.
-    fn failed_read(
-        &mut self,
-        shard_id: &str,
-        error: aws_sdk_dynamodbstreams::error::SdkError<GetRecordsError>,
-    ) -> Result<Page, StreamError> {
+    fn failed_read(&mut self, shard_id: &str, error: &SdkError<GetRecordsError>) -> Result<Page, StreamError> {
         let service_error = error.as_service_error();
         let expired = service_error.is_some_and(GetRecordsError::is_expired_iterator_exception);
         let trimmed = service_error.is_some_and(GetRecordsError::is_trimmed_data_access_exception);
@@ -163,7 +163,7 @@ impl StreamReader {
             shard.after = None;
             shard.lost = true;
         }
-        if expired || trimmed { Ok(Page::default()) } else { Err(self.error("read a shard", refusal(&error))) }
+        if expired || trimmed { Ok(Page::default()) } else { Err(self.error("read a shard", refusal(error))) }
     }
 
     fn error(&self, what: &'static str, message: String) -> StreamError {

@@ -1,5 +1,6 @@
 //! The local world as a whole: starts its parts, connects them, stops them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,13 +153,12 @@ impl World {
             let (database, bucket, tasks) = (None, None, Vec::new());
             return Ok(Self { database, bucket, function, audit_table, tasks, _temporary: None });
         }
-        let (place, temporary) = match &directory {
-            Some(directory) => (directory.clone(), None),
-            None => {
-                let made = tempfile::tempdir();
-                let made = made.map_err(|source| WorldError::Directory { path: std::env::temp_dir(), source })?;
-                (made.path().to_owned(), Some(made))
-            }
+        let (place, temporary) = if let Some(directory) = &directory {
+            (directory.clone(), None)
+        } else {
+            let made = tempfile::tempdir();
+            let made = made.map_err(|source| WorldError::Directory { path: std::env::temp_dir(), source })?;
+            (made.path().to_owned(), Some(made))
         };
         std::fs::create_dir_all(&place).map_err(|source| WorldError::Directory { path: place.clone(), source })?;
 
@@ -195,7 +195,7 @@ impl World {
             let stream = database.ensure_configuration_table(&source.table, &source.key_attribute).await?;
             match audit_stream {
                 Some(audits) => {
-                    let mut reader = StreamReader::new(database.streams(), audits, Default::default());
+                    let mut reader = StreamReader::new(database.streams(), audits, BTreeMap::new());
                     skip_to_the_end(&mut reader).await?;
                     tasks.push(tokio::spawn(tell_entries(reader, happenings.clone())));
                 }

@@ -79,7 +79,7 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, E
 
 type Image = BTreeMap<String, serde_dynamo::AttributeValue>;
 
-/// serde_dynamo's values serialise as DynamoDB JSON; the SDK's do not serialise.
+/// `serde_dynamo`'s values serialise as DynamoDB JSON; the SDK's do not serialise.
 fn image(item: HashMap<String, AttributeValue>) -> Image {
     item.into_iter().map(|(name, value)| (name, value.into())).collect()
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::checkpoint::Checkpoint;
@@ -14,6 +12,7 @@ use super::destination::GivenUp;
 use super::event::{event, stream_record};
 use super::shard::Effect;
 use super::{Condition, MappingSettings, ShardState, Step, StreamRecord};
+use crate::clock;
 use crate::local::bucket::Bucket;
 use crate::local::error_chain;
 use crate::local::function::{Answer, Function};
@@ -77,10 +76,10 @@ impl EventSourceMapping {
 
     /// Runs until it is dropped. What was under way then is delivered again by the next one.
     pub async fn run(mut self) {
-        let mut refresh_at = Instant::now();
+        let mut refresh_at = clock::instant();
         loop {
-            if Instant::now() >= refresh_at {
-                refresh_at = Instant::now() + REFRESH;
+            if clock::instant() >= refresh_at {
+                refresh_at = clock::instant() + REFRESH;
                 match self.reader.refresh().await {
                     Ok(()) => self.trouble = None,
                     Err(error) => self.told_once(error.to_string()),
@@ -182,7 +181,7 @@ impl EventSourceMapping {
             request_id: &request_id,
             function_error,
         };
-        let now = Utc::now();
+        let now = clock::now();
         let key = given_up.key(now, Uuid::new_v4());
         let written = match given_up.body(now) {
             Ok(body) => self.destination.put(&key, body).await.map_err(|error| error_chain(&error)),
@@ -231,5 +230,5 @@ impl EventSourceMapping {
 }
 
 fn now_ms() -> i64 {
-    Utc::now().timestamp_millis()
+    clock::now().timestamp_millis()
 }

@@ -58,11 +58,12 @@ impl Default for MappingSettings {
             batch_size: 100,
             batching_window: Duration::ZERO,
             maximum_retry_attempts: None,
-            maximum_record_age: Some(Duration::from_secs(79_200)),
+            // 79,200 s: two hours before the records leave the stream.
+            maximum_record_age: Some(Duration::from_hours(22)),
             bisect_batch_on_function_error: true,
             report_batch_item_failures: true,
             first_retry_delay: Duration::from_millis(500),
-            longest_retry_delay: Duration::from_secs(60),
+            longest_retry_delay: Duration::from_mins(1),
         }
     }
 }

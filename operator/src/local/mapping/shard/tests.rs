@@ -193,7 +193,7 @@ fn the_waits_between_retries_double_up_to_the_longest() {
 
 #[test]
 fn records_that_are_too_old_are_given_up_and_younger_ones_are_delivered() {
-    let settings = MappingSettings { maximum_record_age: Some(Duration::from_secs(60)), ..MappingSettings::default() };
+    let settings = MappingSettings { maximum_record_age: Some(Duration::from_mins(1)), ..MappingSettings::default() };
     let mut shard = ShardState::new(settings);
     for (index, created_ms) in [0, 1_000, 50_000].into_iter().enumerate() {
         shard.push(StreamRecord { created_ms, ..record(index) }, 0);

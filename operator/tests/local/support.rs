@@ -1,7 +1,5 @@
 //! What several tests need: the scripted function, the real bootstrap, and waiting for happenings.
 
-#![allow(dead_code, reason = "not every test needs all of it")]
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +8,7 @@ use config_audit_operator::local::{FunctionSettings, Happening};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Long enough for the slowest machine; a test that works never waits for it.
-pub(crate) const GENEROUS: Duration = Duration::from_secs(120);
+pub(crate) const GENEROUS: Duration = Duration::from_mins(2);
 
 /// The scripted function, which `cargo test` builds with the other examples.
 pub(crate) fn scripted_function() -> PathBuf {
@@ -56,8 +54,19 @@ pub(crate) async fn wait_for<T>(
             }
         }
     };
-    match tokio::time::timeout(GENEROUS, waiting).await {
-        Ok(found) => (found, all),
-        Err(_) => panic!("nothing more after {all:#?}"),
+    let found = tokio::time::timeout(GENEROUS, waiting).await;
+    let found = found.unwrap_or_else(|_| panic!("nothing more after {all:#?}"));
+    (found, all)
+}
+
+/// The command under test, with no settings of the user's in its environment.
+pub(crate) fn config_audit() -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_config-audit"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AWS_") {
+            command.env_remove(name);
+        }
     }
+    command.kill_on_drop(true).stdin(std::process::Stdio::null());
+    command
 }

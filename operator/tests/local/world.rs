@@ -1,16 +1,14 @@
 //! The whole local world with the scripted function: stream, mapping, retries, destination, restarts.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{scripted, wait_for};
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit_operator::local::mapping::{Condition, SequenceNumber};
 use config_audit_operator::local::{Answer, Happening, Happenings, MappingSettings, Source, World, WorldSettings};
 use serde_json::Value;
-use support::{scripted, wait_for};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 const TABLE: &str = "Configuration-local";

@@ -1,0 +1,9 @@
+//! The local world from outside: the function's process, the whole flow, the commands, the real bootstrap.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bootstrap;
+mod commands;
+mod function;
+mod support;
+mod world;
