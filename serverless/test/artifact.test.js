@@ -13,7 +13,7 @@ const GLIBC_OF_AMAZON_LINUX_2023 = 34; // 2.34
 
 test('serverless package builds bootstrap and nothing else, for Amazon Linux 2023', async (t) => {
   const directory = temporary(t);
-  const packaged = await run(process.execPath, [OSLS, 'package', '--package', path.join(directory, 'package')], { env: withoutAccount(directory), seconds: 1500 });
+  const packaged = await run(process.execPath, [OSLS, 'package', '--package', path.join(directory, 'package')], { env: withoutAccount(), seconds: 1500 });
   assert.equal(packaged.status, 0, packaged.all);
 
   const zip = fs.readFileSync(path.join(ROOT, 'target', 'lambda', 'bootstrap', 'bootstrap.zip'));

@@ -18,7 +18,7 @@ test('deploy, run what was deployed, remove', async (t) => {
   const home = temporary(t);
   const [, endpoint] = await serve(t, path.join(VENV, 'moto_server'), ['-H', '127.0.0.1', '-p', '0'], { ready: /Running on (http:\/\/127\.0\.0\.1:\d+)/ });
   const account = { AWS_ENDPOINT_URL: endpoint, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: REGION };
-  const env = withoutAccount(home, account);
+  const env = withoutAccount(account);
   const aws = client(endpoint);
   const serverless = async (...args) => {
     const result = await run(process.execPath, [OSLS, ...args], { env, seconds: 1500 });
@@ -30,6 +30,7 @@ test('deploy, run what was deployed, remove', async (t) => {
   await serverless('deploy');
   const stack = await aws.stack();
   const mapping = await deployed(t, aws, stack);
+  assert.match((await serverless('deploy', 'function', '-f', 'audit')).all, /Building bootstrap for x86_64/);
 
   await t.test('the deployed bootstrap audits a change into the deployed table', async (t) => {
     const { Configuration: configuration } = await aws.lambda(`/2015-03-31/functions/${FUNCTION}`);
@@ -92,7 +93,7 @@ async function deployed(t, aws, stack) {
   assert.deepEqual(mapping.FunctionResponseTypes, ['ReportBatchItemFailures']);
 
   const { Configuration: lambda } = await aws.lambda(`/2015-03-31/functions/${FUNCTION}`);
-  assert.equal(lambda.Role, await aws.roleArn(stack.resources.AuditRole));
+  assert.equal(lambda.Role, await aws.roleArn(stack.resources.IamRoleLambdaExecution));
   assert.equal(lambda.Environment.Variables.FAILURE_BUCKET, stack.outputs.FailureBucketName);
   assert.ok((await aws.buckets()).includes(stack.outputs.FailureBucketName));
   const { logGroups: groups } = await aws.logs('DescribeLogGroups', {});

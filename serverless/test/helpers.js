@@ -28,13 +28,16 @@ function temporary(t) {
   return directory;
 }
 
+const HOME = fs.mkdtempSync(path.join(os.tmpdir(), 'config-audit-home-'));
+process.on('exit', () => fs.rmSync(HOME, { recursive: true, force: true }));
+
 /** The environment of somebody who has no AWS account: none of this machine's AWS settings, and an empty home. */
-function withoutAccount(home, extra = {}) {
+function withoutAccount(extra = {}) {
   return {
     PATH: process.env.PATH,
     CARGO_HOME: process.env.CARGO_HOME || path.join(os.homedir(), '.cargo'),
     RUSTUP_HOME: process.env.RUSTUP_HOME || path.join(os.homedir(), '.rustup'),
-    HOME: home,
+    HOME,
     AWS_EC2_METADATA_DISABLED: 'true',
     SLS_TELEMETRY_DISABLED: '1',
     SLS_NOTIFICATIONS_MODE: 'off',
@@ -73,7 +76,7 @@ ${body || 'note();'}
     calls: () => (fs.existsSync(notes) ? fs.readFileSync(notes, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : []),
     template: () => JSON.parse(fs.readFileSync(path.join(directory, '.serverless', 'cloudformation-template-update-stack.json'))),
     serverless: (cli, args, { env = {}, input } = {}) =>
-      run(process.execPath, [cli, ...args], { cwd: directory, input, env: withoutAccount(directory, { PATH: bin, ...env }) }),
+      run(process.execPath, [cli, ...args], { cwd: directory, input, env: withoutAccount({ PATH: bin, ...env }) }),
   };
 }
 

@@ -6,20 +6,19 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { CLIS, OSLS, ROOT, run, temporary, withoutAccount } = require('./helpers');
+const { CLIS, OSLS, ROOT, run, withoutAccount } = require('./helpers');
 
 const EVENTS = fs.readdirSync(path.join(ROOT, 'events')).filter((file) => file.endsWith('.json')).sort();
 
-async function invokeLocal(t, cli, args, options = {}) {
-  const home = temporary(t);
-  return run(process.execPath, [cli, 'invoke', 'local', '-f', 'audit', ...args], { env: withoutAccount(home), seconds: 900, ...options });
+function invokeLocal(cli, args, options = {}) {
+  return run(process.execPath, [cli, 'invoke', 'local', '-f', 'audit', ...args], { env: withoutAccount(), seconds: 900, ...options });
 }
 
 test('there are sample events', () => assert.ok(EVENTS.length > 0));
 
 for (const file of EVENTS) {
   test(`osls plays events/${file}`, async (t) => {
-    const result = await invokeLocal(t, OSLS, ['-p', `events/${file}`]);
+    const result = await invokeLocal(OSLS, ['-p', `events/${file}`]);
     assert.equal(result.status, 0, result.all);
     t.diagnostic(`answered in ${result.elapsed}`);
   });
@@ -29,7 +28,7 @@ test('Serverless 3.40.0 prints the same entries', async (t) => {
   for (const file of ['insert.json', 'modify.json']) {
     const results = [];
     for (const cli of Object.values(CLIS)) {
-      const result = await invokeLocal(t, cli, ['-p', `events/${file}`]);
+      const result = await invokeLocal(cli, ['-p', `events/${file}`]);
       assert.equal(result.status, 0, result.all);
       results.push(result);
     }
@@ -43,7 +42,7 @@ test('Serverless 3.40.0 prints the same entries', async (t) => {
 test('--data and standard input give the same entries as a file', async (t) => {
   const event = fs.readFileSync(path.join(ROOT, 'events', 'insert.json'), 'utf8');
   for (const [args, options] of [[['--data', event], {}], [[], { input: event }]]) {
-    const result = await invokeLocal(t, OSLS, args, options);
+    const result = await invokeLocal(OSLS, args, options);
     assert.equal(result.status, 0, result.all);
     assert.match(result.stdout, /CACHE_TTL_SEC/);
     t.diagnostic(`${args[0] || 'standard input'}: ${result.elapsed}`);
@@ -52,7 +51,7 @@ test('--data and standard input give the same entries as a file', async (t) => {
 
 test('an event that is none fails, with a status that scripts see', async (t) => {
   for (const [name, cli] of Object.entries(CLIS)) {
-    const result = await invokeLocal(t, cli, ['--data', '[]']);
+    const result = await invokeLocal(cli, ['--data', '[]']);
     assert.notEqual(result.status, 0, result.all);
     assert.doesNotMatch(result.all, /^\s+at .*:\d+:\d+\)?$/m, 'a stack trace');
     t.diagnostic(`${name}: exit status ${result.status}`);

@@ -33,7 +33,7 @@ async function packaged(t, args) {
 
 const attribute = (resource, name) => ({ 'Fn::GetAtt': [resource, name] });
 const ofType = (template, type) => Object.keys(template.Resources).filter((name) => template.Resources[name].Type === type);
-const statements = (template) => template.Resources.AuditRole.Properties.Policies[0].PolicyDocument.Statement;
+const statements = (template) => template.Resources.IamRoleLambdaExecution.Properties.Policies[0].PolicyDocument.Statement;
 
 test('with no parameter, the stack makes both tables, the trigger, the bucket and the role', async (t) => {
   const template = await packaged(t, []);
@@ -98,7 +98,9 @@ test('with no parameter, the stack makes both tables, the trigger, the bucket an
   assert.deepEqual(ofType(template, 'AWS::Lambda::Version'), []);
   t.diagnostic('function: runtime, environment, X-Ray, JSON logs at INFO, log group with retention');
 
-  assert.deepEqual(ofType(template, 'AWS::IAM::Role'), ['AuditRole']);
+  assert.deepEqual(ofType(template, 'AWS::IAM::Role'), ['IamRoleLambdaExecution']);
+  assert.equal(resources.IamRoleLambdaExecution.Properties.Policies.length, 1);
+  assert.equal(resources.IamRoleLambdaExecution.Properties.ManagedPolicyArns, undefined);
   assert.deepEqual(statements(template).map(({ Action, Resource }) => [Action, Resource]), [
     ['dynamodb:BatchWriteItem', { 'Fn::Sub': 'arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/Audit-dev' }],
     [['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator'], attribute('ConfigurationTable', 'StreamArn')],
