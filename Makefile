@@ -74,12 +74,12 @@ $(VENV): requirements.txt serverless/requirements.txt
 	touch $@
 
 %/node_modules/.package-lock.json: %/package-lock.json
-	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js 18 or newer.' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js 20 or newer.' >&2; exit 1; }
 	npm ci --prefix $*
 	touch $@
 
 node_modules/.package-lock.json: package-lock.json
-	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js 18 or newer.' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js 20 or newer.' >&2; exit 1; }
 	npm ci
 	touch $@
 

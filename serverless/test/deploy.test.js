@@ -34,6 +34,7 @@ test('deploy, run what was deployed, remove', async (t) => {
 
   await t.test('the deployed bootstrap audits a change into the deployed table', async (t) => {
     const { Configuration: configuration } = await aws.lambda(`/2015-03-31/functions/${FUNCTION}`);
+    assert.equal(configuration.Environment.Variables.FAILURE_BUCKET, stack.outputs.FailureBucketName, 'deploy function left it');
     const bootstrap = path.join(home, 'bootstrap');
     fs.writeFileSync(bootstrap, unzip(await aws.deployedZip(stack))[0].content, { mode: 0o755 });
     const { status, answer } = await invoke(t, bootstrap, { ...account, ...configuration.Environment.Variables }, EVENT);
