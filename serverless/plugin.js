@@ -52,7 +52,8 @@ class ConfigAuditPlugin {
       if (!findOnPath('python3')) throw this.error(PYTHON);
       await this.run('python3', ['-m', 'venv', venv]);
       await this.run(path.join(bin, 'python'), [
-        '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', this.inService('serverless', 'requirements.txt'),
+        '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check',
+        '-r', this.inService('serverless', 'requirements.txt'),
       ]);
     }
     // cargo-lambda links with zig, which is a package of that same environment.
@@ -65,7 +66,7 @@ class ConfigAuditPlugin {
   takeOverInvokeLocal() {
     if (this.serverless.processedInput.commands.join(' ') !== 'invoke local') return;
     const aws = this.serverless.pluginManager.plugins.find((plugin) => plugin.constructor.name === 'AwsInvokeLocal');
-    if (!aws) throw this.error('This version of Serverless has no `invoke local` to take over. Use `npx osls` of package.json, or Serverless 3.40.');
+    if (!aws) throw this.error(UNKNOWN_SERVERLESS);
     aws.loadEnvVars = async () => {}; // It would look for credentials, and for the deployed stack.
     aws.invokeLocal = () => this.invokeLocal(aws);
   }
@@ -73,12 +74,16 @@ class ConfigAuditPlugin {
   async invokeLocal(aws) {
     const { provider, custom } = this.serverless.service;
     const { functionObj, data } = aws.options;
-    if (data === '') throw this.error('There is no event. Name a file with --path, give --data, or pipe one in: `serverless invoke local -f audit -p events/insert.json`.');
-    if (!['memory', 'aws'].includes(custom.store)) throw this.error(`The parameter store is "${custom.store}". It can be memory or aws.`);
+    if (data === '') throw this.error(NO_EVENT);
+    if (!['memory', 'aws'].includes(custom.store)) {
+      throw this.error(`The parameter store is "${custom.store}". It can be memory or aws.`);
+    }
 
     if (!findOnPath('cargo')) throw this.error(RUST);
     await this.run('cargo', [
-      'build', '--locked', '-p', 'config-audit', '--bin', 'bootstrap', '-p', 'config-audit-operator', '--bin', 'config-audit',
+      'build', '--locked',
+      '-p', 'config-audit', '--bin', 'bootstrap',
+      '-p', 'config-audit-operator', '--bin', 'config-audit',
     ]);
 
     let environment = aws.getConfiguredEnvVars();
@@ -129,7 +134,7 @@ class ConfigAuditPlugin {
         env,
         stdio: [input === undefined ? 'ignore' : 'pipe', quiet ? process.stderr : 'inherit', quiet ? 'pipe' : 'inherit'],
       });
-      child.on('error', (error) => reject(this.error(`${command} does not start: ${error.message}`)));
+      child.on('error', ({ message }) => reject(this.error(`${command} does not start: ${message}`)));
       child.on('close', (code, signal) => resolve(code === null ? `signal ${signal}` : code));
       if (quiet) forwardLines(child.stderr, (line) => !/^\s*Finished /.test(line));
       if (input !== undefined) {
@@ -140,7 +145,12 @@ class ConfigAuditPlugin {
   }
 }
 
-const RUST = 'Rust is missing: there is no `cargo` on the PATH. Install it with rustup (https://rustup.rs), then run this again.';
+const UNKNOWN_SERVERLESS = 'This version of Serverless has no `invoke local` to take over. '
+  + 'Use `npx osls` of package.json, or Serverless 3.40.';
+const NO_EVENT = 'There is no event. Name a file with --path, give --data, or pipe one in: '
+  + '`serverless invoke local -f audit -p events/insert.json`.';
+const RUST = 'Rust is missing: there is no `cargo` on the PATH. '
+  + 'Install it with rustup (https://rustup.rs), then run this again.';
 const PYTHON = 'Python 3 is missing: there is no `python3` on the PATH, and cargo-lambda comes as a Python package. '
   + 'Install Python 3 with venv and pip, or cargo-lambda itself (https://www.cargo-lambda.info), then run this again.';
 
