@@ -58,10 +58,11 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `AWS_XRAY_DAEMON_ADDRESS`: where spans are sent; none: they are not made.
     pub xray_daemon: Option<SocketAddr>,
+    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`: whether S3 has an address of its own. The SDK reads the address; a
+    /// bucket there is not found by a host name that begins with the bucket's.
+    pub s3_path_style: bool,
     /// `AWS_LAMBDA_FUNCTION_NAME`: the function's own name.
     pub function_name: String,
-    /// `AWS_REGION`: where the function runs; for messages.
-    pub region: Option<String>,
 }
 
 /// A setting that is missing or wrong, in one line.
@@ -102,33 +103,38 @@ impl Settings {
             provenance: reader
                 .one_of("AUDIT_PROVENANCE", "on or off", &[("off", false), ("on", true)])?
                 .unwrap_or(false),
-            service: reader
-                .text("SERVICE_NAME", dimension, is_dimension)?
-                .unwrap_or_else(|| "config-audit".to_owned()),
+            service: reader.text("SERVICE_NAME", dimension, is_dimension)?.unwrap_or_else(|| "config-audit".to_owned()),
             stage: reader.text("STAGE", dimension, is_dimension)?.unwrap_or_else(|| "dev".to_owned()),
             namespace: reader
                 .text("METRICS_NAMESPACE", "1 to 255 of a-z A-Z 0-9 . - _ / # : not starting with AWS/", is_namespace)?
                 .unwrap_or_else(|| "ConfigAudit".to_owned()),
             prometheus: reader.parsed("PROMETHEUS_LISTEN", address, |text| text.parse().ok())?,
             log_level: reader
-                .one_of("AWS_LAMBDA_LOG_LEVEL", "TRACE, DEBUG, INFO, WARN, ERROR or FATAL", &[
-                    ("trace", LevelFilter::TRACE),
-                    ("debug", LevelFilter::DEBUG),
-                    ("info", LevelFilter::INFO),
-                    ("warn", LevelFilter::WARN),
-                    ("error", LevelFilter::ERROR),
-                    ("fatal", LevelFilter::ERROR),
-                ])?
+                .one_of(
+                    "AWS_LAMBDA_LOG_LEVEL",
+                    "TRACE, DEBUG, INFO, WARN, ERROR or FATAL",
+                    &[
+                        ("trace", LevelFilter::TRACE),
+                        ("debug", LevelFilter::DEBUG),
+                        ("info", LevelFilter::INFO),
+                        ("warn", LevelFilter::WARN),
+                        ("error", LevelFilter::ERROR),
+                        ("fatal", LevelFilter::ERROR),
+                    ],
+                )?
                 .unwrap_or(LevelFilter::INFO),
             log_format: reader
-                .one_of("AWS_LAMBDA_LOG_FORMAT", "JSON or Text", &[
-                    ("json", LogFormat::Json),
-                    ("text", LogFormat::Text),
-                ])?
+                .one_of(
+                    "AWS_LAMBDA_LOG_FORMAT",
+                    "JSON or Text",
+                    &[("json", LogFormat::Json), ("text", LogFormat::Text)],
+                )?
                 .unwrap_or(LogFormat::Json),
             xray_daemon: reader.parsed("AWS_XRAY_DAEMON_ADDRESS", daemon, udp_address)?,
+            s3_path_style: ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+                .into_iter()
+                .any(|name| environment.get(name).is_some_and(|url| !url.is_empty())),
             function_name: environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "audit".to_owned()),
-            region: environment.get("AWS_REGION"),
         })
     }
 }

@@ -14,18 +14,18 @@ pub const MAX_NESTING: usize = 32;
 
 /// Makes an entry one that DynamoDB stores: values that are too deep, and as many of the largest as needed, are each
 /// replaced by a note that has their size, their hash, and where the full record is. Returns how many were replaced.
-pub(super) fn keep(entry: &mut Entry, full_record: &str) -> usize {
+pub(super) fn keep(entry: &mut Entry, full_record: &impl Fn() -> String) -> usize {
     let mut omitted = 0;
     for value in values(entry) {
         if depth(value) > MAX_NESTING {
-            *value = note("nested deeper than 32 levels", value, full_record);
+            *value = note("nested deeper than 32 levels", value, full_record());
             omitted += 1;
         }
     }
     while item_size(entry) > MAX_ITEM_BYTES {
         // What is left is the key and the notes, far under the limit; the loop ends after two turns at the most.
         let Some(largest) = values(entry).max_by_key(|value| size(value)) else { break };
-        *largest = note("the entry would be larger than 400 KB", largest, full_record);
+        *largest = note("the entry would be larger than 400 KB", largest, full_record());
         omitted += 1;
     }
     omitted
@@ -45,14 +45,14 @@ fn item_size(entry: &Entry) -> usize {
 }
 
 /// What stands in an entry instead of a value.
-fn note(why: &str, value: &AttributeValue, full_record: &str) -> AttributeValue {
+fn note(why: &str, value: &AttributeValue, full_record: String) -> AttributeValue {
     let text = |text: String| AttributeValue::S(text);
     let hash = Sha256::digest(canonical_json(value));
     let members = [
         ("omitted", text(why.to_owned())),
         ("bytes", AttributeValue::N(size(value).to_string())),
         ("sha256", text(crate::value::hex(&hash))),
-        ("record", text(full_record.to_owned())),
+        ("record", text(full_record)),
     ];
     AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
@@ -90,15 +90,15 @@ mod tests {
     fn an_entry_within_the_limits_is_left_as_it_is() {
         let mut small = entry(Some(text_of(10)), Some(nested(32)));
         let before = small.clone();
-        assert_eq!(keep(&mut small, "s3://b/k"), 0);
+        assert_eq!(keep(&mut small, &|| "s3://b/k".to_owned()), 0);
         assert_eq!(small, before);
     }
 
     #[test]
     fn an_entry_of_exactly_the_limit_is_kept_and_one_byte_more_is_not() {
         let rest = item_size_exactly(&entry(None, Some(text_of(0))));
-        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest))), ""), 0);
-        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest + 1))), ""), 1);
+        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest))), &|| "".to_owned()), 0);
+        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest + 1))), &|| "".to_owned()), 1);
     }
 
     fn item_size_exactly(entry: &Entry) -> usize {
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_value_that_is_too_large_leaves_a_note_and_the_other_stays() {
         let mut large = entry(Some(value(json!({"N": "1"}))), Some(text_of(500_000)));
-        assert_eq!(keep(&mut large, "s3://failures/omitted/x.json"), 1);
+        assert_eq!(keep(&mut large, &|| "s3://failures/omitted/x.json".to_owned()), 1);
         assert_eq!(large.old_value, Some(value(json!({"N": "1"}))));
         assert_eq!(
             serde_json::to_value(large.new_value).unwrap(),
@@ -124,16 +124,16 @@ mod tests {
     #[test]
     fn both_values_are_left_out_only_where_both_must_be() {
         let mut one = entry(Some(text_of(150_000)), Some(text_of(300_000)));
-        assert_eq!(keep(&mut one, ""), 1);
+        assert_eq!(keep(&mut one, &|| "".to_owned()), 1);
         assert_eq!(one.old_value, Some(text_of(150_000)));
         let mut both = entry(Some(text_of(410_000)), Some(text_of(420_000)));
-        assert_eq!(keep(&mut both, ""), 2);
+        assert_eq!(keep(&mut both, &|| "".to_owned()), 2);
     }
 
     #[test]
     fn a_value_that_is_too_deep_leaves_a_note() {
         let mut deep = entry(Some(nested(33)), Some(nested(32)));
-        assert_eq!(keep(&mut deep, "s3://b/k"), 1);
+        assert_eq!(keep(&mut deep, &|| "s3://b/k".to_owned()), 1);
         assert!(matches!(&deep.old_value, Some(AttributeValue::M(note)) if note.contains_key("omitted")));
         assert_eq!(deep.new_value, Some(nested(32)));
     }
@@ -142,7 +142,7 @@ mod tests {
         #[test]
         fn every_entry_ends_within_the_limits(old in 0_usize..600_000, new in 0_usize..600_000, levels in 0_usize..40) {
             let mut entry = entry(Some(text_of(old)), Some(AttributeValue::L(vec![nested(levels), text_of(new)])));
-            keep(&mut entry, "s3://b/k");
+            keep(&mut entry, &|| "s3://b/k".to_owned());
             prop_assert!(item_size_exactly(&entry) <= MAX_ITEM_BYTES);
             prop_assert!(values(&mut entry).all(|value| depth(value) <= MAX_NESTING));
         }

@@ -71,7 +71,12 @@ pub struct Plan {
 /// The entries for a change. `modification_time` is the change's own time, or a stand-in where it has none;
 /// `full_record` says where the full record will be, for the entries whose values are left out.
 #[must_use]
-pub fn plan(change: Change, modification_time: DateTime<Utc>, context: &Context, full_record: &str) -> Plan {
+pub fn plan(
+    change: Change,
+    modification_time: DateTime<Utc>,
+    context: &Context,
+    full_record: impl Fn() -> String,
+) -> Plan {
     let provenance = context.provenance.as_ref().map(|trace_id| Provenance {
         event_id: change.event_id.clone(),
         sequence_number: change.sequence_number.clone(),
@@ -99,7 +104,7 @@ pub fn plan(change: Change, modification_time: DateTime<Utc>, context: &Context,
             differences.into_iter().map(|(name, old, new)| entry(Some(name), old, new)).collect()
         }
     };
-    let values_omitted = entries.iter_mut().map(|entry| limits::keep(entry, full_record)).sum();
+    let values_omitted = entries.iter_mut().map(|entry| limits::keep(entry, &full_record)).sum();
     Plan { entries, attributes_changed, values_omitted }
 }
 
@@ -189,7 +194,7 @@ mod tests {
     fn plan_of(images: Images) -> Plan {
         let change = change(images);
         let time = change.created.unwrap();
-        plan(change, time, &Context::default(), "s3://failures/record.json")
+        plan(change, time, &Context::default(), || "s3://failures/record.json".to_owned())
     }
 
     /// The items that a plan writes, without their IDs.
@@ -272,7 +277,7 @@ mod tests {
         change.principal = Some("dynamodb.amazonaws.com".to_owned());
         let time = change.created.unwrap();
         let context = Context { provenance: Some(Some("1-5759e988-bd862e3fe1be46a994272793".to_owned())) };
-        let plan = plan(change, time, &context, "");
+        let plan = plan(change, time, &context, String::new);
         assert_eq!(
             serde_json::to_value(plan.entries[0].item()).unwrap()["provenance"],
             json!({"M": {

@@ -5,7 +5,7 @@
 
 mod record;
 
-pub use record::{Change, Images, NotAChange, NotAChangeRecord, Refusal, decode};
+pub use record::{Change, Images, NotAChange, NotAChangeRecord, Refusal, decode, salvage};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -105,6 +105,8 @@ impl NotAChange {
 /// What a record that is not a change still tells about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAChangeRecord {
+    /// The ARN of its stream, if that can be read.
+    pub stream_arn: Option<String>,
     /// Its place in its shard, if that can be read.
     pub sequence_number: Option<String>,
     /// Why it is no change.
@@ -152,14 +154,14 @@ struct StreamRecord {
 /// [`Refusal`], which keeps the sequence number wherever one can be read.
 pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     let record: Record = serde_json::from_str(raw.get()).map_err(|error| {
-        Refusal::Record(NotAChangeRecord {
-            sequence_number: salvage_sequence_number(raw),
-            reason: NotAChange::Undecodable { line: error.line(), column: error.column() },
-        })
+        let (stream_arn, sequence_number) = salvage(raw);
+        let reason = NotAChange::Undecodable { line: error.line(), column: error.column() };
+        Refusal::Record(NotAChangeRecord { stream_arn, sequence_number, reason })
     })?;
     let Some(stream) = record.dynamodb else {
         let reason = NotAChange::Missing("dynamodb");
-        return Err(Refusal::Record(NotAChangeRecord { sequence_number: None, reason }));
+        let stream_arn = record.stream_arn;
+        return Err(Refusal::Record(NotAChangeRecord { stream_arn, sequence_number: None, reason }));
     };
     if let Some(view) = stream.stream_view_type.as_deref().filter(|view| *view != "NEW_AND_OLD_IMAGES") {
         // Known names only: nothing else of a record is ever quoted.
@@ -167,7 +169,11 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
         return Err(Refusal::ViewType(known.unwrap_or("of an unknown name").to_owned()));
     }
     let sequence_number = stream.sequence_number.filter(|number| !number.is_empty());
-    let refused = |reason| Refusal::Record(NotAChangeRecord { sequence_number: sequence_number.clone(), reason });
+    let stream_arn = record.stream_arn;
+    let refused = |reason| {
+        let (stream_arn, sequence_number) = (stream_arn.clone(), sequence_number.clone());
+        Refusal::Record(NotAChangeRecord { stream_arn, sequence_number, reason })
+    };
     let missing = |member| refused(NotAChange::Missing(member));
 
     // Without its ID a record could not be told from another, nor a redelivery from a new change.
@@ -202,7 +208,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
         .map_err(|invalid| refused(NotAChange::InvalidValue(invalid)))?;
 
     Ok(Change {
-        stream_arn: record.stream_arn.unwrap_or_default(),
+        stream_arn: stream_arn.clone().unwrap_or_default(),
         event_id,
         item_key,
         created: stream.approximate_creation_date_time.and_then(from_epoch_seconds),
@@ -234,11 +240,14 @@ fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
         .filter(|time| time.year() > 1970)
 }
 
-/// The sequence number of a record whose other parts cannot be read.
-fn salvage_sequence_number(raw: &RawValue) -> Option<String> {
-    let record: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
-    let number = record.get("dynamodb")?.get("SequenceNumber")?.as_str()?;
-    (!number.is_empty()).then(|| number.to_owned())
+/// The stream's ARN and the sequence number of a record whose other parts cannot be read.
+#[must_use]
+pub fn salvage(raw: &RawValue) -> (Option<String>, Option<String>) {
+    let record: serde_json::Value = serde_json::from_str(raw.get()).unwrap_or_default();
+    let text = |pointer| {
+        record.pointer(pointer).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    (text("/eventSourceARN"), text("/dynamodb/SequenceNumber"))
 }
 
 #[cfg(test)]

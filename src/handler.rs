@@ -1,0 +1,432 @@
+//! One invocation: decode, plan, write, report.
+//!
+//! **Invariant:** a record is acknowledged only when its entries are known to be stored, or it is known to be in the
+//! failure bucket. All that is not known is reported as failed, and Lambda delivers it again.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{FutureExt, join};
+use futures_util::stream::{self, StreamExt};
+use lambda_runtime::Diagnostic;
+use opentelemetry::trace::SpanContext;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::audit::{Context, Entry, plan};
+use crate::clock::Clock;
+use crate::quarantine::{KeptRecord, Quarantine, omitted_key, quarantine_key};
+use crate::report::{Cause, Object, Outcome, Record, Report};
+use crate::store::{Store, StoreError};
+use crate::stream::{NotAnEvent, Refusal, decode, records, salvage};
+use crate::writer::{Fate, Written, write};
+
+/// What is kept of the time that Lambda allows, to answer and to send the telemetry: a tenth, within these bounds.
+const MARGIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(150)..=Duration::from_secs(1);
+/// The most objects on their way to the failure bucket at once.
+const OBJECTS_IN_FLIGHT: usize = 8;
+
+/// Works on invocations, one at a time.
+#[derive(Debug)]
+pub struct Handler<S, Q> {
+    /// The Audit table.
+    pub store: S,
+    /// The failure bucket, if there is one.
+    pub quarantine: Option<Q>,
+    /// The time.
+    pub clock: Clock,
+    /// The Configuration table's key.
+    pub key_attribute: String,
+    /// Whether entries tell where they come from.
+    pub provenance: bool,
+}
+
+/// One invocation, as Lambda hands it over.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// Lambda's ID of the invocation.
+    pub request_id: String,
+    /// The function's ARN as it was invoked.
+    pub function_arn: String,
+    /// Where the invocation belongs in a trace.
+    pub trace: SpanContext,
+    /// Whether this is the first invocation of the process.
+    pub cold_start: bool,
+    /// When Lambda stops the process, by the time of day.
+    pub deadline: DateTime<Utc>,
+    /// The event.
+    pub event: &'a RawValue,
+}
+
+/// Why an invocation failed as a whole, on purpose: nothing is acknowledged, and Lambda delivers the batch again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvocationError {
+    /// The event is of another shape.
+    #[error(transparent)]
+    NotAnEvent(#[from] NotAnEvent),
+    /// The stream does not carry both images.
+    #[error(
+        "the stream's view type is {0}, and an audit needs NEW_AND_OLD_IMAGES; a view type cannot be changed: \
+         disable the table's stream, enable it with NEW_AND_OLD_IMAGES, and map the function to the new stream"
+    )]
+    ViewType(String),
+    /// The Audit table cannot be written to until somebody changes something.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Records failed that cannot be named to Lambda.
+    #[error("{0} records failed that have no sequence number, so they cannot be reported one by one; the batch is")]
+    NoSequenceNumber(usize),
+    /// A fault of the function itself. Its message is withheld: it could quote configuration.
+    #[error("the function panicked; the log has a line with the place, and this is a bug")]
+    Panicked,
+}
+
+impl InvocationError {
+    /// The error's short name, for Lambda, metrics and spans.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotAnEvent(_) => "NotAnEvent",
+            Self::ViewType(_) => "ViewType",
+            Self::Store(_) => "AuditTable",
+            Self::NoSequenceNumber(_) => "NoSequenceNumber",
+            Self::Panicked => "Panicked",
+        }
+    }
+}
+
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        Self { error_type: error.code().to_owned(), error_message: error.to_string() }
+    }
+}
+
+/// What is still to be done for a record after it was looked at.
+#[derive(Debug, Default)]
+struct Work {
+    /// The places of its entries in the batch.
+    places: Vec<usize>,
+    /// Its full record is to be kept in the failure bucket.
+    keep: Option<Keep>,
+    /// Entries that name the kept record, so they are written only after it.
+    held: Vec<Entry>,
+}
+
+/// An object that is to be put into the failure bucket.
+#[derive(Debug)]
+struct Keep {
+    key: String,
+    cause: Cause,
+}
+
+/// What came of a [`Keep`].
+struct Kept {
+    /// The record's place in the event.
+    record: usize,
+    cause: Cause,
+    /// The attempt; none where there is no failure bucket.
+    object: Option<Object>,
+    /// Why it is not kept, if it is not.
+    refused: Option<String>,
+}
+
+/// Entries to write, each ID once: DynamoDB refuses a request that has a key twice, and a record that is delivered
+/// twice in one event makes the same entries.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    places: HashMap<Uuid, usize>,
+}
+
+impl Batch {
+    fn add(&mut self, entry: Entry) -> usize {
+        *self.places.entry(entry.id).or_insert_with(|| {
+            self.entries.push(entry);
+            self.entries.len() - 1
+        })
+    }
+}
+
+impl<S: Store, Q: Quarantine> Handler<S, Q> {
+    /// Works on one invocation, and answers before its deadline.
+    pub async fn handle(&self, invocation: &Invocation<'_>) -> Report {
+        let now = self.clock.now();
+        let start = self.clock.instant();
+        let allowed = (invocation.deadline - now).to_std().unwrap_or_default();
+        let margin = (allowed / 10).clamp(*MARGIN.start(), *MARGIN.end());
+        let mut report = Report {
+            request_id: invocation.request_id.clone(),
+            function_arn: invocation.function_arn.clone(),
+            trace: invocation.trace.clone(),
+            cold_start: invocation.cold_start,
+            started: now,
+            span: (start, start),
+            allowed,
+            stream_arn: None,
+            records: Vec::new(),
+            requests: Vec::new(),
+            objects: Vec::new(),
+            error: None,
+        };
+        let result = match records(invocation.event) {
+            Err(error) => Err(error.into()),
+            Ok(raw) => {
+                report.records.resize_with(raw.len(), || unsettled(start));
+                let until = start + allowed.saturating_sub(margin);
+                let work = self.work(&mut report, invocation, &raw, until);
+                AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(InvocationError::Panicked))
+            }
+        };
+        report.span.1 = self.clock.instant();
+        if let Err(error) = result {
+            let cause = Cause::new(error.code(), error.to_string());
+            for record in report.records.iter_mut().filter(|record| matches!(record.outcome, Outcome::Failed(_))) {
+                record.outcome = Outcome::Failed(cause.clone());
+                record.span.1 = report.span.1;
+            }
+            report.error = Some(error);
+        }
+        report
+    }
+
+    async fn work(
+        &self,
+        report: &mut Report,
+        invocation: &Invocation<'_>,
+        raw: &[&RawValue],
+        until: Instant,
+    ) -> Result<(), InvocationError> {
+        let trace = &invocation.trace;
+        let context = Context { provenance: self.provenance.then(|| trace.is_valid().then(|| trace_id_text(trace))) };
+        let mut batch = Batch::default();
+        let mut work = Vec::with_capacity(raw.len());
+        for index in 0..raw.len() {
+            work.push(self.look_at(report, index, raw[index], &context, &mut batch)?);
+        }
+
+        // A slow failure bucket must not hold up the entries that need nothing from it.
+        let keeps = work.iter_mut().enumerate().filter_map(|(index, work)| Some((index, work.keep.take()?)));
+        let (written, kept) = join(
+            write(&self.store, self.clock, &batch.entries, until),
+            self.keep(invocation, raw, keeps.collect(), until),
+        )
+        .await;
+        drop(batch);
+        let mut rejected = Vec::new();
+        let mut settle = |report: &mut Report, work: &[Work], written: Written| {
+            for (index, work) in work.iter().enumerate().filter(|(_, work)| !work.places.is_empty()) {
+                let fates = work.places.iter().map(|place| &written.fates[*place]);
+                if settle(&mut report.records[index], fates, self.clock.instant()) == Settled::Rejected {
+                    let key = quarantine_key(report.stream_arn.as_deref(), raw[index]);
+                    let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
+                    rejected.push((index, Keep { key, cause: Cause::new("rejected_by_dynamodb", message) }));
+                }
+            }
+            report.requests.extend(written.requests);
+            written.misconfigured.map_or(Ok(()), |error| Err(InvocationError::from(error)))
+        };
+        settle(report, &work, written)?;
+
+        let mut second = Batch::default();
+        for work in &mut work {
+            work.places.clear();
+        }
+        for kept in kept {
+            let held = std::mem::take(&mut work[kept.record].held);
+            if held.is_empty() {
+                self.quarantined(report, kept);
+            } else if let Some(refused) = kept.refused {
+                report.records[kept.record].outcome = Outcome::Failed(Cause::new(kept.cause.code, refused));
+                report.objects.extend(kept.object);
+            } else {
+                report.objects.extend(kept.object);
+                work[kept.record].places = held.into_iter().map(|entry| second.add(entry)).collect();
+            }
+        }
+        settle(report, &work, write(&self.store, self.clock, &second.entries, until).await)?;
+
+        for kept in self.keep(invocation, raw, rejected, until).await {
+            self.quarantined(report, kept);
+        }
+        match report.failed().filter(|record| record.sequence_number.is_none()).count() {
+            0 => Ok(()),
+            nameless => Err(InvocationError::NoSequenceNumber(nameless)),
+        }
+    }
+
+    /// Decodes one record and plans its entries.
+    fn look_at(
+        &self,
+        report: &mut Report,
+        index: usize,
+        raw: &RawValue,
+        context: &Context,
+        batch: &mut Batch,
+    ) -> Result<Work, InvocationError> {
+        let started = self.clock.instant();
+        // A panic on one record must not cost the others. What it may have left half done is thrown away.
+        let decoded = guard(|| {
+            let change = decode(raw, &self.key_attribute)?;
+            let arn = Some(change.stream_arn.clone()).filter(|arn| !arn.is_empty());
+            let mut record = unsettled(started);
+            record.event_name = Some(change.images.event_name());
+            record.item_key = Some(change.item_key.clone());
+            record.sequence_number.clone_from(&change.sequence_number);
+            record.created = change.created;
+            let full_record_key = omitted_key(arn.as_deref(), &change.event_id);
+            let time = change.created.unwrap_or(report.started);
+            let full_record =
+                || self.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(&full_record_key));
+            Ok((record, plan(change, time, context, full_record), full_record_key, arn))
+        });
+        let record = &mut report.records[index];
+        let work = match decoded {
+            Some(Ok((decoded, plan, full_record_key, arn))) => {
+                *record = decoded;
+                report.stream_arn = report.stream_arn.take().or(arn);
+                record.attributes_changed = plan.attributes_changed;
+                record.values_omitted = plan.values_omitted;
+                if plan.entries.is_empty() {
+                    record.outcome = Outcome::Unchanged;
+                }
+                if plan.values_omitted > 0 {
+                    let message = "a value is over DynamoDB's limits for an entry";
+                    let keep = Keep { key: full_record_key, cause: Cause::new("value_omitted", message) };
+                    Work { keep: Some(keep), held: plan.entries, ..Work::default() }
+                } else {
+                    Work { places: plan.entries.into_iter().map(|entry| batch.add(entry)).collect(), ..Work::default() }
+                }
+            }
+            Some(Err(Refusal::ViewType(view))) => return Err(InvocationError::ViewType(view)),
+            Some(Err(Refusal::Record(refused))) => {
+                record.sequence_number = refused.sequence_number;
+                let cause = Cause::new(refused.reason.code(), refused.reason.to_string());
+                let keep = Keep { key: quarantine_key(refused.stream_arn.as_deref(), raw), cause };
+                report.stream_arn = report.stream_arn.take().or(refused.stream_arn);
+                Work { keep: Some(keep), ..Work::default() }
+            }
+            None => {
+                let (stream_arn, sequence_number) = salvage(raw);
+                record.sequence_number = sequence_number;
+                let cause = Cause::new("panic", "the function panicked while it worked on the record; this is a bug");
+                let keep = Keep { key: quarantine_key(stream_arn.as_deref(), raw), cause };
+                Work { keep: Some(keep), ..Work::default() }
+            }
+        };
+        report.records[index].span = (started, self.clock.instant());
+        Ok(work)
+    }
+
+    /// Puts records into the failure bucket, several at once, until it is `until`.
+    async fn keep(
+        &self,
+        invocation: &Invocation<'_>,
+        raw: &[&RawValue],
+        keeps: Vec<(usize, Keep)>,
+        until: Instant,
+    ) -> Vec<Kept> {
+        let put = async |(record, Keep { key, cause }): (usize, Keep)| {
+            let Some(bucket) = &self.quarantine else {
+                let refused = Some(format!("{}; it is kept nowhere, since FAILURE_BUCKET is not set", cause.message));
+                return Kept { record, cause, object: None, refused };
+            };
+            let kept = KeptRecord {
+                reason: &cause.code,
+                detail: &cause.message,
+                request_id: &invocation.request_id,
+                function_arn: &invocation.function_arn,
+                record: raw[record],
+            };
+            let started = self.clock.instant();
+            let result = timeout_at(until, bucket.put(&key, kept.body())).await;
+            let error = match result {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some((error.code, error.message)),
+                Err(_) => Some(("deadline".to_owned(), "the failure bucket did not answer in time".to_owned())),
+            };
+            let refused = error.as_ref().map(|(_, message)| format!("{}; {message}", cause.message));
+            let span = (started, self.clock.instant());
+            let object = Object { record, span, url: bucket.url(&key), error: error.map(|(code, _)| code) };
+            Kept { record, cause, object: Some(object), refused }
+        };
+        stream::iter(keeps).map(put).buffer_unordered(OBJECTS_IN_FLIGHT).collect().await
+    }
+
+    /// Settles a record that is in the failure bucket now, or that the bucket refused.
+    fn quarantined(&self, report: &mut Report, kept: Kept) {
+        let record = &mut report.records[kept.record];
+        record.span.1 = self.clock.instant();
+        record.outcome = match kept.refused {
+            None => Outcome::Quarantined(kept.cause),
+            Some(message) => Outcome::Failed(Cause::new(kept.cause.code, message)),
+        };
+        report.objects.extend(kept.object);
+    }
+}
+
+/// A record of which nothing is known yet. Until it is settled it counts as failed.
+fn unsettled(now: Instant) -> Record {
+    Record {
+        sequence_number: None,
+        event_name: None,
+        item_key: None,
+        created: None,
+        span: (now, now),
+        outcome: Outcome::Failed(Cause::new("unsettled", "the invocation ended before the record was settled")),
+        audits_written: 0,
+        attributes_changed: 0,
+        values_omitted: 0,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Settled {
+    Yes,
+    /// DynamoDB finds an entry invalid; the record is to be quarantined.
+    Rejected,
+}
+
+/// Settles a record by the fates of its entries.
+fn settle<'a>(record: &mut Record, fates: impl Iterator<Item = &'a Fate>, now: Instant) -> Settled {
+    let mut settled = Settled::Yes;
+    let mut last = record.span.0;
+    let mut unknown = None;
+    for fate in fates {
+        match fate {
+            Fate::Stored(at) => {
+                record.audits_written += 1;
+                last = last.max(*at);
+            }
+            Fate::Rejected => settled = Settled::Rejected,
+            Fate::Unknown(code) => unknown = Some(code),
+        }
+    }
+    record.span.1 = if unknown.is_some() { now } else { last };
+    if let Some(code) = unknown {
+        let message = format!("its entries are not known to be stored ({code})");
+        record.outcome = Outcome::Failed(Cause::new(code.clone(), message));
+        // It is delivered again, and rejected again then.
+        Settled::Yes
+    } else {
+        if settled == Settled::Yes {
+            record.outcome = Outcome::Audited;
+        }
+        settled
+    }
+}
+
+/// Runs `work`; `None` where it panics. The panic hook has logged the place by then.
+fn guard<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// A trace's ID as X-Ray writes it: `1-<8 hexadecimal digits of the time>-<24 digits>`.
+#[must_use]
+pub fn trace_id_text(trace: &SpanContext) -> String {
+    let hex = trace.trace_id().to_string();
+    let (time, rest) = hex.split_at(8);
+    format!("1-{time}-{rest}")
+}

@@ -1,0 +1,247 @@
+//! The Audit table behind a small trait, and its DynamoDB client.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
+use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnConsumedCapacity, WriteRequest};
+
+use crate::audit::Entry;
+
+/// The most entries in one request (Amazon DynamoDB API Reference, BatchWriteItem).
+pub const MAX_BATCH: usize = 25;
+
+/// Where entries are written.
+pub trait Store {
+    /// Writes up to [`MAX_BATCH`] entries with different IDs in one request, once, without retrying.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; what was written then is not known.
+    fn put(&self, entries: &[&Entry]) -> impl Future<Output = Result<Put, StoreError>>;
+
+    /// The table's name, for spans.
+    fn table(&self) -> &str;
+}
+
+/// What an answered request did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Put {
+    /// The indices of the entries that DynamoDB gave back unwritten.
+    pub unprocessed: Vec<usize>,
+    /// AWS's name of the request.
+    pub request_id: Option<String>,
+    /// The write capacity units that it took.
+    pub consumed_capacity: Option<f64>,
+}
+
+/// What a failed request means for the entries in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// DynamoDB asks to be called less. A retry helps.
+    Throttled,
+    /// DynamoDB failed, or could not be reached, or did not answer. A retry helps; the entries may be written already.
+    Unavailable,
+    /// DynamoDB finds an entry invalid. No retry helps that entry; the others of the request are not to blame.
+    Rejected,
+    /// The table, its key or the function's permissions are wrong. Nothing can be written until somebody changes that.
+    Misconfigured,
+    /// DynamoDB refuses the request for another reason. Retrying at once is of no use.
+    Refused,
+}
+
+/// A request that failed. Never quotes DynamoDB where that could quote an entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    /// What it means.
+    pub failure: Failure,
+    /// AWS's error code, or `connection`, `timeout`, `response`; for metrics and spans.
+    pub code: String,
+    /// What was wrong, and what to do.
+    pub message: String,
+    /// AWS's name of the request, where it was answered.
+    pub request_id: Option<String>,
+}
+
+/// The Audit table in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct DynamoDbStore {
+    client: Client,
+    table: String,
+    region: String,
+}
+
+impl DynamoDbStore {
+    /// A store that writes to `table`. The client must not retry by itself: the writer does, and counts it.
+    #[must_use]
+    pub fn new(client: Client, table: &str) -> Self {
+        let region = client.config().region().map_or_else(|| "(none)".to_owned(), ToString::to_string);
+        Self { client, table: table.to_owned(), region }
+    }
+
+    /// Opens the connection, and finds out whether entries can be written, without writing any.
+    ///
+    /// The request puts an item without attributes, which no table can store. DynamoDB checks the caller's permission
+    /// and the table before the item, so the answer that the item is invalid says that all else is right.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], [`Failure::Misconfigured`] where the table or the permission is missing.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        match self.send(vec![HashMap::new()]).await {
+            Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => Ok(()),
+            Err(error) => Err(self.classify(&error)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    async fn send(
+        &self,
+        items: Vec<HashMap<String, AttributeValue>>,
+    ) -> Result<aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput, SdkError<BatchWriteItemError>>
+    {
+        let requests = items
+            .into_iter()
+            .map(|item| {
+                let put = PutRequest::builder().set_item(Some(item)).build()?;
+                Ok(WriteRequest::builder().put_request(put).build())
+            })
+            .collect::<Result<Vec<_>, aws_sdk_dynamodb::error::BuildError>>()
+            .map_err(SdkError::construction_failure)?;
+        self.client
+            .batch_write_item()
+            .request_items(&self.table, requests)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+    }
+
+    fn classify(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
+        let SdkError::ServiceError(service) = error else { return self.classify_unanswered(error) };
+        let code = service.err().code().unwrap_or("unknown");
+        let status = service.raw().status().as_u16();
+        let table = &self.table;
+        let region = &self.region;
+        let (failure, message) = match code {
+            "ResourceNotFoundException" => (
+                Failure::Misconfigured,
+                format!(
+                    "the Audit table {table} does not exist in {region}; create it, or set AUDIT_TABLE to the table that does"
+                ),
+            ),
+            "AccessDeniedException" | "AccessDenied" => (
+                Failure::Misconfigured,
+                format!(
+                    "the function may not write to the Audit table {table} in {region}; \
+                     allow its role dynamodb:BatchWriteItem on the table (and the use of its KMS key, if it has one)"
+                ),
+            ),
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "IncompleteSignatureException"
+            | "MissingAuthenticationTokenException"
+            | "InvalidClientTokenId"
+            | "ExpiredTokenException" => (
+                Failure::Misconfigured,
+                format!("DynamoDB in {region} does not accept the function's credentials ({code})"),
+            ),
+            "ValidationException" if service.err().message().is_some_and(is_about_the_key) => (
+                Failure::Misconfigured,
+                format!(
+                    "the key of the table {table} in {region} is not `id` of type S alone, so it is no Audit table; \
+                     set AUDIT_TABLE to one that is"
+                ),
+            ),
+            "ValidationException" => {
+                (Failure::Rejected, "DynamoDB finds the entry invalid (ValidationException)".to_owned())
+            }
+            "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "Throttling"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "TooManyRequestsException" => {
+                (Failure::Throttled, format!("DynamoDB throttles writes to the Audit table {table} ({code})"))
+            }
+            "ReplicatedWriteConflictException" | "RequestTimeout" | "RequestTimeoutException" => {
+                (Failure::Unavailable, format!("DynamoDB could not write to the Audit table {table} ({code})"))
+            }
+            _ if status == 429 => (Failure::Throttled, format!("DynamoDB throttles ({code}, HTTP status 429)")),
+            _ if status >= 500 => (Failure::Unavailable, format!("DynamoDB failed ({code}, HTTP status {status})")),
+            _ => (Failure::Refused, format!("DynamoDB refused the request ({code}, HTTP status {status})")),
+        };
+        let request_id = service.err().meta().request_id().map(str::to_owned);
+        StoreError { failure, code: code.to_owned(), message, request_id }
+    }
+
+    /// Failures on the way, before or after DynamoDB's own work. Their texts come from the client alone and quote no
+    /// entry, but for a response's that cannot be read.
+    fn classify_unanswered(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
+        let region = &self.region;
+        let (failure, code, message) = match error {
+            SdkError::TimeoutError(_) => {
+                (Failure::Unavailable, "timeout", format!("DynamoDB in {region} did not answer in time"))
+            }
+            SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() || dispatch.is_io() => (
+                Failure::Unavailable,
+                "connection",
+                format!("DynamoDB in {region} could not be reached: {}", DisplayErrorContext(error)),
+            ),
+            SdkError::ResponseError(_) => {
+                (Failure::Unavailable, "response", format!("DynamoDB in {region} sent an answer that cannot be read"))
+            }
+            SdkError::ConstructionFailure(_) => (
+                Failure::Misconfigured,
+                "request",
+                "no request to DynamoDB could be made; check AWS_REGION and the function's credentials".to_owned(),
+            ),
+            _ => (
+                Failure::Unavailable,
+                "dispatch",
+                format!("no request could be sent to DynamoDB in {region}: {}", DisplayErrorContext(error)),
+            ),
+        };
+        StoreError { failure, code: code.to_owned(), message, request_id: None }
+    }
+}
+
+/// Whether a validation message is about the table's key: entries always have an `id` that is text, so the table is to
+/// blame, not an entry. The wordings are DynamoDB's, DynamoDB Local's and its imitations'.
+fn is_about_the_key(message: &str) -> bool {
+    ["does not match the schema", "Missing the key", "required keys was not given", "Type mismatch for key"]
+        .iter()
+        .any(|wording| message.contains(wording))
+}
+
+impl Store for DynamoDbStore {
+    async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
+        let items = entries.iter().map(|entry| entry.item().into()).collect();
+        let output = self.send(items).await.map_err(|error| self.classify(&error))?;
+        let unprocessed: HashSet<&str> = output
+            .unprocessed_items()
+            .into_iter()
+            .flat_map(HashMap::values)
+            .flatten()
+            .filter_map(|request| request.put_request()?.item().get("id")?.as_s().ok())
+            .map(String::as_str)
+            .collect();
+        let consumed = output.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units());
+        Ok(Put {
+            consumed_capacity: consumed.reduce(|one, other| one + other),
+            request_id: output.request_id().map(str::to_owned),
+            unprocessed: if unprocessed.is_empty() {
+                Vec::new()
+            } else {
+                let given_back = |entry: &Entry| unprocessed.contains(entry.id.to_string().as_str());
+                (0..entries.len()).filter(|index| given_back(entries[*index])).collect()
+            },
+        })
+    }
+
+    fn table(&self) -> &str {
+        &self.table
+    }
+}

@@ -1,0 +1,250 @@
+//! The embedded metric format: metrics as JSON lines on standard output, which CloudWatch reads
+//! (Amazon CloudWatch User Guide, "Specification: Embedded metric format").
+//!
+//! The first line of an invocation is its wide line: the metrics, and all else there is to say about it. Where there are
+//! more samples than one line may carry, more lines follow with the rest.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::catalog::{DIMENSIONS, Metric};
+
+/// The most values of one metric in one line.
+const MAX_VALUES: usize = 100;
+/// The most sequence numbers in one line, so that it stays far below the 256 KB of a log event.
+const MAX_FAILED: usize = 1_000;
+
+/// What one invocation says.
+#[derive(Debug)]
+pub struct Wide<'a> {
+    /// The time of the metrics, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// The CloudWatch namespace.
+    pub namespace: &'a str,
+    /// The values of [`DIMENSIONS`].
+    pub dimensions: [&'a str; 2],
+    /// Members of every line: the level, the time, the IDs.
+    pub common: Vec<(&'static str, Value)>,
+    /// Members of the first line.
+    pub members: Vec<(&'static str, Value)>,
+    /// Sums.
+    pub counters: Vec<(&'static Metric, u64)>,
+    /// Samples.
+    pub samples: Vec<(&'static Metric, Vec<f64>)>,
+    /// The sequence numbers of failed records.
+    pub failed: Vec<&'a str>,
+}
+
+impl Wide<'_> {
+    /// The lines, each one JSON object without line breaks; together they carry every sample and every sequence number.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let of_samples = self.samples.iter().map(|(_, values)| values.len().div_ceil(MAX_VALUES)).max().unwrap_or(0);
+        let count = of_samples.max(self.failed.len().div_ceil(MAX_FAILED)).max(1);
+        (0..count).map(|index| self.line(index)).collect()
+    }
+
+    fn line(&self, index: usize) -> String {
+        let is_first = index == 0;
+        let mut line = Line(String::with_capacity(1536));
+        let members = if is_first { self.members.as_slice() } else { &[] };
+        for (name, value) in self.common.iter().chain(members) {
+            line.member(name, value);
+        }
+        if let Some(failed) = self.failed.chunks(MAX_FAILED).nth(index) {
+            line.member("failedSequenceNumbers", &Value::from(failed));
+        }
+        let counters = if is_first { self.counters.as_slice() } else { &[] };
+        let samples: Vec<(&Metric, &[f64])> = self
+            .samples
+            .iter()
+            .filter_map(|(metric, values)| Some((*metric, values.chunks(MAX_VALUES).nth(index)?)))
+            .collect();
+        let metrics: Vec<&Metric> =
+            counters.iter().map(|(metric, _)| *metric).chain(samples.iter().map(|(metric, _)| *metric)).collect();
+        if !metrics.is_empty() {
+            self.directive(&mut line, &metrics);
+            for (name, value) in DIMENSIONS.iter().zip(self.dimensions) {
+                line.member(name, &Value::from(value));
+            }
+            for (metric, value) in counters {
+                line.name(metric.name);
+                line.number(*value as f64);
+            }
+            for (metric, values) in samples {
+                line.name(metric.name);
+                line.numbers(values);
+            }
+        }
+        line.end()
+    }
+
+    /// The member that says which of the others are metrics.
+    fn directive(&self, line: &mut Line, metrics: &[&Metric]) {
+        let definitions: Vec<Value> = metrics
+            .iter()
+            .map(|metric| serde_json::json!({ "Name": metric.name, "Unit": metric.unit.name() }))
+            .collect();
+        line.member(
+            "_aws",
+            &serde_json::json!({
+                "Timestamp": self.timestamp,
+                "CloudWatchMetrics": [{ "Namespace": self.namespace, "Dimensions": [DIMENSIONS], "Metrics": definitions }],
+            }),
+        );
+    }
+}
+
+/// One JSON object in the making.
+struct Line(String);
+
+impl Line {
+    fn name(&mut self, name: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(self.0, "{}:", Value::from(name));
+    }
+
+    fn member(&mut self, name: &str, value: &Value) {
+        self.name(name);
+        let _ = write!(self.0, "{value}");
+    }
+
+    /// A number with at most three decimals. What is no number has no place in a metric and becomes zero.
+    fn number(&mut self, value: f64) {
+        let value = if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 };
+        let _ = write!(self.0, "{value}");
+    }
+
+    fn numbers(&mut self, values: &[f64]) {
+        for (index, value) in values.iter().enumerate() {
+            self.0.push(if index == 0 { '[' } else { ',' });
+            self.number(*value);
+        }
+        self.0.push(']');
+    }
+
+    fn end(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::telemetry::catalog::{AUDIT_LAG, RECORDS_FAILED, RECORDS_RECEIVED, WRITE_LATENCY};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    /// Checks a line against every rule of the specification; returns its metrics with their values.
+    pub(crate) fn check(line: &str) -> Vec<(String, Vec<f64>)> {
+        assert!(!line.contains('\n') && line.len() <= 256 * 1024, "{} bytes", line.len());
+        let document: Value = serde_json::from_str(line).unwrap();
+        let members = document.as_object().unwrap();
+        let Some(aws) = members.get("_aws") else { return Vec::new() };
+        assert!(aws["Timestamp"].is_i64());
+        let directives = aws["CloudWatchMetrics"].as_array().unwrap();
+        assert_eq!(directives.len(), 1);
+        let directive = &directives[0];
+        let namespace = directive["Namespace"].as_str().unwrap();
+        assert!((1..=255).contains(&namespace.len()));
+        for set in directive["Dimensions"].as_array().unwrap() {
+            let keys = set.as_array().unwrap();
+            assert!((1..=30).contains(&keys.len()));
+            for key in keys {
+                let value = members[key.as_str().unwrap()].as_str().expect("a dimension's value is text");
+                assert!((1..=1024).contains(&value.len()));
+            }
+        }
+        let metrics = directive["Metrics"].as_array().unwrap();
+        assert!((1..=100).contains(&metrics.len()));
+        metrics
+            .iter()
+            .map(|metric| {
+                let name = metric["Name"].as_str().unwrap();
+                assert!((1..=255).contains(&name.len()));
+                assert!(["Count", "Milliseconds"].contains(&metric["Unit"].as_str().unwrap()));
+                let values: Vec<f64> = match &members[name] {
+                    Value::Array(values) => values.iter().map(|value| value.as_f64().unwrap()).collect(),
+                    value => vec![value.as_f64().unwrap()],
+                };
+                assert!((1..=100).contains(&values.len()), "{name} has {} values", values.len());
+                (name.to_owned(), values)
+            })
+            .collect()
+    }
+
+    fn wide<'a>(lags: Vec<f64>, latencies: Vec<f64>, failed: Vec<&'a str>) -> Wide<'a> {
+        Wide {
+            timestamp: 1_726_045_348_000,
+            namespace: "ConfigAudit",
+            dimensions: ["config-audit", "dev"],
+            common: vec![("level", json!("INFO")), ("requestId", json!("r\"1"))],
+            members: vec![("outcome", json!("ok"))],
+            counters: vec![(&RECORDS_RECEIVED, lags.len() as u64), (&RECORDS_FAILED, 0)],
+            samples: vec![(&AUDIT_LAG, lags), (&WRITE_LATENCY, latencies)],
+            failed,
+        }
+    }
+
+    #[test]
+    fn one_line_says_all_of_a_small_invocation() {
+        let lines = wide(vec![652.0, 1_234.567_89], vec![4.25], vec![]).lines();
+        assert_eq!(
+            lines,
+            [
+                r#"{"level":"INFO","requestId":"r\"1","outcome":"ok","_aws":{"Timestamp":1726045348000,"CloudWatchMetrics":[{"Namespace":"ConfigAudit","Dimensions":[["Service","Stage"]],"Metrics":[{"Name":"RecordsReceived","Unit":"Count"},{"Name":"RecordsFailed","Unit":"Count"},{"Name":"AuditLag","Unit":"Milliseconds"},{"Name":"WriteLatency","Unit":"Milliseconds"}]}]},"Service":"config-audit","Stage":"dev","RecordsReceived":2,"RecordsFailed":0,"AuditLag":[652,1234.568],"WriteLatency":[4.25]}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn an_invocation_without_samples_is_still_one_line() {
+        let lines = wide(vec![], vec![], vec![]).lines();
+        assert_eq!(lines.len(), 1);
+        assert_eq!(check(&lines[0]).len(), 2);
+    }
+
+    #[test]
+    fn ten_thousand_failures_are_all_named_within_the_size_of_an_event() {
+        let numbers: Vec<String> = (0..10_000).map(|n| format!("{:040}", n)).collect();
+        let lines = wide(vec![], vec![], numbers.iter().map(String::as_str).collect()).lines();
+        let named: usize = lines
+            .iter()
+            .map(|line| {
+                check(line);
+                serde_json::from_str::<Value>(line).unwrap()["failedSequenceNumbers"].as_array().unwrap().len()
+            })
+            .sum();
+        assert_eq!(named, 10_000);
+    }
+
+    proptest! {
+        /// Whatever the batch: every line keeps the rules, and no sample is lost, doubled or moved to another metric.
+        #[test]
+        fn no_sample_is_lost(
+            lags in prop::collection::vec(0.0_f64..1e9, 0..1_000),
+            latencies in prop::collection::vec(0.0_f64..1e5, 0..250),
+        ) {
+            let mut found = std::collections::HashMap::<String, Vec<f64>>::new();
+            for line in wide(lags.clone(), latencies.clone(), vec![]).lines() {
+                for (name, values) in check(&line) {
+                    found.entry(name).or_default().extend(values);
+                }
+            }
+            let rounded = |values: &[f64]| values.iter().map(|value| (value * 1000.0).round() / 1000.0).collect::<Vec<_>>();
+            prop_assert_eq!(found.remove("AuditLag").unwrap_or_default(), rounded(&lags));
+            prop_assert_eq!(found.remove("WriteLatency").unwrap_or_default(), rounded(&latencies));
+            prop_assert_eq!(found.remove("RecordsReceived").unwrap(), vec![lags.len() as f64]);
+        }
+
+        #[test]
+        fn what_is_no_number_does_not_break_a_line(value in any::<f64>()) {
+            for line in wide(vec![value], vec![], vec![]).lines() {
+                check(&line);
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The one place that writes to standard output and standard error.
+
+use std::io::Write;
+
+/// Writes one line to standard output. It must be one complete JSON object: Lambda takes each line for one.
+///
+/// A line that cannot be written is given up: there is nowhere left to say so.
+pub fn line(json: &str) {
+    write(&mut std::io::stdout().lock(), json);
+}
+
+/// Writes one line for people to standard error.
+pub fn text_line(text: &str) {
+    write(&mut std::io::stderr().lock(), text);
+}
+
+fn write(to: &mut impl Write, line: &str) {
+    // In one piece, so that lines of other processes on the same pipe do not come between.
+    let mut whole = String::with_capacity(line.len() + 1);
+    whole.push_str(line);
+    whole.push('\n');
+    let _ = to.write_all(whole.as_bytes()).and_then(|()| to.flush());
+}

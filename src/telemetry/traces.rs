@@ -1,0 +1,299 @@
+//! Spans: from a report to AWS X-Ray, by way of the daemon that Lambda runs.
+//!
+//! Spans are made after the work, from the report, and only for a trace that is sampled: an invocation whose trace is
+//! not sampled pays nothing for them. They are exported by `opentelemetry-aws`. The invocation's span is of kind
+//! INTERNAL, since the exporter would make a segment, a second node on the map, of one of kind SERVER; so all of them
+//! are subsegments that hang under the segment that Lambda itself makes of the function.
+//!
+//! A large batch is bounded: all records that were not audited as they should be, and the [`MAX_HEALTHY`] slowest of the
+//! others; the same for requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue, StringValue};
+use opentelemetry_aws::detector::LambdaResourceDetector;
+use opentelemetry_aws::trace::XrayIdGenerator;
+use opentelemetry_aws::xray_exporter::{SegmentDocument, SegmentDocumentExporter, SegmentTranslator, XrayExporter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanExporter, SpanLinks};
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use crate::quarantine::table;
+use crate::report::{Object, Outcome, Record, Report};
+use crate::writer::Request;
+
+/// The most spans of healthy records, and of healthy requests, for one invocation.
+pub const MAX_HEALTHY: usize = 100;
+/// Attributes that X-Ray makes searchable, one of each for an invocation: it takes 50 for a trace.
+const INDEXED: [&str; 4] = ["faas.invocation_id", "faas.coldstart", "config_audit.outcome", "error.type"];
+
+/// Sends spans to the X-Ray daemon.
+#[derive(Debug)]
+pub struct Traces {
+    exporter: XrayExporter<Daemon>,
+    sent: Arc<AtomicU64>,
+    function_name: String,
+    table: String,
+}
+
+impl Traces {
+    /// Sends to the daemon at `address`; `function_name` and the Audit `table` name the spans.
+    #[must_use]
+    pub fn new(address: SocketAddr, function_name: &str, table: &str) -> Self {
+        let translator = SegmentTranslator::new().with_indexed_attrs(INDEXED.map(str::to_owned)).metadata_all_attrs();
+        let sent = Arc::new(AtomicU64::new(0));
+        let mut exporter = XrayExporter::new(Daemon { address, sent: sent.clone() }).with_translator(translator);
+        exporter.set_resource(&Resource::builder().with_detector(Box::new(LambdaResourceDetector)).build());
+        Self { exporter, sent, function_name: function_name.to_owned(), table: table.to_owned() }
+    }
+
+    /// Sends the spans of an invocation, if its trace is sampled. Returns how many could not be sent.
+    pub async fn export(&self, report: &Report) -> u64 {
+        if !report.trace.is_valid() || !report.trace.is_sampled() {
+            return 0;
+        }
+        let spans = spans(report, &self.function_name, &self.table);
+        let all = spans.len() as u64;
+        let sent = self.sent.load(Ordering::Relaxed);
+        // The exporter's error says no more than the count does.
+        let _ = self.exporter.export(spans).await;
+        all.saturating_sub(self.sent.load(Ordering::Relaxed) - sent)
+    }
+}
+
+/// The UDP client of the X-Ray daemon. Unlike the exporter's own it waits while the socket is full, goes on after a
+/// document that could not be sent, and counts.
+#[derive(Debug)]
+struct Daemon {
+    address: SocketAddr,
+    sent: Arc<AtomicU64>,
+}
+
+impl SegmentDocumentExporter for Daemon {
+    type Error = std::io::Error;
+
+    async fn export_segment_documents(&self, batch: Vec<SegmentDocument<'_>>) -> Result<(), Self::Error> {
+        // Turned to text first: a document is not to be held while the task waits.
+        let datagrams: Vec<String> =
+            batch.into_iter().map(|document| format!("{HEADER}{}", document.to_string())).collect();
+        let any: SocketAddr = if self.address.is_ipv4() {
+            (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        // A new socket for each invocation: after Lambda has frozen and thawed the process, an old one may be dead.
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(self.address).await?;
+        for datagram in datagrams {
+            if socket.send(datagram.as_bytes()).await.is_ok() {
+                self.sent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands before each document in a datagram (AWS X-Ray Developer Guide, "Sending segment documents to the X-Ray
+/// daemon").
+const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
+
+/// The spans of an invocation: its own first, then those of its records, its requests and its objects.
+fn spans(report: &Report, function_name: &str, table: &str) -> Vec<SpanData> {
+    let maker =
+        Maker { report, ids: XrayIdGenerator::default(), scope: InstrumentationScope::builder("config-audit").build() };
+    let invocation = maker.invocation(function_name);
+    let parent = invocation.span_context.span_id();
+    let failed = report.failed().next().is_some();
+    let records = bounded(
+        &report.records,
+        |record| record.span,
+        |record| matches!(record.outcome, Outcome::Audited | Outcome::Unchanged),
+    );
+    let requests =
+        bounded(&report.requests, |request| (request.started, request.ended), |request| request.result.is_ok());
+    let mut spans = vec![invocation];
+    spans.extend(records.map(|record| maker.record(parent, record)));
+    spans.extend(requests.map(|request| maker.request(parent, request, table, failed)));
+    spans.extend(report.objects.iter().map(|object| maker.object(parent, object)));
+    spans
+}
+
+/// All that are not healthy, and the slowest [`MAX_HEALTHY`] of the others, in their order.
+fn bounded<'a, T>(
+    all: &'a [T],
+    span: impl Fn(&T) -> (Instant, Instant),
+    is_healthy: impl Fn(&T) -> bool,
+) -> impl Iterator<Item = &'a T> {
+    let mut healthy: Vec<usize> = (0..all.len()).filter(|index| is_healthy(&all[*index])).collect();
+    let mut kept: Vec<usize> = (0..all.len()).filter(|index| !is_healthy(&all[*index])).collect();
+    healthy.sort_by_key(|index| {
+        let (started, ended) = span(&all[*index]);
+        std::cmp::Reverse(ended.saturating_duration_since(started))
+    });
+    kept.extend(healthy.into_iter().take(MAX_HEALTHY));
+    kept.sort_unstable();
+    kept.into_iter().map(|index| &all[index])
+}
+
+/// Makes the spans of one report.
+struct Maker<'a> {
+    report: &'a Report,
+    ids: XrayIdGenerator,
+    scope: InstrumentationScope,
+}
+
+impl Maker<'_> {
+    fn span(
+        &self,
+        parent: SpanId,
+        kind: SpanKind,
+        name: String,
+        (started, ended): (Instant, Instant),
+        attributes: Vec<KeyValue>,
+        error: Option<(&str, &str)>,
+    ) -> SpanData {
+        let mut attributes = attributes;
+        let status = error.map_or(Status::Unset, |(code, message)| {
+            attributes.push(KeyValue::new("error.type", code.to_owned()));
+            Status::error(message.to_owned())
+        });
+        let trace = &self.report.trace;
+        SpanData {
+            span_context: SpanContext::new(
+                trace.trace_id(),
+                self.ids.new_span_id(),
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: parent,
+            parent_span_is_remote: parent == trace.span_id(),
+            span_kind: kind,
+            name: name.into(),
+            start_time: self.report.time_of(started).into(),
+            end_time: self.report.time_of(ended.max(started)).into(),
+            attributes,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status,
+            instrumentation_scope: self.scope.clone(),
+        }
+    }
+
+    /// OpenTelemetry semantic conventions, "FaaS spans" and "AWS Lambda".
+    fn invocation(&self, function_name: &str) -> SpanData {
+        let report = self.report;
+        let arn = report.function_arn.as_str();
+        let mut attributes = vec![
+            KeyValue::new("faas.invocation_id", report.request_id.clone()),
+            KeyValue::new("faas.trigger", "datasource"),
+            KeyValue::new("faas.coldstart", report.cold_start),
+            KeyValue::new("aws.lambda.invoked_arn", arn.to_owned()),
+            KeyValue::new("cloud.resource_id", arn.to_owned()),
+            KeyValue::new("config_audit.outcome", report.outcome()),
+        ];
+        attributes.extend(arn.split(':').nth(4).map(|account| KeyValue::new("cloud.account.id", account.to_owned())));
+        let counts = report.counts();
+        for (name, count) in [
+            ("config_audit.records.received", counts.received()),
+            ("config_audit.records.audited", counts.audited),
+            ("config_audit.records.unchanged", counts.unchanged),
+            ("config_audit.records.quarantined", counts.quarantined),
+            ("config_audit.records.failed", counts.failed),
+        ] {
+            attributes.push(KeyValue::new(name, i64::try_from(count).unwrap_or(i64::MAX)));
+        }
+        let message = report.error.as_ref().map(ToString::to_string);
+        let failures = (counts.failed > 0).then(|| format!("{} records failed", counts.failed));
+        let error = match (&report.error, &message, &failures) {
+            (Some(error), Some(message), _) => Some((error.code(), message.as_str())),
+            (None, _, Some(failures)) => Some(("records_failed", failures.as_str())),
+            _ => None,
+        };
+        let name = function_name.to_owned();
+        self.span(report.trace.span_id(), SpanKind::Internal, name, report.span, attributes, error)
+    }
+
+    /// OpenTelemetry semantic conventions, "FaaS spans", Datasource.
+    fn record(&self, parent: SpanId, record: &Record) -> SpanData {
+        let operation = match record.event_name {
+            Some("INSERT") => "insert",
+            Some("MODIFY") => "edit",
+            Some("REMOVE") => "delete",
+            _ => "unknown",
+        };
+        let collection = table(self.report.stream_arn.as_deref());
+        let text =
+            |name: &'static str, value: &Option<String>| value.as_ref().map(|value| KeyValue::new(name, value.clone()));
+        let mut attributes = vec![
+            KeyValue::new("faas.document.collection", collection.to_owned()),
+            KeyValue::new("faas.document.operation", operation),
+            KeyValue::new("config_audit.record.outcome", record.outcome.name()),
+            KeyValue::new(
+                "config_audit.record.audits_written",
+                i64::try_from(record.audits_written).unwrap_or(i64::MAX),
+            ),
+        ];
+        attributes.extend(text("faas.document.name", &record.item_key));
+        attributes.extend(text("config_audit.record.sequence_number", &record.sequence_number));
+        let time = record.created.map(super::logs::timestamp);
+        attributes.extend(text("faas.document.time", &time));
+        let error = record.outcome.cause().map(|cause| (cause.code.as_ref(), cause.message.as_ref()));
+        let name = format!("{operation} {collection}");
+        self.span(parent, SpanKind::Internal, name, record.span, attributes, error)
+    }
+
+    /// OpenTelemetry semantic conventions, "Database spans" and "DynamoDB"; `aws.service` and `aws.operation` are what
+    /// X-Ray makes a node of the map from. A request that failed is no error where its entries were stored in the end.
+    fn request(&self, parent: SpanId, request: &Request, table: &str, failed: bool) -> SpanData {
+        let operation = "BatchWriteItem";
+        let mut attributes = vec![
+            KeyValue::new("aws.service", "DynamoDB"),
+            KeyValue::new("aws.operation", operation),
+            KeyValue::new(
+                "aws.dynamodb.table_names",
+                opentelemetry::Value::Array(vec![StringValue::from(table.to_owned())].into()),
+            ),
+            KeyValue::new("db.system.name", "aws.dynamodb"),
+            KeyValue::new("db.operation.name", operation),
+            KeyValue::new("db.collection.name", table.to_owned()),
+            KeyValue::new("db.operation.batch.size", i64::try_from(request.entries).unwrap_or(i64::MAX)),
+            KeyValue::new("config_audit.request.retries", i64::from(request.retries)),
+        ];
+        let id = |id: &Option<String>| id.as_ref().map(|id| KeyValue::new("aws.request_id", id.clone()));
+        let mut error = None;
+        match &request.result {
+            Ok(put) => {
+                attributes.extend(id(&put.request_id));
+                attributes.extend(put.consumed_capacity.map(|units| {
+                    KeyValue::new("aws.dynamodb.consumed_capacity", format!("{{\"CapacityUnits\":{units}}}"))
+                }));
+                let unprocessed = i64::try_from(put.unprocessed.len()).unwrap_or(i64::MAX);
+                attributes.push(KeyValue::new("config_audit.request.unprocessed", unprocessed));
+            }
+            Err(cause) => {
+                attributes.extend(id(&cause.request_id));
+                attributes.push(KeyValue::new("db.response.status_code", cause.code.clone()));
+                error = Some((cause.code.as_str(), cause.message.as_str())).filter(|_| failed);
+            }
+        }
+        let name = format!("{operation} {table}");
+        self.span(parent, SpanKind::Client, name, (request.started, request.ended), attributes, error)
+    }
+
+    /// One object put into the failure bucket.
+    fn object(&self, parent: SpanId, object: &Object) -> SpanData {
+        let attributes = vec![
+            KeyValue::new("aws.service", "S3"),
+            KeyValue::new("aws.operation", "PutObject"),
+            KeyValue::new("config_audit.object.url", object.url.clone()),
+        ];
+        let error = object.error.as_deref().map(|code| (code, "the failure bucket did not take a record"));
+        self.span(parent, SpanKind::Client, "PutObject".to_owned(), object.span, attributes, error)
+    }
+}
