@@ -87,12 +87,11 @@ impl FunctionArguments {
         settings.function.timeout = Duration::from_secs(self.timeout.into());
         settings.function.memory_mb = self.memory;
         settings.function.environment = self.variables();
-        if let Some(table) = settings.function.environment.get("AUDIT_TABLE") {
-            settings.audit_table.clone_from(table);
-        }
-        if let Some(bucket) = settings.function.environment.get("FAILURE_BUCKET") {
-            settings.failure_bucket.clone_from(bucket);
-        }
+        // An empty one is the function's affair; the world has a table and a bucket all the same.
+        let named = |name: &str| settings.function.environment.get(name).filter(|value| !value.is_empty()).cloned();
+        let (table, bucket) = (named("AUDIT_TABLE"), named("FAILURE_BUCKET"));
+        settings.audit_table = table.unwrap_or(settings.audit_table);
+        settings.failure_bucket = bucket.unwrap_or(settings.failure_bucket);
         Ok(settings)
     }
 }

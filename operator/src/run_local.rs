@@ -104,7 +104,8 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
     if arguments.endpoint_url.is_some() {
         settings.identity = Identity::from_lookup(environment::variable);
     }
-    let key_attribute = settings.function.environment.get("KEY_ATTRIBUTE").cloned().unwrap_or_else(|| "key".to_owned());
+    let key_attribute = settings.function.environment.get("KEY_ATTRIBUTE").filter(|key| !key.is_empty()).cloned();
+    let key_attribute = key_attribute.unwrap_or_else(|| "key".to_owned());
     let table = arguments.configuration_table.clone();
     settings.source = Some(Source { table: table.clone(), key_attribute: key_attribute.clone(), ..Source::default() });
 
@@ -292,7 +293,9 @@ impl InvocationSeen {
         let tone = if matches!(answer, Answer::Returned(_)) { Tone::Good } else { Tone::Bad };
         let heading = terminal.paint(Tone::Heading, "Invocation");
         let mut text = format!("{heading} {records} -> {}  {took}\n", terminal.paint(tone, &describe(answer)));
-        let metrics: Vec<_> = self.lines.iter().flat_map(|line| telemetry::metrics(line)).collect();
+        let mut metrics: Vec<_> = self.lines.iter().flat_map(|line| telemetry::metrics(line)).collect();
+        // Counts of nothing say nothing here; `invoke` shows them all.
+        metrics.retain(|metric| metric.values.iter().any(|value| *value != 0.0));
         text.push_str(&terminal.metric_table(&metrics));
         for line in self.lines.iter().filter(|line| telemetry::metrics(line).is_empty()) {
             // Writing to a string does not fail.

@@ -82,13 +82,20 @@ fn samples(value: &Value) -> Vec<f64> {
     }
 }
 
+/// What a log line says: its message, or all of a line that is no JSON object with one.
+#[must_use]
+pub fn message(line: &str) -> String {
+    let parsed: Option<Value> = serde_json::from_str(line).ok();
+    parsed.and_then(|line| line["message"].as_str().map(ToOwned::to_owned)).unwrap_or_else(|| line.to_owned())
+}
+
 /// A log line for people: level, message, and the other members; a line that is no JSON object stays as it is.
 #[must_use]
 pub fn readable_log(line: &str) -> String {
     let Ok(Value::Object(mut members)) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
     let mut take = |name: &str| members.remove(name).map(|value| plain(&value)).unwrap_or_default();
     let (level, message) = (take("level"), take("message"));
-    for name in ["timestamp", "requestId", "_aws"] {
+    for name in ["timestamp", "requestId", "target"] {
         members.remove(name);
     }
     let mut text = format!("{level:<5} {message}").trim().to_owned();
@@ -209,6 +216,7 @@ mod tests {
         let line = r#"{"timestamp":"t","level":"WARN","message":"slow","requestId":"r","attempt":2,"table":"Audit"}"#;
         assert_eq!(readable_log(line), "WARN  slow attempt=2 table=Audit");
         assert_eq!(readable_log("plain text"), "plain text");
+        assert_eq!((message(line), message("plain text")), ("slow".to_owned(), "plain text".to_owned()));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::happening::{Happening, Happenings, LogSource};
 use super::runtime_api::{Call, Invocation, RuntimeApi};
 use super::xray::XrayDaemon;
+use crate::telemetry::message;
 use crate::{clock, environment};
 
 /// The account in the function's ARN: nobody's.
@@ -163,6 +164,8 @@ impl Function {
 
     /// Invokes the function with this event, and returns when it answered and asked for the next one, or is gone.
     ///
+    /// Dropping the future ends the process.
+    ///
     /// # Errors
     /// When no process can be started. All that goes wrong in the function itself is an [`Answer`].
     pub async fn invoke(&mut self, event: impl Into<Bytes>) -> Result<Invoked, FunctionError> {
@@ -198,12 +201,10 @@ impl Function {
         if self.environment.as_mut().is_some_and(ExecutionEnvironment::has_ended) {
             self.stop().await;
         }
-        let environment = match &mut self.environment {
+        // Taken, and put back when the process can go on: where this future is dropped half-way, the process goes too.
+        let mut environment = match self.environment.take() {
             Some(environment) => environment,
-            none => {
-                let xray = self.xray.address();
-                none.insert(ExecutionEnvironment::start(&self.settings, &xray, &self.happenings).await?)
-            }
+            None => ExecutionEnvironment::start(&self.settings, &self.xray.address(), &self.happenings).await?,
         };
         let outcome = match environment.ready(self.settings.init_timeout).await {
             Err(report) => Outcome { answer: Answer::InitFailed(report), usable: false },
@@ -220,8 +221,9 @@ impl Function {
         };
         if outcome.usable {
             environment.output.flush().await;
+            self.environment = Some(environment);
         } else {
-            self.stop().await;
+            environment.end(&self.happenings).await;
         }
         Ok(outcome.answer)
     }
@@ -323,7 +325,10 @@ impl ExecutionEnvironment {
             )),
             Ok(Event::Ended(status)) => {
                 self.output.flush().await;
-                let said = self.output.last_line().map_or_else(String::new, |line| format!("; its last words: {line}"));
+                let said = self
+                    .output
+                    .last_line()
+                    .map_or_else(String::new, |line| format!("; its last words: {}", message(&line)));
                 Err(runtime_error(
                     "Runtime.ExitError",
                     format!("the process ended before its first poll: {status}{said}"),
@@ -394,7 +399,6 @@ impl ExecutionEnvironment {
         };
         self.output.flush().await;
         happenings.tell(Happening::ProcessExited { status: status.to_string() });
-        self.api.stop().await;
     }
 
     /// Lambda ends an environment with everything in it; here that is the process's group.
@@ -404,6 +408,14 @@ impl ExecutionEnvironment {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
         let _ = self.child.start_kill();
+    }
+}
+
+impl Drop for ExecutionEnvironment {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.kill();
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub enum Call {
     InitError(ErrorReport),
 }
 
-/// A running Runtime API.
+/// A running Runtime API. It ends when dropped; a process that still polls it sees its poll break off.
 #[derive(Debug)]
 pub struct RuntimeApi {
     server: Server,
@@ -90,11 +90,6 @@ impl RuntimeApi {
     /// A call that was made already, without waiting. A process that reports and exits is heard first this way.
     pub fn call_made(&mut self) -> Option<Call> {
         self.calls.try_recv().ok()
-    }
-
-    /// Stops the server. The process must be gone, or it sees its poll break off.
-    pub async fn stop(self) {
-        self.server.stop().await;
     }
 }
 

@@ -26,10 +26,12 @@ fn text(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn the_exit_code_says_how_it_went() {
     let data = ["--data", EVENT];
-    let cases: [(&str, &[&str], i32); 11] = [
+    let cases: [(&str, &[&str], i32); 12] = [
         ("", &data, 0),
         ("return null", &data, 0),
         ("return \"text\"", &data, 0),
+        // A function without a failure bucket is the function's affair.
+        ("", &["--data", EVENT, "--env", "FAILURE_BUCKET="], 0),
         ("fail 0", &data, 1),
         ("error Kind message", &data, 1),
         ("exit 0", &data, 1),

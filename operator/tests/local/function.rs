@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{scripted, scripted_function};
+use crate::support::{scripted, scripted_function, wait_for};
 use config_audit_operator::local::happening::LogSource;
 use config_audit_operator::local::{Answer, ErrorReport, Function, FunctionSettings, Happening, Happenings};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -86,6 +86,19 @@ async fn a_function_that_does_not_answer_is_killed_at_the_time_out_and_replaced(
     let told = heard_so_far(&mut heard);
     assert!(told.contains(&"exited signal: 9 (SIGKILL)".to_owned()), "{told:?}");
     assert!(told.contains(&"timed out".to_owned()), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_invocation_that_nobody_waits_for_takes_its_process_along() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut function, mut heard) = start(scripted(directory.path(), &["hang", "return 2"])).await;
+    tokio::select! {
+        answer = function.invoke("{}") => panic!("{answer:?}"),
+        _ = wait_for(&mut heard, |happening| {
+            matches!(happening, Happening::LogLine { line, .. } if line == "hanging").then_some(())
+        }) => {}
+    }
+    assert_eq!(answer(&mut function).await, returned("2"));
 }
 
 #[tokio::test]

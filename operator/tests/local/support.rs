@@ -10,21 +10,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Long enough for the slowest machine; a test that works never waits for it.
 pub(crate) const GENEROUS: Duration = Duration::from_mins(2);
 
-/// The scripted function, which `cargo test` builds with the other examples.
+/// The function that does what a script says: `tests/scripted_function.rs`.
 pub(crate) fn scripted_function() -> PathBuf {
-    built("examples/scripted_function", "cargo build -p config-audit-operator --examples")
+    PathBuf::from(env!("CARGO_BIN_EXE_scripted-function"))
 }
 
-/// The Lambda's own binary.
+/// The Lambda's own binary. It is another package's, so cargo does not build it for these tests.
 pub(crate) fn bootstrap() -> PathBuf {
-    built("bootstrap", "cargo build --bin bootstrap")
-}
-
-/// A binary beside the directory of this test's own executable.
-fn built(name: &str, how: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.is_file(), "{} is not there; build it first: {how}", path.display());
+    let path = Path::new(env!("CARGO_BIN_EXE_config-audit")).with_file_name("bootstrap");
+    assert!(path.is_file(), "{} is not there; build it first: cargo build --bin bootstrap", path.display());
     path
 }
 

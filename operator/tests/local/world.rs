@@ -150,7 +150,10 @@ async fn a_world_in_a_directory_goes_on_where_it_was() {
     // The change of this world is not delivered: the function never answers.
     let (world, mut heard) = start(in_directory(&["hang"])).await;
     change(&world, &["b"]).await;
-    wait_for(&mut heard, |happening| matches!(happening, Happening::LogLine { .. }).then_some(())).await;
+    wait_for(&mut heard, |happening| {
+        matches!(happening, Happening::LogLine { line, .. } if line == "hanging").then_some(())
+    })
+    .await;
     world.stop().await;
 
     let (world, mut heard) = start(in_directory(&[])).await;

@@ -93,15 +93,12 @@ impl EventSourceMapping {
         }
     }
 
-    /// The shards whose parents are done: a child's records come after all of its parent's.
     fn readable(&self) -> Vec<String> {
-        let done = |parent: &str| {
-            let unknown = self.reader.shards().all(|(id, _)| id != parent);
-            let idle = self.shards.get(parent).is_none_or(|shard| shard.state.is_idle());
-            unknown || (self.reader.is_exhausted(parent) && idle)
-        };
-        let readable = self.reader.shards().filter(|(_, parent)| parent.is_none_or(done));
-        readable.map(|(id, _)| id.to_owned()).collect()
+        let shards: Vec<_> = self.reader.shards().collect();
+        readable(&shards, |shard_id| {
+            let idle = self.shards.get(shard_id).is_none_or(|shard| shard.state.is_idle());
+            self.reader.is_exhausted(shard_id) && idle
+        })
     }
 
     /// Reads a shard and does its next step. Returns how long there is nothing to do.
@@ -229,6 +226,27 @@ impl EventSourceMapping {
     }
 }
 
+/// The shards, each with its parent, whose ancestors are done: a child's records come after all of its parent's. A parent
+/// that is not listed has left the stream.
+fn readable(shards: &[(&str, Option<&str>)], done: impl Fn(&str) -> bool) -> Vec<String> {
+    let waits = |parent: &str| shards.iter().any(|(id, _)| *id == parent) && !done(parent);
+    let readable = shards.iter().filter(|(_, parent)| !parent.is_some_and(waits));
+    readable.map(|(id, _)| (*id).to_owned()).collect()
+}
+
 fn now_ms() -> i64 {
     clock::now().timestamp_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_shard_waits_for_its_parent() {
+        let shards = [("a", Some("left the stream")), ("b", Some("a")), ("c", Some("b")), ("d", None)];
+        assert_eq!(readable(&shards, |_| false), ["a", "d"]);
+        assert_eq!(readable(&shards, |shard| shard == "a"), ["a", "b", "d"]);
+        assert_eq!(readable(&shards, |shard| shard == "a" || shard == "b"), ["a", "b", "c", "d"]);
+    }
 }

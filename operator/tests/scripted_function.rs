@@ -85,6 +85,7 @@ fn main() -> Result<(), Failure> {
 }
 
 fn hang() -> ! {
+    println!("hanging");
     loop {
         std::thread::park();
     }
