@@ -193,7 +193,7 @@ fn is_dimension(value: &str) -> bool {
     value.len() <= 255 && !value.starts_with(':') && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// Namespaces: Amazon CloudWatch API Reference, PutMetricData.
+/// Namespaces: Amazon CloudWatch API Reference, `PutMetricData`.
 fn is_namespace(name: &str) -> bool {
     name.len() <= 255
         && !name.starts_with("AWS/")
@@ -213,7 +213,7 @@ pub(crate) mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    impl Environment for HashMap<&str, &str> {
+    impl<S: std::hash::BuildHasher> Environment for HashMap<&str, &str, S> {
         fn get(&self, name: &str) -> Option<String> {
             HashMap::get(self, name).map(ToString::to_string)
         }

@@ -6,11 +6,11 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnConsumedCapacity, WriteRequest};
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, PutRequest, ReturnConsumedCapacity, WriteRequest};
 
 use crate::audit::Entry;
 
-/// The most entries in one request (Amazon DynamoDB API Reference, BatchWriteItem).
+/// The most entries in one request (Amazon DynamoDB API Reference, `BatchWriteItem`).
 pub const MAX_BATCH: usize = 25;
 
 /// Where entries are written.
@@ -21,9 +21,6 @@ pub trait Store {
     ///
     /// [`StoreError`]; what was written then is not known.
     fn put(&self, entries: &[&Entry]) -> impl Future<Output = Result<Put, StoreError>>;
-
-    /// The table's name, for spans.
-    fn table(&self) -> &str;
 }
 
 /// What an answered request did.
@@ -228,7 +225,7 @@ impl Store for DynamoDbStore {
             .filter_map(|request| request.put_request()?.item().get("id")?.as_s().ok())
             .map(String::as_str)
             .collect();
-        let consumed = output.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units());
+        let consumed = output.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
         Ok(Put {
             consumed_capacity: consumed.reduce(|one, other| one + other),
             request_id: output.request_id().map(str::to_owned),
@@ -239,9 +236,5 @@ impl Store for DynamoDbStore {
                 (0..entries.len()).filter(|index| given_back(entries[*index])).collect()
             },
         })
-    }
-
-    fn table(&self) -> &str {
-        &self.table
     }
 }

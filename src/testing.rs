@@ -9,6 +9,7 @@ use serde_dynamo::{AttributeValue, Item};
 use uuid::Uuid;
 
 use crate::audit::{Entry, entry_id};
+use crate::quarantine::{Quarantine, QuarantineError};
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 
 /// How a store answers one request.
@@ -92,10 +93,6 @@ impl Store for MemoryStore {
         self.keep(&entries[back..]);
         Ok(Put { unprocessed: (0..back).collect(), ..Put::default() })
     }
-
-    fn table(&self) -> &str {
-        "Audit"
-    }
 }
 
 /// As many different entries as asked for; the same ones each time.
@@ -110,4 +107,29 @@ pub(crate) fn entries(count: usize) -> Vec<Entry> {
         provenance: None,
     };
     (0..count).map(entry).collect()
+}
+
+/// A failure bucket in memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryQuarantine {
+    pub(crate) objects: RefCell<HashMap<String, String>>,
+    pub(crate) refuses: bool,
+    pub(crate) never_answers: bool,
+}
+
+impl Quarantine for MemoryQuarantine {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+        if self.never_answers {
+            std::future::pending::<()>().await;
+        }
+        if self.refuses {
+            return Err(QuarantineError { code: "AccessDenied".to_owned(), message: "not allowed".to_owned() });
+        }
+        self.objects.borrow_mut().insert(key.to_owned(), String::from_utf8(body).unwrap());
+        Ok(())
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://failures/{key}")
+    }
 }

@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn an_entry_of_exactly_the_limit_is_kept_and_one_byte_more_is_not() {
         let rest = item_size_exactly(&entry(None, Some(text_of(0))));
-        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest))), &|| "".to_owned()), 0);
-        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest + 1))), &|| "".to_owned()), 1);
+        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest))), &String::new), 0);
+        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest + 1))), &String::new), 1);
     }
 
     fn item_size_exactly(entry: &Entry) -> usize {
@@ -124,10 +124,10 @@ mod tests {
     #[test]
     fn both_values_are_left_out_only_where_both_must_be() {
         let mut one = entry(Some(text_of(150_000)), Some(text_of(300_000)));
-        assert_eq!(keep(&mut one, &|| "".to_owned()), 1);
+        assert_eq!(keep(&mut one, &String::new), 1);
         assert_eq!(one.old_value, Some(text_of(150_000)));
         let mut both = entry(Some(text_of(410_000)), Some(text_of(420_000)));
-        assert_eq!(keep(&mut both, &|| "".to_owned()), 2);
+        assert_eq!(keep(&mut both, &String::new), 2);
     }
 
     #[test]

@@ -111,9 +111,9 @@ impl Line {
         let _ = write!(self.0, "{value}");
     }
 
-    /// A number with at most three decimals. What is no number has no place in a metric and becomes zero.
+    /// A number with at most three decimals, far within CloudWatch's range. What is no number becomes zero.
     fn number(&mut self, value: f64) {
-        let value = if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 };
+        let value = if value.is_nan() { 0.0 } else { (value.clamp(-1e15, 1e15) * 1000.0).round() / 1000.0 };
         let _ = write!(self.0, "{value}");
     }
 
@@ -176,7 +176,7 @@ pub(crate) mod tests {
             .collect()
     }
 
-    fn wide<'a>(lags: Vec<f64>, latencies: Vec<f64>, failed: Vec<&'a str>) -> Wide<'a> {
+    fn wide(lags: Vec<f64>, latencies: Vec<f64>, failed: Vec<&str>) -> Wide<'_> {
         Wide {
             timestamp: 1_726_045_348_000,
             namespace: "ConfigAudit",
@@ -209,7 +209,7 @@ pub(crate) mod tests {
 
     #[test]
     fn ten_thousand_failures_are_all_named_within_the_size_of_an_event() {
-        let numbers: Vec<String> = (0..10_000).map(|n| format!("{:040}", n)).collect();
+        let numbers: Vec<String> = (0..10_000).map(|n| format!("{n:040}")).collect();
         let lines = wide(vec![], vec![], numbers.iter().map(String::as_str).collect()).lines();
         let named: usize = lines
             .iter()

@@ -123,9 +123,19 @@ impl Metrics {
     }
 
     /// What was added since the last call, for the wide line.
-    pub fn take(&self) -> (Vec<(&'static Metric, u64)>, Vec<(&'static Metric, Vec<f64>)>) {
+    #[must_use]
+    pub fn take(&self) -> Taken {
         self.emf.take()
     }
+}
+
+/// What was recorded since the last time.
+#[derive(Debug, Default, PartialEq)]
+pub struct Taken {
+    /// The sums.
+    pub counters: Vec<(&'static Metric, u64)>,
+    /// The samples, in the order in which they came.
+    pub samples: Vec<(&'static Metric, Vec<f64>)>,
 }
 
 fn place(name: &str) -> Option<usize> {
@@ -164,23 +174,23 @@ impl Default for EmfRecorder {
 }
 
 impl EmfRecorder {
-    fn take(&self) -> (Vec<(&'static Metric, u64)>, Vec<(&'static Metric, Vec<f64>)>) {
-        let (mut sums, mut samples) = (Vec::new(), Vec::new());
+    fn take(&self) -> Taken {
+        let mut taken = Taken::default();
         for (metric, cell) in catalog::ALL.iter().zip(self.cells.iter()) {
             match cell {
                 Cell::Sum(sum) => {
                     let sum = sum.swap(0, Ordering::Relaxed);
                     if sum > 0 || metric.kind == Kind::Counter {
-                        sums.push((metric, sum));
+                        taken.counters.push((metric, sum));
                     }
                 }
                 Cell::Samples(values) => {
                     let values = std::mem::take(&mut *values.0.lock().unwrap_or_else(PoisonError::into_inner));
-                    samples.push((metric, values));
+                    taken.samples.push((metric, values));
                 }
             }
         }
-        (sums, samples)
+        taken
     }
 
     fn cell(&self, key: &Key) -> Option<&Cell> {
@@ -222,13 +232,13 @@ mod tests {
         metrics.add(&catalog::AUDITS_WRITTEN, 3);
         metrics.add(&catalog::AUDITS_WRITTEN, 2);
         (0..10_000).for_each(|n| metrics.sample(&catalog::AUDIT_LAG, f64::from(n)));
-        let (sums, samples) = metrics.take();
+        let Taken { counters: sums, samples } = metrics.take();
         assert!(sums.contains(&(&catalog::AUDITS_WRITTEN, 5)));
         assert!(sums.contains(&(&catalog::RECORDS_FAILED, 0)), "a counter leaves at zero too");
         assert!(!sums.iter().any(|(metric, _)| **metric == catalog::COLD_START), "a rare one does not");
         let lags = &samples.iter().find(|(metric, _)| **metric == catalog::AUDIT_LAG).unwrap().1;
         assert_eq!(lags.len(), 10_000);
-        let (sums, samples) = metrics.take();
+        let Taken { counters: sums, samples } = metrics.take();
         assert!(sums.contains(&(&catalog::AUDITS_WRITTEN, 0)));
         assert!(samples.iter().all(|(_, values)| values.is_empty()));
     }
@@ -239,7 +249,7 @@ mod tests {
         let metadata = Metadata::new("x", metrics::Level::INFO, None);
         emf.register_counter(&Key::from_name("Other"), &metadata).increment(1);
         emf.register_histogram(&Key::from_name("RecordsFailed"), &metadata).record(1.0);
-        let (sums, samples) = emf.take();
+        let Taken { counters: sums, samples } = emf.take();
         assert!(sums.iter().all(|(_, sum)| *sum == 0) && samples.iter().all(|(_, values)| values.is_empty()));
     }
 

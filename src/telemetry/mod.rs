@@ -16,7 +16,7 @@ use crate::handler::trace_id_text;
 use crate::report::{Outcome, Record, Report};
 use crate::settings::Settings;
 use emf::Wide;
-use metrics::{Metrics, PrometheusError};
+use metrics::{Metrics, PrometheusError, Taken};
 use traces::Traces;
 
 /// The most lines about single records in one invocation; one more says how many are left out. The wide line names all
@@ -95,7 +95,7 @@ impl Telemetry {
         if !reasons.is_empty() {
             members.push(("reasons", serde_json::json!(reasons)));
         }
-        let (counters, samples) = self.metrics.take();
+        let Taken { counters, samples } = self.metrics.take();
         Wide {
             timestamp: now.timestamp_millis(),
             namespace: &self.namespace,

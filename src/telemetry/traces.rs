@@ -123,11 +123,11 @@ fn spans(report: &Report, function_name: &str, table: &str) -> Vec<SpanData> {
 }
 
 /// All that are not healthy, and the slowest [`MAX_HEALTHY`] of the others, in their order.
-fn bounded<'a, T>(
-    all: &'a [T],
+fn bounded<T>(
+    all: &[T],
     span: impl Fn(&T) -> (Instant, Instant),
     is_healthy: impl Fn(&T) -> bool,
-) -> impl Iterator<Item = &'a T> {
+) -> impl Iterator<Item = &T> {
     let mut healthy: Vec<usize> = (0..all.len()).filter(|index| is_healthy(&all[*index])).collect();
     let mut kept: Vec<usize> = (0..all.len()).filter(|index| !is_healthy(&all[*index])).collect();
     healthy.sort_by_key(|index| {
@@ -185,7 +185,7 @@ impl Maker<'_> {
         }
     }
 
-    /// OpenTelemetry semantic conventions, "FaaS spans" and "AWS Lambda".
+    /// OpenTelemetry semantic conventions, "`FaaS` spans" and "AWS Lambda".
     fn invocation(&self, function_name: &str) -> SpanData {
         let report = self.report;
         let arn = report.function_arn.as_str();
@@ -219,7 +219,7 @@ impl Maker<'_> {
         self.span(report.trace.span_id(), SpanKind::Internal, name, report.span, attributes, error)
     }
 
-    /// OpenTelemetry semantic conventions, "FaaS spans", Datasource.
+    /// OpenTelemetry semantic conventions, "`FaaS` spans", Datasource.
     fn record(&self, parent: SpanId, record: &Record) -> SpanData {
         let operation = match record.event_name {
             Some("INSERT") => "insert",
