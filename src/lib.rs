@@ -1,4 +1,32 @@
-//! config-audit
+//! config-audit: an AWS Lambda that writes an audit entry for every change in a DynamoDB table, from the table's stream.
+//!
+//! # A tour
+//!
+//! Lambda hands `main.rs` an event. [`handler`] works on it: [`stream`] decodes each raw record into a change,
+//! [`audit`] plans the change's entries, [`writer`] writes them through a [`store`], and [`quarantine`] keeps what no
+//! retry can mend. What was done is one value, a [`report`]; [`telemetry`] makes logs, metrics and spans from it, and the
+//! answer to Lambda is made from it too.
+//!
+//! | to change | go to |
+//! |---|---|
+//! | what is read from a record | [`stream`] |
+//! | what an entry has in it | [`audit`] |
+//! | when two values are equal | [`value`] |
+//! | batches, retries, time-outs | [`writer`] |
+//! | what an AWS error means | [`store`], [`quarantine`] |
+//! | a metric | [`telemetry::catalog`], and where it is counted, [`telemetry::metrics`] |
+//! | a setting | [`settings`] |
+//!
+//! # Invariants
+//!
+//! - A record is acknowledged only when its entries are known to be stored, or it is known to be in the failure bucket.
+//! - [`stream`], [`audit`] and [`value`] do no I/O, read no clock and no environment, and print nothing.
+//! - Only [`telemetry::output`] writes to standard output and standard error; each line there is one JSON object.
+//! - Only [`settings`] reads the environment, and only [`clock`] the time (`clippy.toml` holds both).
+//! - No value of a configuration item is in a log line, a metric, a span or an error. Errors of libraries that could
+//!   quote one are not passed on; what they were about is said in our own words.
+//! - What one invocation did is one [`report::Report`]; nothing logs, counts or traces beside it.
+
 pub mod audit;
 pub mod clock;
 pub mod handler;
