@@ -13,7 +13,7 @@
 //! | what an entry has in it | [`audit`] |
 //! | when two values are equal | [`value`] |
 //! | batches, retries, time-outs | [`writer`] |
-//! | what an AWS error means | [`store`], [`quarantine`] |
+//! | what an AWS error means | [`store`], [`quarantine`], [`s3`] |
 //! | a metric | [`telemetry::catalog`], and where it is counted, [`telemetry::metrics`] |
 //! | a setting | [`settings`] |
 //!
@@ -32,6 +32,7 @@ pub mod clock;
 pub mod handler;
 pub mod quarantine;
 pub mod report;
+pub mod s3;
 pub mod settings;
 pub mod store;
 pub mod stream;

@@ -12,6 +12,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use config_audit::clock::Clock;
 use config_audit::handler::{Handler, Invocation};
 use config_audit::quarantine::S3Quarantine;
+use config_audit::s3::S3;
 use config_audit::settings::{LogFormat, ProcessEnvironment, Settings};
 use config_audit::store::{DynamoDbStore, Failure};
 use config_audit::telemetry::{Telemetry, logs};
@@ -68,10 +69,10 @@ async fn run(settings: &Settings, telemetry: &Telemetry, clock: Clock) -> Result
     let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).retry_config(RetryConfig::disabled()).build();
     let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), &settings.audit_table);
     probe(&store).await;
-    let quarantine = settings.failure_bucket.as_deref().map(|bucket| {
-        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(settings.s3_path_style).build();
-        S3Quarantine::new(aws_sdk_s3::Client::from_conf(s3), bucket)
-    });
+    let quarantine = settings
+        .failure_bucket
+        .as_deref()
+        .map(|bucket| S3Quarantine::new(S3::new(config, settings.s3_endpoint.as_deref(), bucket, clock), bucket));
     let handler = Handler {
         store,
         quarantine,

@@ -1,11 +1,10 @@
-//! The failure bucket behind a small trait, its S3 client, and what is put into it.
+//! The failure bucket behind a small trait, and what is put into it.
 
-use aws_sdk_s3::Client;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::s3::{PutError, S3};
 use crate::value::hex;
 
 /// Where records are kept that no retry can mend, and the full records of values that were too large for an entry.
@@ -32,43 +31,42 @@ pub struct QuarantineError {
 }
 
 /// The failure bucket in S3.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct S3Quarantine {
-    client: Client,
+    s3: S3,
     bucket: String,
 }
 
 impl S3Quarantine {
-    /// Puts objects into `bucket`. The client is expected to retry by itself.
+    /// Puts objects by way of a client for `bucket`.
     #[must_use]
-    pub fn new(client: Client, bucket: &str) -> Self {
-        Self { client, bucket: bucket.to_owned() }
+    pub fn new(s3: S3, bucket: &str) -> Self {
+        Self { s3, bucket: bucket.to_owned() }
     }
 }
 
 impl Quarantine for S3Quarantine {
     async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
-        let request = self.client.put_object().bucket(&self.bucket).key(key).content_type("application/json");
-        let Err(error) = request.body(body.into()).send().await else { return Ok(()) };
+        let Err(error) = self.s3.put_object(key, body).await else { return Ok(()) };
         let bucket = &self.bucket;
-        let (code, message) = match error.code() {
-            Some(code @ "NoSuchBucket") => {
-                (code, format!("the failure bucket {bucket} does not exist; create it, or set FAILURE_BUCKET"))
+        let (code, message) = match error {
+            PutError::Unanswered(cause) => {
+                ("unavailable".to_owned(), format!("the failure bucket {bucket} could not be reached: {cause}"))
             }
-            Some(code @ "AccessDenied") => (
-                code,
-                format!("the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"),
-            ),
-            Some(code) => (code, format!("the failure bucket {bucket} refused a record ({code})")),
-            None if matches!(error, SdkError::ServiceError(_)) => {
-                ("unknown", format!("the failure bucket {bucket} refused a record"))
+            PutError::Refused(code) => {
+                let message = match code.as_str() {
+                    "NoSuchBucket" => {
+                        format!("the failure bucket {bucket} does not exist; create it, or set FAILURE_BUCKET")
+                    }
+                    "AccessDenied" => format!(
+                        "the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"
+                    ),
+                    _ => format!("the failure bucket {bucket} refused a record ({code})"),
+                };
+                (code, message)
             }
-            None => (
-                "unavailable",
-                format!("the failure bucket {bucket} could not be reached: {}", DisplayErrorContext(&error)),
-            ),
         };
-        Err(QuarantineError { code: code.to_owned(), message })
+        Err(QuarantineError { code, message })
     }
 
     fn url(&self, key: &str) -> String {

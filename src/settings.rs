@@ -58,9 +58,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `AWS_XRAY_DAEMON_ADDRESS`: where spans are sent; none: they are not made.
     pub xray_daemon: Option<SocketAddr>,
-    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`: whether S3 has an address of its own. The SDK reads the address; a
-    /// bucket there is not found by a host name that begins with the bucket's.
-    pub s3_path_style: bool,
+    /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`: S3's address, where it is not AWS's own.
+    pub s3_endpoint: Option<String>,
     /// `AWS_LAMBDA_FUNCTION_NAME`: the function's own name.
     pub function_name: String,
 }
@@ -88,6 +87,7 @@ impl Settings {
         let bucket = "the name of an S3 bucket (3 to 63 of a-z 0-9 - .), or nothing";
         let dimension = "1 to 255 printable ASCII characters, the first not a colon";
         let address = "an address and a port, such as 127.0.0.1:9464";
+        let url = "a URL that begins with http:// or https://";
         let daemon = "an address and a port, such as 127.0.0.1:2000";
         let reader = Reader(environment);
         Ok(Self {
@@ -131,9 +131,10 @@ impl Settings {
                 )?
                 .unwrap_or(LogFormat::Json),
             xray_daemon: reader.parsed("AWS_XRAY_DAEMON_ADDRESS", daemon, udp_address)?,
-            s3_path_style: ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
-                .into_iter()
-                .any(|name| environment.get(name).is_some_and(|url| !url.is_empty())),
+            s3_endpoint: match reader.text("AWS_ENDPOINT_URL_S3", url, is_url)? {
+                Some(endpoint) => Some(endpoint),
+                None => reader.text("AWS_ENDPOINT_URL", url, is_url)?,
+            },
             function_name: environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "audit".to_owned()),
         })
     }
@@ -200,6 +201,10 @@ fn is_namespace(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte))
 }
 
+fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
 /// The UDP address of an X-Ray daemon: `address:port`, or `tcp:address:port udp:address:port` in any order
 /// (AWS X-Ray Developer Guide, `AWS_XRAY_DAEMON_ADDRESS`).
 fn udp_address(text: &str) -> Option<SocketAddr> {
@@ -251,6 +256,7 @@ pub(crate) mod tests {
             ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
             ("AWS_LAMBDA_LOG_FORMAT", "xml"),
             ("AWS_XRAY_DAEMON_ADDRESS", "tcp:127.0.0.1:2000"),
+            ("AWS_ENDPOINT_URL_S3", "localhost:9000"),
         ] {
             let mut environment = HashMap::from([("AUDIT_TABLE", "Audit")]);
             environment.insert(variable, value);

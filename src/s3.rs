@@ -1,0 +1,222 @@
+//! S3's `PutObject`, all that the function needs of S3: signed by `aws-sigv4`, sent and retried by the SDK's runtime.
+//!
+//! The SDK's own S3 crate is left out for its size: a quarter of the whole binary, most of it tables of checksums
+//! (docs/decisions.md has the figures).
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use crate::clock::Clock;
+
+/// The longest wait for one answer, before the request is sent again.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Puts objects into one bucket.
+#[derive(Debug)]
+pub struct S3 {
+    config: SdkConfig,
+    address: Address,
+    clock: Clock,
+    operation: Operation<Put, (), PutError>,
+}
+
+/// An object was not put, or it is not known whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PutError {
+    /// S3 refused it, with this error code.
+    #[error("{0}")]
+    Refused(String),
+    /// S3 could not be asked, or did not answer.
+    #[error("{0}")]
+    Unanswered(String),
+}
+
+/// A signed request. Its body is not shown: it is a record.
+struct Put {
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Put {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Put").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl S3 {
+    /// A client for `bucket` that uses the region, the credentials, the HTTP client and the time-outs of `config`, and
+    /// `endpoint` where S3 is not at AWS's own address.
+    #[must_use]
+    pub fn new(config: SdkConfig, endpoint: Option<&str>, bucket: &str, clock: Clock) -> Self {
+        let region = config.region().map(AsRef::as_ref).unwrap_or_default();
+        let address = Address::new(endpoint, region, bucket);
+        let mut operation = Operation::builder()
+            .service_name("S3")
+            .operation_name("PutObject")
+            .endpoint_url(&address.origin)
+            .no_auth()
+            .with_connection_poisoning()
+            .standard_retry(&RetryConfig::standard())
+            .retry_classifier(TransientErrorClassifier::<PutError>::new())
+            .retry_classifier(HttpStatusCodeClassifier::default())
+            .serializer(request)
+            .deserializer(response);
+        let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+        operation = operation.timeout_config(timeouts.operation_attempt_timeout(LONGEST_ATTEMPT).build());
+        if let Some(client) = config.http_client() {
+            operation = operation.http_client(client);
+        }
+        if let Some(sleep) = config.sleep_impl() {
+            operation = operation.sleep_impl(sleep);
+        }
+        Self { operation: operation.build(), config, address, clock }
+    }
+
+    /// Puts a JSON document. The key has only characters that a URL needs not encode.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`], after the retries.
+    pub async fn put_object(&self, key: &str, body: Vec<u8>) -> Result<(), PutError> {
+        let put = self.signed(key, body).await?;
+        self.operation.invoke(put).await.map_err(|error| match error {
+            SdkError::ServiceError(error) => error.into_err(),
+            other => PutError::Unanswered(DisplayErrorContext(other).to_string()),
+        })
+    }
+
+    /// Signs a request (AWS Identity and Access Management User Guide, "Create a signed AWS API request"; for S3 the
+    /// path is encoded once, and the body's hash is a header).
+    async fn signed(&self, key: &str, body: Vec<u8>) -> Result<Put, PutError> {
+        let failed = |what: &str| PutError::Unanswered(format!("no request to S3 could be signed: {what}"));
+        let region = self.config.region().ok_or_else(|| failed("there is no region; set AWS_REGION"))?.as_ref();
+        let credentials = self.config.credentials_provider().ok_or_else(|| failed("there are no credentials"))?;
+        let credentials = credentials.provide_credentials().await.map_err(|error| failed(&error.to_string()))?;
+        let identity = credentials.into();
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name("s3")
+            .time(self.clock.now().into())
+            .settings(settings)
+            .build()
+            .map_err(|error| failed(&error.to_string()))?;
+        let path = format!("{}/{key}", self.address.path);
+        let url = format!("{}{path}", self.address.origin);
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let signable = SignableRequest::new(
+            "PUT",
+            &url,
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+            SignableBody::Bytes(&body),
+        )
+        .map_err(|error| failed(&error.to_string()))?;
+        let (signed, _) = sign(signable, &parameters.into()).map_err(|error| failed(&error.to_string()))?.into_parts();
+        headers.extend(signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        Ok(Put { path, headers, body })
+    }
+}
+
+/// Where a bucket is: an object's URL is the origin, the path, a slash and the key. At AWS the bucket is part of the host's
+/// name; one with a dot in its name has no certificate there, and at an address of its own there is no such host
+/// (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
+#[derive(Debug, PartialEq, Eq)]
+struct Address {
+    origin: String,
+    path: String,
+}
+
+impl Address {
+    fn new(endpoint: Option<&str>, region: &str, bucket: &str) -> Self {
+        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        match endpoint {
+            Some(endpoint) => Self { origin: endpoint.trim_end_matches('/').to_owned(), path: format!("/{bucket}") },
+            None if bucket.contains('.') => {
+                Self { origin: format!("https://s3.{region}.{domain}"), path: format!("/{bucket}") }
+            }
+            None => Self { origin: format!("https://{bucket}.s3.{region}.{domain}"), path: String::new() },
+        }
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+fn request(put: Put) -> Result<HttpRequest, BoxError> {
+    let mut request = HttpRequest::new(SdkBody::from(put.body));
+    request.set_method("PUT")?;
+    request.set_uri(put.path)?;
+    for (name, value) in put.headers {
+        request.headers_mut().try_insert(name, value)?;
+    }
+    Ok(request)
+}
+
+/// Reads an answer; a refusal's code is in its XML (Amazon S3 API Reference, "Error responses").
+fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> {
+    if response.status().is_success() {
+        return Ok(());
+    }
+    let text = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+    let code = text.split_once("<Code>").and_then(|(_, rest)| Some(rest.split_once("</Code>")?.0));
+    let is_code = |code: &&str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let code = code.filter(is_code).map_or_else(|| format!("Http{}", response.status().as_u16()), str::to_owned);
+    Err(OrchestratorError::operation(PutError::Refused(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_where_s3_looks_for_them() {
+        for (endpoint, region, bucket, expected) in [
+            (None, "eu-central-1", "failures", ("https://failures.s3.eu-central-1.amazonaws.com", "")),
+            (None, "cn-north-1", "failures", ("https://failures.s3.cn-north-1.amazonaws.com.cn", "")),
+            (None, "eu-central-1", "my.failures", ("https://s3.eu-central-1.amazonaws.com", "/my.failures")),
+            (Some("http://127.0.0.1:9000/"), "eu-central-1", "failures", ("http://127.0.0.1:9000", "/failures")),
+        ] {
+            let Address { origin, path } = Address::new(endpoint, region, bucket);
+            assert_eq!((origin.as_str(), path.as_str()), expected);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_code() {
+        for (status, body, code) in [
+            (403, "<Error><Code>AccessDenied</Code><Message>secret</Message></Error>", "AccessDenied"),
+            (500, "", "Http500"),
+            (400, "<Code>not a code, but secret</Code>", "Http400"),
+        ] {
+            let answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+            let error = response(&answer).unwrap_err();
+            assert_eq!(error.as_operation_error(), Some(&PutError::Refused(code.to_owned())));
+        }
+        assert!(response(&HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())).is_ok());
+    }
+
+    #[test]
+    fn a_record_is_not_in_what_a_request_shows_of_itself() {
+        let put = Put { path: "/y".to_owned(), headers: vec![], body: b"secret".to_vec() };
+        assert_eq!(format!("{put:?}"), r#"Put { path: "/y", .. }"#);
+    }
+}
