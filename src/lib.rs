@@ -2,7 +2,7 @@
 //!
 //! # A tour
 //!
-//! Lambda hands `main.rs` an event. [`handler`] works on it: [`stream`] decodes each raw record into a change,
+//! [`lambda`] takes events from Lambda, one by one. [`handler`] works on each: [`stream`] decodes each raw record into a change,
 //! [`audit`] plans the change's entries, [`writer`] writes them through a [`store`], and [`quarantine`] keeps what no
 //! retry can mend. What was done is one value, a [`report`]; [`telemetry`] makes logs, metrics and spans from it, and the
 //! answer to Lambda is made from it too.
@@ -30,6 +30,7 @@
 pub mod audit;
 pub mod clock;
 pub mod handler;
+pub mod lambda;
 pub mod quarantine;
 pub mod report;
 pub mod s3;

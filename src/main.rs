@@ -1,124 +1,32 @@
-//! The Lambda's entry point: settings, telemetry, store, runtime. No logic.
+//! The Lambda's entry point: settings, telemetry, runtime. No logic.
 
-use std::cell::Cell;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use aws_config::BehaviorVersion;
-use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use config_audit::clock::Clock;
-use config_audit::handler::{Handler, Invocation};
-use config_audit::quarantine::S3Quarantine;
-use config_audit::s3::S3;
-use config_audit::settings::{LogFormat, ProcessEnvironment, Settings};
-use config_audit::store::{DynamoDbStore, Failure};
+use config_audit::settings::{LogFormat, ProcessEnvironment, Settings, SettingsError};
 use config_audit::telemetry::{Telemetry, logs};
-use lambda_runtime::{LambdaEvent, service_fn};
-use opentelemetry::trace::SpanContext;
-use opentelemetry_aws::trace::xray_propagator::span_context_from_str;
-use serde_json::value::RawValue;
-use tracing::Instrument;
-
-/// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_secs(1);
-/// How long init waits for DynamoDB's first answer; without it the first invocation tries again.
-const PROBE: Duration = Duration::from_secs(3);
+use tracing::level_filters::LevelFilter;
 
 // One thread: a function of up to 1,769 MB has at most one processor, and the work is waiting.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let clock = Clock::System;
-    let settings = match Settings::read(&ProcessEnvironment) {
-        Ok(settings) => settings,
-        Err(error) => {
-            logs::start(tracing::level_filters::LevelFilter::INFO, LogFormat::Json, clock);
-            return refuse_to_start(&error);
-        }
-    };
-    logs::start(settings.log_level, settings.log_format, clock);
-    let telemetry = match Telemetry::start(&settings) {
-        Ok(telemetry) => telemetry,
-        Err(error) => return refuse_to_start(&error),
-    };
-    match run(&settings, &telemetry, clock).await {
+    let settings = Settings::read(&ProcessEnvironment);
+    match &settings {
+        Ok(settings) => logs::start(settings.log_level, settings.log_format, clock),
+        Err(_) => logs::start(LevelFilter::INFO, LogFormat::Json, clock),
+    }
+    match start(settings, clock).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("the Lambda runtime ended: {error}");
+            tracing::error!("the function cannot run: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn refuse_to_start(error: &dyn std::error::Error) -> ExitCode {
-    tracing::error!("the function cannot start: {error}");
-    ExitCode::FAILURE
-}
-
-async fn run(settings: &Settings, telemetry: &Telemetry, clock: Clock) -> Result<(), lambda_runtime::Error> {
-    let tls = Provider::rustls(CryptoMode::Ring);
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .load()
-        .await;
-    // The writer retries, until the deadline, and counts it.
-    let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).retry_config(RetryConfig::disabled()).build();
-    let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), &settings.audit_table);
-    probe(&store).await;
-    let quarantine = settings
-        .failure_bucket
-        .as_deref()
-        .map(|bucket| S3Quarantine::new(S3::new(config, settings.s3_endpoint.as_deref(), bucket, clock), bucket));
-    let handler = Handler {
-        store,
-        quarantine,
-        clock,
-        key_attribute: settings.key_attribute.clone(),
-        provenance: settings.provenance,
-    };
-    let cold = Cell::new(true);
-    let (handler, cold) = (&handler, &cold);
-    lambda_runtime::Runtime::new(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
-        let LambdaEvent { payload, context, .. } = event;
-        let span = tracing::error_span!("invocation", requestId = context.request_id);
-        let invocation = Invocation {
-            trace: trace(context.xray_trace_id.as_deref()),
-            cold_start: cold.replace(false),
-            deadline: context.deadline().into(),
-            function_arn: context.invoked_function_arn,
-            request_id: context.request_id,
-            event: &payload,
-        };
-        async {
-            let report = handler.handle(&invocation).await;
-            telemetry.publish(&report).await;
-            report.answer()
-        }
-        .instrument(span)
-        .await
-    }))
-    .run()
-    .await
-}
-
-/// Opens the connection while init runs at full speed, and says early what is wrong with the table. Start-up goes on in
-/// any case: the invocation finds the same, and fails with it, unless it has passed by then.
-async fn probe(store: &DynamoDbStore) {
-    match tokio::time::timeout(PROBE, store.probe()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) if error.failure == Failure::Misconfigured => {
-            tracing::error!(error = error.code, "no audit can be written: {error}");
-        }
-        Ok(Err(error)) => tracing::warn!(error = error.code, "DynamoDB is not ready yet: {error}"),
-        Err(_) => tracing::warn!(error = "timeout", "DynamoDB is not ready yet: it did not answer during init"),
-    }
-}
-
-/// The invocation's place in its trace; no valid one where Lambda says nothing.
-fn trace(header: Option<&str>) -> SpanContext {
-    header.and_then(span_context_from_str).unwrap_or(SpanContext::NONE)
+async fn start(settings: Result<Settings, SettingsError>, clock: Clock) -> Result<(), lambda_runtime::Error> {
+    let settings = settings?;
+    let telemetry = Telemetry::start(&settings)?;
+    config_audit::lambda::run(&settings, Some(&telemetry), clock).await
 }

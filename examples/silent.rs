@@ -1,0 +1,10 @@
+//! The function without any telemetry: what its telemetry is compared with (`make figures`).
+
+use config_audit::clock::Clock;
+use config_audit::settings::{ProcessEnvironment, Settings};
+use lambda_runtime::Error;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    config_audit::lambda::run(&Settings::read(&ProcessEnvironment)?, None, Clock::System).await
+}

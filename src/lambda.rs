@@ -1,0 +1,106 @@
+//! The function's life: clients, the first connection, then one invocation after the other.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use lambda_runtime::{LambdaEvent, service_fn};
+use opentelemetry::trace::SpanContext;
+use opentelemetry_aws::trace::xray_propagator::span_context_from_str;
+use serde_json::value::RawValue;
+use tracing::Instrument;
+
+use crate::clock::Clock;
+use crate::handler::{Handler, Invocation};
+use crate::quarantine::S3Quarantine;
+use crate::s3::S3;
+use crate::settings::Settings;
+use crate::store::{DynamoDbStore, Failure};
+use crate::telemetry::{Telemetry, logs};
+
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How long init waits for DynamoDB's first answer; without it the first invocation tries again.
+const PROBE: Duration = Duration::from_secs(3);
+
+/// Works on invocations until Lambda ends the process. Without `telemetry` nothing is published of them; that is for
+/// measuring what telemetry costs.
+///
+/// # Errors
+///
+/// Where the Runtime API cannot be used.
+pub async fn run(
+    settings: &Settings,
+    telemetry: Option<&Telemetry>,
+    clock: Clock,
+) -> Result<(), lambda_runtime::Error> {
+    let tls = Provider::rustls(CryptoMode::Ring);
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await;
+    // The writer retries, until the deadline, and counts it.
+    let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).retry_config(RetryConfig::disabled()).build();
+    let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), &settings.audit_table);
+    probe(&store).await;
+    let quarantine = settings
+        .failure_bucket
+        .as_deref()
+        .map(|bucket| S3Quarantine::new(S3::new(config, settings.s3_endpoint.as_deref(), bucket, clock), bucket));
+    let handler = Handler {
+        store,
+        quarantine,
+        clock,
+        key_attribute: settings.key_attribute.clone(),
+        provenance: settings.provenance,
+    };
+    let cold = Cell::new(true);
+    let (handler, cold) = (&handler, &cold);
+    lambda_runtime::Runtime::new(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
+        let LambdaEvent { payload, context, .. } = event;
+        let span = tracing::error_span!(logs::INVOCATION_SPAN, requestId = context.request_id);
+        let invocation = Invocation {
+            trace: trace(context.xray_trace_id.as_deref()),
+            cold_start: cold.replace(false),
+            deadline: context.deadline().into(),
+            function_arn: context.invoked_function_arn,
+            request_id: context.request_id,
+            event: &payload,
+        };
+        async {
+            let report = handler.handle(&invocation).await;
+            if let Some(telemetry) = telemetry {
+                telemetry.publish(&report).await;
+            }
+            report.answer()
+        }
+        .instrument(span)
+        .await
+    }))
+    .run()
+    .await
+}
+
+/// Opens the connection while init runs at full speed, and says early what is wrong with the table. Start-up goes on in
+/// any case: the invocation finds the same, and fails with it, unless it has passed by then.
+async fn probe(store: &DynamoDbStore) {
+    match tokio::time::timeout(PROBE, store.probe()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.failure == Failure::Misconfigured => {
+            tracing::error!(error = error.code, "no audit can be written: {error}");
+        }
+        Ok(Err(error)) => tracing::warn!(error = error.code, "DynamoDB is not ready yet: {error}"),
+        Err(_) => tracing::warn!(error = "timeout", "DynamoDB is not ready yet: it did not answer during init"),
+    }
+}
+
+/// The invocation's place in its trace; no valid one where Lambda says nothing.
+fn trace(header: Option<&str>) -> SpanContext {
+    header.and_then(span_context_from_str).unwrap_or(SpanContext::NONE)
+}
