@@ -134,6 +134,8 @@ impl Subject {
     async fn start(bootstrap: &Path) -> Result<Self> {
         let mut settings = WorldSettings::new(bootstrap);
         settings.function.trace = Trace::NotSampled;
+        // The embedded database is slower than DynamoDB, above all in a debug build.
+        settings.function.timeout = Duration::from_secs(600);
         let happenings = Happenings::new();
         let heard = happenings.subscribe();
         let mut subject = Self { world: World::start(settings, happenings).await?, heard, pid: 0 };

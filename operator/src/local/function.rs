@@ -44,6 +44,8 @@ pub struct FunctionSettings {
     pub init_timeout: Duration,
     /// The region in the function's ARN.
     pub region: String,
+    /// What Lambda says of the trace that an invocation belongs to.
+    pub trace: Trace,
     /// The function's own variables. They win over those that Lambda sets, as nothing here is reserved.
     pub environment: BTreeMap<String, String>,
     /// Whether the process sees this process's whole environment, the user's AWS settings included. Otherwise it
@@ -62,6 +64,7 @@ impl FunctionSettings {
             timeout: Duration::from_secs(30),
             init_timeout: Duration::from_secs(10),
             region: "eu-central-1".to_owned(),
+            trace: Trace::Sampled,
             environment: BTreeMap::new(),
             inherit_environment: false,
         }
@@ -71,6 +74,32 @@ impl FunctionSettings {
     #[must_use]
     pub fn arn(&self) -> String {
         format!("arn:aws:lambda:{}:{ACCOUNT}:function:{}", self.region, self.name)
+    }
+}
+
+/// What Lambda says of the trace that an invocation belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// It is one of those that X-Ray keeps, so that spans are there to be shown.
+    Sampled,
+    /// X-Ray does not keep it.
+    NotSampled,
+    /// Nothing.
+    Absent,
+}
+
+impl Trace {
+    /// A new trace's `Lambda-Runtime-Trace-Id`; empty where Lambda says nothing.
+    fn header(self, now: DateTime<Utc>) -> String {
+        let sampled = match self {
+            Self::Sampled => 1,
+            Self::NotSampled => 0,
+            Self::Absent => return String::new(),
+        };
+        let seconds = now.timestamp();
+        let root = Uuid::new_v4().simple().to_string();
+        let parent = Uuid::new_v4().simple().to_string();
+        format!("Root=1-{seconds:08x}-{};Parent={};Sampled={sampled}", &root[..24], &parent[..16])
     }
 }
 
@@ -170,7 +199,7 @@ impl Function {
     /// When no process can be started. All that goes wrong in the function itself is an [`Answer`].
     pub async fn invoke(&mut self, event: impl Into<Bytes>) -> Result<Invoked, FunctionError> {
         let request_id = Uuid::new_v4().to_string();
-        let trace_header = trace_header(clock::now());
+        let trace_header = self.settings.trace.header(clock::now());
         self.happenings
             .tell(Happening::InvocationStarted { request_id: request_id.clone(), trace_header: trace_header.clone() });
         let started = clock::instant();
@@ -532,14 +561,6 @@ fn runtime_error(error_type: &str, message: String) -> ErrorReport {
     ErrorReport { error_type: error_type.to_owned(), message }
 }
 
-/// A trace that is sampled, so that spans are there to be shown.
-fn trace_header(now: DateTime<Utc>) -> String {
-    let seconds = now.timestamp();
-    let root = Uuid::new_v4().simple().to_string();
-    let parent = Uuid::new_v4().simple().to_string();
-    format!("Root=1-{seconds:08x}-{};Parent={};Sampled=1", &root[..24], &parent[..16])
-}
-
 fn log_stream_name() -> String {
     format!("{}/[$LATEST]{}", clock::now().format("%Y/%m/%d"), Uuid::new_v4().simple())
 }
@@ -550,12 +571,15 @@ mod tests {
 
     #[test]
     fn a_trace_header_has_xrays_form() {
-        let header = trace_header(DateTime::from_timestamp_secs(0x6541_2f3a).unwrap());
+        let now = DateTime::from_timestamp_secs(0x6541_2f3a).unwrap();
+        let header = Trace::Sampled.header(now);
         let parts: Vec<_> = header.split(';').collect();
         let root: Vec<_> = parts[0].strip_prefix("Root=").unwrap().split('-').collect();
         assert_eq!((root[0], root[1], root[2].len()), ("1", "65412f3a", 24));
         assert_eq!(parts[1].strip_prefix("Parent=").unwrap().len(), 16);
         assert_eq!(parts[2], "Sampled=1");
+        assert!(Trace::NotSampled.header(now).ends_with(";Sampled=0"));
+        assert_eq!(Trace::Absent.header(now), "");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum Happening {
     InvocationStarted {
         /// `Lambda-Runtime-Aws-Request-Id`.
         request_id: String,
-        /// `Lambda-Runtime-Trace-Id`, as in `Root=1-…;Parent=…;Sampled=1`.
+        /// `Lambda-Runtime-Trace-Id`, as in `Root=1-…;Parent=…;Sampled=1`; empty where none is sent.
         trace_header: String,
     },
     /// The invocation is over. Every line and segment that the function had sent by then was told before.

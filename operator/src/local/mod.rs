@@ -26,7 +26,7 @@ pub mod xray;
 pub use bucket::Bucket;
 pub use clients::Identity;
 pub use database::Database;
-pub use function::{Answer, ErrorReport, Function, FunctionSettings};
+pub use function::{Answer, ErrorReport, Function, FunctionSettings, Trace};
 pub use happening::{Happening, Happenings};
 pub use mapping::MappingSettings;
 pub use world::{Source, Store, World, WorldError, WorldSettings};

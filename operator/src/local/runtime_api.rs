@@ -31,7 +31,7 @@ pub struct Invocation {
     pub deadline: SystemTime,
     /// `Lambda-Runtime-Invoked-Function-Arn`.
     pub function_arn: String,
-    /// `Lambda-Runtime-Trace-Id`.
+    /// `Lambda-Runtime-Trace-Id`; not sent where it is empty.
     pub trace_header: String,
     /// The event.
     pub event: Bytes,
@@ -116,12 +116,15 @@ async fn next(State(process): State<Arc<Process>>) -> Response<Body> {
     let Ok(invocation) = receiver.await else { return gone() };
     let deadline = invocation.deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     *process.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(invocation.request_id.clone());
-    Response::builder()
+    let mut response = Response::builder()
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", invocation.request_id)
         .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header("lambda-runtime-invoked-function-arn", invocation.function_arn)
-        .header("lambda-runtime-trace-id", invocation.trace_header)
+        .header("lambda-runtime-invoked-function-arn", invocation.function_arn);
+    if !invocation.trace_header.is_empty() {
+        response = response.header("lambda-runtime-trace-id", invocation.trace_header);
+    }
+    response
         .body(Body::from(invocation.event))
         .unwrap_or_else(|_| {
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "Container", "the invocation's headers are no HTTP headers")

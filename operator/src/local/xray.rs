@@ -13,6 +13,9 @@ use super::happening::{Happening, Happenings};
 
 /// The largest datagram there is.
 const DATAGRAM: usize = 65_535;
+/// What the socket is to hold while nobody reads, in bytes; the system may allow less. A large batch's documents come at
+/// once, and the default has room for about a hundred.
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// How long to wait for a marker before it is sent again: a full socket drops what arrives.
 const MARKER_WAIT: Duration = Duration::from_millis(200);
 
@@ -32,6 +35,7 @@ impl XrayDaemon {
     /// When no port can be bound.
     pub async fn start(happenings: Happenings) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
         let address = socket.local_addr()?;
         let marker = uuid::Uuid::new_v4().to_string();
         let (mark, marks) = mpsc::unbounded_channel();

@@ -1,0 +1,151 @@
+//! What the store may do, and what then still holds: nothing is lost, nothing is doubled, and the metrics say what is in
+//! the store.
+
+use std::time::Duration;
+
+use config_audit_operator::local::Answer;
+use super::engine::Engine;
+use super::proxy::Fault;
+use super::records::{event, insert, inserts, key, sequence_number};
+use super::scene::{FAILURE_BUCKET, Play, Scene, Told};
+
+/// More than fit in two requests.
+const RECORDS: usize = 60;
+/// So many requests, where nothing is repeated.
+const REQUESTS: usize = 3;
+
+/// Fails unless each of the records has its one entry and the metrics say the same.
+async fn assert_all_is_stored(play: &Play, told: &Told, what: &str) {
+    assert_eq!(told.failed(), [""; 0], "{what}");
+    let mut keys = play.item_keys().await;
+    keys.sort();
+    let mut expected: Vec<String> = (0..RECORDS).map(key).collect();
+    expected.sort();
+    assert_eq!(keys, expected, "{what}");
+    assert_eq!(told.count("AuditsWritten"), RECORDS as u64, "{what}");
+    assert_eq!(told.count("RecordsAudited"), RECORDS as u64, "{what}");
+    assert_eq!(told.samples("AuditLag").len(), RECORDS, "{what}");
+}
+
+#[tokio::test]
+async fn what_passes_loses_nothing_and_doubles_nothing() {
+    use Fault::{Drop, GiveBack, LoseAnswer, Refuse};
+    let faults = [
+        vec![Refuse(400, "ProvisionedThroughputExceededException"); 5],
+        vec![Refuse(400, "ThrottlingException"); 4],
+        vec![Refuse(500, "InternalServerError"); 5],
+        vec![Refuse(503, "ServiceUnavailable"); 2],
+        vec![Drop; 4],
+        vec![LoseAnswer; 3],
+        vec![GiveBack(7), GiveBack(1), GiveBack(9), GiveBack(3)],
+        vec![Drop, LoseAnswer, GiveBack(5), Refuse(500, "InternalServerError"), LoseAnswer],
+    ];
+    for engine in Engine::BOTH {
+        for faults in &faults {
+            let what = format!("{faults:?} on {engine:?}");
+            let mut play = Scene::on(engine).failing_first(faults.clone()).start().await;
+            let told = play.invoke(&inserts(0..RECORDS)).await;
+            assert_all_is_stored(&play, &told, &what).await;
+            // Each fault costs one more request, and the function knows of each.
+            assert_eq!(play.proxy.writes(), REQUESTS + faults.len(), "{what}");
+            assert_eq!(told.count("WriteRetries"), faults.len() as u64, "{what}");
+            assert_eq!(told.samples("WriteLatency").len(), REQUESTS + faults.len(), "{what}");
+            play.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_answered_is_tried_again() {
+    let scene = Scene::on(Engine::Embedded).failing_first([Fault::Silence]).allowing(Duration::from_secs(20));
+    let mut play = scene.start().await;
+    let told = play.invoke(&inserts(0..RECORDS)).await;
+    assert_all_is_stored(&play, &told, "one that is never answered").await;
+    assert_eq!(told.count("WriteRetries"), 1);
+    play.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() {
+    for engine in Engine::BOTH {
+        let limit = Duration::from_secs(3);
+        let mut play = Scene::on(engine).allowing(limit).start().await;
+        // Init's probe has its answer: what it waits for is no part of the invocation.
+        assert_eq!(play.invoke(&event([])).await.failed(), [""; 0]);
+        play.proxy.from_now_on(Fault::Silence);
+        let told = play.invoke(&inserts(0..250)).await;
+        assert_eq!(told.failed(), (0..250).map(sequence_number).collect::<Vec<_>>(), "on {engine:?}");
+        assert!(!told.has_exited && told.duration < limit, "on {engine:?}: {:?}", told.duration);
+        assert_eq!((told.count("RecordsFailed"), told.count("AuditsWritten")), (250, 0), "on {engine:?}");
+        assert!(told.count("WriteRetries") > 0, "on {engine:?}");
+        assert!(play.entries().await.is_empty(), "on {engine:?}");
+        play.stop().await;
+    }
+}
+
+/// Lambda delivers again what was named, and then all is stored.
+#[tokio::test]
+async fn a_store_that_fails_for_a_while_has_everything_in_the_end() {
+    for engine in Engine::BOTH {
+        let mut play = Scene::on(engine).allowing(Duration::from_secs(3)).start().await;
+        play.proxy.next([Fault::LoseAnswer, Fault::GiveBack(10)]);
+        play.proxy.from_now_on(Fault::Refuse(500, "InternalServerError"));
+        let told = play.invoke(&inserts(0..RECORDS)).await;
+        let acknowledged = RECORDS - told.failed().len();
+        assert_eq!(told.count("RecordsFailed"), told.failed().len() as u64);
+        assert_eq!(told.count("AuditsWritten"), acknowledged as u64);
+        // The request whose answer was lost wrote its entries, and the function does not know it.
+        assert!(acknowledged < play.entries().await.len(), "on {engine:?}");
+        play.proxy.from_now_on(Fault::LetThrough);
+        let told = play.invoke(&inserts(0..RECORDS)).await;
+        assert_all_is_stored(&play, &told, "after the failures").await;
+        play.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_at_the_start_and_up_later_keeps_nothing_from_starting() {
+    for engine in Engine::BOTH {
+        let mut play = Scene::on(engine).with_the_store_down().start().await;
+        let told = play.invoke_and_bring_the_store_up(&inserts(0..RECORDS)).await;
+        assert_all_is_stored(&play, &told, "after the start").await;
+        play.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn no_fault_that_passes_keeps_the_function_from_starting() {
+    for fault in [
+        Fault::Refuse(400, "ThrottlingException"),
+        Fault::Refuse(500, "InternalServerError"),
+        Fault::Drop,
+        Fault::Silence,
+    ] {
+        let what = format!("{fault:?}");
+        let mut play = Scene::on(Engine::Embedded).start().await;
+        play.proxy.from_now_on(fault);
+        let told = play.invoke(&event([])).await;
+        assert_eq!(told.failed(), [""; 0], "{what}");
+        assert!(told.stdout.iter().any(|line| line.contains("DynamoDB is not ready yet")), "{what}");
+        play.proxy.from_now_on(Fault::LetThrough);
+        let told = play.invoke(&inserts(0..RECORDS)).await;
+        assert_all_is_stored(&play, &told, &what).await;
+        play.stop().await;
+    }
+}
+
+/// A bad record, one that the store finds invalid, and good ones: each has its own fate.
+#[tokio::test]
+async fn an_entry_that_dynamodb_refuses_is_quarantined_alone() {
+    for engine in Engine::BOTH {
+        let mut play = Scene::on(engine).failing_first([Fault::Refuse(400, "ValidationException")]).start().await;
+        let told = play.invoke(&event([insert(1)])).await;
+        assert_eq!(told.failed(), [""; 0], "on {engine:?}");
+        assert_eq!((told.count("RecordsQuarantined"), told.count("AuditsWritten")), (1, 0), "on {engine:?}");
+        let objects = play.objects().await;
+        assert_eq!(objects.len(), 1, "on {engine:?}");
+        assert!(objects[0].key.starts_with("quarantined/"), "{FAILURE_BUCKET}/{}", objects[0].key);
+        assert!(matches!(told.answer, Answer::Returned(_)));
+        play.stop().await;
+    }
+}

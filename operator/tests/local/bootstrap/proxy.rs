@@ -1,0 +1,184 @@
+//! A proxy between the function and the engine, which fails as networks and DynamoDB fail. The engine is the real one:
+//! what the proxy lets through is done.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Request, Response, Uri, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+
+/// What becomes of one request that writes.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// It is refused with this status and error code; nothing is written. Its message quotes the request.
+    Refuse(u16, &'static str),
+    /// The connection is closed; nothing is written.
+    Drop,
+    /// It is done, and the answer is lost with the connection.
+    LoseAnswer,
+    /// The last so many items are given back unwritten, the others are written.
+    GiveBack(usize),
+    /// There is no answer, ever; nothing is written.
+    Silence,
+    /// None: it is let through.
+    LetThrough,
+}
+
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: Option<JoinHandle<()>>,
+    /// Bound, and not listening: connections are refused.
+    down: Option<TcpSocket>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Uri,
+    client: Client<HttpConnector, Body>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What becomes of the next writes.
+    next: VecDeque<Fault>,
+    /// What becomes of every `BatchWriteItem` after that, init's probe included.
+    then: Option<Fault>,
+    /// How many requests to write entries came.
+    writes: usize,
+}
+
+impl Proxy {
+    /// A proxy for this engine that refuses connections until [`Proxy::up`].
+    pub(crate) fn down(engine: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let shared = Arc::new(Shared { engine: engine.parse().unwrap(), client, state: Mutex::default() });
+        Self { address, shared, task: None, down: Some(socket) }
+    }
+
+    pub(crate) fn up(&mut self) {
+        let listener = self.down.take().unwrap().listen(1024).unwrap();
+        self.task = Some(tokio::spawn(serve(listener, Arc::clone(&self.shared))));
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What becomes of the next requests that write entries; those after them are let through.
+    pub(crate) fn next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.state.lock().unwrap().next.extend(faults);
+    }
+
+    /// What becomes of every request that writes, from now on, init's probe included.
+    pub(crate) fn from_now_on(&self, fault: Fault) {
+        self.shared.state.lock().unwrap().then = Some(fault);
+    }
+
+    /// How many requests to write entries came so far; init's probe is none.
+    pub(crate) fn writes(&self) -> usize {
+        self.shared.state.lock().unwrap().writes
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // Dropped with this task, and with it all connections.
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        let service = service_fn(move |request| Arc::clone(&shared).answer(request));
+        connections.spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+impl Shared {
+    /// An error closes the connection.
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, &'static str> {
+        let (head, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), usize::MAX).await.map_err(|_| "the function went away")?;
+        let is_batch = head.headers.get("x-amz-target").is_some_and(|target| target == "DynamoDB_20120810.BatchWriteItem");
+        let fault = if is_batch { self.fault(&body) } else { Fault::LetThrough };
+        let forward = |body| {
+            let mut request = Request::from_parts(head, Body::from(body));
+            *request.uri_mut() = self.engine.clone();
+            request.headers_mut().remove(header::CONTENT_LENGTH);
+            async { self.client.request(request).await.map_err(|_| "the engine went away") }
+        };
+        match fault {
+            Fault::LetThrough => Ok(forward(body).await?.map(Body::new)),
+            Fault::Refuse(status, code) => Ok(refusal(status, code, &body)),
+            Fault::Drop => Err("dropped"),
+            Fault::LoseAnswer => {
+                let answer = forward(body).await?;
+                to_bytes(Body::new(answer.into_body()), usize::MAX).await.map_err(|_| "the engine went away")?;
+                Err("the answer is lost")
+            }
+            Fault::GiveBack(count) => {
+                let (kept, given_back) = split(&body, count);
+                let answer = forward(kept).await?;
+                assert!(answer.status().is_success(), "{answer:?}");
+                Ok(Response::new(json!({ "UnprocessedItems": given_back }).to_string().into()))
+            }
+            Fault::Silence => std::future::pending().await,
+        }
+    }
+
+    /// What becomes of this request.
+    fn fault(&self, body: &[u8]) -> Fault {
+        let mut state = self.state.lock().unwrap();
+        let writes_entries = requests(&serde_json::from_slice(body).unwrap())
+            .1
+            .iter()
+            .any(|request| request["PutRequest"]["Item"].as_object().is_some_and(|item| !item.is_empty()));
+        state.writes += usize::from(writes_entries);
+        let next = if writes_entries { state.next.pop_front() } else { None };
+        next.or_else(|| state.then.clone()).unwrap_or(Fault::LetThrough)
+    }
+}
+
+/// The one table of a `BatchWriteItem`, and what is asked of it.
+fn requests(body: &Value) -> (&String, &Vec<Value>) {
+    let (table, requests) = body["RequestItems"].as_object().unwrap().iter().next().unwrap();
+    (table, requests.as_array().unwrap())
+}
+
+/// A request without its last `count` items, and those.
+fn split(body: &Bytes, count: usize) -> (Bytes, Value) {
+    let mut body: Value = serde_json::from_slice(body).unwrap();
+    let (table, all) = requests(&body);
+    let (kept, given_back) = all.split_at(all.len().checked_sub(count).filter(|kept| *kept > 0).unwrap());
+    let (kept, given_back) = (json!({ table: kept }), json!({ table: given_back }));
+    body["RequestItems"] = kept;
+    (body.to_string().into(), given_back)
+}
+
+/// DynamoDB quotes values in some messages; here every message does, so that every log of one is a leak.
+fn refusal(status: u16, code: &str, body: &[u8]) -> Response<Body> {
+    let refusal = json!({
+        "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"),
+        "message": String::from_utf8_lossy(body),
+    });
+    let response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/x-amz-json-1.0");
+    response.body(refusal.to_string().into()).unwrap()
+}
