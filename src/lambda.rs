@@ -7,7 +7,6 @@ use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use lambda_runtime::{LambdaEvent, service_fn};
 use opentelemetry::trace::SpanContext;
 use opentelemetry_aws::trace::xray_propagator::span_context_from_str;
@@ -21,6 +20,7 @@ use crate::s3::S3;
 use crate::settings::Settings;
 use crate::store::{DynamoDbStore, Failure};
 use crate::telemetry::{Telemetry, logs};
+use crate::tls::http_client;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -38,9 +38,8 @@ pub async fn run(
     telemetry: Option<&Telemetry>,
     clock: Clock,
 ) -> Result<(), lambda_runtime::Error> {
-    let tls = Provider::rustls(CryptoMode::Ring);
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https())
+        .http_client(http_client(settings.trust)?)
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()

@@ -40,5 +40,6 @@ pub mod stream;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod value;
 pub mod writer;

@@ -33,6 +33,15 @@ pub enum LogFormat {
     Text,
 }
 
+/// Which root certificates are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Amazon's own: all that the endpoints of AWS's public regions need.
+    AmazonRoots,
+    /// The system's: for endpoints of one's own, and for partitions that have other authorities.
+    System,
+}
+
 /// The function's settings; `docs` of each: the README's table of settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -60,6 +69,8 @@ pub struct Settings {
     pub xray_daemon: Option<SocketAddr>,
     /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`: S3's address, where it is not AWS's own.
     pub s3_endpoint: Option<String>,
+    /// `AWS_REGION` and the addresses above: whether AWS's public endpoints are all that is called.
+    pub trust: Trust,
     /// `AWS_LAMBDA_FUNCTION_NAME`: the function's own name.
     pub function_name: String,
 }
@@ -135,6 +146,7 @@ impl Settings {
                 Some(endpoint) => Some(endpoint),
                 None => reader.text("AWS_ENDPOINT_URL", url, is_url)?,
             },
+            trust: trust(environment),
             function_name: environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "audit".to_owned()),
         })
     }
@@ -199,6 +211,17 @@ fn is_namespace(name: &str) -> bool {
     name.len() <= 255
         && !name.starts_with("AWS/")
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte))
+}
+
+/// A region of AWS's public partition has a name like `eu-central-1` or `us-gov-west-1`.
+fn trust(environment: &impl Environment) -> Trust {
+    let has_own_address = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .filter_map(|name| environment.get(name))
+        .any(|url| url.starts_with("https://"));
+    let region = environment.get("AWS_REGION").unwrap_or_default();
+    let is_elsewhere = region.starts_with("cn-") || region.contains("-iso") || region.starts_with("eusc-");
+    if has_own_address || is_elsewhere { Trust::System } else { Trust::AmazonRoots }
 }
 
 fn is_url(text: &str) -> bool {
@@ -271,6 +294,21 @@ pub(crate) mod tests {
         for text in ["127.0.0.1:2000", "udp:127.0.0.1:2000", "tcp:127.0.0.2:3000 udp:127.0.0.1:2000"] {
             let environment = HashMap::from([("AUDIT_TABLE", "Audit"), ("AWS_XRAY_DAEMON_ADDRESS", text)]);
             assert_eq!(Settings::read(&environment).unwrap().xray_daemon, "127.0.0.1:2000".parse().ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn amazons_roots_are_enough_only_for_amazons_public_endpoints() {
+        for (variable, value, trust) in [
+            ("AWS_REGION", "eu-central-1", Trust::AmazonRoots),
+            ("AWS_REGION", "cn-north-1", Trust::System),
+            ("AWS_REGION", "us-isob-east-1", Trust::System),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000", Trust::AmazonRoots),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "https://dynamodb.example.test", Trust::System),
+            ("AWS_ENDPOINT_URL", "https://aws.example.test", Trust::System),
+        ] {
+            let environment = HashMap::from([("AUDIT_TABLE", "Audit"), (variable, value)]);
+            assert_eq!(Settings::read(&environment).unwrap().trust, trust, "{variable}={value}");
         }
     }
 

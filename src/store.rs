@@ -208,9 +208,14 @@ impl DynamoDbStore {
 /// Whether a validation message is about the table's key: entries always have an `id` that is text, so the table is to
 /// blame, not an entry. The wordings are DynamoDB's, DynamoDB Local's and its imitations'.
 fn is_about_the_key(message: &str) -> bool {
-    ["does not match the schema", "Missing the key", "required keys was not given", "Type mismatch for key"]
-        .iter()
-        .any(|wording| message.contains(wording))
+    let wordings = [
+        "does not match the schema",
+        "Missing the key",
+        "required keys was not given",
+        "Type mismatch for key",
+        "Type mismatch for attribute to update",
+    ];
+    wordings.iter().any(|wording| message.contains(wording))
 }
 
 impl Store for DynamoDbStore {

@@ -70,8 +70,9 @@ where
     W: Fn(&str) + 'static,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // The invocation's span is wanted at every level: it carries the request's ID.
-        metadata.is_span() && metadata.name() == INVOCATION_SPAN || metadata.is_event() && self.wants(metadata)
+        // The invocation's span is wanted at every level: it carries the request's ID. What is no span is an event, or the
+        // question of `tracing::enabled!` for one.
+        if metadata.is_span() { metadata.name() == INVOCATION_SPAN } else { self.wants(metadata) }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
