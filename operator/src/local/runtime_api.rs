@@ -124,11 +124,9 @@ async fn next(State(process): State<Arc<Process>>) -> Response<Body> {
     if !invocation.trace_header.is_empty() {
         response = response.header("lambda-runtime-trace-id", invocation.trace_header);
     }
-    response
-        .body(Body::from(invocation.event))
-        .unwrap_or_else(|_| {
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "Container", "the invocation's headers are no HTTP headers")
-        })
+    response.body(Body::from(invocation.event)).unwrap_or_else(|_| {
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "Container", "the invocation's headers are no HTTP headers")
+    })
 }
 
 async fn response(State(process): State<Arc<Process>>, Path(id): Path<String>, body: Bytes) -> Response<Body> {

@@ -64,7 +64,8 @@ fn decimal(text: &str) -> String {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
     let short = digits.trim_end_matches('0');
-    let power = exponent.parse::<i64>().unwrap() + (digits.len() - short.len()) as i64 - fraction.len() as i64;
+    let power = |length: usize| i64::try_from(length).unwrap();
+    let power = exponent.parse::<i64>().unwrap() + power(digits.len() - short.len()) - power(fraction.len());
     format!("{sign}{}E{power}", short.trim_start_matches('0'))
 }
 
@@ -77,7 +78,9 @@ async fn each_sample_event_leaves_the_same_entries_on_both_engines() {
             let told = play.invoke(&event).await;
             assert_eq!(told.failed(), [""; 0], "{name} on {engine:?}");
             let entries = play.entries().await;
-            entries.iter().for_each(|entry| assert_has_the_contracts_shape(entry));
+            for entry in &entries {
+                assert_has_the_contracts_shape(entry);
+            }
             assert_eq!(told.count("AuditsWritten"), entries.len() as u64, "{name} on {engine:?}");
             assert_eq!(entries.is_empty(), name == "unchanged", "{name} on {engine:?}");
             let items = play.database.client().scan().table_name(AUDIT_TABLE).send().await.unwrap().items.unwrap();
@@ -131,7 +134,8 @@ async fn a_batch_of_the_stream_that_comes_again_in_part_leaves_each_entry_once()
         wait_for(&mut play.heard, again).await;
         let first = play.entries().await;
         while play.entries().await.len() < CHANGES {
-            let advanced = |happening: &Happening| matches!(happening, Happening::CheckpointAdvanced { .. }).then_some(());
+            let advanced =
+                |happening: &Happening| matches!(happening, Happening::CheckpointAdvanced { .. }).then_some(());
             wait_for(&mut play.heard, advanced).await;
         }
         let entries = play.entries().await;

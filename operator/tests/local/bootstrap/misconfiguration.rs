@@ -1,11 +1,11 @@
 //! What is set up wrongly is said in words that tell what to change, and costs no record.
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, WriteRequest, PutRequest,
-};
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use config_audit_operator::local::Database;
 use ScalarAttributeType::{B, N, S};
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PutRequest, ScalarAttributeType, WriteRequest,
+};
+use config_audit_operator::local::Database;
 
 use super::engine::Engine;
 use super::proxy::Fault;
@@ -77,7 +77,7 @@ async fn a_table_with_another_key_is_named_with_its_setting() {
 async fn a_denied_access_is_named_with_the_permission() {
     for code in ["AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException"] {
         let mut play = Scene::on(Engine::Embedded).start().await;
-        play.proxy.from_now_on(Fault::Refuse(400, code));
+        play.proxy.always(Fault::Refuse(400, code));
         let told = play.invoke(&inserts(0..30)).await;
         let word = if code == "AccessDeniedException" { "dynamodb:BatchWriteItem" } else { "credentials" };
         assert_fails_and_says(&told, &[word, "eu-central-1"], code);
@@ -89,9 +89,9 @@ async fn a_denied_access_is_named_with_the_permission() {
 #[tokio::test]
 async fn what_was_set_right_needs_no_new_process() {
     let mut play = Scene::on(Engine::Embedded).start().await;
-    play.proxy.from_now_on(Fault::Refuse(400, "AccessDeniedException"));
+    play.proxy.always(Fault::Refuse(400, "AccessDeniedException"));
     play.invoke(&inserts(0..30)).await.error();
-    play.proxy.from_now_on(Fault::LetThrough);
+    play.proxy.always(Fault::LetThrough);
     assert_eq!(play.invoke(&inserts(0..30)).await.failed(), [""; 0]);
     assert_eq!(play.entries().await.len(), 30);
     play.stop().await;

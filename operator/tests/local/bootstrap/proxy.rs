@@ -84,7 +84,7 @@ impl Proxy {
     }
 
     /// What becomes of every request that writes, from now on, init's probe included.
-    pub(crate) fn from_now_on(&self, fault: Fault) {
+    pub(crate) fn always(&self, fault: Fault) {
         self.shared.state.lock().unwrap().then = Some(fault);
     }
 
@@ -117,7 +117,8 @@ impl Shared {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, &'static str> {
         let (head, body) = request.into_parts();
         let body = to_bytes(Body::new(body), usize::MAX).await.map_err(|_| "the function went away")?;
-        let is_batch = head.headers.get("x-amz-target").is_some_and(|target| target == "DynamoDB_20120810.BatchWriteItem");
+        let is_batch =
+            head.headers.get("x-amz-target").is_some_and(|target| target == "DynamoDB_20120810.BatchWriteItem");
         let fault = if is_batch { self.fault(&body) } else { Fault::LetThrough };
         let forward = |body| {
             let mut request = Request::from_parts(head, Body::from(body));
@@ -135,10 +136,19 @@ impl Shared {
                 Err("the answer is lost")
             }
             Fault::GiveBack(count) => {
-                let (kept, given_back) = split(&body, count);
-                let answer = forward(kept).await?;
-                assert!(answer.status().is_success(), "{answer:?}");
-                Ok(Response::new(json!({ "UnprocessedItems": given_back }).to_string().into()))
+                let (kept, table, mut given_back) = split(&body, count);
+                if let Some(kept) = kept {
+                    let answer = forward(kept).await?;
+                    assert!(answer.status().is_success(), "{answer:?}");
+                    let answer = to_bytes(Body::new(answer.into_body()), usize::MAX).await;
+                    let mut answer: Value =
+                        serde_json::from_slice(&answer.map_err(|_| "the engine went away")?).unwrap();
+                    // The engine may give some back by itself.
+                    given_back.extend(
+                        answer["UnprocessedItems"][&table].as_array_mut().map(std::mem::take).unwrap_or_default(),
+                    );
+                }
+                Ok(Response::new(json!({ "UnprocessedItems": { table: given_back } }).to_string().into()))
             }
             Fault::Silence => std::future::pending().await,
         }
@@ -163,14 +173,14 @@ fn requests(body: &Value) -> (&String, &Vec<Value>) {
     (table, requests.as_array().unwrap())
 }
 
-/// A request without its last `count` items, and those.
-fn split(body: &Bytes, count: usize) -> (Bytes, Value) {
+/// A request without its last `count` items, if others are left, its table, and those items.
+fn split(body: &Bytes, count: usize) -> (Option<Bytes>, String, Vec<Value>) {
     let mut body: Value = serde_json::from_slice(body).unwrap();
     let (table, all) = requests(&body);
-    let (kept, given_back) = all.split_at(all.len().checked_sub(count).filter(|kept| *kept > 0).unwrap());
-    let (kept, given_back) = (json!({ table: kept }), json!({ table: given_back }));
+    let at = all.len().saturating_sub(count);
+    let (table, kept, given_back) = (table.clone(), json!({ table: all[..at] }), all[at..].to_vec());
     body["RequestItems"] = kept;
-    (body.to_string().into(), given_back)
+    ((at > 0).then(|| body.to_string().into()), table, given_back)
 }
 
 /// DynamoDB quotes values in some messages; here every message does, so that every log of one is a leak.

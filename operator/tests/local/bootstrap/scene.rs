@@ -100,8 +100,8 @@ impl Scene {
         settings.store = Store::Endpoint(database.url().to_owned());
         settings.identity = identity;
         settings.directory = Some(directory.path().to_owned());
-        settings.audit_table = AUDIT_TABLE.to_owned();
-        settings.failure_bucket = FAILURE_BUCKET.to_owned();
+        AUDIT_TABLE.clone_into(&mut settings.audit_table);
+        FAILURE_BUCKET.clone_into(&mut settings.failure_bucket);
         settings.source = self.source;
         settings.function.timeout = self.timeout;
         settings.function.init_timeout = GENEROUS;
@@ -134,7 +134,7 @@ impl Play {
     /// The same with any bytes.
     pub(crate) async fn invoke_with(&mut self, event: impl Into<Vec<u8>>) -> Told {
         self.world.invoke(event.into()).await.unwrap();
-        self.told().await
+        self.told_after(Vec::new()).await
     }
 
     /// The same, with the store down until the function has said that it is.
@@ -153,10 +153,6 @@ impl Play {
         let invoked = async { world.invoke(event.to_string().into_bytes()).await.unwrap() };
         tokio::join!(bring_up, invoked);
         self.told_after(told).await
-    }
-
-    async fn told(&mut self) -> Told {
-        self.told_after(Vec::new()).await
     }
 
     async fn told_after(&mut self, mut happenings: Vec<Arc<Happening>>) -> Told {

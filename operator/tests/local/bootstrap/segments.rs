@@ -37,7 +37,10 @@ pub(crate) fn check(documents: &[Value], trace_header: &str) {
         if document["metadata"]["db.system.name"] == "aws.dynamodb" {
             assert_eq!(document["namespace"], "aws", "{document}");
             assert_eq!(document["aws"]["operation"], "BatchWriteItem", "{document}");
-            assert!(document["aws"]["table_name"].is_string() || document["aws"]["table_names"].is_array(), "{document}");
+            assert!(
+                document["aws"]["table_name"].is_string() || document["aws"]["table_names"].is_array(),
+                "{document}"
+            );
         }
     }
     for mut parent in parents.values() {
