@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::quarantine::{KeptRecord, Quarantine, omitted_key, quarantine_key};
 use crate::report::{Cause, Object, Outcome, Record, Report};
 use crate::store::{Store, StoreError};
-use crate::stream::{NotAnEvent, Refusal, decode, records, salvage};
+use crate::stream::{NotAnEvent, Refusal, decode, identify, records};
 use crate::writer::{Fate, Written, write};
 
 /// What is kept of the time that Lambda allows, to answer and to send the telemetry: a tenth, within these bounds.
@@ -57,8 +57,8 @@ pub struct Invocation<'a> {
     pub cold_start: bool,
     /// When Lambda stops the process, by the time of day.
     pub deadline: DateTime<Utc>,
-    /// The event.
-    pub event: &'a RawValue,
+    /// The event, as it came.
+    pub event: &'a [u8],
 }
 
 /// Why an invocation failed as a whole, on purpose: nothing is acknowledged, and Lambda delivers the batch again.
@@ -301,19 +301,13 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
                 }
             }
             Some(Err(Refusal::ViewType(view))) => return Err(InvocationError::ViewType(view)),
-            Some(Err(Refusal::Record(refused))) => {
-                record.sequence_number = refused.sequence_number;
-                let cause = Cause::new(refused.reason.code(), refused.reason.to_string());
-                let keep = Keep { key: quarantine_key(refused.stream_arn.as_deref(), raw), cause };
-                report.stream_arn = report.stream_arn.take().or(refused.stream_arn);
-                Work { keep: Some(keep), ..Work::default() }
+            Some(Err(Refusal::Record(reason))) => {
+                let cause = Cause::new(reason.code(), reason.to_string());
+                not_a_change(record, &mut report.stream_arn, raw, cause)
             }
             None => {
-                let (stream_arn, sequence_number) = salvage(raw);
-                record.sequence_number = sequence_number;
                 let cause = Cause::new("panic", "the function panicked while it worked on the record; this is a bug");
-                let keep = Keep { key: quarantine_key(stream_arn.as_deref(), raw), cause };
-                Work { keep: Some(keep), ..Work::default() }
+                not_a_change(record, &mut report.stream_arn, raw, cause)
             }
         };
         report.records[index].span = (started, self.clock.instant());
@@ -365,6 +359,16 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         };
         report.objects.extend(kept.object);
     }
+}
+
+/// What is to be done for a record that no retry can mend: it is kept under a name that its stream's ARN and its text give.
+fn not_a_change(record: &mut Record, stream_arn: &mut Option<String>, raw: &RawValue, cause: Cause) -> Work {
+    let identity = identify(raw);
+    let key = quarantine_key(identity.stream_arn.as_deref(), raw);
+    record.sequence_number = identity.sequence_number;
+    record.event_name = identity.event_name;
+    *stream_arn = stream_arn.take().or(identity.stream_arn);
+    Work { keep: Some(Keep { key, cause }), ..Work::default() }
 }
 
 /// A record of which nothing is known yet. Until it is settled it counts as failed.
@@ -459,7 +463,7 @@ mod tests {
     /// Runs one invocation on a clock that tests own, 2024-09-11T09:02:30Z at its start. Checks what always holds.
     fn invoke(handler: &mut TestHandler, event: &Value) -> Report {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let raw = serde_json::value::to_raw_value(event).unwrap();
+        let raw = serde_json::to_vec(event).unwrap();
         runtime.block_on(async {
             let now = DateTime::from_timestamp(1_726_045_350, 0).unwrap();
             handler.clock = Clock::starting_at(now);

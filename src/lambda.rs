@@ -1,16 +1,18 @@
 //! The function's life: clients, the first connection, then one invocation after the other.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use lambda_runtime::{LambdaEvent, service_fn};
+use bytes::Bytes;
+use lambda_runtime::{LambdaEvent, LambdaInvocation, service_fn};
 use opentelemetry::trace::SpanContext;
 use opentelemetry_aws::trace::xray_propagator::span_context_from_str;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
+use tower::util::MapRequestLayer;
 use tracing::Instrument;
 
 use crate::clock::Clock;
@@ -60,9 +62,10 @@ pub async fn run(
         provenance: settings.provenance,
     };
     let cold = Cell::new(true);
-    let (handler, cold) = (&handler, &cold);
-    lambda_runtime::Runtime::new(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
-        let LambdaEvent { payload, context, .. } = event;
+    let event = RefCell::new(Bytes::new());
+    let (handler, cold, event) = (&handler, &cold, &event);
+    let service = service_fn(|LambdaEvent { context, .. }: LambdaEvent<IgnoredAny>| async move {
+        let event = event.take();
         let span = tracing::error_span!(logs::INVOCATION_SPAN, requestId = context.request_id);
         let invocation = Invocation {
             trace: trace(context.xray_trace_id.as_deref()),
@@ -70,7 +73,7 @@ pub async fn run(
             deadline: context.deadline().into(),
             function_arn: context.invoked_function_arn,
             request_id: context.request_id,
-            event: &payload,
+            event: &event,
         };
         async {
             let report = handler.handle(&invocation).await;
@@ -81,9 +84,14 @@ pub async fn run(
         }
         .instrument(span)
         .await
-    }))
-    .run()
-    .await
+    });
+    // The event goes past the runtime, which would copy it, log it at trace level, and answer by itself, without any
+    // telemetry, where it is no JSON.
+    let past_the_runtime = MapRequestLayer::new(|mut invocation: LambdaInvocation| {
+        event.replace(std::mem::replace(&mut invocation.body, Bytes::from_static(b"null")));
+        invocation
+    });
+    lambda_runtime::Runtime::new(service).layer(past_the_runtime).run().await
 }
 
 /// Opens the connection while init runs at full speed, and says early what is wrong with the table. Start-up goes on in

@@ -214,6 +214,7 @@ fn is_about_the_key(message: &str) -> bool {
         "required keys was not given",
         "Type mismatch for key",
         "Type mismatch for attribute to update",
+        "Type mismatch for Index Key",
     ];
     wordings.iter().any(|wording| message.contains(wording))
 }

@@ -5,7 +5,7 @@
 
 mod record;
 
-pub use record::{Change, Images, NotAChange, NotAChangeRecord, Refusal, decode, salvage};
+pub use record::{Change, Identity, Images, NotAChange, Refusal, decode, identify};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ struct Event<'a> {
 /// Why an event as a whole cannot be worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the event is no DynamoDB Streams event: it has no member `Records` that is a list; \
+    "the event is no DynamoDB Streams event: it is no JSON, or has no member `Records` that is a list; \
      the function is to be invoked by an event source mapping on a DynamoDB stream"
 )]
 pub struct NotAnEvent;
@@ -29,9 +29,9 @@ pub struct NotAnEvent;
 ///
 /// # Errors
 ///
-/// [`NotAnEvent`] where the JSON is of another shape. The error never quotes the event: it holds configuration.
-pub fn records(event: &RawValue) -> Result<Vec<&RawValue>, NotAnEvent> {
-    serde_json::from_str::<Event<'_>>(event.get()).map(|event| event.records).map_err(|_| NotAnEvent)
+/// [`NotAnEvent`] where it is no JSON, or of another shape. The error never quotes the event: it holds configuration.
+pub fn records(event: &[u8]) -> Result<Vec<&RawValue>, NotAnEvent> {
+    serde_json::from_slice::<Event<'_>>(event).map(|event| event.records).map_err(|_| NotAnEvent)
 }
 
 #[cfg(test)]
@@ -40,17 +40,28 @@ mod tests {
 
     #[test]
     fn an_event_is_split_without_looking_into_its_records() {
-        let event = RawValue::from_string(r#"{"Records":[{"a":1}, 5 ,"nonsense",null]}"#.to_owned()).unwrap();
-        let records: Vec<_> = records(&event).unwrap().into_iter().map(RawValue::get).collect();
+        let event = br#"{"Records":[{"a":1}, 5 ,"nonsense",null]}"#;
+        let records: Vec<_> = records(event).unwrap().into_iter().map(RawValue::get).collect();
         assert_eq!(records, [r#"{"a":1}"#, "5", "\"nonsense\"", "null"]);
     }
 
     #[test]
     fn what_is_no_event_is_refused_without_being_quoted() {
-        for text in ["{}", "[]", "null", "3", r#""secret""#, r#"{"Records":"secret"}"#, r#"{"records":[]}"#] {
-            let event = RawValue::from_string(text.to_owned()).unwrap();
-            let error = records(&event).unwrap_err();
-            assert!(!error.to_string().contains("secret"), "{text}");
+        for event in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            b"null",
+            b"3",
+            br#""secret""#,
+            br#"{"Records":"secret"}"#,
+            br#"{"records":[]}"#,
+            b"{\"Records\":[secret",
+            b"{\"Records\":[]} secret",
+            b"{\"Records\":[\"secret \xff\"]}",
+        ] {
+            let error = records(event).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{event:?}");
         }
     }
 }

@@ -102,24 +102,26 @@ impl NotAChange {
     }
 }
 
-/// What a record that is not a change still tells about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotAChangeRecord {
+/// Why a record was not decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// This record cannot be mended by any retry.
+    #[error(transparent)]
+    Record(#[from] NotAChange),
+    /// The stream itself does not carry what an audit needs: its view type, which is not `NEW_AND_OLD_IMAGES`.
+    #[error("the stream's view type is {0}")]
+    ViewType(String),
+}
+
+/// What a record still tells about itself that is not a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
     /// The ARN of its stream, if that can be read.
     pub stream_arn: Option<String>,
     /// Its place in its shard, if that can be read.
     pub sequence_number: Option<String>,
-    /// Why it is no change.
-    pub reason: NotAChange,
-}
-
-/// Why a record was not decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// This record cannot be mended by any retry.
-    Record(NotAChangeRecord),
-    /// The stream itself does not carry what an audit needs: its view type, which is not `NEW_AND_OLD_IMAGES`.
-    ViewType(String),
+    /// INSERT, MODIFY or REMOVE, if that can be read.
+    pub event_name: Option<&'static str>,
 }
 
 /// A record as it stands in the event. All is optional, so that what is missing can be named.
@@ -151,43 +153,27 @@ struct StreamRecord {
 ///
 /// # Errors
 ///
-/// [`Refusal`], which keeps the sequence number wherever one can be read.
+/// [`Refusal`]. What the record still tells about itself then, [`identify`] says.
 pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
-    let record: Record = serde_json::from_str(raw.get()).map_err(|error| {
-        let (stream_arn, sequence_number) = salvage(raw);
-        let reason = NotAChange::Undecodable { line: error.line(), column: error.column() };
-        Refusal::Record(NotAChangeRecord { stream_arn, sequence_number, reason })
-    })?;
-    let Some(stream) = record.dynamodb else {
-        let reason = NotAChange::Missing("dynamodb");
-        let stream_arn = record.stream_arn;
-        return Err(Refusal::Record(NotAChangeRecord { stream_arn, sequence_number: None, reason }));
-    };
+    let record: Record = serde_json::from_str(raw.get())
+        .map_err(|error| NotAChange::Undecodable { line: error.line(), column: error.column() })?;
+    let stream = record.dynamodb.ok_or(NotAChange::Missing("dynamodb"))?;
     if let Some(view) = stream.stream_view_type.as_deref().filter(|view| *view != "NEW_AND_OLD_IMAGES") {
         // Known names only: nothing else of a record is ever quoted.
         let known = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"].into_iter().find(|known| *known == view);
         return Err(Refusal::ViewType(known.unwrap_or("of an unknown name").to_owned()));
     }
-    let sequence_number = stream.sequence_number.filter(|number| !number.is_empty());
-    let stream_arn = record.stream_arn;
-    let refused = |reason| {
-        let (stream_arn, sequence_number) = (stream_arn.clone(), sequence_number.clone());
-        Refusal::Record(NotAChangeRecord { stream_arn, sequence_number, reason })
-    };
-    let missing = |member| refused(NotAChange::Missing(member));
-
     // Without its ID a record could not be told from another, nor a redelivery from a new change.
-    let event_id = record.event_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("eventID"))?;
-    let new = || stream.new_image.ok_or("dynamodb.NewImage");
-    let old = || stream.old_image.ok_or("dynamodb.OldImage");
-    let images = match record.event_name.as_deref() {
-        Some("INSERT") => new().map(|new| Images::Insert { new }),
-        Some("MODIFY") => old().and_then(|old| Ok(Images::Modify { old, new: new()? })),
-        Some("REMOVE") => old().map(|old| Images::Remove { old }),
-        Some(_) => return Err(refused(NotAChange::UnknownEventName)),
-        None => Err("eventName"),
-    }
-    .map_err(missing)?;
+    let event_id = record.event_id.filter(|id| !id.is_empty()).ok_or(NotAChange::Missing("eventID"))?;
+    let event_name = record.event_name.ok_or(NotAChange::Missing("eventName"))?;
+    let new = || stream.new_image.ok_or(NotAChange::Missing("dynamodb.NewImage"));
+    let old = || stream.old_image.ok_or(NotAChange::Missing("dynamodb.OldImage"));
+    let images = match event_name.as_str() {
+        "INSERT" => Images::Insert { new: new()? },
+        "MODIFY" => Images::Modify { old: old()?, new: new()? },
+        "REMOVE" => Images::Remove { old: old()? },
+        _ => return Err(NotAChange::UnknownEventName.into()),
+    };
 
     let (before, after) = match &images {
         Images::Insert { new } => (None, Some(new)),
@@ -201,19 +187,16 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
         .chain(either())
         .find_map(|item| item.get(key_attribute))
         .and_then(key_text)
-        .ok_or_else(|| refused(NotAChange::NoKey))?;
-    either()
-        .flat_map(|item| item.values())
-        .try_for_each(validate)
-        .map_err(|invalid| refused(NotAChange::InvalidValue(invalid)))?;
+        .ok_or(NotAChange::NoKey)?;
+    either().flat_map(|item| item.values()).try_for_each(validate).map_err(NotAChange::InvalidValue)?;
 
     Ok(Change {
-        stream_arn: stream_arn.clone().unwrap_or_default(),
+        stream_arn: record.stream_arn.unwrap_or_default(),
         event_id,
         item_key,
         created: stream.approximate_creation_date_time.and_then(from_epoch_seconds),
         principal: record.user_identity.map(|identity| identity.principal_id).filter(|id| !id.is_empty()),
-        sequence_number,
+        sequence_number: stream.sequence_number.filter(|number| !number.is_empty()),
         images,
     })
 }
@@ -240,14 +223,17 @@ fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
         .filter(|time| time.year() > 1970)
 }
 
-/// The stream's ARN and the sequence number of a record whose other parts cannot be read.
+/// What can be read of a record whose other parts cannot be.
 #[must_use]
-pub fn salvage(raw: &RawValue) -> (Option<String>, Option<String>) {
+pub fn identify(raw: &RawValue) -> Identity {
     let record: serde_json::Value = serde_json::from_str(raw.get()).unwrap_or_default();
-    let text = |pointer| {
-        record.pointer(pointer).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
-    };
-    (text("/eventSourceARN"), text("/dynamodb/SequenceNumber"))
+    let text = |pointer| record.pointer(pointer).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    Identity {
+        stream_arn: text("/eventSourceARN").map(str::to_owned),
+        sequence_number: text("/dynamodb/SequenceNumber").map(str::to_owned),
+        event_name: text("/eventName")
+            .and_then(|name| ["INSERT", "MODIFY", "REMOVE"].into_iter().find(|known| *known == name)),
+    }
 }
 
 #[cfg(test)]
@@ -357,14 +343,14 @@ mod tests {
             (with("/eventName", json!("MODIFY")), "incomplete"),
             (with("/eventName", json!("REMOVE")), "incomplete"),
         ] {
-            let Err(Refusal::Record(refused)) = decode(&raw(&record), "key") else { panic!("{code} was decoded") };
-            assert_eq!(refused.reason.code(), code);
-            assert_eq!(refused.sequence_number.as_deref(), Some("9700002673137973216305"), "{code}");
-            assert!(!refused.reason.to_string().contains("secret"), "{}", refused.reason);
+            let Err(Refusal::Record(reason)) = decode(&raw(&record), "key") else { panic!("{code} was decoded") };
+            assert_eq!(reason.code(), code);
+            assert_eq!(identify(&raw(&record)).sequence_number.as_deref(), Some("9700002673137973216305"), "{code}");
+            assert!(!reason.to_string().contains("secret"), "{reason}");
         }
         for record in [json!("secret"), json!(null), json!([]), json!({}), json!({"dynamodb": {"SequenceNumber": 7}})] {
-            let Err(Refusal::Record(refused)) = decode(&raw(&record), "key") else { panic!("was decoded") };
-            assert_eq!(refused.sequence_number, None);
+            assert!(matches!(decode(&raw(&record), "key"), Err(Refusal::Record(_))));
+            assert_eq!(identify(&raw(&record)), Identity::default());
         }
     }
 

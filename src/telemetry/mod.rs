@@ -40,8 +40,9 @@ impl Telemetry {
     ///
     /// [`PrometheusError`] where its endpoint cannot be opened.
     pub fn start(settings: &Settings) -> Result<Self, PrometheusError> {
-        let traces =
-            settings.xray_daemon.map(|daemon| Traces::new(daemon, &settings.function_name, &settings.audit_table));
+        let traces = settings
+            .xray_daemon
+            .map(|daemon| Traces::new(daemon, &settings.service, &settings.function_name, &settings.audit_table));
         Ok(Self {
             metrics: Metrics::start([&settings.service, &settings.stage], settings.prometheus)?,
             traces,

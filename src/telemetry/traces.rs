@@ -41,13 +41,18 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Sends to the daemon at `address`; `function_name` and the Audit `table` name the spans.
+    /// Sends to the daemon at `address`; `service`, `function_name` and the Audit `table` name the spans.
     #[must_use]
-    pub fn new(address: SocketAddr, function_name: &str, table: &str) -> Self {
+    pub fn new(address: SocketAddr, service: &str, function_name: &str, table: &str) -> Self {
         let translator = SegmentTranslator::new().with_indexed_attrs(INDEXED.map(str::to_owned)).metadata_all_attrs();
         let sent = Arc::new(AtomicU64::new(0));
         let mut exporter = XrayExporter::new(Daemon { address, sent: sent.clone() }).with_translator(translator);
-        exporter.set_resource(&Resource::builder().with_detector(Box::new(LambdaResourceDetector)).build());
+        exporter.set_resource(
+            &Resource::builder_empty()
+                .with_service_name(service.to_owned())
+                .with_detector(Box::new(LambdaResourceDetector))
+                .build(),
+        );
         Self { exporter, sent, function_name: function_name.to_owned(), table: table.to_owned() }
     }
 

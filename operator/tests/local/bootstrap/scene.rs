@@ -241,12 +241,10 @@ impl Told {
     /// What is promised of every invocation, whatever comes of it.
     fn check(&self) {
         let lines = self.lines();
-        // What is logged while the process starts belongs to no invocation. Nor does, to the runtime, its own line about
-        // an event that is no JSON: the handler is not called.
+        // What is logged while the process starts belongs to no invocation.
         let first = lines.iter().position(|line| line.get("requestId").is_some()).unwrap_or(lines.len());
-        let is_runtimes = |line: &Value| line["target"].as_str().is_some_and(|from| from.starts_with("lambda_runtime"));
         for (index, line) in lines.iter().enumerate() {
-            let is_outside = self.has_started && index < first || is_runtimes(line);
+            let is_outside = self.has_started && index < first;
             let text = |member: &str| line[member].as_str().unwrap_or_else(|| panic!("no {member}: {line}"));
             assert!(["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&text("level")), "{line}");
             assert!(chrono::DateTime::parse_from_rfc3339(text("timestamp")).is_ok(), "{line}");
