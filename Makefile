@@ -58,6 +58,14 @@ deny: $(DENY) ## Licences, bans and sources of what we build on (deny.toml)
 advisories: $(DENY) ## Known vulnerabilities; fetches the RustSec database, so it needs the internet
 	.tools/cargo/bin/cargo-deny --locked --workspace check advisories
 
+.PHONY: figures
+figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, time, memory, bytes logged (docs/figures.md)
+	npx serverless package
+	@stat --format 'zip                                    %7s bytes' target/lambda/bootstrap/bootstrap.zip
+	cargo build --locked --release --example silent --example hello
+	cargo run --locked --quiet --package config-audit-operator --example figures -- \
+	  target/lambda/bootstrap/bootstrap target/release/examples/silent target/release/examples/hello
+
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
 .PHONY: tools

@@ -265,6 +265,20 @@ pub(crate) mod tests {
         assert_eq!(settings.xray_daemon, None);
     }
 
+    /// Each variable that this file reads has its row in the README's table.
+    #[test]
+    fn each_variable_is_in_the_readme() {
+        let readme = include_str!("../README.md");
+        let code = include_str!("settings.rs").split("mod tests").next().unwrap();
+        let is_name =
+            |word: &&str| word.contains('_') && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let names: std::collections::BTreeSet<&str> = code.split('"').skip(1).step_by(2).filter(is_name).collect();
+        assert!(names.len() > 12, "{names:?}");
+        for name in names {
+            assert!(readme.contains(&format!("`{name}`")), "the README's table of settings has no {name}");
+        }
+    }
+
     #[test]
     fn a_wrong_setting_is_named_with_what_is_accepted() {
         for (variable, value) in [

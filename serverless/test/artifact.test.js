@@ -8,7 +8,7 @@ const path = require('node:path');
 const { test } = require('node:test');
 const { OSLS, ROOT, run, temporary, unzip, withoutAccount } = require('./helpers');
 
-const LARGEST = 3.5 * 1024 * 1024;
+const LARGEST = 3_500_000;
 const GLIBC_OF_AMAZON_LINUX_2023 = 34; // 2.34
 
 test('serverless package builds bootstrap and nothing else, for Amazon Linux 2023', async (t) => {
