@@ -23,7 +23,7 @@ help: ## List the targets
 .PHONY: run
 run: ## Start the local world and play the two examples
 	cargo build --locked --workspace --bins
-	target/debug/config-audit local --examples
+	cargo run --locked --quiet --package config-audit-operator --bin config-audit -- local --examples
 
 # ---- tests, the quick ones first ------------------------------------------------------------------------------------
 
@@ -39,15 +39,16 @@ lint: ## Formatting and clippy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: test-quick
-test-quick: $(VENV) $(NPM) deny ## Unit tests, licences, the template and the plugin
+test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
 	cargo test --locked --workspace --lib --bins
 	$(NODE_TEST) serverless/test/plugin.test.js serverless/test/template.test.js
 
 # The operator's tests run target/debug/bootstrap, which `cargo test` alone does not build for them.
 .PHONY: test-slow
-test-slow: tools ## Both binaries against real parts; package, deploy, remove and invoke local
+test-slow: tools deny ## Licences; both binaries against real parts; package, deploy, remove and invoke local
 	cargo build --locked --workspace --bins
-	cargo test --locked --workspace
+	cargo test --locked --package config-audit-operator --test local
+	cargo test --locked --workspace --doc
 	$(NODE_TEST) --test-concurrency=1 serverless/test/artifact.test.js serverless/test/deploy.test.js serverless/test/invoke.test.js
 
 .PHONY: deny
@@ -82,12 +83,12 @@ $(VENV): requirements.txt serverless/requirements.txt
 	touch $@
 
 %/node_modules/.package-lock.json: %/package-lock.json
-	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js 20 or newer.' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js: 20.19, 22.13, 24 or newer.' >&2; exit 1; }
 	npm ci --prefix $*
 	touch $@
 
 node_modules/.package-lock.json: package-lock.json
-	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js 20 or newer.' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js: 20.19, 22.13, 24 or newer.' >&2; exit 1; }
 	npm ci
 	touch $@
 

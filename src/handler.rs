@@ -77,7 +77,9 @@ pub enum InvocationError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Records failed that cannot be named to Lambda.
-    #[error("{0} records failed that have no sequence number, so they cannot be reported one by one; the batch is")]
+    #[error(
+        "{0} records failed that have no sequence number, so they cannot be reported one by one, and the whole batch fails"
+    )]
     NoSequenceNumber(usize),
     /// A fault of the function itself. Its message is withheld: it could quote configuration.
     #[error("the function panicked; the log has a line with the place, and this is a bug")]
@@ -169,6 +171,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             records: Vec::new(),
             requests: Vec::new(),
             objects: Vec::new(),
+            audits_written: 0,
             error: None,
         };
         let result = match records(invocation.event) {
@@ -209,11 +212,15 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
 
         // A slow failure bucket must not hold up the entries that need nothing from it.
         let keeps = work.iter_mut().enumerate().filter_map(|(index, work)| Some((index, work.keep.take()?)));
-        let (written, kept) = join(
+        // Nor is it to take all the time from the entries that wait for it.
+        let now = self.clock.instant();
+        let halfway = now + until.saturating_duration_since(now) / 2;
+        let (written, mut kept) = join(
             write(&self.store, self.clock, &batch.entries, until),
-            self.keep(invocation, raw, keeps.collect(), until),
+            self.keep(invocation, raw, keeps.collect(), halfway),
         )
         .await;
+        report.objects.extend(kept.iter_mut().filter_map(|kept| kept.object.take()));
         drop(batch);
         let mut rejected = Vec::new();
         let mut settle = |report: &mut Report, work: &[Work], written: Written| {
@@ -225,6 +232,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
                     rejected.push((index, Keep { key, cause: Cause::new("rejected_by_dynamodb", message) }));
                 }
             }
+            report.audits_written += written.fates.iter().filter(|fate| matches!(fate, Fate::Stored(_))).count();
             report.requests.extend(written.requests);
             written.misconfigured.map_or(Ok(()), |error| Err(InvocationError::from(error)))
         };
@@ -236,19 +244,16 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         }
         for kept in kept {
             let held = std::mem::take(&mut work[kept.record].held);
-            if held.is_empty() {
+            if held.is_empty() || kept.refused.is_some() {
                 self.quarantined(report, kept);
-            } else if let Some(refused) = kept.refused {
-                report.records[kept.record].outcome = Outcome::Failed(Cause::new(kept.cause.code, refused));
-                report.objects.extend(kept.object);
             } else {
-                report.objects.extend(kept.object);
                 work[kept.record].places = held.into_iter().map(|entry| second.add(entry)).collect();
             }
         }
         settle(report, &work, write(&self.store, self.clock, &second.entries, until).await)?;
 
-        for kept in self.keep(invocation, raw, rejected, until).await {
+        for mut kept in self.keep(invocation, raw, rejected, until).await {
+            report.objects.extend(kept.object.take());
             self.quarantined(report, kept);
         }
         match report.failed().filter(|record| record.sequence_number.is_none()).count() {
@@ -270,6 +275,8 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         // A panic on one record must not cost the others. What it may have left half done is thrown away.
         let decoded = guard(|| {
             let change = decode(raw, &self.key_attribute)?;
+            #[cfg(test)]
+            crate::testing::panic_if_asked(&change.item_key);
             let arn = Some(change.stream_arn.clone()).filter(|arn| !arn.is_empty());
             let mut record = unsettled(started);
             record.event_name = Some(change.images.event_name());
@@ -357,7 +364,6 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             None => Outcome::Quarantined(kept.cause),
             Some(message) => Outcome::Failed(Cause::new(kept.cause.code, message)),
         };
-        report.objects.extend(kept.object);
     }
 }
 
@@ -545,6 +551,7 @@ mod tests {
         let mut handler = handler(vec![]);
         let report = invoke(&mut handler, &event([insert(1), insert(1)]));
         assert_eq!(report.counts().audited, 2);
+        assert_eq!(report.audits_written, 1);
         assert_eq!(handler.store.contents().len(), 1);
     }
 
@@ -676,9 +683,17 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_caught_and_its_message_goes_nowhere() {
-        assert_eq!(guard(|| 1), Some(1));
-        assert_eq!(guard(|| -> u8 { panic!("{MARKER}") }), None);
+    fn a_record_that_the_function_panics_on_is_quarantined_whole_and_costs_the_others_nothing() {
+        let mut record = insert(1);
+        record["dynamodb"]["Keys"]["key"]["S"] = json!(crate::testing::PANIC);
+        let mut handler = handler(vec![]);
+        let report = invoke(&mut handler, &event([insert(0), record.clone(), insert(2)]));
+        assert_eq!(report.counts(), Counts { audited: 2, quarantined: 1, ..Counts::default() });
+        let cause = report.records[1].outcome.cause().unwrap();
+        assert_eq!((cause.code.as_ref(), report.records[1].sequence_number.as_deref()), ("panic", Some("1000001")));
+        assert!(!cause.message.contains(crate::testing::PANIC));
+        let objects = handler.quarantine.unwrap().objects.into_inner();
+        assert!(objects.values().next().unwrap().contains(&record.to_string()));
     }
 
     /// Sample events are for people to try: each is run, and what it leaves is kept as a snapshot.

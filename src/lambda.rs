@@ -78,7 +78,7 @@ pub async fn run(
         async {
             let report = handler.handle(&invocation).await;
             if let Some(telemetry) = telemetry {
-                telemetry.publish(&report).await;
+                telemetry.publish(&report, clock).await;
             }
             report.answer()
         }

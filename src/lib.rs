@@ -21,7 +21,8 @@
 //!
 //! - A record is acknowledged only when its entries are known to be stored, or it is known to be in the failure bucket.
 //! - [`stream`], [`audit`] and [`value`] do no I/O, read no clock and no environment, and print nothing.
-//! - Only [`telemetry::output`] writes to standard output and standard error; each line there is one JSON object.
+//! - Only [`telemetry::output`] writes to standard output and standard error; each line
+//!   on standard output is one JSON object.
 //! - Only [`settings`] reads the environment, and only [`clock`] the time (`clippy.toml` holds both).
 //! - No value of a configuration item is in a log line, a metric, a span or an error. Errors of libraries that could
 //!   quote one are not passed on; what they were about is said in our own words.

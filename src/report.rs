@@ -35,6 +35,8 @@ pub struct Report {
     pub requests: Vec<Request>,
     /// Each object put into the failure bucket, or not.
     pub objects: Vec<Object>,
+    /// How many entries are known to be stored; an entry of a record that is twice in the event counts once.
+    pub audits_written: usize,
     /// Why the invocation as a whole failed, if it did.
     pub error: Option<InvocationError>,
 }

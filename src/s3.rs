@@ -137,6 +137,24 @@ impl S3 {
     }
 }
 
+/// The domain of a region's endpoints; another than [`PUBLIC_DOMAIN`] is of another partition, which has certificates of
+/// its own (the AWS SDKs' `partitions.json`).
+#[must_use]
+pub fn domain(region: &str) -> &'static str {
+    let partitions = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    partitions.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or(PUBLIC_DOMAIN, |(_, domain)| domain)
+}
+
+/// The domain of AWS's public partition.
+pub const PUBLIC_DOMAIN: &str = "amazonaws.com";
+
 /// Where a bucket is: an object's URL is the origin, the path, a slash and the key. At AWS the bucket is part of the host's
 /// name; one with a dot in its name has no certificate there, and at an address of its own there is no such host
 /// (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
@@ -148,7 +166,7 @@ struct Address {
 
 impl Address {
     fn new(endpoint: Option<&str>, region: &str, bucket: &str) -> Self {
-        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let domain = domain(region);
         match endpoint {
             Some(endpoint) => Self { origin: endpoint.trim_end_matches('/').to_owned(), path: format!("/{bucket}") },
             None if bucket.contains('.') => {
@@ -192,6 +210,7 @@ mod tests {
         for (endpoint, region, bucket, expected) in [
             (None, "eu-central-1", "failures", ("https://failures.s3.eu-central-1.amazonaws.com", "")),
             (None, "cn-north-1", "failures", ("https://failures.s3.cn-north-1.amazonaws.com.cn", "")),
+            (None, "eusc-de-east-1", "failures", ("https://failures.s3.eusc-de-east-1.amazonaws.eu", "")),
             (None, "eu-central-1", "my.failures", ("https://s3.eu-central-1.amazonaws.com", "/my.failures")),
             (Some("http://127.0.0.1:9000/"), "eu-central-1", "failures", ("http://127.0.0.1:9000", "/failures")),
         ] {

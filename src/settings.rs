@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::s3::{PUBLIC_DOMAIN, domain};
+
 /// Where variables come from: the process's environment, or a test's table.
 pub trait Environment {
     /// The variable's value; `None` where it is not set.
@@ -73,6 +75,8 @@ pub struct Settings {
     pub trust: Trust,
     /// `AWS_LAMBDA_FUNCTION_NAME`: the function's own name.
     pub function_name: String,
+    /// `AWS_LAMBDA_FUNCTION_VERSION`: the version that runs.
+    pub function_version: String,
 }
 
 /// A setting that is missing or wrong, in one line.
@@ -148,6 +152,7 @@ impl Settings {
             },
             trust: trust(environment),
             function_name: environment.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "audit".to_owned()),
+            function_version: environment.get("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_else(|| "$LATEST".to_owned()),
         })
     }
 }
@@ -213,15 +218,14 @@ fn is_namespace(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte))
 }
 
-/// A region of AWS's public partition has a name like `eu-central-1` or `us-gov-west-1`.
+/// Amazon's roots are enough where only endpoints of AWS's public partition are called over TLS.
 fn trust(environment: &impl Environment) -> Trust {
     let has_own_address = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
         .into_iter()
         .filter_map(|name| environment.get(name))
         .any(|url| url.starts_with("https://"));
     let region = environment.get("AWS_REGION").unwrap_or_default();
-    let is_elsewhere = region.starts_with("cn-") || region.contains("-iso") || region.starts_with("eusc-");
-    if has_own_address || is_elsewhere { Trust::System } else { Trust::AmazonRoots }
+    if has_own_address || domain(&region) != PUBLIC_DOMAIN { Trust::System } else { Trust::AmazonRoots }
 }
 
 fn is_url(text: &str) -> bool {

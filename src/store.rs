@@ -86,10 +86,20 @@ impl DynamoDbStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`], [`Failure::Misconfigured`] where the table or the permission is missing.
+    /// [`StoreError`], [`Failure::Misconfigured`] where the table or the permission is missing, or DynamoDB names another
+    /// key than `id`.
     pub async fn probe(&self) -> Result<(), StoreError> {
         match self.send(vec![HashMap::new()]).await {
-            Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => Ok(()),
+            Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => {
+                match error.err().message() {
+                    Some(message)
+                        if message.contains("Missing the key") && !message.contains("Missing the key id in") =>
+                    {
+                        Err(self.wrong_key("ValidationException"))
+                    }
+                    _ => Ok(()),
+                }
+            }
             Err(error) => Err(self.classify(&error)),
             Ok(_) => Ok(()),
         }
@@ -145,13 +155,9 @@ impl DynamoDbStore {
                 Failure::Misconfigured,
                 format!("DynamoDB in {region} does not accept the function's credentials ({code})"),
             ),
-            "ValidationException" if service.err().message().is_some_and(is_about_the_key) => (
-                Failure::Misconfigured,
-                format!(
-                    "the key of the table {table} in {region} is not `id` of type S alone, so it is no Audit table; \
-                     set AUDIT_TABLE to one that is"
-                ),
-            ),
+            "ValidationException" if service.err().message().is_some_and(is_about_the_key) => {
+                return self.wrong_key(code);
+            }
             "ValidationException" => {
                 (Failure::Rejected, "DynamoDB finds the entry invalid (ValidationException)".to_owned())
             }
@@ -172,6 +178,14 @@ impl DynamoDbStore {
         };
         let request_id = service.err().meta().request_id().map(str::to_owned);
         StoreError { failure, code: code.to_owned(), message, request_id }
+    }
+
+    fn wrong_key(&self, code: &str) -> StoreError {
+        let message = format!(
+            "the key of the table {} in {} is not `id` of type S alone, so it is no Audit table; set AUDIT_TABLE to one that is",
+            self.table, self.region
+        );
+        StoreError { failure: Failure::Misconfigured, code: code.to_owned(), message, request_id: None }
     }
 
     /// Failures on the way, before or after DynamoDB's own work. Their texts come from the client alone and quote no
@@ -223,24 +237,19 @@ impl Store for DynamoDbStore {
     async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
         let items = entries.iter().map(|entry| entry.item().into()).collect();
         let output = self.send(items).await.map_err(|error| self.classify(&error))?;
-        let unprocessed: HashSet<&str> = output
-            .unprocessed_items()
-            .into_iter()
-            .flat_map(HashMap::values)
-            .flatten()
-            .filter_map(|request| request.put_request()?.item().get("id")?.as_s().ok())
-            .map(String::as_str)
+        let given_back: Vec<&WriteRequest> =
+            output.unprocessed_items().into_iter().flat_map(HashMap::values).flatten().collect();
+        let id = |request: &&'_ WriteRequest| request.put_request()?.item().get("id")?.as_s().ok().cloned();
+        let ids: HashSet<String> = given_back.iter().filter_map(id).collect();
+        let unprocessed: Vec<usize> = (0..entries.len())
+            .filter(|index| !ids.is_empty() && ids.contains(&entries[*index].id.to_string()))
             .collect();
         let consumed = output.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
         Ok(Put {
             consumed_capacity: consumed.reduce(|one, other| one + other),
             request_id: output.request_id().map(str::to_owned),
-            unprocessed: if unprocessed.is_empty() {
-                Vec::new()
-            } else {
-                let given_back = |entry: &Entry| unprocessed.contains(entry.id.to_string().as_str());
-                (0..entries.len()).filter(|index| given_back(entries[*index])).collect()
-            },
+            // What cannot be matched is not known to be stored: then none of the request is.
+            unprocessed: if unprocessed.len() == given_back.len() { unprocessed } else { (0..entries.len()).collect() },
         })
     }
 }

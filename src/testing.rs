@@ -12,6 +12,13 @@ use crate::audit::{Entry, entry_id};
 use crate::quarantine::{Quarantine, QuarantineError};
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 
+/// A record of this key makes the handler panic.
+pub(crate) const PANIC: &str = "PANIC-please";
+
+pub(crate) fn panic_if_asked(key: &str) {
+    assert_ne!(key, PANIC, "a secret");
+}
+
 /// How a store answers one request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reply {

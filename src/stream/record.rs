@@ -8,6 +8,10 @@ use serde_json::value::RawValue;
 
 use crate::value::{InvalidValue, base64_text, validate};
 
+/// The longest partition key, and so the longest `itemKey` that the Audit table's index takes
+/// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
+const MAX_KEY_BYTES: usize = 2048;
+
 /// What one record of the stream says was done to one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -83,6 +87,9 @@ pub enum NotAChange {
         "the record has no key: the attribute that KEY_ATTRIBUTE names is missing, or is no string, number or binary"
     )]
     NoKey,
+    /// A key that is too long for the Audit table's index.
+    #[error("the record's key is longer than 2,048 bytes as text, too long for the Audit table's index")]
+    KeyTooLong,
     /// A value that DynamoDB would refuse.
     #[error("an attribute has an invalid value: {0}")]
     InvalidValue(InvalidValue),
@@ -97,6 +104,7 @@ impl NotAChange {
             Self::Missing(_) => "incomplete",
             Self::UnknownEventName => "unknown_event_name",
             Self::NoKey => "no_key",
+            Self::KeyTooLong => "key_too_long",
             Self::InvalidValue(_) => "invalid_value",
         }
     }
@@ -181,13 +189,15 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
         Images::Remove { old } => (Some(old), None),
     };
     let either = || before.into_iter().chain(after);
-    let item_key = stream
-        .keys
-        .iter()
-        .chain(either())
-        .find_map(|item| item.get(key_attribute))
-        .and_then(key_text)
-        .ok_or(NotAChange::NoKey)?;
+    // Where the record names its keys, no other attribute is taken for one: its value could be a secret.
+    let key = match &stream.keys {
+        Some(keys) => keys.get(key_attribute),
+        None => either().find_map(|item| item.get(key_attribute)),
+    };
+    let item_key = key.and_then(key_text).ok_or(NotAChange::NoKey)?;
+    if item_key.len() > MAX_KEY_BYTES {
+        return Err(NotAChange::KeyTooLong.into());
+    }
     either().flat_map(|item| item.values()).try_for_each(validate).map_err(NotAChange::InvalidValue)?;
 
     Ok(Change {
@@ -226,12 +236,27 @@ fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
 /// What can be read of a record whose other parts cannot be.
 #[must_use]
 pub fn identify(raw: &RawValue) -> Identity {
-    let record: serde_json::Value = serde_json::from_str(raw.get()).unwrap_or_default();
-    let text = |pointer| record.pointer(pointer).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    #[derive(Default, Deserialize)]
+    struct Outline<'a> {
+        #[serde(rename = "eventName", borrow)]
+        event_name: Option<&'a RawValue>,
+        #[serde(rename = "eventSourceARN", borrow)]
+        stream_arn: Option<&'a RawValue>,
+        #[serde(borrow)]
+        dynamodb: Option<&'a RawValue>,
+    }
+    #[derive(Default, Deserialize)]
+    struct StreamOutline<'a> {
+        #[serde(rename = "SequenceNumber", borrow)]
+        sequence_number: Option<&'a RawValue>,
+    }
+    let text = |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok().filter(|text| !text.is_empty());
+    let record: Outline<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let stream: Option<StreamOutline<'_>> = record.dynamodb.and_then(|raw| serde_json::from_str(raw.get()).ok());
     Identity {
-        stream_arn: text("/eventSourceARN").map(str::to_owned),
-        sequence_number: text("/dynamodb/SequenceNumber").map(str::to_owned),
-        event_name: text("/eventName")
+        stream_arn: text(record.stream_arn),
+        sequence_number: text(stream.unwrap_or_default().sequence_number),
+        event_name: text(record.event_name)
             .and_then(|name| ["INSERT", "MODIFY", "REMOVE"].into_iter().find(|known| *known == name)),
     }
 }
@@ -340,6 +365,9 @@ mod tests {
             (with("/dynamodb/NewImage/value", json!({"B": "secret!"})), "undecodable"),
             (with("/dynamodb/Keys/key", json!({"BOOL": true})), "no_key"),
             (with("/dynamodb/Keys/key", json!({"S": ""})), "no_key"),
+            (with("/dynamodb/Keys", json!({"other": {"S": "x"}})), "no_key"),
+            (with("/dynamodb/Keys/key", json!({"S": "x".repeat(2049)})), "key_too_long"),
+            (with("/dynamodb/Keys/key", json!({"B": "AAAA".repeat(513)})), "key_too_long"),
             (with("/eventName", json!("MODIFY")), "incomplete"),
             (with("/eventName", json!("REMOVE")), "incomplete"),
         ] {
@@ -351,6 +379,22 @@ mod tests {
         for record in [json!("secret"), json!(null), json!([]), json!({}), json!({"dynamodb": {"SequenceNumber": 7}})] {
             assert!(matches!(decode(&raw(&record), "key"), Err(Refusal::Record(_))));
             assert_eq!(identify(&raw(&record)), Identity::default());
+        }
+    }
+
+    /// What no decoder takes in one member must not hide the others.
+    #[test]
+    fn a_record_is_identified_whatever_else_is_in_it() {
+        let deep = "[".repeat(5_000) + &"]".repeat(5_000);
+        for odd in [r#""\ud800""#, "1e999", &deep] {
+            let record =
+                format!(r#"{{"eventName":"INSERT","x":{odd},"dynamodb":{{"NewImage":{odd},"SequenceNumber":"7"}}}}"#);
+            let identity = identify(&RawValue::from_string(record).unwrap());
+            assert_eq!(
+                (identity.sequence_number.as_deref(), identity.event_name),
+                (Some("7"), Some("INSERT")),
+                "{odd:.20}"
+            );
         }
     }
 

@@ -82,13 +82,12 @@ impl Metrics {
     /// Adds what an invocation did; `spans_lost` is how many of its spans could not be sent.
     pub fn record(&self, report: &Report, spans_lost: u64) {
         let counts = report.counts();
-        let sum = |of: fn(&crate::report::Record) -> usize| report.records.iter().map(of).sum::<usize>();
         self.add(&catalog::RECORDS_RECEIVED, counts.received());
         self.add(&catalog::RECORDS_AUDITED, counts.audited);
         self.add(&catalog::RECORDS_UNCHANGED, counts.unchanged);
         self.add(&catalog::RECORDS_QUARANTINED, counts.quarantined);
         self.add(&catalog::RECORDS_FAILED, counts.failed);
-        self.add(&catalog::AUDITS_WRITTEN, sum(|record| record.audits_written));
+        self.add(&catalog::AUDITS_WRITTEN, report.audits_written);
         let audited = |record: &&crate::report::Record| record.outcome == crate::report::Outcome::Audited;
         let changed = report.records.iter().filter(audited).map(|record| record.attributes_changed).sum();
         self.add(&catalog::ATTRIBUTES_CHANGED, changed);

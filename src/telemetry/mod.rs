@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tracing::Level;
 
+use crate::clock::Clock;
 use crate::handler::trace_id_text;
 use crate::report::{Outcome, Record, Report};
 use crate::settings::Settings;
@@ -40,9 +41,7 @@ impl Telemetry {
     ///
     /// [`PrometheusError`] where its endpoint cannot be opened.
     pub fn start(settings: &Settings) -> Result<Self, PrometheusError> {
-        let traces = settings
-            .xray_daemon
-            .map(|daemon| Traces::new(daemon, &settings.service, &settings.function_name, &settings.audit_table));
+        let traces = settings.xray_daemon.map(|daemon| Traces::new(daemon, settings));
         Ok(Self {
             metrics: Metrics::start([&settings.service, &settings.stage], settings.prometheus)?,
             traces,
@@ -53,10 +52,15 @@ impl Telemetry {
     }
 
     /// Makes an invocation visible, before its answer leaves: Lambda freezes the process then.
-    pub async fn publish(&self, report: &Report) {
+    pub async fn publish(&self, report: &Report, clock: Clock) {
         log_records(report);
         let spans_lost = match &self.traces {
-            Some(traces) => traces.export(report).await,
+            Some(traces) => {
+                // What is left after the work is for the spans first, and the last half of it for the lines and the answer.
+                let deadline = report.span.0 + report.allowed;
+                let left = deadline.saturating_duration_since(clock.instant());
+                traces.export(report, clock, deadline.checked_sub(left / 2).unwrap_or(deadline)).await
+            }
             None => 0,
         };
         self.metrics.record(report, spans_lost);

@@ -6,14 +6,16 @@
 //! are subsegments that hang under the segment that Lambda itself makes of the function.
 //!
 //! A large batch is bounded: all records that were not audited as they should be, and the [`MAX_HEALTHY`] slowest of the
-//! others; the same for requests.
+//! others; the same for requests and objects. Those that there is no time to send before the deadline are counted as lost.
+//! What UDP loses after it was sent, nobody can count.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue, StringValue};
+use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_aws::detector::LambdaResourceDetector;
 use opentelemetry_aws::trace::XrayIdGenerator;
 use opentelemetry_aws::xray_exporter::{SegmentDocument, SegmentDocumentExporter, SegmentTranslator, XrayExporter};
@@ -22,51 +24,76 @@ use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanExporter, 
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::quarantine::table;
 use crate::report::{Object, Outcome, Record, Report};
+use crate::settings::Settings;
 use crate::writer::Request;
 
-/// The most spans of healthy records, and of healthy requests, for one invocation.
+/// The most spans of healthy records, of healthy requests, and of healthy objects, for one invocation.
 pub const MAX_HEALTHY: usize = 100;
-/// Attributes that X-Ray makes searchable, one of each for an invocation: it takes 50 for a trace.
-const INDEXED: [&str; 4] = ["faas.invocation_id", "faas.coldstart", "config_audit.outcome", "error.type"];
+/// Attributes that X-Ray makes searchable. Only the invocation's span has them: X-Ray takes 50 for a whole trace.
+const INDEXED: [&str; 3] = ["faas.invocation_id", "faas.coldstart", "config_audit.outcome"];
+/// Spans are sent in bursts of this many, with a pause between them for the daemon to catch up.
+const BURST: usize = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Sends spans to the X-Ray daemon.
 #[derive(Debug)]
 pub struct Traces {
     exporter: XrayExporter<Daemon>,
     sent: Arc<AtomicU64>,
-    function_name: String,
+    names: Names,
+}
+
+/// What spans are named after.
+#[derive(Debug, Clone)]
+struct Names {
+    function: String,
+    version: String,
     table: String,
 }
 
 impl Traces {
-    /// Sends to the daemon at `address`; `service`, `function_name` and the Audit `table` name the spans.
+    /// Sends to the daemon at `address`, spans that are named as the settings have it.
     #[must_use]
-    pub fn new(address: SocketAddr, service: &str, function_name: &str, table: &str) -> Self {
+    pub fn new(address: SocketAddr, settings: &Settings) -> Self {
         let translator = SegmentTranslator::new().with_indexed_attrs(INDEXED.map(str::to_owned)).metadata_all_attrs();
         let sent = Arc::new(AtomicU64::new(0));
         let mut exporter = XrayExporter::new(Daemon { address, sent: sent.clone() }).with_translator(translator);
         exporter.set_resource(
             &Resource::builder_empty()
-                .with_service_name(service.to_owned())
+                .with_service_name(settings.service.clone())
                 .with_detector(Box::new(LambdaResourceDetector))
                 .build(),
         );
-        Self { exporter, sent, function_name: function_name.to_owned(), table: table.to_owned() }
+        let names = Names {
+            function: settings.function_name.clone(),
+            version: settings.function_version.clone(),
+            table: settings.audit_table.clone(),
+        };
+        Self { exporter, sent, names }
     }
 
-    /// Sends the spans of an invocation, if its trace is sampled. Returns how many could not be sent.
-    pub async fn export(&self, report: &Report) -> u64 {
+    /// Sends the spans of an invocation, if its trace is sampled, until it is `until`. Returns how many were not sent.
+    pub async fn export(&self, report: &Report, clock: Clock, until: Instant) -> u64 {
         if !report.trace.is_valid() || !report.trace.is_sampled() {
             return 0;
         }
-        let spans = spans(report, &self.function_name, &self.table);
-        let all = spans.len() as u64;
+        let maker = Maker::new(report, &self.names);
+        let planned = maker.plan();
         let sent = self.sent.load(Ordering::Relaxed);
-        // The exporter's error says no more than the count does.
-        let _ = self.exporter.export(spans).await;
-        all.saturating_sub(self.sent.load(Ordering::Relaxed) - sent)
+        for (index, burst) in planned.chunks(BURST).enumerate() {
+            if index > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            if clock.instant() >= until {
+                break;
+            }
+            // The exporter's error says no more than the count does.
+            let _ = self.exporter.export(burst.iter().map(|subject| maker.make(subject)).collect()).await;
+        }
+        (planned.len() as u64).saturating_sub(self.sent.load(Ordering::Relaxed) - sent)
     }
 }
 
@@ -106,27 +133,6 @@ impl SegmentDocumentExporter for Daemon {
 /// daemon").
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
-/// The spans of an invocation: its own first, then those of its records, its requests and its objects.
-fn spans(report: &Report, function_name: &str, table: &str) -> Vec<SpanData> {
-    let maker =
-        Maker { report, ids: XrayIdGenerator::default(), scope: InstrumentationScope::builder("config-audit").build() };
-    let invocation = maker.invocation(function_name);
-    let parent = invocation.span_context.span_id();
-    let failed = report.failed().next().is_some();
-    let records = bounded(
-        &report.records,
-        |record| record.span,
-        |record| matches!(record.outcome, Outcome::Audited | Outcome::Unchanged),
-    );
-    let requests =
-        bounded(&report.requests, |request| (request.started, request.ended), |request| request.result.is_ok());
-    let mut spans = vec![invocation];
-    spans.extend(records.map(|record| maker.record(parent, record)));
-    spans.extend(requests.map(|request| maker.request(parent, request, table, failed)));
-    spans.extend(report.objects.iter().map(|object| maker.object(parent, object)));
-    spans
-}
-
 /// All that are not healthy, and the slowest [`MAX_HEALTHY`] of the others, in their order.
 fn bounded<T>(
     all: &[T],
@@ -144,17 +150,63 @@ fn bounded<T>(
     kept.into_iter().map(|index| &all[index])
 }
 
+/// What a span is of.
+enum Subject<'a> {
+    Invocation,
+    Record(&'a Record),
+    Request(&'a Request),
+    Object(&'a Object),
+}
+
 /// Makes the spans of one report.
 struct Maker<'a> {
     report: &'a Report,
+    names: &'a Names,
     ids: XrayIdGenerator,
+    /// The ID of the invocation's span, the parent of all others.
+    invocation: SpanId,
     scope: InstrumentationScope,
+    has_failed: bool,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    fn new(report: &'a Report, names: &'a Names) -> Self {
+        let ids = XrayIdGenerator::default();
+        let invocation = ids.new_span_id();
+        let scope = InstrumentationScope::builder("config-audit").build();
+        Self { report, names, ids, invocation, scope, has_failed: report.failed().next().is_some() }
+    }
+
+    /// What there are spans of: the invocation, then its records, its requests and its objects.
+    fn plan(&self) -> Vec<Subject<'a>> {
+        let report = self.report;
+        let records = bounded(
+            &report.records,
+            |record| record.span,
+            |record| matches!(record.outcome, Outcome::Audited | Outcome::Unchanged),
+        );
+        let requests =
+            bounded(&report.requests, |request| (request.started, request.ended), |request| request.result.is_ok());
+        let objects = bounded(&report.objects, |object| object.span, |object| object.error.is_none());
+        std::iter::once(Subject::Invocation)
+            .chain(records.map(Subject::Record))
+            .chain(requests.map(Subject::Request))
+            .chain(objects.map(Subject::Object))
+            .collect()
+    }
+
+    fn make(&self, subject: &Subject<'_>) -> SpanData {
+        match subject {
+            Subject::Invocation => self.of_invocation(),
+            Subject::Record(record) => self.of_record(record),
+            Subject::Request(request) => self.of_request(request),
+            Subject::Object(object) => self.of_object(object),
+        }
+    }
+
     fn span(
         &self,
-        parent: SpanId,
+        (id, parent): (SpanId, SpanId),
         kind: SpanKind,
         name: String,
         (started, ended): (Instant, Instant),
@@ -168,13 +220,7 @@ impl Maker<'_> {
         });
         let trace = &self.report.trace;
         SpanData {
-            span_context: SpanContext::new(
-                trace.trace_id(),
-                self.ids.new_span_id(),
-                TraceFlags::SAMPLED,
-                false,
-                TraceState::default(),
-            ),
+            span_context: SpanContext::new(trace.trace_id(), id, TraceFlags::SAMPLED, false, TraceState::default()),
             parent_span_id: parent,
             parent_span_is_remote: parent == trace.span_id(),
             span_kind: kind,
@@ -190,8 +236,13 @@ impl Maker<'_> {
         }
     }
 
+    /// The IDs of a new span below the invocation's, and of its parent.
+    fn child(&self) -> (SpanId, SpanId) {
+        (self.ids.new_span_id(), self.invocation)
+    }
+
     /// OpenTelemetry semantic conventions, "`FaaS` spans" and "AWS Lambda".
-    fn invocation(&self, function_name: &str) -> SpanData {
+    fn of_invocation(&self) -> SpanData {
         let report = self.report;
         let arn = report.function_arn.as_str();
         let mut attributes = vec![
@@ -199,7 +250,7 @@ impl Maker<'_> {
             KeyValue::new("faas.trigger", "datasource"),
             KeyValue::new("faas.coldstart", report.cold_start),
             KeyValue::new("aws.lambda.invoked_arn", arn.to_owned()),
-            KeyValue::new("cloud.resource_id", arn.to_owned()),
+            KeyValue::new("cloud.resource_id", with_version(arn, &self.names.version)),
             KeyValue::new("config_audit.outcome", report.outcome()),
         ];
         attributes.extend(arn.split(':').nth(4).map(|account| KeyValue::new("cloud.account.id", account.to_owned())));
@@ -220,12 +271,12 @@ impl Maker<'_> {
             (None, _, Some(failures)) => Some(("records_failed", failures.as_str())),
             _ => None,
         };
-        let name = function_name.to_owned();
-        self.span(report.trace.span_id(), SpanKind::Internal, name, report.span, attributes, error)
+        let name = self.names.function.clone();
+        self.span((self.invocation, report.trace.span_id()), SpanKind::Internal, name, report.span, attributes, error)
     }
 
     /// OpenTelemetry semantic conventions, "`FaaS` spans", Datasource.
-    fn record(&self, parent: SpanId, record: &Record) -> SpanData {
+    fn of_record(&self, record: &Record) -> SpanData {
         let operation = match record.event_name {
             Some("INSERT") => "insert",
             Some("MODIFY") => "edit",
@@ -250,20 +301,18 @@ impl Maker<'_> {
         attributes.extend(text("faas.document.time", &time));
         let error = record.outcome.cause().map(|cause| (cause.code.as_ref(), cause.message.as_ref()));
         let name = format!("{operation} {collection}");
-        self.span(parent, SpanKind::Internal, name, record.span, attributes, error)
+        self.span(self.child(), SpanKind::Internal, name, record.span, attributes, error)
     }
 
     /// OpenTelemetry semantic conventions, "Database spans" and "DynamoDB"; `aws.service` and `aws.operation` are what
     /// X-Ray makes a node of the map from. A request that failed is no error where its entries were stored in the end.
-    fn request(&self, parent: SpanId, request: &Request, table: &str, failed: bool) -> SpanData {
+    fn of_request(&self, request: &Request) -> SpanData {
+        let table = &self.names.table;
         let operation = "BatchWriteItem";
         let mut attributes = vec![
             KeyValue::new("aws.service", "DynamoDB"),
             KeyValue::new("aws.operation", operation),
-            KeyValue::new(
-                "aws.dynamodb.table_names",
-                opentelemetry::Value::Array(vec![StringValue::from(table.to_owned())].into()),
-            ),
+            KeyValue::new("aws.dynamodb.table_names", strings(table.clone())),
             KeyValue::new("db.system.name", "aws.dynamodb"),
             KeyValue::new("db.operation.name", operation),
             KeyValue::new("db.collection.name", table.to_owned()),
@@ -276,7 +325,8 @@ impl Maker<'_> {
             Ok(put) => {
                 attributes.extend(id(&put.request_id));
                 attributes.extend(put.consumed_capacity.map(|units| {
-                    KeyValue::new("aws.dynamodb.consumed_capacity", format!("{{\"CapacityUnits\":{units}}}"))
+                    let consumed = serde_json::json!({ "TableName": table, "CapacityUnits": units }).to_string();
+                    KeyValue::new("aws.dynamodb.consumed_capacity", strings(consumed))
                 }));
                 let unprocessed = i64::try_from(put.unprocessed.len()).unwrap_or(i64::MAX);
                 attributes.push(KeyValue::new("config_audit.request.unprocessed", unprocessed));
@@ -284,21 +334,32 @@ impl Maker<'_> {
             Err(cause) => {
                 attributes.extend(id(&cause.request_id));
                 attributes.push(KeyValue::new("db.response.status_code", cause.code.clone()));
-                error = Some((cause.code.as_str(), cause.message.as_str())).filter(|_| failed);
+                error = Some((cause.code.as_str(), cause.message.as_str())).filter(|_| self.has_failed);
             }
         }
         let name = format!("{operation} {table}");
-        self.span(parent, SpanKind::Client, name, (request.started, request.ended), attributes, error)
+        self.span(self.child(), SpanKind::Client, name, (request.started, request.ended), attributes, error)
     }
 
     /// One object put into the failure bucket.
-    fn object(&self, parent: SpanId, object: &Object) -> SpanData {
+    fn of_object(&self, object: &Object) -> SpanData {
         let attributes = vec![
             KeyValue::new("aws.service", "S3"),
             KeyValue::new("aws.operation", "PutObject"),
             KeyValue::new("config_audit.object.url", object.url.clone()),
         ];
         let error = object.error.as_deref().map(|code| (code, "the failure bucket did not take a record"));
-        self.span(parent, SpanKind::Client, "PutObject".to_owned(), object.span, attributes, error)
+        self.span(self.child(), SpanKind::Client, "PutObject".to_owned(), object.span, attributes, error)
     }
+}
+
+/// A list of one text, as attributes have it that may have more.
+fn strings(one: String) -> Value {
+    Value::Array(vec![StringValue::from(one)].into())
+}
+
+/// A function's ARN with the version that runs, instead of an alias or nothing.
+fn with_version(arn: &str, version: &str) -> String {
+    let unqualified: Vec<&str> = arn.split(':').take(7).collect();
+    format!("{}:{version}", unqualified.join(":"))
 }

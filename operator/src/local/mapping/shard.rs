@@ -52,7 +52,7 @@ pub struct MappingSettings {
 }
 
 impl Default for MappingSettings {
-    /// The values that `serverless.yml` deploys.
+    /// What `serverless/trigger.yml` deploys, but for the window: on a laptop nobody makes a bulk of changes.
     fn default() -> Self {
         Self {
             batch_size: 100,

@@ -84,6 +84,19 @@ async fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() 
     }
 }
 
+/// The largest batch, all of it failed, with a span for each record: neither may take the time that the answer needs.
+#[tokio::test]
+async fn ten_thousand_records_of_a_store_that_never_answers_are_named_in_time() {
+    let limit = Duration::from_secs(5);
+    let mut play = Scene::on(Engine::Embedded).allowing(limit).start().await;
+    assert_eq!(play.invoke(&event([])).await.failed(), [""; 0]);
+    play.proxy.always(Fault::Silence);
+    let told = play.invoke(&inserts(0..10_000)).await;
+    assert_eq!(told.failed().len(), 10_000);
+    assert!(!told.has_exited && told.duration < limit, "{:?}", told.duration);
+    play.stop().await;
+}
+
 /// Lambda delivers again what was named, and then all is stored.
 #[tokio::test]
 async fn a_store_that_fails_for_a_while_has_everything_in_the_end() {

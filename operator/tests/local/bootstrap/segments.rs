@@ -13,7 +13,7 @@ const OLD_NAMES: [&str; 5] = ["db.system", "db.name", "db.statement", "faas.exec
 /// Checks all documents of one invocation.
 pub(crate) fn check(documents: &[Value], trace_header: &str) {
     let part = |name: &str| trace_header.split(';').find_map(|part| part.strip_prefix(name));
-    if documents.is_empty() || part("Sampled=") != Some("1") {
+    if part("Sampled=") != Some("1") {
         assert!(documents.is_empty(), "spans of a trace that is not sampled: {documents:#?}");
         return;
     }

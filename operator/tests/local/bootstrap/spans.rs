@@ -76,8 +76,8 @@ async fn what_failed_is_an_error_and_what_worked_in_the_end_is_none() {
     let [invocation, records, requests, objects] = by_kind(&told);
     assert!(has_failed(invocation[0]) && has_failed(requests[0]) && !has_failed(objects[0]));
     assert!(records.iter().all(|record| has_failed(record)));
-    assert_eq!(records[0]["annotations"]["error_type"], "Puzzling");
-    assert_eq!(records[3]["annotations"]["error_type"], "invalid_value");
+    assert_eq!(records[0]["metadata"]["error.type"], "Puzzling");
+    assert_eq!(records[3]["metadata"]["error.type"], "invalid_value");
     play.stop().await;
 }
 

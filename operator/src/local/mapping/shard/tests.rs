@@ -346,3 +346,19 @@ proptest! {
         prop_assert!(shard.is_idle());
     }
 }
+
+#[test]
+fn the_defaults_are_what_is_deployed() {
+    let deployed = include_str!("../../../../../serverless/trigger.yml");
+    let MappingSettings { batch_size, maximum_record_age, maximum_retry_attempts, .. } = MappingSettings::default();
+    assert_eq!(maximum_retry_attempts, None);
+    for line in [
+        format!("BatchSize: {batch_size}"),
+        format!("MaximumRecordAgeInSeconds: {}", maximum_record_age.unwrap().as_secs()),
+        "MaximumRetryAttempts: -1".to_owned(),
+        "FunctionResponseTypes: [ReportBatchItemFailures]".to_owned(),
+        "BisectBatchOnFunctionError: true".to_owned(),
+    ] {
+        assert!(deployed.lines().any(|deployed| deployed.trim() == line), "{line} is not deployed");
+    }
+}
