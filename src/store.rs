@@ -253,3 +253,120 @@ impl Store for DynamoDbStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::entries;
+    use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
+    use aws_sdk_dynamodb::types::{ConsumedCapacity, DeleteRequest};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use aws_smithy_types::body::SdkBody;
+
+    /// A store whose client gets `output` for its one request, of these entries.
+    async fn put_and_get(output: BatchWriteItemOutput, entries: &[Entry]) -> Put {
+        let wanted: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
+        let rule = mock!(Client::batch_write_item)
+            .match_requests(move |request| {
+                let requests = &request.request_items().unwrap()["Audit"];
+                let id = |request: &WriteRequest| request.put_request().unwrap().item()["id"].as_s().unwrap().clone();
+                requests.iter().map(id).collect::<Vec<_>>() == wanted
+            })
+            .then_output(move || output.clone());
+        let store = DynamoDbStore::new(mock_client!(aws_sdk_dynamodb, [&rule]), "Audit");
+        store.put(&entries.iter().collect::<Vec<_>>()).await.unwrap()
+    }
+
+    fn given_back(requests: Vec<WriteRequest>) -> BatchWriteItemOutput {
+        BatchWriteItemOutput::builder().unprocessed_items("Audit", requests).build()
+    }
+
+    fn put_request(entry: &Entry) -> WriteRequest {
+        let put = PutRequest::builder().set_item(Some(entry.item().into())).build().unwrap();
+        WriteRequest::builder().put_request(put).build()
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_leftovers_stores_all() {
+        let capacity = ConsumedCapacity::builder().capacity_units(4.0).build();
+        let output = BatchWriteItemOutput::builder().consumed_capacity(capacity).build();
+        let put = put_and_get(output, &entries(3)).await;
+        assert_eq!((put.unprocessed.as_slice(), put.consumed_capacity), (&[][..], Some(4.0)));
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_is_named_by_its_place() {
+        let entries = entries(5);
+        let put = put_and_get(given_back(vec![put_request(&entries[4]), put_request(&entries[1])]), &entries).await;
+        assert_eq!(put.unprocessed, [1, 4]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_matched_leaves_nothing_known_to_be_stored() {
+        let nobodys = WriteRequest::builder()
+            .delete_request(DeleteRequest::builder().key("id", AttributeValue::S("x".to_owned())).build().unwrap())
+            .build();
+        let put = put_and_get(given_back(vec![nobodys]), &entries(3)).await;
+        assert_eq!(put.unprocessed, [0, 1, 2]);
+    }
+
+    /// The error that a client makes of an answer of this status, code and message.
+    async fn error(status: u16, code: &'static str, message: &'static str) -> StoreError {
+        let rule = mock!(Client::batch_write_item).then_http_response(move || {
+            let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"{message}"}}"#);
+            HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+        });
+        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, [&rule], |config| {
+            config.retry_config(aws_config::retry::RetryConfig::disabled())
+        });
+        let entries = entries(1);
+        DynamoDbStore::new(client, "Audit").put(&[&entries[0]]).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn each_error_of_dynamodb_is_known_for_what_it_means() {
+        for (status, code, message, failure) in [
+            (400, "ProvisionedThroughputExceededException", "", Failure::Throttled),
+            (400, "ThrottlingException", "", Failure::Throttled),
+            (400, "RequestLimitExceeded", "", Failure::Throttled),
+            (429, "SomethingNew", "", Failure::Throttled),
+            (500, "InternalServerError", "", Failure::Unavailable),
+            (503, "ServiceUnavailable", "", Failure::Unavailable),
+            (400, "ReplicatedWriteConflictException", "", Failure::Unavailable),
+            (400, "ValidationException", "Item size has exceeded the maximum allowed size", Failure::Rejected),
+            (400, "ValidationException", "The provided key element does not match the schema", Failure::Misconfigured),
+            (400, "ValidationException", "invalid: Missing the key pk in the item", Failure::Misconfigured),
+            (400, "ValidationException", "invalid: Type mismatch for key id", Failure::Misconfigured),
+            (400, "ResourceNotFoundException", "", Failure::Misconfigured),
+            (400, "AccessDeniedException", "", Failure::Misconfigured),
+            (400, "UnrecognizedClientException", "", Failure::Misconfigured),
+            (400, "ExpiredTokenException", "", Failure::Misconfigured),
+            (400, "ItemCollectionSizeLimitExceededException", "", Failure::Refused),
+            (418, "SomethingNew", "", Failure::Refused),
+        ] {
+            let error = error(status, code, message).await;
+            assert_eq!((error.failure, error.code.as_str()), (failure, code), "{message}");
+        }
+    }
+
+    /// DynamoDB quotes values in messages such as these.
+    #[tokio::test]
+    async fn no_message_of_dynamodb_is_passed_on() {
+        for code in ["ValidationException", "SomethingNew", "InternalServerError", "AccessDeniedException"] {
+            let error = error(400, code, "cannot be converted to a number: secret").await;
+            assert!(!format!("{error:?}{error}").contains("secret"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_misconfigured_says_what_to_change() {
+        for (code, advice) in [
+            ("ResourceNotFoundException", "set AUDIT_TABLE"),
+            ("AccessDeniedException", "allow its role dynamodb:BatchWriteItem"),
+        ] {
+            let message = error(400, code, "").await.message;
+            assert!(message.contains(advice) && message.contains("table Audit"), "{message}");
+        }
+    }
+}
