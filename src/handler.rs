@@ -447,7 +447,7 @@ mod tests {
     use crate::report::Counts;
     use crate::store::Failure;
     use crate::telemetry::logs;
-    use crate::testing::{MemoryQuarantine, MemoryStore, Reply};
+    use crate::testing::{MemoryQuarantine, MemoryStore, Reply, any_reply};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -745,23 +745,6 @@ mod tests {
                 record[member] = json!(format!("{MARKER}-{number}"));
                 record
             }),
-        ]
-    }
-
-    fn any_reply() -> impl Strategy<Value = Reply> {
-        prop_oneof![
-            Just(Reply::Ok),
-            Just(Reply::Never),
-            Just(Reply::StoredButUnavailable),
-            (0_usize..25).prop_map(Reply::Unprocessed),
-            prop::sample::select(vec![
-                Failure::Throttled,
-                Failure::Unavailable,
-                Failure::Rejected,
-                Failure::Misconfigured,
-                Failure::Refused
-            ])
-            .prop_map(Reply::Fail),
         ]
     }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use chrono::DateTime;
+use proptest::prelude::*;
 use serde_dynamo::{AttributeValue, Item};
 use uuid::Uuid;
 
@@ -30,6 +31,20 @@ pub(crate) enum Reply {
     Fail(Failure),
     /// Writes the entries, and says that it failed.
     StoredButUnavailable,
+}
+
+/// Anything that a store may do.
+pub(crate) fn any_reply() -> impl Strategy<Value = Reply> {
+    let failures =
+        [Failure::Throttled, Failure::Unavailable, Failure::Rejected, Failure::Misconfigured, Failure::Refused];
+    prop_oneof![
+        Just(Reply::Ok),
+        Just(Reply::Never),
+        Just(Reply::StoredButUnavailable),
+        (0_usize..25).prop_map(Reply::Unprocessed),
+        (0_u64..8_000).prop_map(|milliseconds| Reply::Slow(Duration::from_millis(milliseconds))),
+        prop::sample::select(failures.to_vec()).prop_map(Reply::Fail),
+    ]
 }
 
 /// An Audit table in memory.

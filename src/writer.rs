@@ -172,7 +172,7 @@ async fn attempt<S: Store>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{MemoryStore, Reply, entries};
+    use crate::testing::{MemoryStore, Reply, any_reply, entries};
     use proptest::prelude::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -257,24 +257,6 @@ mod tests {
     fn a_refused_request_is_not_repeated() {
         let (written, _, _) = write_to(25, vec![Reply::Fail(Failure::Refused)]);
         assert_eq!((written.requests.len(), stored(&written)), (1, 0));
-    }
-
-    fn any_reply() -> impl Strategy<Value = Reply> {
-        prop_oneof![
-            Just(Reply::Ok),
-            Just(Reply::Never),
-            Just(Reply::StoredButUnavailable),
-            (0_usize..25).prop_map(Reply::Unprocessed),
-            (0_u64..8_000).prop_map(|ms| Reply::Slow(Duration::from_millis(ms))),
-            prop::sample::select(vec![
-                Failure::Throttled,
-                Failure::Unavailable,
-                Failure::Rejected,
-                Failure::Misconfigured,
-                Failure::Refused
-            ])
-            .prop_map(Reply::Fail),
-        ]
     }
 
     proptest! {

@@ -69,8 +69,8 @@ impl Telemetry {
         }
     }
 
-    /// The wide line: everything about an invocation. It is of level INFO whatever came of it, and so leaves at every
-    /// `AWS_LAMBDA_LOG_LEVEL`, as metrics must.
+    /// The wide line: everything about an invocation. It is of level INFO whatever came of it, and is printed at every
+    /// `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml` sets INFO.)
     fn wide<'a>(&'a self, report: &'a Report) -> Wide<'a> {
         let now = report.time_of(report.span.1);
         let mut common = vec![
