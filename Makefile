@@ -64,8 +64,9 @@ figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, t
 	npx serverless package
 	@stat --format 'zip                                    %7s bytes' target/lambda/bootstrap/bootstrap.zip
 	cargo build --locked --release --example silent --example hello
+	python3 -m zipfile --extract target/lambda/bootstrap/bootstrap.zip target/figures && chmod +x target/figures/bootstrap
 	cargo run --locked --quiet --package config-audit-operator --example figures -- \
-	  target/lambda/bootstrap/bootstrap target/release/examples/silent target/release/examples/hello
+	  target/figures/bootstrap target/release/examples/silent target/release/examples/hello
 
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
