@@ -123,7 +123,8 @@ class ConfigAuditPlugin {
   /** Runs a build step. What it prints appears on standard error, but for cargo's line that all is fresh. */
   async run(command, args, { env } = {}) {
     const name = path.basename(command);
-    const status = await this.spawn(command, args, { env, quiet: true });
+    // What is built is looked for in target, wherever else the user's own settings let cargo build.
+    const status = await this.spawn(command, args, { env: { ...(env || process.env), CARGO_TARGET_DIR: this.inService('target') }, quiet: true });
     if (status !== 0) throw this.error(`\`${name} ${args.join(' ')}\` failed (exit status ${status}). Its own messages are above.`);
   }
 
