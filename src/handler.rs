@@ -227,7 +227,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             for (index, work) in work.iter().enumerate().filter(|(_, work)| !work.places.is_empty()) {
                 let fates = work.places.iter().map(|place| &written.fates[*place]);
                 if settle(&mut report.records[index], fates, self.clock.instant()) == Settled::Rejected {
-                    let key = quarantine_key(report.stream_arn.as_deref(), raw[index]);
+                    let key = quarantine_key(identify(raw[index]).stream_arn.as_deref(), raw[index]);
                     let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
                     rejected.push((index, Keep { key, cause: Cause::new("rejected_by_dynamodb", message) }));
                 }
