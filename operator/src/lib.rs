@@ -8,6 +8,7 @@
 //! [`entry`] writes audit entries as plain JSON, [`telemetry`] makes sense of what the function printed and traced,
 //! and [`terminal`] is the one module that prints.
 
+pub mod aws;
 pub mod clock;
 pub mod entry;
 pub mod environment;

@@ -107,7 +107,7 @@ impl Identity {
 }
 
 /// Plain HTTP needs no trust store, and reading one takes a while.
-fn http_client(endpoint_url: &str) -> SharedHttpClient {
+pub(crate) fn http_client(endpoint_url: &str) -> SharedHttpClient {
     if endpoint_url.starts_with("https:") {
         Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
     } else {

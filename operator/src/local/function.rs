@@ -25,6 +25,7 @@ use super::runtime_api::{Call, Invocation, RuntimeApi};
 use super::xray::XrayDaemon;
 use crate::telemetry::message;
 use crate::{clock, environment};
+use config_audit_simulator::mapping::shard;
 
 /// The account in the function's ARN: nobody's.
 pub const ACCOUNT: &str = "000000000000";
@@ -122,6 +123,17 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The same for the event source mapping.
+    ///
+    /// # Errors
+    /// Why the function returned nothing; the mapping needs no more of it.
+    pub fn to_mapping(&self) -> shard::Answer {
+        match self {
+            Self::Returned(body) => Ok(body.to_vec()),
+            failed => Err(failed.failure().unwrap_or_default()),
+        }
+    }
+
     /// Why the invocation failed, in one line; nothing when the function returned.
     #[must_use]
     pub fn failure(&self) -> Option<String> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::function::Answer;
-use super::mapping::{Condition, SequenceNumber};
 use crate::entry::Entry;
+use config_audit_simulator::mapping::{Condition, SequenceNumber};
 
 /// One thing that happened.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@
 //! | Lambda's Runtime API | [`runtime_api`]: one server for each process it serves |
 //! | Lambda's execution environment | [`function`]: starts, times, kills and restarts the process |
 //! | the X-Ray daemon | [`xray`]: a UDP socket |
-//! | the event source mapping | [`mapping`]: a pure core that decides, and a rim that reads the stream |
+//! | the event source mapping | [`mapping`]: the simulator's model decides, a rim reads the stream |
 //!
 //! [`World`] puts them together. All of them tell what happens through [`Happenings`]; none of them prints.
 
@@ -28,7 +28,6 @@ pub use clients::Identity;
 pub use database::Database;
 pub use function::{Answer, ErrorReport, Function, FunctionSettings, Trace};
 pub use happening::{Happening, Happenings};
-pub use mapping::MappingSettings;
 pub use world::{Source, Store, World, WorldError, WorldSettings};
 
 /// An error and what caused it, in one line.

@@ -9,7 +9,7 @@ use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorErro
 use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
 
 use super::clients::refusal;
-use super::mapping::SequenceNumber;
+use config_audit_simulator::mapping::SequenceNumber;
 
 /// Reads one stream, from its beginning or from where it was left.
 #[derive(Debug)]

@@ -15,11 +15,11 @@ use super::clients::Identity;
 use super::database::{Database, DatabaseError};
 use super::function::{Function, FunctionError, FunctionSettings, Invoked};
 use super::happening::{Happening, Happenings};
-use super::mapping::MappingSettings;
 use super::mapping::checkpoint::{Checkpoint, CheckpointError};
 use super::mapping::poller::EventSourceMapping;
 use super::stream::{StreamError, StreamReader};
 use crate::entry::Entry;
+use config_audit_simulator::mapping::MappingSettings;
 
 /// How often to look for new entries.
 const ENTRIES_POLL: Duration = Duration::from_millis(100);

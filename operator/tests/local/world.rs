@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::support::{scripted, wait_for};
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_operator::local::mapping::{Condition, SequenceNumber};
-use config_audit_operator::local::{Answer, Happening, Happenings, MappingSettings, Source, World, WorldSettings};
+use config_audit_operator::local::{Answer, Happening, Happenings, Source, World, WorldSettings};
+use config_audit_simulator::mapping::{Condition, MappingSettings, SequenceNumber};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::SequenceNumber;
+use config_audit_simulator::mapping::SequenceNumber;
 
 /// The last record of each shard that is done. Losing it costs nothing but redeliveries.
 #[derive(Debug)]

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record};
 use serde::Serialize;
 
-use super::{SequenceNumber, StreamRecord};
+use config_audit_simulator::mapping::{SequenceNumber, StreamRecord};
 
 /// A record that can't be put into an event.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +27,6 @@ pub enum EventError {
         /// Why.
         source: serde_json::Error,
     },
-}
-
-/// The event with these records: `{"Records": […]}`.
-#[must_use]
-pub fn event(records: &[Arc<StreamRecord>]) -> String {
-    let records: Vec<_> = records.iter().map(|record| record.json.as_str()).collect();
-    format!("{{\"Records\":[{}]}}", records.join(","))
 }
 
 /// A record of the Streams API, as it stands in an event.
@@ -133,6 +125,10 @@ mod tests {
     use aws_sdk_dynamodbstreams::primitives::DateTime;
     use aws_sdk_dynamodbstreams::types::{Identity, OperationType, StreamRecord as Image, StreamViewType};
     use serde_json::json;
+
+    use std::sync::Arc;
+
+    use config_audit_simulator::mapping::event;
 
     use super::*;
 

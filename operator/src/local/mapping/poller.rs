@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config_audit_simulator::mapping::destination::GivenUp;
+use config_audit_simulator::mapping::shard::Effect;
+use config_audit_simulator::mapping::{Condition, MappingSettings, ShardState, Step, StreamRecord, event};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::checkpoint::Checkpoint;
-use super::destination::GivenUp;
-use super::event::{event, stream_record};
-use super::shard::Effect;
-use super::{Condition, MappingSettings, ShardState, Step, StreamRecord};
+use super::event::stream_record;
 use crate::clock;
 use crate::local::bucket::Bucket;
 use crate::local::error_chain;
@@ -152,7 +152,7 @@ impl EventSourceMapping {
         let Some(shard) = self.shards.get_mut(shard_id) else { return };
         match invoked {
             Ok(invoked) => {
-                let effects = shard.state.answered(&invoked.answer, now_ms());
+                let effects = shard.state.answered(&invoked.answer.to_mapping(), now_ms());
                 shard.last = Some((invoked.request_id, !matches!(invoked.answer, Answer::Returned(_))));
                 self.tell(shard_id, effects);
             }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_operator::local::{Happening, MappingSettings, Source};
+use config_audit_operator::local::{Happening, Source};
+use config_audit_simulator::mapping::MappingSettings;
 use serde_json::Value;
 
 use super::engine::Engine;

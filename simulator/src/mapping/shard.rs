@@ -23,7 +23,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::SequenceNumber;
-use crate::local::function::Answer;
+
+/// What a function returned, or why it returned nothing, in one line.
+pub type Answer = Result<Vec<u8>, String>;
 
 /// The largest event, in bytes.
 pub const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
@@ -236,7 +238,7 @@ impl ShardState {
         Step::GiveUp { records: batch.records[..count].to_vec(), condition, invocations: batch.invocations }
     }
 
-    /// Tells how the invocation of [`Step::Invoke`] went.
+    /// Tells how the invocation of [`Step::Invoke`] went: what the function returned, or why it returned nothing.
     pub fn answered(&mut self, answer: &Answer, now_ms: i64) -> Vec<Effect> {
         if self.under_way != UnderWay::Invocation {
             return Vec::new();
@@ -367,9 +369,9 @@ enum Verdict {
 
 fn judge(answer: &Answer, records: &[Arc<StreamRecord>], report_failures: bool) -> Verdict {
     let body = match answer {
-        Answer::Returned(_) if !report_failures => return Verdict::Success,
-        Answer::Returned(body) => body,
-        failed => return Verdict::Failed(failed.failure().unwrap_or_default()),
+        Ok(_) if !report_failures => return Verdict::Success,
+        Ok(body) => body,
+        Err(reason) => return Verdict::Failed(reason.clone()),
     };
     let failures = match serde_json::from_slice(body) {
         _ if body.is_empty() => return Verdict::Success,

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::local::function::ErrorReport;
 
 /// Sequence numbers as long as DynamoDB's, and across a change of length: 998, 999, 1000, …
 fn number(index: usize) -> SequenceNumber {
@@ -33,8 +32,9 @@ fn indexes(records: &[Arc<StreamRecord>]) -> Vec<usize> {
     records.iter().map(index).collect()
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "an answer is a `Result`")]
 fn returned(body: &str) -> Answer {
-    Answer::Returned(body.to_owned().into())
+    Ok(body.as_bytes().to_vec())
 }
 
 fn failing(indexes: &[usize]) -> Answer {
@@ -44,7 +44,7 @@ fn failing(indexes: &[usize]) -> Answer {
 }
 
 fn error() -> Answer {
-    Answer::FunctionError(ErrorReport { error_type: "T".to_owned(), message: "m".to_owned() })
+    Err("it failed".to_owned())
 }
 
 /// The next step, which has to be an invocation with these records.
@@ -84,11 +84,8 @@ fn what_an_answer_means() {
     }
     // As text, 998… would be the larger.
     assert_eq!(judge(&failing(&[3, 1, 2]), &records, true), Verdict::FailedFrom(1));
-    let failed = [error(), Answer::TimedOut, Answer::Exited { status: "exit status: 1".to_owned() }];
-    for answer in failed {
-        assert!(matches!(judge(&answer, &records, true), Verdict::Failed(_)), "{answer:?}");
-        assert!(matches!(judge(&answer, &records, false), Verdict::Failed(_)), "{answer:?}");
-    }
+    assert_eq!(judge(&error(), &records, true), Verdict::Failed("it failed".to_owned()));
+    assert_eq!(judge(&error(), &records, false), Verdict::Failed("it failed".to_owned()));
 }
 
 #[test]
@@ -113,7 +110,7 @@ fn a_batch_closes_before_it_is_larger_than_an_event_may_be() {
     }
     let Step::Invoke(records) = shard.next(0) else { panic!("no invocation") };
     assert_eq!(indexes(&records), [0, 1]);
-    assert!(super::super::event::event(&records).len() <= PAYLOAD_LIMIT);
+    assert!(crate::mapping::event(&records).len() <= PAYLOAD_LIMIT);
 }
 
 #[test]
@@ -183,7 +180,7 @@ fn the_waits_between_retries_double_up_to_the_longest() {
     let mut waits = Vec::new();
     for _ in 0..5 {
         invoked(&mut shard, now);
-        shard.answered(&Answer::TimedOut, now);
+        shard.answered(&error(), now);
         let Step::Wait(Some(until)) = shard.next(now) else { panic!("no wait") };
         waits.push(until - now);
         now = until;
@@ -239,7 +236,6 @@ enum Scripted {
     Report(Vec<prop::sample::Index>),
     Nonsense,
     Error,
-    TimeOut,
     Unreadable,
 }
 
@@ -248,8 +244,7 @@ fn scripted() -> impl Strategy<Value = Scripted> {
         2 => Just(Scripted::Success),
         3 => prop::collection::vec(any::<prop::sample::Index>(), 1..4).prop_map(Scripted::Report),
         1 => Just(Scripted::Nonsense),
-        2 => Just(Scripted::Error),
-        1 => Just(Scripted::TimeOut),
+        3 => Just(Scripted::Error),
         1 => Just(Scripted::Unreadable),
     ]
 }
@@ -309,9 +304,8 @@ proptest! {
                         Scripted::Nonsense => returned("{\"batchItemFailures\":[{\"itemIdentifier\":\"1\"}]}"),
                         Scripted::Unreadable => returned("nonsense"),
                         Scripted::Error => error(),
-                        Scripted::TimeOut => Answer::TimedOut,
                     };
-                    let ignored = !settings.report_batch_item_failures && matches!(answer, Answer::Returned(_));
+                    let ignored = !settings.report_batch_item_failures && answer.is_ok();
                     let effects = shard.answered(&answer, now);
                     let advanced = effects.iter().find_map(|effect| match effect {
                         Effect::CheckpointAdvanced(to) => Some(to.clone()),
@@ -349,7 +343,7 @@ proptest! {
 
 #[test]
 fn the_defaults_are_what_is_deployed() {
-    let deployed = include_str!("../../../../../serverless/trigger.yml");
+    let deployed = include_str!("../../../../serverless/trigger.yml");
     let MappingSettings { batch_size, maximum_record_age, maximum_retry_attempts, .. } = MappingSettings::default();
     assert_eq!(maximum_retry_attempts, None);
     for line in [

@@ -6,8 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::event::event;
-use super::{Condition, StreamRecord};
+use super::{Condition, StreamRecord, event};
 
 /// A batch that was given up, and all that is known of it.
 #[derive(Debug)]
@@ -127,7 +126,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::local::mapping::SequenceNumber;
+    use crate::mapping::SequenceNumber;
 
     #[test]
     fn the_object_is_lambdas_invocation_record_with_the_event() {

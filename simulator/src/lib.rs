@@ -1,0 +1,3 @@
+//! The whole path of an audit on a virtual clock.
+
+pub mod mapping;
