@@ -86,6 +86,9 @@ async function deployed(t, aws, stack) {
   assert.deepEqual(configuration.StreamSpecification, { StreamEnabled: true, StreamViewType: 'NEW_AND_OLD_IMAGES' });
   const { Table: audit } = await aws.dynamodb('DescribeTable', { TableName: 'Audit-dev' });
   assert.deepEqual(audit.GlobalSecondaryIndexes.map((index) => index.IndexName), ['itemKey-modificationTime-index']);
+  assert.deepEqual(audit.StreamSpecification, { StreamEnabled: true, StreamViewType: 'NEW_AND_OLD_IMAGES' });
+  assert.equal(audit.DeletionProtectionEnabled, true);
+  // moto's CloudFormation leaves the table's ResourcePolicy out, and it would enforce none: security.test.js answers for it.
 
   const { EventSourceMappings: [mapping, ...others] } = await aws.lambda('/2015-03-31/event-source-mappings/');
   assert.deepEqual(others, []);
