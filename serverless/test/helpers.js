@@ -1,8 +1,9 @@
 'use strict';
 
 // What the deployment tests share: both command-line tools, a copy of the service with stand-ins for the build tools,
-// a process with a deadline, and moto's server.
+// the packaged template, a process with a deadline, and moto's server.
 
+const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -80,6 +81,29 @@ ${body || 'note();'}
   };
 }
 
+/** Packages with both tools and returns the template, which must be the same and pass cfn-lint. */
+async function packaged(t, args) {
+  const templates = [];
+  for (const [name, cli] of Object.entries(CLIS)) {
+    const service = serviceCopy(t);
+    const result = await service.serverless(cli, ['package', ...args]);
+    assert.equal(result.status, 0, result.all);
+    const template = service.template();
+    const code = template.Resources.AuditLambdaFunction.Properties.Code;
+    assert.match(code.S3Key, /\/bootstrap\.zip$/);
+    code.S3Key = 'the time of packaging is in it';
+    templates.push(template);
+
+    const zips = fs.readdirSync(path.join(service.directory, '.serverless')).filter((file) => file.endsWith('.zip'));
+    assert.deepEqual(zips, [], 'nothing but the artifact is zipped');
+    const lint = await run(path.join(VENV, 'cfn-lint'), [path.join(service.directory, '.serverless', 'cloudformation-template-update-stack.json')]);
+    assert.equal(lint.status, 0, lint.all);
+    t.diagnostic(`${name} packaged in ${result.elapsed}; cfn-lint has nothing to say (${lint.elapsed})`);
+  }
+  assert.deepEqual(templates[0], templates[1]);
+  return templates[0];
+}
+
 /** Runs a process to its end, with standard input closed unless there is something to put in. */
 function run(command, args, { cwd = ROOT, env = process.env, input, seconds = 120 } = {}) {
   const started = process.hrtime.bigint();
@@ -138,4 +162,4 @@ function serve(t, command, args, { ready, seconds = 60, ...options }) {
   });
 }
 
-module.exports = { CLIS, EXISTING_STREAM, EXISTING_TABLES, OSLS, ROOT, VENV, run, serve, serviceCopy, temporary, unzip, withoutAccount };
+module.exports = { CLIS, EXISTING_STREAM, EXISTING_TABLES, OSLS, ROOT, VENV, packaged, run, serve, serviceCopy, temporary, unzip, withoutAccount };
