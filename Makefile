@@ -28,6 +28,11 @@ run: ## Start the local world and play the two examples
 	cargo build --locked --workspace --bins
 	$(CARGO_TARGET)/debug/config-audit local --examples
 
+.PHONY: simulate
+simulate: ## Simulate 100,000 runs with every fault; RUNS=n, or REPLAY=seed to see one
+	cargo build --locked --profile simulation -p config-audit-simulator
+	$(CARGO_TARGET)/simulation/simulate $(if $(REPLAY),--replay $(REPLAY),--runs $(or $(RUNS),100000))
+
 # ---- tests, the quick ones first ------------------------------------------------------------------------------------
 
 .PHONY: test
@@ -44,11 +49,12 @@ lint: ## Formatting and clippy
 .PHONY: test-quick
 test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
 	cargo test --locked --workspace --lib --bins
-	$(NODE_TEST) serverless/test/plugin.test.js serverless/test/template.test.js
+	$(NODE_TEST) serverless/test/plugin.test.js serverless/test/template.test.js serverless/test/security.test.js
 
 # The operator's tests run target/debug/bootstrap, which `cargo test` alone does not build for them.
 .PHONY: test-slow
-test-slow: tools deny ## Licences; both binaries against real parts; package, deploy, remove and invoke local
+test-slow: tools deny simulate ## Licences; the simulator; both binaries against real parts; package, deploy, remove and invoke local
+	cargo test --locked --profile simulation -p config-audit-simulator --test sabotage
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --test local
 	cargo test --locked --workspace --doc

@@ -1,0 +1,127 @@
+//! Many runs, and what they add up to.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::fault::{Fault, Seen};
+use crate::scenario::Scenario;
+use crate::world::{Tally, run};
+
+/// Seeds of runs that once found a bug; each campaign makes them first.
+pub const KEPT_SEEDS: &str = include_str!("../seeds.txt");
+
+/// What a campaign has seen.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Runs that were made.
+    pub runs: u64,
+    /// The sums of all runs.
+    pub tally: Tally,
+    /// The faults of all runs.
+    pub seen: Seen,
+    /// The first failing runs: seed, and the promises that each broke.
+    pub failures: Vec<(u64, Vec<String>)>,
+}
+
+impl Summary {
+    /// The kinds of fault that no run has seen. Of these the campaign has proved nothing.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<Fault> {
+        Fault::ALL.into_iter().filter(|fault| self.seen.of(*fault) == 0).collect()
+    }
+
+    fn add(&mut self, seed: u64, outcome: crate::world::Outcome) {
+        self.runs += 1;
+        self.seen.add(&outcome.seen);
+        let tally = outcome.tally;
+        self.tally.changes += tally.changes;
+        self.tally.deliveries += tally.deliveries;
+        self.tally.records += tally.records;
+        self.tally.redelivered += tally.redelivered;
+        self.tally.entries += tally.entries;
+        self.tally.kept += tally.kept;
+        self.tally.expired += tally.expired;
+        self.tally.simulated += tally.simulated;
+        if !outcome.violations.is_empty() {
+            self.failures.push((seed, outcome.violations));
+        }
+    }
+}
+
+/// Makes the runs of the kept seeds, and `runs` from the seed `first` on, on so many threads. It ends early where runs fail.
+#[must_use]
+pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
+    let kept: Vec<u64> = KEPT_SEEDS
+        .lines()
+        .filter_map(|line| line.split('#').next().and_then(|seed| seed.trim().parse().ok()))
+        .collect();
+    let summary = Mutex::new(Summary::default());
+    let next = AtomicU64::new(0);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let seed = match kept.get(usize::try_from(index).unwrap_or(usize::MAX)) {
+                        Some(seed) => *seed,
+                        None if index - (kept.len() as u64) < runs => first + index - kept.len() as u64,
+                        None => break,
+                    };
+                    let outcome = run(&Scenario::from_seed(seed), false);
+                    let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+                    summary.add(seed, outcome);
+                    is_over.fetch_or(summary.failures.len() >= 5, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { changes, deliveries, records, redelivered, entries, kept, expired, simulated } = self.tally;
+        let mut line = |name: &str, count: u64| writeln!(formatter, "{name:<44}{count:>14}");
+        line("runs", self.runs)?;
+        line("simulated hours", simulated / 3_600_000)?;
+        line("changes", changes)?;
+        line("deliveries (invocations)", deliveries)?;
+        line("records delivered", records)?;
+        line("records delivered again", redelivered)?;
+        line("audit entries", entries)?;
+        line("records in the failure bucket", kept)?;
+        line("records expired while nobody polled", expired)?;
+        line("faults", self.seen.total())?;
+        for fault in Fault::ALL {
+            line(&format!("  {}", fault.words()), self.seen.of(fault))?;
+        }
+        line("violations", self.failures.iter().map(|(_, violations)| violations.len() as u64).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_is_the_same_run() {
+        for seed in 0..40 {
+            let scenario = Scenario::from_seed(seed);
+            let (one, other) = (run(&scenario, true), run(&scenario, true));
+            assert_eq!(one.timeline, other.timeline, "seed {seed}");
+            assert_eq!(one.violations, [""; 0], "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_short_campaign_says_what_it_has_not_seen() {
+        let summary = campaign(0, 1, 1);
+        assert_eq!(summary.runs, 1);
+        assert!(summary.unseen().contains(&Fault::RecordTooLarge));
+        let page = summary.to_string();
+        assert!(page.lines().any(|line| line.starts_with("  record too large ") && line.ends_with(" 0")), "{page}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Makes a failing run smaller: less is written, less goes wrong, and it still fails.
+
+use std::time::Duration;
+
+use crate::scenario::Scenario;
+use crate::world::run;
+
+/// The most runs that are spent on it.
+const MOST_RUNS: usize = 3_000;
+
+/// The smallest scenario found that still breaks a promise.
+#[must_use]
+pub fn shrink(scenario: &Scenario) -> Scenario {
+    let mut smallest = scenario.clone();
+    let mut runs = 0;
+    loop {
+        let found = smaller(&smallest).into_iter().find_map(|candidate| {
+            // Chance falls otherwise where there is less to decide, so a few seeds are tried.
+            (0..4).find_map(|offset| {
+                runs += 1;
+                let candidate = Scenario { seed: candidate.seed.wrapping_add(offset), ..candidate.clone() };
+                (runs <= MOST_RUNS && !run(&candidate, false).violations.is_empty()).then_some(candidate)
+            })
+        });
+        match found {
+            Some(found) => smallest = found,
+            None => return smallest,
+        }
+    }
+}
+
+/// Scenarios that are smaller by one thing, the most promising first.
+fn smaller(of: &Scenario) -> Vec<Scenario> {
+    let mut candidates = Vec::new();
+    let mut length = of.writes.len();
+    while length > 1 {
+        length /= 2;
+        for from in (0..of.writes.len()).step_by(length) {
+            let mut candidate = of.clone();
+            candidate.writes.drain(from..of.writes.len().min(from + length));
+            candidates.push(candidate);
+        }
+    }
+    for index in 0..of.weather.len() {
+        let mut candidate = of.clone();
+        candidate.weather.remove(index);
+        candidates.push(candidate);
+    }
+    for (index, weather) in of.weather.iter().enumerate().filter(|(_, weather)| weather.to - weather.from > 1_000) {
+        let half = (weather.to - weather.from) / 2;
+        for (from, to) in [(weather.from, weather.to - half), (weather.from + half, weather.to)] {
+            let mut candidate = of.clone();
+            (candidate.weather[index].from, candidate.weather[index].to) = (from, to);
+            candidates.push(candidate);
+        }
+    }
+    let mut simpler = |change: &dyn Fn(&mut Scenario), is_simple: bool| {
+        if !is_simple {
+            let mut candidate = of.clone();
+            change(&mut candidate);
+            candidates.push(candidate);
+        }
+    };
+    simpler(&|scenario| scenario.splits.clear(), of.splits.is_empty());
+    simpler(&|scenario| scenario.shards = 1, of.shards == 1);
+    simpler(&|scenario| scenario.parallelization_factor = 1, of.parallelization_factor == 1);
+    simpler(&|scenario| scenario.clock_ahead = 0, of.clock_ahead == 0);
+    simpler(&|scenario| scenario.mapping.batching_window = Duration::ZERO, of.mapping.batching_window.is_zero());
+    simpler(&|scenario| scenario.has_bucket = true, of.has_bucket);
+    simpler(&|scenario| scenario.mapping.maximum_retry_attempts = None, of.mapping.maximum_retry_attempts.is_none());
+    candidates
+}
