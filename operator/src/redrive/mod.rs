@@ -129,8 +129,6 @@ pub struct Redrive {
     pub key_attribute: String,
     /// Whether entries tell where they come from.
     pub provenance: bool,
-    /// How long a table that throttles or fails is asked again, for each part of an object.
-    pub patience: TimeDelta,
     /// The objects that were put here meanwhile. They are listed too, and were replayed just now.
     put: RefCell<HashSet<String>>,
 }
@@ -185,7 +183,7 @@ impl Redrive {
     #[must_use]
     pub fn new(place: Place, table: Option<DynamoDbStore>) -> Self {
         let (key_attribute, put) = ("key".to_owned(), RefCell::default());
-        Self { place, table, key_attribute, provenance: false, patience: PATIENCE, put }
+        Self { place, table, key_attribute, provenance: false, put }
     }
 
     /// Replays each object, several at a time, and tells of them in the order in which they are listed. Whoever drops the
@@ -233,7 +231,7 @@ impl Redrive {
                 function_arn: held.function_arn.clone(),
                 trace: SpanContext::NONE,
                 cold_start: false,
-                deadline: clock::now() + self.patience,
+                deadline: clock::now() + PATIENCE,
                 event,
             };
             let report = handler.handle(&invocation).await;

@@ -128,3 +128,105 @@ fn code(reason: Option<String>) -> String {
     };
     reason.filter(is_code).unwrap_or_else(|| "unknown".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use config_audit::quarantine::KeptRecord;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn texts(held: &Held) -> Vec<String> {
+        held.events.iter().flat_map(|event| records(event).unwrap()).map(|record| record.get().to_owned()).collect()
+    }
+
+    fn document(document: &Value) -> Result<Held, Damage> {
+        read(document.to_string().as_bytes())
+    }
+
+    /// JSON in the ways that people and machines write it.
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("1.50E+3".to_owned()),
+            Just("12345678901234567890123456789012345678".to_owned()),
+            any::<String>().prop_map(|text| json!(text).to_string()),
+            Just(r#""\ud83d\u00e9\/""#.to_owned()),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|values| format!("[ {} ]", values.join(" ,"))),
+                prop::collection::vec((any::<String>(), inner), 0..4).prop_map(|members| {
+                    let members: Vec<_> =
+                        members.iter().map(|(name, value)| format!("{} : {value}", json!(name))).collect();
+                    format!("{{{}}}", members.join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        /// IDs and keys come from the record's text, so not a space of it may change.
+        #[test]
+        fn what_the_function_kept_is_read_to_the_letter(text in any_json(), detail in any::<String>()) {
+            let record = RawValue::from_string(text.clone()).unwrap();
+            let kept = KeptRecord { reason: "no_key", detail: &detail, request_id: "r", function_arn: &detail, record: &record };
+            let held = read(&kept.body()).unwrap();
+            prop_assert_eq!(texts(&held), [text]);
+            prop_assert_eq!((held.reason.as_str(), held.request_id.as_str(), held.function_arn), ("no_key", "r", detail));
+        }
+
+        #[test]
+        fn what_lambda_gave_up_is_read_to_the_letter(all in prop::collection::vec(any_json(), 0..5), is_text in any::<bool>()) {
+            let event = format!(r#"{{"Records":[{}]}}"#, all.join(","));
+            let payload = if is_text { json!(event).to_string() } else { event };
+            let context = r#"{"requestId":"r","functionArn":"f","condition":"RecordAgeExceeded"}"#;
+            let held = read(format!(r#"{{"requestContext":{context},"payload":{payload}}}"#).as_bytes()).unwrap();
+            prop_assert_eq!(texts(&held), all);
+            prop_assert_eq!((&*held.reason, &*held.request_id, &*held.function_arn), ("RecordAgeExceeded", "r", "f"));
+        }
+
+        /// However an object was cut short, it is known as damaged.
+        #[test]
+        fn a_part_of_an_object_is_never_taken_for_one(text in any_json(), part in 0.0..1.0) {
+            let record = RawValue::from_string(text).unwrap();
+            let whole = KeptRecord { reason: "no_key", detail: "", request_id: "", function_arn: "", record: &record }.body();
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a place in the object")]
+            let end = (whole.len() as f64 * part) as usize;
+            let damage = if end == 0 { Damage::Empty } else { Damage::CutShort };
+            // In the middle of a character it is no UTF-8 either.
+            let result = read(&whole[..end]);
+            prop_assert!(result == Err(damage) || matches!(result, Err(Damage::NotJson { .. })), "{:?}", result);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(read(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_large_batch_is_replayed_in_parts() {
+        let all: Vec<_> = (0..=2 * AT_ONCE).collect();
+        let held = document(&json!({ "payload": { "Records": all } })).unwrap();
+        assert_eq!(held.events.len(), 3);
+        assert_eq!(texts(&held), all.iter().map(ToString::to_string).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn reasons_that_are_not_the_functions_are_not_said() {
+        for reason in [json!("a secret"), json!("53cret"), json!("x".repeat(41)), json!(""), Value::Null] {
+            assert_eq!(document(&json!({ "reason": reason, "record": {} })).unwrap().reason, "unknown");
+        }
+    }
+
+    #[test]
+    fn what_has_both_or_neither_is_not_guessed_at() {
+        for object in
+            [json!({ "record": {}, "payload": "{\"Records\":[]}" }), json!({}), json!({ "Records": [] }), json!(3)]
+        {
+            assert_eq!(document(&object), Err(Damage::OtherJson), "{object}");
+        }
+    }
+}

@@ -306,3 +306,56 @@ fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<PathBuf>), P
     directories.reverse();
     Ok((files, directories))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_a_bucket_or_a_directory() {
+        let bucket =
+            |bucket: &str, prefix: &str| Ok(Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() });
+        for (text, expected) in [
+            ("s3://failures", bucket("failures", "")),
+            ("s3://failures/", bucket("failures", "")),
+            ("s3://failures/quarantined/Configuration", bucket("failures", "quarantined/Configuration")),
+            ("copy/of/it", Ok(Location::Directory("copy/of/it".into()))),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
+        for text in ["", "s3://", "s3:///prefix", "https://failures.s3.amazonaws.com"] {
+            assert!(text.parse::<Location>().is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_listed_whole_but_for_what_is_hidden_or_archived() {
+        let directory = tempfile::tempdir().unwrap();
+        for file in ["b", "a/z", "a/b/c", ".hidden", "a/.part-1", "redriven/a/z", ".git/config"] {
+            let file = directory.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "four").unwrap();
+        }
+        let place = Place::Directory { path: directory.path().to_owned(), bucket: None };
+        let listed: Vec<Listed> = place.list().try_collect().await.unwrap();
+        let mut keys: Vec<_> = listed.iter().map(|listed| listed.key.as_str()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["a/b/c", "a/z", "b"]);
+        assert!(listed.iter().all(|listed| listed.size == 4 && listed.modified.is_some()));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_replaced_whole_archived_once_and_gone_without_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::Directory { path: directory.path().to_owned(), bucket: None };
+        for body in ["first", "second"] {
+            place.put("a/b", body.into()).await.unwrap();
+        }
+        assert_eq!(place.get("a/b").await.unwrap().as_deref(), Some(&b"second"[..]));
+        place.archive("a/b").await.unwrap();
+        place.archive("a/b").await.unwrap();
+        assert_eq!(place.get("a/b").await.unwrap(), None);
+        assert_eq!(place.get("redriven/a/b").await.unwrap().as_deref(), Some(&b"second"[..]));
+        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 0, "something is left behind");
+    }
+}
