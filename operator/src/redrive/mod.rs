@@ -241,7 +241,7 @@ impl Redrive {
             replayed.add(key, &report, &self.place.url());
         }
         // A record that was quarantined again may have replaced this object. Where it has not, it is whole in another.
-        if replayed.counts.failed == 0 && !replayed.left.contains_key(key) {
+        if !replayed.left.contains_key(key) {
             match if self.table.is_some() { self.place.archive(key).await } else { Ok(()) } {
                 Ok(()) => replayed.archived = true,
                 Err(error) => drop(replayed.left.insert(key.to_owned(), error_chain(&error))),
@@ -288,6 +288,9 @@ impl Replayed {
         self.counts.quarantined += counts.quarantined;
         self.counts.failed += counts.failed;
         self.entries_written += report.audits_written;
+        if let Some(error) = &report.error {
+            self.left.insert(key.to_owned(), format!("not all of its records are stored: {error}"));
+        }
         self.item_keys.extend(report.records.iter().filter_map(|record| record.item_key.clone()));
         for (index, record) in report.records.iter().enumerate() {
             match &record.outcome {
