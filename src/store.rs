@@ -79,6 +79,12 @@ impl DynamoDbStore {
         Self { client, table: table.to_owned(), region }
     }
 
+    /// The table's name or ARN.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Opens the connection, and finds out whether entries can be written, without writing any.
     ///
     /// The request puts an item without attributes, which no table can store. DynamoDB checks the caller's permission

@@ -48,31 +48,42 @@ impl AwsError {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let code = error.code().map(str::to_owned);
-        let reason = match code.as_deref() {
-            Some("AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation") => {
+        match (error.code(), error) {
+            (Some(code), _) => Self::of_code(action, permission, code),
+            // An answer without a code is none of AWS's, and could be anything.
+            (None, SdkError::ServiceError(_) | SdkError::ResponseError(_)) => {
+                Self { action: action.into(), code: None, reason: "the answer is none that AWS gives".to_owned() }
+            }
+            (None, _) => Self { action: action.into(), code: None, reason: DisplayErrorContext(error).to_string() },
+        }
+    }
+
+    /// The error that AWS calls by this code.
+    pub fn of_code(action: impl Into<String>, permission: &str, code: &str) -> Self {
+        let reason = match code {
+            "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
                 format!("your credentials lack a permission; it needs {permission}")
             }
-            Some("ResourceNotFoundException") => {
+            "ResourceNotFoundException" => {
                 "there is no such table or index in this region; check --region and the name".to_owned()
             }
-            Some("NoSuchBucket") => "there is no such bucket; check the name".to_owned(),
-            Some(
-                code @ ("UnrecognizedClientException"
-                | "InvalidSignatureException"
-                | "InvalidClientTokenId"
-                | "InvalidAccessKeyId"
-                | "SignatureDoesNotMatch"
-                | "ExpiredToken"
-                | "ExpiredTokenException"),
-            ) => {
+            "NoSuchBucket" => "there is no such bucket; check the name".to_owned(),
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" => {
+                format!("the bucket is in another region ({code}); check --region")
+            }
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "InvalidClientTokenId"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "ExpiredToken"
+            | "ExpiredTokenException" => {
                 format!("your credentials are not accepted ({code}); check --profile, or log in again")
             }
             // A validation message can quote the item.
-            Some(code) => format!("AWS answers {code}"),
-            None => DisplayErrorContext(error).to_string(),
+            _ => format!("AWS answers {code}"),
         };
-        Self { action: action.into(), code, reason }
+        Self { action: action.into(), code: Some(code.to_owned()), reason }
     }
 }
 
@@ -106,6 +117,25 @@ impl Aws {
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.config)
+    }
+
+    /// A DynamoDB client that does not retry: for the function's own writer, which does, and counts it.
+    #[must_use]
+    pub fn dynamodb_without_retries(&self) -> aws_sdk_dynamodb::Client {
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config).retry_config(RetryConfig::disabled());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// An S3 client; for the service behind `endpoint_url`, where one is given.
+    #[must_use]
+    pub fn s3(&self, endpoint_url: Option<&str>) -> aws_sdk_s3::Client {
+        let mut config = aws_sdk_s3::config::Builder::from(&self.config);
+        if let Some(url) = endpoint_url {
+            config = config.endpoint_url(url);
+        }
+        // At an address of its own no bucket has a host name.
+        config = config.force_path_style(endpoint_url.is_some() || self.config.endpoint_url().is_some());
+        aws_sdk_s3::Client::from_conf(config.build())
     }
 
     /// A client for DynamoDB's streams.

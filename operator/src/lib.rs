@@ -4,7 +4,8 @@
 //! embedded S3, an X-Ray daemon and an event source mapping that behaves as Lambda's does. It is a library that *tells*
 //! what happens in it ([`local::Happening`]); what a person sees is made by whoever listens.
 //!
-//! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up.
+//! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up. [`redrive`]
+//! replays what is in the failure bucket.
 //! [`entry`] writes audit entries as plain JSON, [`telemetry`] makes sense of what the function printed and traced,
 //! and [`terminal`] is the one module that prints.
 
@@ -14,6 +15,7 @@ pub mod entry;
 pub mod environment;
 pub mod invoke;
 pub mod local;
+pub mod redrive;
 pub mod run_local;
 pub mod telemetry;
 pub mod terminal;

@@ -176,6 +176,22 @@ fn introduction(
         heading("Make a change"),
         identity.region
     );
+    if let Some(bucket) = world.bucket() {
+        let this =
+            std::env::current_exe().map_or_else(|_| "config-audit".to_owned(), |path| path.display().to_string());
+        let is_on = |name: &str| settings.function.environment.get(name).is_some_and(|value| value == "on");
+        let provenance = if is_on("AUDIT_PROVENANCE") { " --provenance" } else { "" };
+        let _ = write!(
+            text,
+            "\n{}\n  {credentials}{this} redrive s3://{} --audit-table {} --key-attribute {key_attribute}{provenance} \
+             --region {} --endpoint-url {url} --s3-endpoint-url {}\n",
+            heading("Replay what failed"),
+            bucket.name(),
+            settings.audit_table,
+            identity.region,
+            bucket.url()
+        );
+    }
     text
 }
 

@@ -7,10 +7,10 @@ use axum::Router;
 use futures_util::TryStreamExt;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
-    DeleteObjectInput, DeleteObjectOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
-    ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput,
-    PutObjectOutput,
+    CopyObjectInput, CopyObjectOutput, CopySource, DeleteObjectInput, DeleteObjectOutput, GetBucketLocationInput,
+    GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, PutObjectInput, PutObjectOutput,
 };
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
@@ -185,9 +185,9 @@ async fn probe(directory: &Path) -> io::Result<()> {
     written.and(removed)
 }
 
-/// s3s-fs with a `PutObject` of our own.
+/// s3s-fs with a `PutObject` and a `CopyObject` of our own.
 ///
-/// Its own keeps an object's metadata in a file whose *name* is the base64 of bucket and key. The keys of Lambda's
+/// Its own `PutObject` keeps an object's metadata in a file whose *name* is the base64 of bucket and key. The keys of Lambda's
 /// on-failure destination make that name longer than the 255 bytes a file name may have, and the object is refused.
 /// It also makes a bucket that is missing, where S3 refuses. Metadata is not kept here; nothing in it is needed.
 struct FilesOnly {
@@ -208,21 +208,17 @@ impl FilesOnly {
         }
         Ok(directory.join(key))
     }
-}
 
-#[async_trait::async_trait]
-impl S3 for FilesOnly {
-    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        let PutObjectInput { bucket, key, body, .. } = request.input;
-        let path = self.path(&bucket, &key)?;
-        let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
+    /// Writes an object's file, whole or not at all.
+    async fn write<F>(&self, path: &Path, content: F) -> S3Result<()>
+    where
+        F: AsyncFnOnce(&mut tokio::fs::File) -> io::Result<()>,
+    {
         // Under another name first: whoever lists the bucket sees whole objects only.
         let part = self.root.join(format!(".part-{}", Uuid::new_v4()));
         let written = async {
             let mut file = tokio::fs::File::create(&part).await?;
-            while let Some(chunk) = body.try_next().await.map_err(io::Error::other)? {
-                file.write_all(&chunk).await?;
-            }
+            content(&mut file).await?;
             file.sync_all().await?;
             if let Some(parent) = path.parent() {
                 tokio::fs::create_dir_all(parent).await?;
@@ -232,12 +228,44 @@ impl S3 for FilesOnly {
         .await;
         if let Err(error) = written {
             let _ = tokio::fs::remove_file(&part).await;
-            return Err(S3Error::with_message(
-                S3ErrorCode::InternalError,
-                format!("{} can't be written: {error}", path.display()),
-            ));
+            return Err(failed(path, "written", &error));
         }
+        Ok(())
+    }
+}
+
+fn failed(path: &Path, what: &str, error: &io::Error) -> S3Error {
+    S3Error::with_message(S3ErrorCode::InternalError, format!("{} can't be {what}: {error}", path.display()))
+}
+
+#[async_trait::async_trait]
+impl S3 for FilesOnly {
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let PutObjectInput { bucket, key, body, .. } = request.input;
+        let path = self.path(&bucket, &key)?;
+        let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
+        self.write(&path, async |file| {
+            while let Some(chunk) = body.try_next().await.map_err(io::Error::other)? {
+                file.write_all(&chunk).await?;
+            }
+            Ok(())
+        })
+        .await?;
         Ok(S3Response::new(PutObjectOutput::default()))
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let CopyObjectInput { bucket, key, copy_source, .. } = request.input;
+        let CopySource::Bucket { bucket: from_bucket, key: from_key, .. } = copy_source else {
+            return Err(s3_error!(NotImplemented));
+        };
+        let (from, to) = (self.path(&from_bucket, &from_key)?, self.path(&bucket, &key)?);
+        let bytes = tokio::fs::read(&from).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => s3_error!(NoSuchKey),
+            _ => failed(&from, "read", &error),
+        })?;
+        self.write(&to, async |file| file.write_all(&bytes).await).await?;
+        Ok(S3Response::new(CopyObjectOutput::default()))
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
@@ -281,6 +309,8 @@ impl S3 for FilesOnly {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::error::ProvideErrorMetadata;
+
     use super::*;
 
     async fn bucket(directory: &Path) -> Bucket {
@@ -300,6 +330,24 @@ mod tests {
         ];
         assert_eq!(bucket.objects().await.unwrap(), expected);
         bucket.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_object_is_copied_whole_under_a_key_as_long_as_lambdas() {
+        let directory = tempfile::tempdir().unwrap();
+        let bucket = bucket(directory.path()).await;
+        let key = format!("aws/lambda/{}", "0".repeat(200));
+        let copy = |from: &str| {
+            let request = bucket.client().copy_object().bucket(bucket.name()).key(format!("kept/{key}"));
+            request.copy_source(format!("{}/{from}", bucket.name())).send()
+        };
+        let missing = copy("missing").await.unwrap_err();
+        assert_eq!(missing.code(), Some("NoSuchKey"));
+        bucket.put(&key, b"{}".to_vec()).await.unwrap();
+        copy(&key).await.unwrap();
+        let keys: Vec<_> =
+            bucket.objects().await.unwrap().into_iter().map(|object| (object.key, object.body)).collect();
+        assert_eq!(keys, [(key.clone(), b"{}".to_vec()), (format!("kept/{key}"), b"{}".to_vec())]);
     }
 
     #[tokio::test]

@@ -5,5 +5,6 @@
 mod bootstrap;
 mod commands;
 mod function;
+mod redrive;
 mod support;
 mod world;

@@ -6,14 +6,14 @@
 
 mod commands;
 mod emf;
-mod engine;
+pub(crate) mod engine;
 mod entries;
 mod faults;
 mod misconfiguration;
-mod proxy;
+pub(crate) mod proxy;
 mod quarantine;
-mod records;
-mod scene;
+pub(crate) mod records;
+pub(crate) mod scene;
 mod secrets;
 mod segments;
 mod spans;

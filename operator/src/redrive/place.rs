@@ -1,0 +1,361 @@
+//! Where failed records are: the failure bucket, or a directory with a copy of it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::copy_object::CopyObjectError;
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::types::Object;
+use chrono::{DateTime, Utc};
+use futures_util::stream::{LocalBoxStream, StreamExt, TryStreamExt, iter, try_unfold};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::aws::AwsError;
+
+/// Objects under it have been replayed.
+pub const ARCHIVE: &str = "redriven/";
+/// Objects under it are full records of values that were left out of entries, which name them.
+pub const OMITTED: &str = "omitted/";
+
+/// What the header that names a copy's source is not to be encoded of.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Where failed records are, as the command line says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// `s3://bucket` or `s3://bucket/prefix`.
+    Bucket {
+        /// The bucket's name.
+        bucket: String,
+        /// What the keys begin with; empty for all.
+        prefix: String,
+    },
+    /// A directory.
+    Directory(PathBuf),
+}
+
+impl FromStr for Location {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(rest) = text.strip_prefix("s3://") else {
+            return if text.is_empty() || text.contains("://") {
+                Err("expected s3://BUCKET, s3://BUCKET/PREFIX, or a directory")
+            } else {
+                Ok(Self::Directory(text.into()))
+            };
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err("expected a bucket's name after s3://");
+        }
+        Ok(Self::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+}
+
+/// A place with failed records that can be read, and written to.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// The failure bucket.
+    Bucket {
+        /// A client for it.
+        client: aws_sdk_s3::Client,
+        /// Its name.
+        bucket: String,
+        /// What the keys begin with that are looked at; empty for all.
+        prefix: String,
+    },
+    /// A directory with a copy of the bucket, or of a part of it. Its files are small and near, so they are read and
+    /// written at once, which leaves no time in which the command could be cut short.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The bucket that it is a copy of, where that is known.
+        bucket: Option<String>,
+    },
+}
+
+/// An object, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key; in a directory, the path below it.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Option<DateTime<Utc>>,
+}
+
+/// The place refused, or could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The bucket.
+    #[error(transparent)]
+    Bucket(#[from] AwsError),
+    /// The directory.
+    #[error("{what} {} is not possible", path.display())]
+    Directory {
+        /// What was tried, such as "reading".
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file's name cannot be a key.
+    #[error("the name of {} is not UTF-8, and a key always is; rename it", .0.display())]
+    Name(PathBuf),
+}
+
+impl PlaceError {
+    /// AWS's error code, or `unavailable`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        if let Self::Bucket(AwsError { code: Some(code), .. }) = self { code } else { "unavailable" }
+    }
+}
+
+impl Place {
+    /// What comes before a key in an object's URL. Entries name full records so, and a replay must name them as before.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self {
+            Self::Bucket { bucket, .. } | Self::Directory { bucket: Some(bucket), .. } => format!("s3://{bucket}/"),
+            // No entry gets it: the records that would need it are not written.
+            Self::Directory { bucket: None, .. } => "s3:///".to_owned(),
+        }
+    }
+
+    /// All objects that were not replayed yet, page by page. What is written meanwhile may be among them.
+    #[must_use]
+    pub fn list(&self) -> LocalBoxStream<'_, Result<Listed, PlaceError>> {
+        let pages: LocalBoxStream<'_, Result<Vec<Listed>, PlaceError>> = match self {
+            Self::Bucket { client, bucket, prefix } => {
+                // The token of the next page; none before the first, and `None` after the last.
+                let page = move |next: Option<Option<String>>| async move {
+                    let Some(token) = next else { return Ok(None) };
+                    let request = client.list_objects_v2().bucket(bucket).prefix(prefix);
+                    let page = request.set_continuation_token(token).send().await.map_err(|error| {
+                        let permission = format!("s3:ListBucket on the bucket {bucket}");
+                        AwsError::new(format!("listing the bucket {bucket}"), &permission, &error)
+                    })?;
+                    let objects = page.contents.unwrap_or_default();
+                    Ok(Some((objects.into_iter().filter_map(listed).collect(), page.next_continuation_token.map(Some))))
+                };
+                try_unfold(Some(None), page).boxed_local()
+            }
+            Self::Directory { path, .. } => {
+                let page = move |mut waiting: Vec<PathBuf>| async move {
+                    let Some(directory) = waiting.pop() else { return Ok(None) };
+                    let (files, directories) = files(path, &directory)?;
+                    waiting.extend(directories);
+                    Ok(Some((files, waiting)))
+                };
+                try_unfold(vec![path.clone()], page).boxed_local()
+            }
+        };
+        pages
+            .map_ok(|page| iter(page.into_iter().map(Ok)))
+            .try_flatten()
+            // A console marks its folders with empty objects whose keys end so.
+            .try_filter(|listed| std::future::ready(!listed.key.starts_with(ARCHIVE) && !listed.key.ends_with('/')))
+            .boxed_local()
+    }
+
+    /// Reads an object; none where it is gone.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PlaceError> {
+        match self {
+            Self::Bucket { client, bucket, .. } => {
+                let permission = on_objects("s3:GetObject", bucket);
+                let output = match client.get_object().bucket(bucket).key(key).send().await {
+                    Ok(output) => output,
+                    Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => {
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(AwsError::new("reading it", &permission, &error).into()),
+                };
+                let body = output.body.collect().await.map_err(|_| AwsError {
+                    action: "reading it".to_owned(),
+                    code: None,
+                    reason: "the connection broke off; run the command again".to_owned(),
+                })?;
+                Ok(Some(body.to_vec()))
+            }
+            Self::Directory { path, .. } => {
+                let file = path.join(key);
+                unless_gone(std::fs::read(&file)).map_err(|source| failed("reading", &file, source))
+            }
+        }
+    }
+
+    /// Writes an object, whole or not at all; one of the same key is replaced.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    pub async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), PlaceError> {
+        match self {
+            Self::Bucket { client, bucket, .. } => {
+                let request = client.put_object().bucket(bucket).key(key).content_type("application/json");
+                let put = request.body(body.into()).send().await;
+                let permission = on_objects("s3:PutObject", bucket);
+                put.map_err(|error| AwsError::new(format!("writing {key}"), &permission, &error))?;
+                Ok(())
+            }
+            Self::Directory { path, .. } => {
+                let file = path.join(key);
+                let write = || {
+                    let parent = file.parent().unwrap_or(path);
+                    std::fs::create_dir_all(parent)?;
+                    // Hidden, so that no listing has it.
+                    let mut part = tempfile::Builder::new().prefix(".part-").tempfile_in(parent)?;
+                    part.write_all(&body)?;
+                    part.as_file().sync_all()?;
+                    part.persist(&file)?;
+                    Ok(())
+                };
+                write().map_err(|source| failed("writing", &file, source))
+            }
+        }
+    }
+
+    /// Moves an object to the archive, in a bucket by a copy. A crash in between leaves both, which is harmless: the next
+    /// run replays the object, changes nothing, and moves it again. One that is gone was moved by another run.
+    ///
+    /// # Errors
+    /// When the place refuses; then the object is where it was.
+    pub async fn archive(&self, key: &str) -> Result<(), PlaceError> {
+        let archived = format!("{ARCHIVE}{key}");
+        match self {
+            Self::Bucket { client, bucket, .. } => {
+                let source = utf8_percent_encode(&format!("{bucket}/{key}"), PLAIN).to_string();
+                match client.copy_object().bucket(bucket).key(&archived).copy_source(source).send().await {
+                    Ok(_) => {}
+                    Err(SdkError::ServiceError(error)) if is_gone(error.err()) => return Ok(()),
+                    Err(error) => {
+                        let permission = on_objects("s3:GetObject and s3:PutObject", bucket);
+                        return Err(AwsError::new(format!("copying it to {ARCHIVE}"), &permission, &error).into());
+                    }
+                }
+                let deleted = client.delete_object().bucket(bucket).key(key).send().await;
+                let permission = on_objects("s3:DeleteObject", bucket);
+                deleted.map_err(|error| AwsError::new("deleting it after it was archived", &permission, &error))?;
+                Ok(())
+            }
+            Self::Directory { path, .. } => {
+                let (from, to) = (path.join(key), path.join(archived));
+                let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
+                let moved = made.and_then(|()| unless_gone(std::fs::rename(&from, &to)));
+                moved.map(drop).map_err(|source| failed("archiving", &from, source))
+            }
+        }
+    }
+}
+
+fn on_objects(actions: &str, bucket: &str) -> String {
+    format!("{actions} on the objects of the bucket {bucket}, and the use of its KMS key, if it has one")
+}
+
+fn listed(object: Object) -> Option<Listed> {
+    let modified = object.last_modified.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
+    Some(Listed { key: object.key?, size: object.size.unwrap_or_default().try_into().unwrap_or_default(), modified })
+}
+
+fn is_gone(error: &CopyObjectError) -> bool {
+    aws_sdk_s3::error::ProvideErrorMetadata::code(error) == Some("NoSuchKey")
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn failed(what: &'static str, path: &Path, source: io::Error) -> PlaceError {
+    PlaceError::Directory { what, path: path.to_owned(), source }
+}
+
+/// The files of one directory by name, and its directories, last first. Hidden ones are nobody's objects.
+fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<PathBuf>), PlaceError> {
+    let failed = |source| failed("listing", directory, source);
+    let entries: Result<Vec<_>, _> = std::fs::read_dir(directory).and_then(Iterator::collect).map_err(failed);
+    let mut entries = entries?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    let (mut files, mut directories) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        // One that is gone by now was moved by another run.
+        let Some(metadata) = unless_gone(entry.metadata()).map_err(failed)? else { continue };
+        if metadata.is_dir() {
+            directories.push(path);
+        } else {
+            let below = path.strip_prefix(root).ok().and_then(Path::to_str);
+            let key = below.ok_or_else(|| PlaceError::Name(path.clone()))?.to_owned();
+            files.push(Listed { key, size: metadata.len(), modified: metadata.modified().ok().map(Into::into) });
+        }
+    }
+    directories.reverse();
+    Ok((files, directories))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_a_bucket_or_a_directory() {
+        let bucket =
+            |bucket: &str, prefix: &str| Ok(Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() });
+        for (text, expected) in [
+            ("s3://failures", bucket("failures", "")),
+            ("s3://failures/", bucket("failures", "")),
+            ("s3://failures/quarantined/Configuration", bucket("failures", "quarantined/Configuration")),
+            ("copy/of/it", Ok(Location::Directory("copy/of/it".into()))),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
+        for text in ["", "s3://", "s3:///prefix", "https://failures.s3.amazonaws.com"] {
+            assert!(text.parse::<Location>().is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_listed_whole_but_for_what_is_hidden_or_archived() {
+        let directory = tempfile::tempdir().unwrap();
+        for file in ["b", "a/z", "a/b/c", ".hidden", "a/.part-1", "redriven/a/z", ".git/config"] {
+            let file = directory.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "four").unwrap();
+        }
+        let place = Place::Directory { path: directory.path().to_owned(), bucket: None };
+        let listed: Vec<Listed> = place.list().try_collect().await.unwrap();
+        let mut keys: Vec<_> = listed.iter().map(|listed| listed.key.as_str()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["a/b/c", "a/z", "b"]);
+        assert!(listed.iter().all(|listed| listed.size == 4 && listed.modified.is_some()));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_replaced_whole_archived_once_and_gone_without_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::Directory { path: directory.path().to_owned(), bucket: None };
+        for body in ["first", "second"] {
+            place.put("a/b", body.into()).await.unwrap();
+        }
+        assert_eq!(place.get("a/b").await.unwrap().as_deref(), Some(&b"second"[..]));
+        place.archive("a/b").await.unwrap();
+        place.archive("a/b").await.unwrap();
+        assert_eq!(place.get("a/b").await.unwrap(), None);
+        assert_eq!(place.get("redriven/a/b").await.unwrap().as_deref(), Some(&b"second"[..]));
+        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 0, "something is left behind");
+    }
+}
