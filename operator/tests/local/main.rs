@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod commands;
+mod full_disk;
 mod function;
 mod redrive;
 mod support;

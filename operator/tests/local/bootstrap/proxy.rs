@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response, Uri, header};
@@ -28,6 +29,14 @@ pub(crate) enum Fault {
     GiveBack(usize),
     /// There is no answer, ever; nothing is written.
     Silence,
+    /// It is done, and the answer stops in its middle.
+    CutAnswer,
+    /// It is done, and the answer comes so much later.
+    Delay(Duration),
+    /// The function's process is killed before anything is done.
+    Kill,
+    /// It is done, and the function's process is killed before it has the answer.
+    KillAfterWriting,
     /// None: it is let through.
     LetThrough,
 }
@@ -56,6 +65,8 @@ struct State {
     then: Option<Fault>,
     /// How many requests to write entries came.
     writes: usize,
+    /// The function's process, where it is to be killed.
+    process: Option<u32>,
 }
 
 impl Proxy {
@@ -86,6 +97,16 @@ impl Proxy {
     /// What becomes of every request that writes, from now on, init's probe included.
     pub(crate) fn always(&self, fault: Fault) {
         self.shared.state.lock().unwrap().then = Some(fault);
+    }
+
+    /// Which process [`Fault::Kill`] is for.
+    pub(crate) fn aim_at(&self, process: u32) {
+        self.shared.state.lock().unwrap().process = Some(process);
+    }
+
+    /// How many of the faults for the next requests are still to come.
+    pub(crate) fn to_come(&self) -> usize {
+        self.shared.state.lock().unwrap().next.len()
     }
 
     /// How many requests to write entries came so far; init's probe is none.
@@ -151,6 +172,38 @@ impl Shared {
                 Ok(Response::new(json!({ "UnprocessedItems": { table: given_back } }).to_string().into()))
             }
             Fault::Silence => std::future::pending().await,
+            Fault::CutAnswer => {
+                let answer = forward(body).await?;
+                let whole = to_bytes(Body::new(answer.into_body()), usize::MAX);
+                let whole = whole.await.map_err(|_| "the engine went away")?;
+                let half = whole.slice(..whole.len() / 2);
+                let parts = futures_util::stream::iter([Ok(half), Err("cut")]);
+                Ok(Response::new(Body::from_stream(parts)))
+            }
+            Fault::Delay(by) => {
+                let answer = forward(body).await?;
+                tokio::time::sleep(by).await;
+                Ok(answer.map(Body::new))
+            }
+            Fault::Kill => {
+                self.kill();
+                Err("the function was killed")
+            }
+            Fault::KillAfterWriting => {
+                let answer = forward(body).await?;
+                to_bytes(Body::new(answer.into_body()), usize::MAX).await.map_err(|_| "the engine went away")?;
+                self.kill();
+                Err("the function was killed")
+            }
+        }
+    }
+
+    /// As `kill -9` does.
+    fn kill(&self) {
+        let process = self.state.lock().unwrap().process.take();
+        let process = process.and_then(|process| rustix::process::Pid::from_raw(process.try_into().ok()?));
+        if let Some(process) = process {
+            rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
         }
     }
 
