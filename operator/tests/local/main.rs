@@ -6,6 +6,7 @@ mod bootstrap;
 mod commands;
 mod full_disk;
 mod function;
+mod loopback;
 mod redrive;
 mod support;
 mod world;
