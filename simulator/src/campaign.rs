@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::fault::{Fault, Seen};
 use crate::scenario::Scenario;
-use crate::world::{Tally, run};
+use crate::world::{Tally, Tell, run};
 
 /// Seeds of runs that once found a bug; each campaign makes them first.
 pub const KEPT_SEEDS: &str = include_str!("../seeds.txt");
@@ -29,7 +29,7 @@ impl Summary {
     /// The kinds of fault that no run has seen. Of these the campaign has proved nothing.
     #[must_use]
     pub fn unseen(&self) -> Vec<Fault> {
-        Fault::ALL.into_iter().filter(|fault| self.seen.of(*fault) == 0).collect()
+        Fault::ALL.into_iter().filter(|fault| fault.touches_audits() && self.seen.of(*fault) == 0).collect()
     }
 
     fn add(&mut self, seed: u64, outcome: crate::world::Outcome) {
@@ -42,6 +42,7 @@ impl Summary {
         self.tally.redelivered += tally.redelivered;
         self.tally.entries += tally.entries;
         self.tally.kept += tally.kept;
+        self.tally.dropped += tally.dropped;
         self.tally.expired += tally.expired;
         self.tally.simulated += tally.simulated;
         if !outcome.violations.is_empty() {
@@ -70,7 +71,7 @@ pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
                         None if index - (kept.len() as u64) < runs => first + index - kept.len() as u64,
                         None => break,
                     };
-                    let outcome = run(&Scenario::from_seed(seed), false);
+                    let outcome = run(&Scenario::from_seed(seed), Tell::Nothing);
                     let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                     summary.add(seed, outcome);
                     is_over.fetch_or(summary.failures.len() >= 5, Ordering::Relaxed);
@@ -83,7 +84,8 @@ pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { changes, deliveries, records, redelivered, entries, kept, expired, simulated } = self.tally;
+        let Tally { changes, deliveries, records, redelivered, entries, kept, dropped, expired, simulated } =
+            self.tally;
         let mut line = |name: &str, count: u64| writeln!(formatter, "{name:<44}{count:>14}");
         line("runs", self.runs)?;
         line("simulated hours", simulated / 3_600_000)?;
@@ -93,9 +95,10 @@ impl fmt::Display for Summary {
         line("records delivered again", redelivered)?;
         line("audit entries", entries)?;
         line("records in the failure bucket", kept)?;
+        line("records dropped, the destination refused", dropped)?;
         line("records expired while nobody polled", expired)?;
         line("faults", self.seen.total())?;
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().filter(|fault| fault.touches_audits()) {
             line(&format!("  {}", fault.words()), self.seen.of(fault))?;
         }
         line("violations", self.failures.iter().map(|(_, violations)| violations.len() as u64).sum())
@@ -110,7 +113,7 @@ mod tests {
     fn the_same_seed_is_the_same_run() {
         for seed in 0..40 {
             let scenario = Scenario::from_seed(seed);
-            let (one, other) = (run(&scenario, true), run(&scenario, true));
+            let (one, other) = (run(&scenario, Tell::Timeline), run(&scenario, Tell::Timeline));
             assert_eq!(one.timeline, other.timeline, "seed {seed}");
             assert_eq!(one.violations, [""; 0], "seed {seed}");
         }

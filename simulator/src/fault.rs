@@ -58,6 +58,8 @@ faults! {
     AnswerLost,
     /// No process starts.
     FunctionDoesNotStart,
+    /// The process does nothing until its time is over, as one does that gets no processor.
+    FunctionHangs,
     /// Lambda does not invoke: no concurrency is left.
     FunctionThrottled,
     /// The handler had to stop at its deadline.
@@ -71,7 +73,7 @@ faults! {
     RetriesExhausted,
     /// Records are given up because they are too old.
     RecordsTooOld,
-    /// The on-failure destination refuses a batch that was given up.
+    /// The on-failure destination refuses a batch that was given up, and Lambda drops it.
     DestinationRefuses,
     /// The mapping does not poll.
     MappingDisabled,
@@ -79,6 +81,11 @@ faults! {
     RecordsExpired,
     /// A shard ends, and two go on for it.
     ShardSplits,
+    // The telemetry.
+    /// The metrics of an invocation are not of the embedded metric format.
+    EmfMalformed,
+    /// The log lines of an invocation never arrive.
+    TelemetryLost,
     // The records.
     /// A record that is not of a record's shape.
     RecordUndecodable,
@@ -111,7 +118,7 @@ faults! {
 
 impl Fault {
     /// Those that come over a run like weather: at some times, with some chance.
-    pub const WEATHER: [Self; 23] = [
+    pub const WEATHER: [Self; 24] = [
         Self::StoreThrottles,
         Self::StoreGivesBack,
         Self::StoreFails,
@@ -131,11 +138,18 @@ impl Fault {
         Self::FunctionKilled,
         Self::AnswerLost,
         Self::FunctionDoesNotStart,
+        Self::FunctionHangs,
         Self::FunctionThrottled,
         Self::RedeliveredAfterSuccess,
         Self::StaleRedelivery,
         Self::DestinationRefuses,
     ];
+
+    /// Whether it could cost an audit. Those of the telemetry could not; they are for the alarms.
+    #[must_use]
+    pub fn touches_audits(self) -> bool {
+        !matches!(self, Self::EmfMalformed | Self::TelemetryLost)
+    }
 
     /// The fault in words: `StoreIsSlow` is "store is slow".
     #[must_use]

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::fault::Fault;
 use crate::mapping::StreamRecord;
 use crate::mapping::shard::Answer;
+use crate::observed;
 use crate::world::{Calls, Made, World};
 
 /// An answer has to be out this long before the time-out.
@@ -49,6 +50,7 @@ pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls,
 
     world.metrics.record(report, 0);
     let taken = world.metrics.take();
+    observed::emit(world, &taken);
     let received = sum(&taken, &catalog::RECORDS_RECEIVED);
     let outcomes = [
         &catalog::RECORDS_AUDITED,
@@ -191,11 +193,9 @@ pub(crate) fn of_the_destination(
     }
 }
 
-/// A record leaves the stream unread only while nobody polls, or nobody takes what was given up.
+/// A record leaves the stream unread only where nobody polls.
 pub(crate) fn of_an_expiry(world: &World, made: &Made) {
-    let nobody = [Fault::MappingDisabled, Fault::DestinationRefuses];
-    let excused =
-        world.scenario.weather.iter().any(|weather| nobody.contains(&weather.fault) && weather.to > weather.from);
+    let excused = world.scenario.weather.iter().any(|weather| weather.fault == Fault::MappingDisabled);
     if !excused {
         world.violate(format!("record #{} left the stream while the mapping polled", made.change.index));
     }
@@ -211,7 +211,7 @@ pub(crate) fn at_the_end(world: &World) {
         made.given_up.get() || kept.get(&made.record).is_some_and(|kept| kept.iter().any(quarantined))
     };
     let (settled_otherwise, audited): (Vec<_>, Vec<_>) =
-        made.iter().partition(|made| is_kept(made) || made.expired.get());
+        made.iter().partition(|made| is_kept(made) || made.expired.get() || made.dropped.get());
     for made in audited {
         if made.poison().is_some() {
             world.violate(format!("record #{} can be mended by no retry, and is kept nowhere", made.change.index));

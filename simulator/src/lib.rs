@@ -10,6 +10,7 @@ pub mod change;
 pub mod fault;
 mod laws;
 pub mod mapping;
+pub mod observed;
 mod parts;
 pub mod scenario;
 pub mod shrink;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use crate::fault::Fault;
+use crate::observed::Sent;
 use crate::world::{Calls, Kept, World};
 
 /// The Audit table, as one invocation sees it.
@@ -44,6 +45,7 @@ impl Store for Table {
             sleep(Duration::from_millis(world.draw(6_000))).await;
         }
         let error = if struck(Fault::StoreThrottles) {
+            world.emit(Sent::AuditTableThrottled, entries.len() as f64);
             Some((Failure::Throttled, "ThrottlingException"))
         } else if struck(Fault::StoreIsMisconfigured) {
             calls.may_fail.set(true);

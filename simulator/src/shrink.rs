@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::scenario::Scenario;
-use crate::world::run;
+use crate::world::{Tell, run};
 
 /// The most runs that are spent on it.
 const MOST_RUNS: usize = 3_000;
@@ -19,7 +19,7 @@ pub fn shrink(scenario: &Scenario) -> Scenario {
             (0..4).find_map(|offset| {
                 runs += 1;
                 let candidate = Scenario { seed: candidate.seed.wrapping_add(offset), ..candidate.clone() };
-                (runs <= MOST_RUNS && !run(&candidate, false).violations.is_empty()).then_some(candidate)
+                (runs <= MOST_RUNS && !run(&candidate, Tell::Nothing).violations.is_empty()).then_some(candidate)
             })
         });
         match found {

@@ -29,7 +29,8 @@ use crate::fault::{Fault, Seen};
 use crate::laws;
 use crate::mapping::destination::GivenUp;
 use crate::mapping::shard::{Answer, Effect};
-use crate::mapping::{SequenceNumber, ShardState, Step, StreamRecord, event};
+use crate::mapping::{Condition, SequenceNumber, ShardState, Step, StreamRecord, event};
+use crate::observed::{Datum, Sent};
 use crate::parts::{Bucket, Table};
 use crate::scenario::{Millis, Scenario, What};
 
@@ -39,6 +40,8 @@ const RETENTION: i64 = 24 * 3_600_000;
 const POLL: u64 = 250;
 /// A run that needs more than this does not settle.
 const MOST_INVOCATIONS: u64 = 50_000;
+/// From 21 digits to 22 soon: as text, the later ones come first.
+const FIRST_NUMBER: u128 = 999_999_999_999_999_999_990;
 /// The function, as Lambda names it.
 const FUNCTION_ARN: &str = "arn:aws:lambda:eu-central-1:000000000000:function:config-audit-audit";
 
@@ -53,6 +56,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// What happened, line by line; empty where nobody asked.
     pub timeline: Vec<String>,
+    /// What CloudWatch was sent; empty where nobody asked.
+    pub data: Vec<Datum>,
 }
 
 /// How much was done.
@@ -70,6 +75,8 @@ pub struct Tally {
     pub entries: u64,
     /// Changes whose record is in the failure bucket at the end, put there by the function or by Lambda.
     pub kept: u64,
+    /// Changes that Lambda gave up and its destination refused.
+    pub dropped: u64,
     /// Changes that left the stream unread, while nobody polled.
     pub expired: u64,
     /// Simulated time, in milliseconds.
@@ -87,6 +94,8 @@ pub(crate) struct Made {
     pub(crate) expired: Cell<bool>,
     /// Lambda gave it up, and its destination has it.
     pub(crate) given_up: Cell<bool>,
+    /// Lambda gave it up, and its destination refused it.
+    pub(crate) dropped: Cell<bool>,
 }
 
 impl Made {
@@ -153,6 +162,7 @@ pub(crate) struct World {
     tally: RefCell<Tally>,
     violations: RefCell<Vec<String>>,
     timeline: Option<RefCell<Vec<Told>>>,
+    data: Option<RefCell<Vec<Datum>>>,
     active: Cell<usize>,
     all_done: Notify,
 }
@@ -170,9 +180,20 @@ pub(crate) struct Calls {
     pub(crate) may_fail: Cell<bool>,
 }
 
-/// Runs a scenario. Where `with_timeline`, it is told line by line what happened.
+/// What is to be told of a run, beside what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    /// No more.
+    Nothing,
+    /// The timeline.
+    Timeline,
+    /// What CloudWatch was sent.
+    Data,
+}
+
+/// Runs a scenario.
 #[must_use]
-pub fn run(scenario: &Scenario, with_timeline: bool) -> Outcome {
+pub fn run(scenario: &Scenario, tell: Tell) -> Outcome {
     // The handler's own draws, for its waits, are a part of the run.
     fastrand::seed(scenario.seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -180,7 +201,7 @@ pub fn run(scenario: &Scenario, with_timeline: bool) -> Outcome {
         return Outcome { violations: vec!["no runtime can be made".to_owned()], ..Outcome::default() };
     };
     LocalSet::new().block_on(&runtime, async {
-        let Some(world) = World::new(scenario.clone(), with_timeline) else {
+        let Some(world) = World::new(scenario.clone(), tell) else {
             return Outcome { violations: vec!["no metrics can be made".to_owned()], ..Outcome::default() };
         };
         World::run(&world).await;
@@ -189,7 +210,7 @@ pub fn run(scenario: &Scenario, with_timeline: bool) -> Outcome {
 }
 
 impl World {
-    fn new(scenario: Scenario, with_timeline: bool) -> Option<Rc<Self>> {
+    fn new(scenario: Scenario, tell: Tell) -> Option<Rc<Self>> {
         let rng = Rng::with_seed(scenario.seed ^ 0x5eed);
         let mut seen = Seen::default();
         let surroundings = [
@@ -217,7 +238,8 @@ impl World {
             metrics: Metrics::start(["config-audit", "simulated"], None).ok()?,
             tally: RefCell::default(),
             violations: RefCell::default(),
-            timeline: with_timeline.then(RefCell::default),
+            timeline: (tell == Tell::Timeline).then(RefCell::default),
+            data: (tell == Tell::Data).then(RefCell::default),
             active: Cell::new(0),
             all_done: Notify::new(),
             scenario,
@@ -242,6 +264,7 @@ impl World {
         tally.entries = self.table.borrow().len() as u64;
         let kept = self.kept.borrow();
         tally.kept = made.iter().filter(|made| made.given_up.get() || kept.contains_key(&made.record)).count() as u64;
+        tally.dropped = made.iter().filter(|made| made.dropped.get()).count() as u64;
         tally.expired = made.iter().filter(|made| made.expired.get()).count() as u64;
         tally.simulated = self.now();
         Outcome {
@@ -249,6 +272,7 @@ impl World {
             seen: self.seen.borrow().clone(),
             tally,
             timeline: self.timeline.iter().flat_map(RefCell::take).map(|told| told.to_string()).collect(),
+            data: self.data.as_ref().map(RefCell::take).unwrap_or_default(),
         }
     }
 
@@ -303,6 +327,13 @@ impl World {
         }
     }
 
+    /// CloudWatch is sent a value.
+    pub(crate) fn emit(&self, metric: Sent, value: f64) {
+        if let Some(data) = &self.data {
+            data.borrow_mut().push(Datum { at: self.now(), metric, value });
+        }
+    }
+
     /// A promise is broken.
     pub(crate) fn violate(&self, what: impl Into<String>) {
         let what = what.into();
@@ -344,6 +375,7 @@ impl World {
                 Some(item) => items.insert(write.key.clone(), item.clone()),
                 None => items.remove(&write.key),
             };
+            self.emit(Sent::ConfigurationWrites, 1.0);
             self.put_into_stream(&write.key, old, new, write.oddity);
         }
         for at in splits {
@@ -361,8 +393,7 @@ impl World {
     fn put_into_stream(&self, key: &str, old: Option<Item>, new: Option<Item>, oddity: Option<Oddity>) {
         let index = self.made.borrow().len();
         let at = self.epoch + Duration::from_millis(self.now());
-        // From 21 digits to 22: as text, the later ones come first.
-        let sequence_number = (999_999_999_999_999_999_990_u128 + index as u128).to_string();
+        let sequence_number = (FIRST_NUMBER + index as u128).to_string();
         let change = Change {
             index,
             key: key.to_owned(),
@@ -401,6 +432,7 @@ impl World {
             deliveries: Cell::new(0),
             expired: Cell::new(false),
             given_up: Cell::new(false),
+            dropped: Cell::new(false),
         };
         self.made.borrow_mut().push(Rc::new(made));
         let hash = hash(key);
@@ -515,16 +547,20 @@ impl World {
                     };
                     let now = DateTime::from_timestamp_millis(self.now_ms()).unwrap_or_default();
                     sleep(Duration::from_millis(self.draw(200))).await;
-                    if self.strikes(Fault::DestinationRefuses) {
-                        state.postpone(self.now_ms());
-                        continue;
-                    }
                     self.saw(match condition {
-                        crate::mapping::Condition::RetryAttemptsExhausted => Fault::RetriesExhausted,
-                        crate::mapping::Condition::RecordAgeExceeded => Fault::RecordsTooOld,
+                        Condition::RetryAttemptsExhausted => Fault::RetriesExhausted,
+                        Condition::RecordAgeExceeded => Fault::RecordsTooOld,
                     });
-                    self.say(|| format!("given up, {}: {}", condition.as_str(), given_up.key(now, id)));
-                    laws::of_the_destination(&self, &records, given_up.body(now));
+                    if self.strikes(Fault::DestinationRefuses) {
+                        self.emit(Sent::DestinationDeliveryFailures, 1.0);
+                        for record in &records {
+                            self.made.borrow()[index_of(&record.sequence_number)].dropped.set(true);
+                        }
+                    } else {
+                        self.say(|| format!("given up, {}: {}", condition.as_str(), given_up.key(now, id)));
+                        self.emit(Sent::OnFailureDestinationDelivered, records.len() as f64);
+                        laws::of_the_destination(&self, &records, given_up.body(now));
+                    }
                     let effects = state.gave_up();
                     self.advance(shard, effects, &mut checkpoint);
                 }
@@ -559,9 +595,7 @@ impl World {
             self.say(|| format!("mapping: {effect:?}"));
             if let Effect::CheckpointAdvanced(to) = effect {
                 let shards = self.shards.borrow();
-                let made = self.made.borrow();
-                let is_it = |index: &usize| made[*index].change.sequence_number == to.as_str();
-                *checkpoint = shards[shard].records.iter().position(is_it).map_or(*checkpoint, |place| place + 1);
+                *checkpoint = shards[shard].records.partition_point(|index| *index <= index_of(&to));
             }
         }
     }
@@ -584,6 +618,7 @@ impl World {
             return Vec::new();
         }
         if self.strikes(Fault::FunctionThrottled) {
+            self.emit(Sent::Throttles, 1.0);
             state.postpone(self.now_ms());
             return Vec::new();
         }
@@ -606,7 +641,20 @@ impl World {
 
     // ---- the function --------------------------------------------------------------------------------------------------
 
+    /// An invocation, as Lambda's own metrics see it.
     async fn invoke(self: &Rc<Self>, records: &[Arc<StreamRecord>]) -> Answer {
+        let started = self.now();
+        self.emit(Sent::Invocations, 1.0);
+        let answer = self.serve(records).await;
+        self.emit(Sent::Errors, f64::from(u8::from(answer.is_err())));
+        self.emit(Sent::Duration, (self.now() - started) as f64);
+        if let Some(last) = records.last() {
+            self.emit(Sent::IteratorAge, (self.now_ms() - last.created_ms).max(0) as f64);
+        }
+        answer
+    }
+
+    async fn serve(self: &Rc<Self>, records: &[Arc<StreamRecord>]) -> Answer {
         let number = {
             let mut tally = self.tally.borrow_mut();
             tally.deliveries += 1;
@@ -619,6 +667,10 @@ impl World {
         });
         if self.strikes(Fault::FunctionDoesNotStart) {
             return Err("the function did not start".to_owned());
+        }
+        if self.strikes(Fault::FunctionHangs) {
+            sleep(self.scenario.timeout).await;
+            return Err("the function timed out".to_owned());
         }
         let calls = Rc::new(Calls::default());
         // The function's clock and its deadline are of one machine; DynamoDB's clock is another.
@@ -682,11 +734,7 @@ impl World {
 
     fn batch(&self, records: &[Arc<StreamRecord>]) -> Vec<Rc<Made>> {
         let made = self.made.borrow();
-        let first = 999_999_999_999_999_999_990_u128;
-        let of = |record: &Arc<StreamRecord>| {
-            let number = record.sequence_number.as_str().parse::<u128>().unwrap_or(first);
-            Rc::clone(&made[usize::try_from(number - first).unwrap_or_default()])
-        };
+        let of = |record: &Arc<StreamRecord>| Rc::clone(&made[index_of(&record.sequence_number)]);
         let batch: Vec<Rc<Made>> = records.iter().map(of).collect();
         let mut tally = self.tally.borrow_mut();
         tally.records += batch.len() as u64;
@@ -754,6 +802,12 @@ fn apply(old: Option<&Item>, what: &What) -> Result<Option<Item>, NoChange> {
             if old == Some(&new) { Err(NoChange) } else { Ok(Some(new)) }
         }
     }
+}
+
+/// Which change a sequence number is of.
+pub(crate) fn index_of(number: &SequenceNumber) -> usize {
+    let number = number.as_str().parse::<u128>().unwrap_or_default();
+    usize::try_from(number.saturating_sub(FIRST_NUMBER)).unwrap_or_default()
 }
 
 /// FNV-1a: the same in each run, on each machine.
