@@ -95,7 +95,7 @@ impl fmt::Display for Summary {
         line("records delivered again", redelivered)?;
         line("audit entries", entries)?;
         line("records in the failure bucket", kept)?;
-        line("records dropped, the destination refused", dropped)?;
+        line("records dropped for want of a destination", dropped)?;
         line("records expired while nobody polled", expired)?;
         line("faults", self.seen.total())?;
         for fault in Fault::ALL.into_iter().filter(|fault| fault.touches_audits()) {

@@ -75,6 +75,8 @@ faults! {
     RecordsTooOld,
     /// The on-failure destination refuses a batch that was given up, and Lambda drops it.
     DestinationRefuses,
+    /// There is no on-failure destination, and Lambda drops what it gives up.
+    DestinationMissing,
     /// The mapping does not poll.
     MappingDisabled,
     /// Records leave the stream unread, while the mapping does not poll.
@@ -86,6 +88,8 @@ faults! {
     EmfMalformed,
     /// The log lines of an invocation never arrive.
     TelemetryLost,
+    /// The metrics of an invocation miss a record, as by a bug.
+    BooksWrong,
     // The records.
     /// A record that is not of a record's shape.
     RecordUndecodable,
@@ -118,7 +122,7 @@ faults! {
 
 impl Fault {
     /// Those that come over a run like weather: at some times, with some chance.
-    pub const WEATHER: [Self; 24] = [
+    pub const WEATHER: [Self; 25] = [
         Self::StoreThrottles,
         Self::StoreGivesBack,
         Self::StoreFails,
@@ -143,12 +147,13 @@ impl Fault {
         Self::RedeliveredAfterSuccess,
         Self::StaleRedelivery,
         Self::DestinationRefuses,
+        Self::DestinationMissing,
     ];
 
     /// Whether it could cost an audit. Those of the telemetry could not; they are for the alarms.
     #[must_use]
     pub fn touches_audits(self) -> bool {
-        !matches!(self, Self::EmfMalformed | Self::TelemetryLost)
+        !matches!(self, Self::EmfMalformed | Self::TelemetryLost | Self::BooksWrong)
     }
 
     /// The fault in words: `StoreIsSlow` is "store is slow".

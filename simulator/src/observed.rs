@@ -36,6 +36,8 @@ pub enum Sent {
     DestinationDeliveryFailures,
     /// `AWS/Lambda`, of the event source mapping: records read; 0 for a poll that found none.
     PolledEventCount,
+    /// `AWS/Lambda`, of the event source mapping: records that were given up with no destination.
+    DroppedEventCount,
     /// `AWS/Lambda`, of the event source mapping: records that the destination took.
     OnFailureDestinationDelivered,
     /// `AWS/DynamoDB`: what the writers wrote to the Configuration table.
@@ -55,8 +57,10 @@ pub(crate) fn emit(world: &World, taken: &Taken) {
         world.emit(Sent::EmfParsingErrors, 1.0);
         return;
     }
+    let is_wrong = world.strikes(Fault::BooksWrong);
     for (metric, sum) in &taken.counters {
-        world.emit(Sent::Own(metric.name), *sum as f64);
+        let missed = u64::from(is_wrong && metric.name == "RecordsAudited");
+        world.emit(Sent::Own(metric.name), sum.saturating_sub(missed) as f64);
     }
     for (metric, values) in &taken.samples {
         for value in values {

@@ -141,6 +141,42 @@ impl Scenario {
         scenario
     }
 
+    /// So many hours of traffic through what `serverless.yml` deploys, with nothing wrong. `per_hour` says how many changes
+    /// an hour has, counted from 0.
+    #[must_use]
+    pub fn of_traffic(seed: u64, hours: u64, per_hour: impl Fn(u64) -> u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut writes = Vec::new();
+        for hour in 0..hours {
+            for _ in 0..per_hour(hour) {
+                let what = What::Set(vec![("value", Some(Value::Number(rng.i64(..), 0)))]);
+                let at = hour * HOUR + rng.u64(..HOUR);
+                writes.push(Write { at, key: format!("KEY_{}", rng.u32(..200)), what, oddity: None });
+            }
+        }
+        writes.sort_by_key(|write| write.at);
+        Self {
+            seed,
+            writes,
+            shards: 1,
+            splits: Vec::new(),
+            mapping: MappingSettings { batching_window: Duration::from_secs(1), ..MappingSettings::default() },
+            parallelization_factor: 1,
+            timeout: Duration::from_secs(30),
+            has_bucket: true,
+            clock_ahead: 0,
+            wrong_view_type: false,
+            weather: Vec::new(),
+        }
+    }
+
+    /// The same with a fault from one time to another.
+    #[must_use]
+    pub fn with(mut self, fault: Fault, from: Millis, to: Millis, chance: u8) -> Self {
+        self.weather.push(Weather { fault, from, to, chance });
+        self
+    }
+
     /// When the last write and the last fault are over.
     #[must_use]
     pub fn end(&self) -> Millis {

@@ -75,7 +75,7 @@ pub struct Tally {
     pub entries: u64,
     /// Changes whose record is in the failure bucket at the end, put there by the function or by Lambda.
     pub kept: u64,
-    /// Changes that Lambda gave up and its destination refused.
+    /// Changes that Lambda gave up, and whose destination refused them or was none.
     pub dropped: u64,
     /// Changes that left the stream unread, while nobody polled.
     pub expired: u64,
@@ -94,7 +94,7 @@ pub(crate) struct Made {
     pub(crate) expired: Cell<bool>,
     /// Lambda gave it up, and its destination has it.
     pub(crate) given_up: Cell<bool>,
-    /// Lambda gave it up, and its destination refused it.
+    /// Lambda gave it up, and it went nowhere.
     pub(crate) dropped: Cell<bool>,
 }
 
@@ -551,8 +551,13 @@ impl World {
                         Condition::RetryAttemptsExhausted => Fault::RetriesExhausted,
                         Condition::RecordAgeExceeded => Fault::RecordsTooOld,
                     });
-                    if self.strikes(Fault::DestinationRefuses) {
-                        self.emit(Sent::DestinationDeliveryFailures, 1.0);
+                    let is_missing = self.strikes(Fault::DestinationMissing);
+                    if is_missing || self.strikes(Fault::DestinationRefuses) {
+                        if is_missing {
+                            self.emit(Sent::DroppedEventCount, records.len() as f64);
+                        } else {
+                            self.emit(Sent::DestinationDeliveryFailures, 1.0);
+                        }
                         for record in &records {
                             self.made.borrow()[index_of(&record.sequence_number)].dropped.set(true);
                         }
