@@ -4,16 +4,23 @@
 //! embedded S3, an X-Ray daemon and an event source mapping that behaves as Lambda's does. It is a library that *tells*
 //! what happens in it ([`local::Happening`]); what a person sees is made by whoever listens.
 //!
-//! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up.
+//! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up. [`history`],
+//! [`verify`], [`backfill`] and [`tail`] work on the tables of an account, or of the local world; what entries tell
+//! together is in [`trail`].
 //! [`entry`] writes audit entries as plain JSON, [`telemetry`] makes sense of what the function printed and traced,
 //! and [`terminal`] is the one module that prints.
 
 pub mod aws;
+pub mod backfill;
 pub mod clock;
 pub mod entry;
 pub mod environment;
+pub mod history;
 pub mod invoke;
 pub mod local;
 pub mod run_local;
+pub mod tail;
 pub mod telemetry;
 pub mod terminal;
+pub mod trail;
+pub mod verify;
