@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodbstreams::types::{OperationType, Record};
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use config_audit::audit::time_text;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::AwsArguments;
-use crate::clock;
 use crate::entry::{Entry, Plain};
 use crate::local::stream::{StreamError, StreamReader};
 use crate::terminal::{Terminal, Tone};
@@ -72,9 +71,8 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tra
     let stream = Trail::new(&aws, &arguments.table).stream().await?;
     let refused = |error| TrailError::Stream { table: arguments.table.clone(), error };
     let mut reader = StreamReader::new(aws.streams(), stream, BTreeMap::new());
-    let begin = (!arguments.since_start).then(|| clock::now().trunc_subsecs(0));
     reader.refresh().await.map_err(refused)?;
-    if begin.is_some() {
+    if !arguments.since_start {
         reader.skip_to_now().await.map_err(refused)?;
     }
     terminal.progress(&format!("Following table {}. Ctrl-C ends.", arguments.table));
@@ -86,7 +84,7 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tra
                 for notice in notices {
                     terminal.progress(&notice);
                 }
-                for news in records.iter().filter_map(|record| News::of(record, begin)) {
+                for news in records.iter().filter_map(News::of) {
                     if !terminal.tells(&news.line(arguments, terminal)) {
                         return Ok(());
                     }
@@ -149,13 +147,10 @@ struct News {
 }
 
 impl News {
-    /// Nothing for a record that is older, or that tells of an entry written again with the same content.
-    fn of(record: &Record, begin: Option<DateTime<Utc>>) -> Option<Self> {
+    /// Nothing for a record that tells of an entry written again with the same content.
+    fn of(record: &Record) -> Option<Self> {
         let change = record.dynamodb.as_ref()?;
         let time = change.approximate_creation_date_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
-        if time < begin && time.is_some() {
-            return None;
-        }
         let image = |image: &Option<HashMap<_, _>>| {
             image.clone().map(|image| -> SdkItem {
                 image.into_iter().map(|(name, value)| (name, dynamodb_value(value))).collect()

@@ -184,8 +184,11 @@ impl StreamReader {
         let expired = service_error.is_some_and(GetRecordsError::is_expired_iterator_exception);
         let trimmed = service_error.is_some_and(GetRecordsError::is_trimmed_data_access_exception);
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
-        // Whatever the reason, an iterator that failed is not used again.
-        shard.iterator = None;
+        // An iterator that failed is not used again, unless nothing else leads back to the same place.
+        let is_only_way = shard.from_now && shard.after.is_none();
+        if expired || trimmed || !is_only_way {
+            shard.iterator = None;
+        }
         if trimmed {
             shard.after = None;
             shard.lost = true;

@@ -6,4 +6,5 @@ mod bootstrap;
 mod commands;
 mod function;
 mod support;
+mod trail;
 mod world;

@@ -6,7 +6,7 @@
 
 mod commands;
 mod emf;
-mod engine;
+pub(crate) mod engine;
 mod entries;
 mod faults;
 mod misconfiguration;
