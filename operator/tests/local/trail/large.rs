@@ -1,11 +1,12 @@
 //! A hundred thousand entries.
 
+use std::path::Path;
+
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_operator::trail::tables::{SdkItem, sdk_item};
+use config_audit_operator::trail::tables::{SdkItem, library_item, sdk_item};
 use serde_json::{Value, json};
 
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item};
-use crate::bootstrap::engine::Engine;
 
 const ITEMS: i64 = 10_000;
 const CHANGES: i64 = 10;
@@ -24,6 +25,20 @@ fn history(number: i64) -> History {
     history
 }
 
+/// Fills the tables past DynamoDB's API, which takes a minute for as much.
+async fn import(directory: &Path, tables: [(&str, Vec<SdkItem>); 2]) {
+    // Makes the tables.
+    Tables::in_directory(directory).await.database.stop().await;
+    let database = dynoxide::Database::new(directory.join("dynamodb.sqlite").to_str().unwrap()).unwrap();
+    database.enable_bulk_loading().unwrap();
+    for (table, items) in tables {
+        let json = |item| serde_json::to_value(library_item(item)).unwrap();
+        let items = items.into_iter().map(|item| serde_json::from_value(json(item)).unwrap()).collect();
+        database.import_items(table, items, dynoxide::ImportOptions::default()).unwrap();
+    }
+    database.disable_bulk_loading().unwrap();
+}
+
 fn findings(found: &[Value]) -> Vec<Value> {
     let short =
         |finding: &Value| json!([finding["itemKey"], finding["finding"], finding["attribute"], finding["entry"]]);
@@ -32,12 +47,12 @@ fn findings(found: &[Value]) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_named() {
-    let tables = Tables::on(Engine::Embedded).await;
     let histories: Vec<History> = (0..ITEMS).map(history).collect();
     let entries: Vec<Vec<SdkItem>> = (0..ITEMS).zip(&histories).map(|(n, history)| entries(&key(n), history)).collect();
     let items = histories.iter().filter_map(|history| history.last().unwrap().1.clone()).map(sdk_item);
-    tables.write(CONFIGURATION, items).await;
-    tables.write(AUDIT, entries.iter().flatten().cloned()).await;
+    let directory = tempfile::tempdir().unwrap();
+    import(directory.path(), [(CONFIGURATION, items.collect()), (AUDIT, entries.concat())]).await;
+    let tables = Tables::in_directory(directory.path()).await;
 
     let intact = tables.verify().await;
     assert_eq!(intact.code, 0, "{intact:?}");

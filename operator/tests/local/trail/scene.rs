@@ -1,6 +1,7 @@
 //! Two tables on an engine, entries as the function writes them, and the command.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::process::Output;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
@@ -33,6 +34,16 @@ pub(crate) struct Tables {
 impl Tables {
     pub(crate) async fn on(engine: Engine) -> Self {
         let (database, identity) = engine.database().await;
+        Self::of(database, identity).await
+    }
+
+    /// On the embedded engine, kept in this directory.
+    pub(crate) async fn in_directory(directory: &Path) -> Self {
+        let identity = Identity::throw_away();
+        Self::of(Database::in_directory(directory, 0, identity.clone()).await.unwrap(), identity).await
+    }
+
+    async fn of(database: Database, identity: Identity) -> Self {
         database.ensure_configuration_table(CONFIGURATION, "key").await.unwrap();
         database.ensure_audit_table(AUDIT).await.unwrap();
         Self { database, identity }
