@@ -35,6 +35,20 @@ impl Entry {
         self.item.get(attribute).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
     }
 
+    /// An attribute of the entry, which serialises as plain JSON.
+    #[must_use]
+    pub fn value(&self, attribute: &str) -> Option<Plain<'_>> {
+        self.item.get(attribute).map(Plain)
+    }
+
+    /// The entry without the values of the configuration in it.
+    #[must_use]
+    pub fn without_values(&self) -> Self {
+        let mut item = self.item.clone();
+        item.retain(|name, _| !["oldValue", "newValue"].contains(&name.as_str()));
+        Self { item }
+    }
+
     /// What entries are sorted by: the time of the change, then the item, the attribute, the id.
     #[must_use]
     pub fn order(&self) -> [&str; 4] {
@@ -66,7 +80,8 @@ impl Serialize for Entry {
 }
 
 /// A DynamoDB value that serialises as plain JSON.
-struct Plain<'a>(&'a AttributeValue);
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'a>(pub &'a AttributeValue);
 
 impl Serialize for Plain<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,18 +4,24 @@
 //! embedded S3, an X-Ray daemon and an event source mapping that behaves as Lambda's does. It is a library that *tells*
 //! what happens in it ([`local::Happening`]); what a person sees is made by whoever listens.
 //!
-//! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up. [`redrive`]
-//! replays what is in the failure bucket.
+//! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up. [`history`],
+//! [`verify`], [`backfill`], [`tail`] and [`redrive`] work on the tables and the failure bucket of an account, or of the
+//! local world; what entries tell together is in [`trail`].
 //! [`entry`] writes audit entries as plain JSON, [`telemetry`] makes sense of what the function printed and traced,
 //! and [`terminal`] is the one module that prints.
 
 pub mod aws;
+pub mod backfill;
 pub mod clock;
 pub mod entry;
 pub mod environment;
+pub mod history;
 pub mod invoke;
 pub mod local;
 pub mod redrive;
 pub mod run_local;
+pub mod tail;
 pub mod telemetry;
 pub mod terminal;
+pub mod trail;
+pub mod verify;

@@ -1,12 +1,13 @@
 //! `config-audit`: the operator's command.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use config_audit_operator::terminal::Terminal;
-use config_audit_operator::{invoke, redrive, run_local};
+use config_audit_operator::{backfill, history, invoke, redrive, run_local, tail, verify};
 
-/// The audit Lambda on your own machine.
+/// The audit Lambda on your own machine, and the trail that it writes.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -32,34 +33,57 @@ enum Command {
     /// Exit code 0: all is replayed, or there was nothing to do. 1: something is left, or nothing can be done; what and why
     /// is said. 2: the command line is wrong.
     Redrive(redrive::RedriveArguments),
+    /// Show what happened to an item, or what it was at a time
+    ///
+    /// Exit code 0: it is shown. 1: there are no entries, or the item did not exist then. 2: the command line is wrong, or
+    /// AWS refused.
+    History(history::HistoryArguments),
+    /// Show new audit entries as they are written, and entries that are altered or deleted
+    Tail(tail::TailArguments),
+    /// Prove that the trail is complete and unaltered, or name each item and the change that is missing or altered
+    ///
+    /// Exit code 0: the trail is intact. 1: it is not. 2: the command line is wrong, or AWS refused.
+    Verify(verify::VerifyArguments),
+    /// Give items that are older than the trail their first entry
+    ///
+    /// It can run again, and while the function runs. Exit code 0: every item has an entry. 1: some are too large for one.
+    /// 2: the command line is wrong, or AWS refused.
+    Backfill(backfill::BackfillArguments),
+}
+
+/// A command that failed, and its exit code.
+struct Failed(Box<dyn Error>, u8);
+
+impl Failed {
+    fn with<E: Error + 'static>(code: impl FnOnce(&E) -> u8) -> impl FnOnce(E) -> Self {
+        |error| {
+            let code = code(&error);
+            Self(Box::new(error), code)
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let terminal = Terminal::new();
-    let (error, code): (Box<dyn std::error::Error>, u8) = match Arguments::parse().command {
-        Command::Invoke(arguments) => match invoke::run(arguments, terminal).await {
-            Ok(code) => return ExitCode::from(code),
-            Err(error) => {
-                let code = error.exit_code();
-                (Box::new(error), code)
-            }
-        },
-        Command::Local(arguments) => match run_local::run(arguments, terminal).await {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => {
-                let code = error.exit_code();
-                (Box::new(error), code)
-            }
-        },
-        Command::Redrive(arguments) => match redrive::run(arguments, terminal).await {
-            Ok(code) => return ExitCode::from(code),
-            Err(error) => {
-                let code = error.exit_code();
-                (Box::new(error), code)
-            }
-        },
+    let ended = match Arguments::parse().command {
+        Command::Invoke(arguments) => {
+            invoke::run(arguments, terminal).await.map_err(Failed::with(invoke::InvokeError::exit_code))
+        }
+        Command::Local(arguments) => {
+            let ended = run_local::run(arguments, terminal).await;
+            ended.map(|()| 0).map_err(Failed::with(run_local::LocalError::exit_code))
+        }
+        Command::Redrive(arguments) => {
+            redrive::run(arguments, terminal).await.map_err(Failed::with(redrive::RedriveError::exit_code))
+        }
+        Command::History(arguments) => history::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
+        Command::Tail(arguments) => tail::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
+        Command::Verify(arguments) => verify::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
+        Command::Backfill(arguments) => backfill::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
     };
-    terminal.progress(&format!("config-audit: {}", config_audit_operator::local::error_chain(&*error)));
-    ExitCode::from(code)
+    ExitCode::from(ended.unwrap_or_else(|Failed(error, code)| {
+        terminal.progress(&format!("config-audit: {}", config_audit_operator::local::error_chain(&*error)));
+        code
+    }))
 }

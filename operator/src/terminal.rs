@@ -59,6 +59,13 @@ impl Terminal {
         let _ = writeln!(output, "{text}").and_then(|()| output.flush());
     }
 
+    /// Prints a result; false when nobody reads it any more.
+    #[must_use]
+    pub fn tells(self, text: &str) -> bool {
+        let mut output = std::io::stdout().lock();
+        writeln!(output, "{text}").and_then(|()| output.flush()).is_ok()
+    }
+
     /// Prints progress, or an error.
     pub fn progress(self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");

@@ -33,6 +33,27 @@ pub(super) fn keep(entry: &mut Entry, full_record: &impl Fn() -> String) -> usiz
     omitted
 }
 
+/// The SHA-256 by which a note tells of the value that it stands for, in lower-case hexadecimal.
+#[must_use]
+pub fn value_hash(value: &AttributeValue) -> String {
+    crate::value::hex(&Sha256::digest(canonical_json(value)))
+}
+
+/// The hash in a note of an omitted value; `None` for a value that is no such note.
+#[must_use]
+pub fn omitted_hash(value: &AttributeValue) -> Option<&str> {
+    let AttributeValue::M(members) = value else { return None };
+    let has = |name: &str| members.contains_key(name);
+    match members.get("sha256") {
+        Some(AttributeValue::S(hash))
+            if members.len() == 4 && has("omitted") && has("bytes") && has("record") && hash.len() == 64 =>
+        {
+            Some(hash)
+        }
+        _ => None,
+    }
+}
+
 fn values(entry: &mut Entry) -> impl Iterator<Item = &mut AttributeValue> {
     entry.old_value.iter_mut().chain(entry.new_value.iter_mut())
 }
@@ -49,11 +70,10 @@ fn item_size(entry: &Entry) -> usize {
 /// What stands in an entry instead of a value.
 fn note(why: &str, value: &AttributeValue, full_record: String) -> AttributeValue {
     let text = |text: String| AttributeValue::S(text);
-    let hash = Sha256::digest(canonical_json(value));
     let members = [
         ("omitted", text(why.to_owned())),
         ("bytes", AttributeValue::N(size(value).to_string())),
-        ("sha256", text(crate::value::hex(&hash))),
+        ("sha256", text(value_hash(value))),
         ("record", text(full_record)),
     ];
     AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
@@ -121,6 +141,14 @@ mod tests {
                 "record": {"S": "s3://failures/omitted/x.json"}
             }})
         );
+    }
+
+    #[test]
+    fn a_note_is_told_from_a_value_and_has_its_hash() {
+        let left_out = text_of(10);
+        assert_eq!(omitted_hash(&note("why", &left_out, String::new())), Some(&*value_hash(&left_out)));
+        assert_eq!(omitted_hash(&left_out), None);
+        assert_eq!(omitted_hash(&value(json!({"M": {"sha256": {"S": value_hash(&left_out)}}}))), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod id;
 mod limits;
 
 pub use id::entry_id;
-pub use limits::{MAX_ITEM_BYTES, MAX_NESTING};
+pub use limits::{MAX_ITEM_BYTES, MAX_NESTING, omitted_hash, value_hash};
 
 use std::collections::{BTreeSet, HashMap};
 

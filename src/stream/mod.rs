@@ -5,7 +5,7 @@
 
 mod record;
 
-pub use record::{Change, Identity, Images, NotAChange, Refusal, decode, identify};
+pub use record::{Change, Identity, Images, NotAChange, Refusal, decode, identify, key_text};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -211,7 +211,9 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     })
 }
 
-fn key_text(key: &AttributeValue) -> Option<String> {
+/// The text that an entry's `itemKey` is for this key; `None` for what is no key.
+#[must_use]
+pub fn key_text(key: &AttributeValue) -> Option<String> {
     match key {
         AttributeValue::S(text) | AttributeValue::N(text) => Some(text.clone()),
         AttributeValue::B(bytes) => Some(base64_text(bytes)),

@@ -270,7 +270,7 @@ impl Database {
     }
 }
 
-fn stream_arn(table: &TableDescription) -> Option<String> {
+pub(crate) fn stream_arn(table: &TableDescription) -> Option<String> {
     let stream = table.stream_specification.as_ref()?;
     let both = stream.stream_enabled && stream.stream_view_type == Some(StreamViewType::NewAndOldImages);
     both.then(|| table.latest_stream_arn.clone()).flatten()

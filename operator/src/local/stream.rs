@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodbstreams::Client;
-use aws_sdk_dynamodbstreams::error::SdkError;
+use aws_sdk_dynamodbstreams::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
 use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
 use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
@@ -27,6 +27,8 @@ struct Shard {
     /// The last record read, or where reading is to go on.
     after: Option<SequenceNumber>,
     iterator: Option<String>,
+    /// Reading begins with the next record that is written, not with the oldest.
+    from_now: bool,
     /// The shard takes no more records, and all of them have been read.
     exhausted: bool,
     /// Records left the stream before they were read, and nobody has been told yet.
@@ -48,7 +50,17 @@ pub struct Page {
 pub struct StreamError {
     what: &'static str,
     stream_arn: String,
+    code: Option<String>,
     message: String,
+}
+
+impl StreamError {
+    /// Whether the next read will fail the same way: the endpoint does not let us, or knows no such stream.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let codes = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
 }
 
 impl StreamReader {
@@ -68,8 +80,7 @@ impl StreamReader {
         loop {
             let request = self.client.describe_stream().stream_arn(&self.stream_arn);
             let output = request.set_exclusive_start_shard_id(start).send().await;
-            let description =
-                output.map_err(|error| self.error("list the shards", refusal(&error)))?.stream_description;
+            let description = output.map_err(|error| self.error("list the shards", &error))?.stream_description;
             let Some(description) = description else { return Ok(()) };
             for shard in description.shards.unwrap_or_default() {
                 let Some(id) = shard.shard_id else { continue };
@@ -82,6 +93,21 @@ impl StreamReader {
                 return Ok(());
             }
         }
+    }
+
+    /// Begins now in all shards that are known: what is in them is passed over. Shards that are made later are read whole.
+    ///
+    /// # Errors
+    /// When the endpoint refuses or does not answer.
+    pub async fn skip_to_now(&mut self) -> Result<(), StreamError> {
+        let shards: Vec<String> = self.shards.keys().cloned().collect();
+        for id in shards {
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.from_now = true;
+            }
+            self.iterator(&id).await?;
+        }
+        Ok(())
     }
 
     /// The shards that are known, each with its parent.
@@ -130,6 +156,7 @@ impl StreamReader {
         }
         let request = self.client.get_shard_iterator().stream_arn(&self.stream_arn).shard_id(shard_id);
         let request = match &shard.after {
+            None if shard.from_now => request.shard_iterator_type(ShardIteratorType::Latest),
             None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Some(after) => {
                 request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(after.as_str())
@@ -146,7 +173,7 @@ impl StreamReader {
                 shard.after = None;
                 shard.lost = true;
             }
-            Err(error) => return Err(self.error("start reading a shard", refusal(&error))),
+            Err(error) => return Err(self.error("start reading a shard", &error)),
         }
         Ok(shard.iterator.clone())
     }
@@ -157,17 +184,25 @@ impl StreamReader {
         let expired = service_error.is_some_and(GetRecordsError::is_expired_iterator_exception);
         let trimmed = service_error.is_some_and(GetRecordsError::is_trimmed_data_access_exception);
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
-        // Whatever the reason, an iterator that failed is not used again.
-        shard.iterator = None;
+        // An iterator that failed is not used again, unless nothing else leads back to the same place.
+        let is_only_way = shard.from_now && shard.after.is_none();
+        if expired || trimmed || !is_only_way {
+            shard.iterator = None;
+        }
         if trimmed {
             shard.after = None;
             shard.lost = true;
         }
-        if expired || trimmed { Ok(Page::default()) } else { Err(self.error("read a shard", refusal(error))) }
+        if expired || trimmed { Ok(Page::default()) } else { Err(self.error("read a shard", error)) }
     }
 
-    fn error(&self, what: &'static str, message: String) -> StreamError {
-        StreamError { what, stream_arn: self.stream_arn.clone(), message }
+    fn error<E, R>(&self, what: &'static str, error: &SdkError<E, R>) -> StreamError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let code = error.code().map(str::to_owned);
+        StreamError { what, stream_arn: self.stream_arn.clone(), code, message: refusal(error) }
     }
 }
 

@@ -9,4 +9,5 @@ mod function;
 mod loopback;
 mod redrive;
 mod support;
+mod trail;
 mod world;

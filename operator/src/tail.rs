@@ -1,0 +1,262 @@
+//! `config-audit tail`: new entries as they are written, and loudly what happens to old ones.
+//!
+//! An entry is written once. The function may write it again with the same content when a record is redelivered; whoever
+//! changes or deletes one tampers with the trail, unless it is DynamoDB's time to live.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodbstreams::types::{OperationType, Record};
+use chrono::{DateTime, Utc};
+use clap::{Args, ValueEnum};
+use config_audit::audit::time_text;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::aws::AwsArguments;
+use crate::entry::{Entry, Plain};
+use crate::local::stream::{StreamError, StreamReader};
+use crate::terminal::{Terminal, Tone};
+use crate::trail::backfill_id;
+use crate::trail::tables::{SdkItem, Trail, TrailError};
+
+/// How often the stream is asked; it takes five requests a second of all its readers.
+const POLL: Duration = Duration::from_secs(1);
+/// After how many polls new shards are looked for.
+const REFRESH: u32 = 20;
+/// How many polls may fail one after the other.
+const FAILURES: u32 = 10;
+
+/// New entries, from the Audit table's stream.
+#[derive(Debug, Args)]
+pub struct TailArguments {
+    /// The Audit table; it must have a stream with both images
+    #[arg(long, value_name = "NAME")]
+    table: String,
+    /// Begin with the oldest entry in the stream, up to 24 hours ago, not with the next one
+    #[arg(long)]
+    since_start: bool,
+    /// Show the values of the configuration, not just the names of attributes
+    #[arg(long)]
+    values: bool,
+    /// A line for people, or a JSON object
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(flatten)]
+    aws: AwsArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Runs the command until Ctrl-C, SIGTERM, or until nobody reads any more.
+///
+/// # Errors
+/// When AWS refuses, or the table has no stream.
+pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TrailError> {
+    let mut terminated = signal(SignalKind::terminate()).map_err(TrailError::Signal)?;
+    tokio::select! {
+        outcome = follow(&arguments, terminal) => outcome.map(|()| 0),
+        signal = tokio::signal::ctrl_c() => signal.map_err(TrailError::Signal).map(|()| 0),
+        _ = terminated.recv() => Ok(0),
+    }
+}
+
+async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), TrailError> {
+    let aws = arguments.aws.load().await;
+    let stream = Trail::new(&aws, &arguments.table).stream().await?;
+    let refused = |error| TrailError::Stream { table: arguments.table.clone(), error };
+    let mut reader = StreamReader::new(aws.streams(), stream, BTreeMap::new());
+    reader.refresh().await.map_err(refused)?;
+    if !arguments.since_start {
+        reader.skip_to_now().await.map_err(refused)?;
+    }
+    terminal.progress(&format!("Following table {}. Ctrl-C ends.", arguments.table));
+    let (mut polls, mut failures) = (0_u32, 0);
+    loop {
+        match poll(&mut reader, polls.is_multiple_of(REFRESH)).await {
+            Ok((records, notices)) => {
+                failures = 0;
+                for notice in notices {
+                    terminal.progress(&notice);
+                }
+                for news in records.iter().filter_map(News::of) {
+                    if !terminal.tells(&news.line(arguments, terminal)) {
+                        return Ok(());
+                    }
+                }
+            }
+            Err(error) if failures < FAILURES && !error.is_final() => failures += 1,
+            Err(error) => return Err(refused(error)),
+        }
+        polls = polls.wrapping_add(1);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// What is new in all shards; a shard's records come after those of its parent.
+async fn poll(reader: &mut StreamReader, refresh: bool) -> Result<(Vec<Record>, Vec<String>), StreamError> {
+    if refresh {
+        reader.refresh().await?;
+    }
+    let shards: Vec<(String, Option<String>)> =
+        reader.shards().map(|(id, parent)| (id.to_owned(), parent.map(str::to_owned))).collect();
+    let known: HashSet<&String> = shards.iter().map(|(id, _)| id).collect();
+    let (mut records, mut notices) = (Vec::new(), Vec::new());
+    for (id, parent) in &shards {
+        let is_parent_unread =
+            parent.as_ref().is_some_and(|parent| known.contains(parent) && !reader.is_exhausted(parent));
+        if is_parent_unread {
+            continue;
+        }
+        let page = reader.read(id, 1000).await?;
+        records.extend(page.records);
+        notices.extend(page.notice);
+    }
+    Ok((records, notices))
+}
+
+/// What happened to an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Event {
+    Written,
+    Backfilled,
+    /// Tampering.
+    Altered,
+    /// Tampering.
+    Deleted,
+    /// By DynamoDB's time to live.
+    Expired,
+}
+
+/// What one record of the stream tells.
+#[derive(Debug)]
+struct News {
+    event: Event,
+    /// The entry as it is, or as it was before it was deleted.
+    entry: Entry,
+    /// The entry's attributes that were altered.
+    altered: Vec<String>,
+    /// When, where that is not what the entry says.
+    time: Option<DateTime<Utc>>,
+}
+
+impl News {
+    /// Nothing for a record that tells of an entry written again with the same content.
+    fn of(record: &Record) -> Option<Self> {
+        let change = record.dynamodb.as_ref()?;
+        let time = change.approximate_creation_date_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
+        let image = |image: &Option<HashMap<_, _>>| {
+            image.clone().map(|image| -> SdkItem {
+                image.into_iter().map(|(name, value)| (name, dynamodb_value(value))).collect()
+            })
+        };
+        let (old, new) = (image(&change.old_image), image(&change.new_image));
+        let (event, item, altered) = match (old, new) {
+            (None, Some(new)) => (written(&new), new, Vec::new()),
+            (Some(old), Some(new)) => {
+                let altered = altered(&old, &new);
+                if altered.is_empty() {
+                    return None;
+                }
+                (Event::Altered, new, altered)
+            }
+            (Some(old), None) => {
+                let principal = record.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
+                let is_expiry = principal == Some("dynamodb.amazonaws.com");
+                (if is_expiry { Event::Expired } else { Event::Deleted }, old, Vec::new())
+            }
+            (None, None) if record.event_name == Some(OperationType::Remove) => {
+                let keys = image(&change.keys).unwrap_or_default();
+                (Event::Deleted, keys, Vec::new())
+            }
+            (None, None) => return None,
+        };
+        let is_written = matches!(event, Event::Written | Event::Backfilled);
+        Some(Self { event, entry: Entry::from_item(item), altered, time: time.filter(|_| !is_written) })
+    }
+
+    fn line(&self, arguments: &TailArguments, terminal: Terminal) -> String {
+        match arguments.output {
+            Output::Text => self.text(arguments.values, terminal),
+            Output::Json => self.json(arguments.values),
+        }
+    }
+
+    fn text(&self, values: bool, terminal: Terminal) -> String {
+        let entry = &self.entry;
+        let attribute = entry.text("updatedAttribute");
+        let what = match (attribute, entry.value("oldValue"), entry.value("newValue")) {
+            ("", None, Some(_)) if self.event == Event::Backfilled => "backfilled".to_owned(),
+            ("", None, _) => "created".to_owned(),
+            ("", Some(_), _) => "removed".to_owned(),
+            (name, None, _) => format!("{name} added"),
+            (name, Some(_), None) => format!("{name} removed"),
+            (name, Some(_), Some(_)) => format!("{name} changed"),
+        };
+        let mut line = format!("{}  {}  {what}", entry.text("modificationTime"), entry.text("itemKey"));
+        if values {
+            let value = |name: &str| entry.value(name).map(|value| serde_json::to_string(&value).unwrap_or_default());
+            let change: Vec<String> = [value("oldValue"), value("newValue")].into_iter().flatten().collect();
+            line = format!("{line}  {}", change.join(" -> "));
+        }
+        let loud = match self.event {
+            Event::Written | Event::Backfilled => return line,
+            Event::Altered => format!("ALTERED ({})", self.altered.join(", ")),
+            Event::Deleted => "DELETED".to_owned(),
+            Event::Expired => "expired".to_owned(),
+        };
+        let when = self.time.map(|time| format!(" at {}", time_text(time))).unwrap_or_default();
+        let loud = format!("{loud} entry {}{when}:", entry.text("id"));
+        let tone = if self.event == Event::Expired { Tone::Quiet } else { Tone::Bad };
+        format!("{} {line}", terminal.paint(tone, &loud))
+    }
+
+    fn json(&self, values: bool) -> String {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            event: Event,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            altered: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            time: Option<String>,
+            entry: &'a Entry,
+        }
+        let without = self.entry.without_values();
+        let entry = if values { &self.entry } else { &without };
+        let time = self.time.map(time_text);
+        // Maps with string keys, numbers and strings: there is nothing in it that could fail.
+        serde_json::to_string(&Line { event: self.event, altered: &self.altered, time, entry }).unwrap_or_default()
+    }
+}
+
+fn written(item: &SdkItem) -> Event {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let is_backfilled = text("itemKey").is_some_and(|key| text("id") == Some(&backfill_id(key).to_string()));
+    if is_backfilled { Event::Backfilled } else { Event::Written }
+}
+
+/// The entry's attributes that differ. A redelivery writes the entry again with the trace of its own invocation.
+fn altered(old: &SdkItem, new: &SdkItem) -> Vec<String> {
+    let plain = |item: &SdkItem, name: &str| {
+        let mut value = item.get(name).cloned()?;
+        if let (AttributeValue::M(members), "provenance") = (&mut value, name) {
+            members.remove("traceId");
+        }
+        serde_json::to_string(&Plain(&value)).ok()
+    };
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().filter(|name| plain(old, name) != plain(new, name)).cloned().collect()
+}
+
+/// The Streams SDK has a value type of its own, the same in all but name.
+fn dynamodb_value(value: aws_sdk_dynamodbstreams::types::AttributeValue) -> AttributeValue {
+    serde_dynamo::AttributeValue::from(value).into()
+}

@@ -1,0 +1,190 @@
+//! The trail: what the entries of the Audit table tell together.
+//!
+//! [`Step`] is one entry, as a step in the life of its item; [`fold`] puts the steps of an item in order, and finds what
+//! is missing or altered; [`tables`] reads both tables. Only [`tables`] does I/O.
+
+pub mod fold;
+mod instant;
+mod state;
+pub mod tables;
+
+use std::collections::HashMap;
+
+use chrono::DateTime;
+use config_audit::audit::{entry_id, omitted_hash, value_hash};
+use config_audit::value::equal;
+use config_audit_simulator::mapping::SequenceNumber;
+use serde_dynamo::AttributeValue;
+use uuid::Uuid;
+
+pub use state::Image;
+
+/// An item of DynamoDB, in the library's type.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// What stands in the stream's place in the ID of a backfilled entry. It must never change: by it such an entry is known.
+const BACKFILL: &str = "config-audit backfill";
+
+/// The ID of the entry that backfilling gives an item: the same in every run, and of no stream record.
+#[must_use]
+pub fn backfill_id(item_key: &str) -> Uuid {
+    entry_id(BACKFILL, item_key, None)
+}
+
+/// One entry, as a step in the life of its item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The entry's ID.
+    pub id: String,
+    /// When the change was made, as the entry says it: fixed in width, so that times compare as text.
+    pub time: String,
+    /// The change's place in the stream, where entries carry their provenance.
+    pub sequence: Option<SequenceNumber>,
+    /// What was done.
+    pub change: Change,
+}
+
+/// What one entry says was done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The item was created.
+    Insert(Whole),
+    /// One attribute was changed; no value is no attribute.
+    Modify {
+        /// Its name.
+        attribute: String,
+        /// Its value before.
+        old: Option<AttributeValue>,
+        /// Its value after.
+        new: Option<AttributeValue>,
+    },
+    /// The item was deleted.
+    Remove(Whole),
+    /// Nothing was done: backfilling saw the item like this.
+    Snapshot(Item),
+    /// No entry of ours is like this.
+    Unreadable,
+}
+
+/// A whole item in an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Whole {
+    /// Its attributes.
+    Known(Item),
+    /// The hash of an item that was too large for the entry.
+    Omitted(String),
+}
+
+impl Step {
+    /// Reads an item of the Audit table. What is no entry becomes a [`Change::Unreadable`].
+    #[must_use]
+    pub fn read(mut entry: Item) -> Self {
+        let sequence = match entry.get("provenance") {
+            Some(AttributeValue::M(provenance)) => match provenance.get("sequenceNumber") {
+                Some(AttributeValue::S(number)) => Some(SequenceNumber::new(number)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let is_of_an_attribute = entry.contains_key("updatedAttribute");
+        let mut text = |name: &str| match entry.remove(name) {
+            Some(AttributeValue::S(text)) => Some(text),
+            _ => None,
+        };
+        let id = text("id").unwrap_or_default();
+        let time = text("modificationTime").unwrap_or_default();
+        let is_backfill = text("itemKey").is_some_and(|key| backfill_id(&key).to_string() == id);
+        let attribute = text("updatedAttribute");
+        let is_timed = time.len() == 24 && DateTime::parse_from_rfc3339(&time).is_ok();
+        let change = match (attribute, entry.remove("oldValue"), entry.remove("newValue")) {
+            _ if !is_timed => None,
+            (Some(_), None, None) => None,
+            (Some(attribute), old, new) => Some(Change::Modify { attribute, old, new }),
+            _ if is_of_an_attribute => None,
+            (None, None, Some(AttributeValue::M(image))) if is_backfill => Some(Change::Snapshot(image)),
+            (None, None, Some(new)) => Whole::read(new).map(Change::Insert),
+            (None, Some(old), None) => Whole::read(old).map(Change::Remove),
+            _ => None,
+        };
+        Self { id, time, sequence, change: change.unwrap_or(Change::Unreadable) }
+    }
+
+    /// Whether backfilling wrote it.
+    #[must_use]
+    pub fn is_backfilled(&self) -> bool {
+        matches!(self.change, Change::Snapshot(_))
+    }
+}
+
+impl Whole {
+    fn read(value: AttributeValue) -> Option<Self> {
+        if let Some(hash) = omitted_hash(&value) {
+            return Some(Self::Omitted(hash.to_owned()));
+        }
+        if let AttributeValue::M(image) = value { Some(Self::Known(image)) } else { None }
+    }
+}
+
+/// Whether two values are the same value, where either may be known by its hash alone; no value is no attribute.
+fn same(one: Option<&AttributeValue>, other: Option<&AttributeValue>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+    equal(one, other)
+        || match (omitted_hash(one), omitted_hash(other)) {
+            (Some(one), Some(other)) => one == other,
+            (Some(hash), None) => hash == value_hash(other),
+            (None, Some(hash)) => hash == value_hash(one),
+            (None, None) => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn step(entry: Value) -> Step {
+        Step::read(serde_json::from_value(entry).unwrap())
+    }
+
+    fn with(mut entry: Value, more: &Value) -> Value {
+        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        entry
+    }
+
+    fn bare() -> Value {
+        json!({ "id": {"S": "i"}, "itemKey": {"S": "K"}, "modificationTime": {"S": "2024-09-11T09:02:28.000Z"} })
+    }
+
+    #[test]
+    fn an_entry_is_read_as_what_was_done() {
+        let image = json!({ "M": { "key": {"S": "K"} } });
+        let item: Item = serde_json::from_value(image["M"].clone()).unwrap();
+        let one = || Some(AttributeValue::N("1".to_owned()));
+        let modify = |old, new| Change::Modify { attribute: "a".to_owned(), old, new };
+        for (more, change) in [
+            (json!({ "newValue": image }), Change::Insert(Whole::Known(item.clone()))),
+            (json!({ "oldValue": image }), Change::Remove(Whole::Known(item.clone()))),
+            (json!({ "updatedAttribute": {"S": "a"}, "newValue": {"N": "1"} }), modify(None, one())),
+            (json!({ "updatedAttribute": {"S": "a"}, "oldValue": {"N": "1"} }), modify(one(), None)),
+            (json!({ "id": {"S": backfill_id("K").to_string()}, "newValue": image }), Change::Snapshot(item)),
+        ] {
+            assert_eq!(step(with(bare(), &more)).change, change, "{more}");
+        }
+    }
+
+    #[test]
+    fn what_no_entry_looks_like_is_unreadable() {
+        let image = json!({ "M": {} });
+        for more in [
+            json!({}),
+            json!({ "newValue": {"N": "1"} }),
+            json!({ "oldValue": image, "newValue": image }),
+            json!({ "updatedAttribute": {"S": "a"} }),
+            json!({ "updatedAttribute": {"N": "1"}, "newValue": image }),
+            json!({ "newValue": image, "modificationTime": {"S": "yesterday"} }),
+            json!({ "newValue": image, "modificationTime": {"S": "2024-09-11T09:02:28Z"} }),
+        ] {
+            assert_eq!(step(with(bare(), &more)).change, Change::Unreadable, "{more}");
+        }
+    }
+}

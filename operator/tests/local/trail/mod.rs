@@ -1,0 +1,8 @@
+//! The commands that read the trail, as a user runs them: on a trail that the real function wrote, on a hundred thousand
+//! entries, and where AWS refuses.
+
+mod commands;
+mod large;
+mod permissions;
+mod scene;
+mod tailing;

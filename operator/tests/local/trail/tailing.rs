@@ -1,0 +1,102 @@
+//! `tail`: new entries, and what happens to old ones.
+
+use std::process::Stdio;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, command, entries, id, item};
+use crate::bootstrap::engine::Engine;
+use crate::support::GENEROUS;
+
+/// Starts it, and waits until it follows.
+async fn start(tables: &Tables, more: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let arguments = [&["tail", "--table", AUDIT], more].concat();
+    let mut command = command(tables.database.url(), &tables.identity, &arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = tokio::time::timeout(GENEROUS, said.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(first.starts_with("Following"), "{first}");
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
+async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+    tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap()
+}
+
+fn history() -> History {
+    vec![(EPOCH, Some(item("K", &[("a", 1)]))), (EPOCH + 60, Some(item("K", &[("a", 2)]))), (EPOCH + 120, None)]
+}
+
+#[tokio::test]
+async fn new_entries_are_told_without_values_and_tampering_loudly() {
+    for engine in Engine::BOTH {
+        let tables = Tables::on(engine).await;
+        let entries = entries("K", &history());
+        let (mut child, mut lines) = start(&tables, &[]).await;
+        for entry in &entries {
+            tables.write(AUDIT, [entry.clone()]).await;
+        }
+        // A redelivery writes what is there already.
+        tables.write(AUDIT, [entries[1].clone()]).await;
+        tables.alter(&id(&entries[1]), "newValue", AttributeValue::N("7777".to_owned())).await;
+        tables.delete(AUDIT, "id", &id(&entries[0])).await;
+        assert_eq!(next(&mut lines).await, "2024-09-11T09:02:28.000Z  K  created");
+        assert_eq!(next(&mut lines).await, "2024-09-11T09:03:28.000Z  K  a changed");
+        assert_eq!(next(&mut lines).await, "2024-09-11T09:04:28.000Z  K  removed");
+        let altered = next(&mut lines).await;
+        assert!(altered.starts_with(&format!("ALTERED (newValue) entry {} at ", id(&entries[1]))), "{altered}");
+        assert!(!altered.contains("7777"), "{altered}");
+        let deleted = next(&mut lines).await;
+        assert!(deleted.starts_with(&format!("DELETED entry {} at ", id(&entries[0]))), "{deleted}");
+        child.kill().await.unwrap();
+        tables.database.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_stream_is_told_from_its_start_as_json_where_that_is_asked_for() {
+    let tables = Tables::on(Engine::Embedded).await;
+    tables.write(AUDIT, entries("K", &history()[..1].to_vec())).await;
+    let (mut child, mut lines) = start(&tables, &["--since-start", "--values", "--output", "json"]).await;
+    let line: Value = serde_json::from_str(&next(&mut lines).await).unwrap();
+    assert_eq!((&line["event"], &line["entry"]["newValue"]), (&json!("written"), &json!({ "key": "K", "a": 1 })));
+    child.kill().await.unwrap();
+    tables.database.stop().await;
+}
+
+#[tokio::test]
+async fn it_ends_when_nobody_reads_or_it_is_told_to() {
+    let tables = Tables::on(Engine::Embedded).await;
+    let (mut child, lines) = start(&tables, &[]).await;
+    drop(lines);
+    tables.write(AUDIT, entries("K", &history())).await;
+    let status = tokio::time::timeout(GENEROUS, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+
+    let (mut child, _lines) = start(&tables, &[]).await;
+    let process = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let status = tokio::time::timeout(GENEROUS, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+    tables.database.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_without_a_stream_says_how_to_enable_one() {
+    let (database, identity) = Engine::Embedded.database().await;
+    let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
+    let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
+    let create = database.client().create_table().table_name(AUDIT).billing_mode(BillingMode::PayPerRequest);
+    create.attribute_definitions(attribute.build().unwrap()).key_schema(element).send().await.unwrap();
+    let tables = Tables { database, identity };
+    let ran = tables.run(&["tail", "--table", AUDIT]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("aws dynamodb update-table") && ran.stderr.contains("NEW_AND_OLD_IMAGES"), "{ran:?}");
+    assert!(!ran.stderr.contains(CONFIGURATION));
+    tables.database.stop().await;
+}
