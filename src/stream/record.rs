@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_dynamo::{AttributeValue, Item};
 use serde_json::value::RawValue;
 
-use crate::value::{InvalidValue, base64_text, validate};
+use crate::value::{InvalidValue, base64_text, validate_all};
 
 /// The longest partition key, and so the longest `itemKey` that the Audit table's index takes
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
@@ -198,7 +198,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     if item_key.len() > MAX_KEY_BYTES {
         return Err(NotAChange::KeyTooLong.into());
     }
-    either().flat_map(|item| item.values()).try_for_each(validate).map_err(NotAChange::InvalidValue)?;
+    validate_all(either().flat_map(|item| item.values())).map_err(NotAChange::InvalidValue)?;
 
     Ok(Change {
         stream_arn: record.stream_arn.unwrap_or_default(),

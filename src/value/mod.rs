@@ -9,7 +9,7 @@ use serde_dynamo::AttributeValue;
 pub use number::Number;
 
 /// A value that DynamoDB itself would refuse. Says what, never the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum InvalidValue {
     /// An `N` or a member of an `NS` that is no DynamoDB number.
     #[error("a number is no decimal of at most 38 digits between 1E-130 and 9.99E+125")]
@@ -26,7 +26,7 @@ pub enum InvalidValue {
 ///
 /// # Errors
 ///
-/// The first thing that DynamoDB would refuse.
+/// One thing that DynamoDB would refuse, the same each time.
 pub fn validate(value: &AttributeValue) -> Result<(), InvalidValue> {
     let number = |text: &String| Number::parse(text).map(drop).ok_or(InvalidValue::Number);
     let set = |is_empty: bool| if is_empty { Err(InvalidValue::EmptySet) } else { Ok(()) };
@@ -37,9 +37,18 @@ pub fn validate(value: &AttributeValue) -> Result<(), InvalidValue> {
         AttributeValue::Ns(texts) => set(texts.is_empty()).and_then(|()| texts.iter().try_for_each(number)),
         AttributeValue::Ss(members) => set(members.is_empty()),
         AttributeValue::Bs(members) => set(members.is_empty()),
-        AttributeValue::L(members) => members.iter().try_for_each(validate),
-        AttributeValue::M(members) => members.values().try_for_each(validate),
+        AttributeValue::L(members) => validate_all(members),
+        AttributeValue::M(members) => validate_all(members.values()),
     }
+}
+
+/// Checks values that have no order.
+///
+/// # Errors
+///
+/// Of all that DynamoDB would refuse one thing, the same each time the same values are checked.
+pub fn validate_all<'a>(values: impl IntoIterator<Item = &'a AttributeValue>) -> Result<(), InvalidValue> {
+    values.into_iter().filter_map(|value| validate(value).err()).min().map_or(Ok(()), Err)
 }
 
 /// Whether two values are the same value: numbers by what they amount to, sets and maps whatever their order, lists in
@@ -246,6 +255,19 @@ pub(crate) mod tests {
             (json!({"B": ""}), Ok(())),
         ] {
             assert_eq!(validate(&value(json.clone())), expected, "{json}");
+        }
+    }
+
+    /// The members of a map come in another order each time it is made.
+    #[test]
+    fn of_several_faults_the_same_one_is_named_each_time() {
+        for json in [
+            json!({"M": {"a": {"NULL": false}, "b": {"SS": []}, "c": {"N": "x"}}}),
+            json!({"L": [{"NULL": false}, {"SS": []}, {"N": "x"}]}),
+        ] {
+            for _ in 0..50 {
+                assert_eq!(validate(&value(json.clone())), Err(InvalidValue::Number));
+            }
         }
     }
 

@@ -1,0 +1,133 @@
+//! The lines of an invocation: whatever its names, counts and samples, each line is one JSON object by the rules of the
+//! embedded metric format (Amazon CloudWatch User Guide, "Specification: Embedded metric format"), and nothing is lost.
+
+#![no_main]
+
+use std::collections::HashMap;
+
+use config_audit::telemetry::catalog::{ALL, DIMENSIONS, Kind, Metric};
+use config_audit::telemetry::emf::Wide;
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Map, Value};
+
+/// Members that are in every line, and in the first alone.
+const COMMON: [&str; 4] = ["timestamp", "level", "message", "requestId"];
+const MEMBERS: [&str; 3] = ["outcome", "error", "events"];
+/// The longest sequence number of a stream has so many digits (Amazon DynamoDB API Reference, `StreamRecord`).
+const LONGEST_NUMBER: usize = 40;
+
+#[derive(Debug, Arbitrary)]
+struct Input {
+    timestamp: i64,
+    texts: [String; 10],
+    counters: Vec<u64>,
+    /// For each metric, values and how often each comes.
+    samples: Vec<Vec<(f64, u16)>>,
+    /// Sequence numbers, and how often each comes.
+    failed: Vec<(u64, u16)>,
+}
+
+fuzz_target!(|input: Input| {
+    let repeated = |times: u16| usize::from(times) % 1_500;
+    let mut texts = input.texts.iter().map(String::as_str);
+    // What a setting is accepted as is settings.rs's concern.
+    let mut setting = || texts.next().filter(|text| (1..=255).contains(&text.len())).unwrap_or("x");
+    let (namespace, dimensions) = (setting(), [setting(), setting()]);
+    let mut members = |names: &[&'static str]| -> Vec<(&'static str, Value)> {
+        names.iter().zip(texts.by_ref()).map(|(name, text)| (*name, Value::from(text))).collect()
+    };
+    let (common, members) = (members(&COMMON), members(&MEMBERS));
+    let of_kind = |is_sampled: bool| ALL.iter().filter(move |metric| (metric.kind == Kind::Samples) == is_sampled);
+    let counters: Vec<(&Metric, u64)> = of_kind(false).zip(input.counters).collect();
+    let samples: Vec<(&Metric, Vec<f64>)> = of_kind(true)
+        .zip(&input.samples)
+        .map(|(metric, runs)| (metric, runs.iter().flat_map(|(value, times)| vec![*value; repeated(*times)]).collect()))
+        .collect();
+    let numbers: Vec<String> = input.failed.iter().map(|(number, _)| format!("{number:0LONGEST_NUMBER$}")).collect();
+    let failed: Vec<&str> = numbers
+        .iter()
+        .zip(&input.failed)
+        .flat_map(|(number, (_, times))| vec![number.as_str(); repeated(*times)])
+        .collect();
+
+    let wide = Wide { timestamp: input.timestamp, namespace, dimensions, common, members, counters, samples, failed };
+    check(&wide, &wide.lines());
+});
+
+fn check(wide: &Wide<'_>, lines: &[String]) {
+    assert!(!lines.is_empty(), "an invocation says nothing");
+    let mut found = HashMap::<String, Vec<f64>>::new();
+    let mut failed = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        assert!(!line.contains(['\n', '\r']) && line.len() <= 256 * 1024, "a line of {} bytes", line.len());
+        let document: Map<String, Value> = serde_json::from_str(line).expect("a line is one JSON object");
+        let mut members = wide.common.len();
+        for (name, value) in wide.common.iter().chain(wide.members.iter().filter(|_| index == 0)) {
+            assert_eq!(&document[*name], value);
+        }
+        members += if index == 0 { wide.members.len() } else { 0 };
+        if let Some(numbers) = document.get("failedSequenceNumbers") {
+            failed.extend(numbers.as_array().expect("a list").iter().map(|n| n.as_str().expect("a text").to_owned()));
+            members += 1;
+        }
+        if let Some(aws) = document.get("_aws") {
+            let metrics = check_metrics(wide, aws, &document);
+            members += 1 + DIMENSIONS.len() + metrics.len();
+            for (name, values) in metrics {
+                found.entry(name).or_default().extend(values);
+            }
+        }
+        assert_eq!(document.len(), members, "a line has a member that nobody declared, or one twice");
+    }
+    assert_eq!(failed, wide.failed, "a sequence number is lost");
+    let counters = wide.counters.iter().map(|(metric, value)| (*metric, vec![*value as f64]));
+    for (metric, values) in counters.chain(wide.samples.iter().cloned()) {
+        let found = found.remove(metric.name).unwrap_or_default();
+        assert_eq!(found.len(), values.len(), "{} has lost a value", metric.name);
+        for (found, value) in found.into_iter().zip(values) {
+            let value = written(value);
+            // serde_json reads a number of 16 digits not always to its last bit.
+            assert!((found - value).abs() <= value.abs() * f64::EPSILON, "{}: {found}, not {value}", metric.name);
+        }
+    }
+    assert!(found.is_empty(), "a metric comes from nowhere");
+}
+
+/// A value as it is to leave: three decimals, in CloudWatch's range, and zero for what is no number.
+fn written(value: f64) -> f64 {
+    if value.is_nan() { 0.0 } else { (value.clamp(-1e15, 1e15) * 1000.0).round() / 1000.0 }
+}
+
+/// The metrics of one line, by the rules of the specification.
+fn check_metrics(wide: &Wide<'_>, aws: &Value, document: &Map<String, Value>) -> Vec<(String, Vec<f64>)> {
+    assert_eq!(aws["Timestamp"], wide.timestamp);
+    let directives = aws["CloudWatchMetrics"].as_array().expect("a list");
+    assert_eq!(directives.len(), 1);
+    assert_eq!(directives[0]["Namespace"], wide.namespace);
+    assert_eq!(directives[0]["Dimensions"], serde_json::json!([DIMENSIONS]));
+    for (name, value) in DIMENSIONS.iter().zip(wide.dimensions) {
+        assert_eq!(document[*name], value);
+    }
+    let metrics = directives[0]["Metrics"].as_array().expect("a list");
+    assert!((1..=100).contains(&metrics.len()), "{} metrics in a line", metrics.len());
+    let number = |value: &Value| {
+        let value = value.as_f64().expect("a number");
+        assert!(value.is_finite() && value.abs() <= 1e15, "{value} is out of range");
+        value
+    };
+    metrics
+        .iter()
+        .map(|metric| {
+            let name = metric["Name"].as_str().expect("a text");
+            let known = ALL.iter().find(|known| known.name == name).expect("it is in the catalog");
+            assert_eq!(metric["Unit"], known.unit.name());
+            let values: Vec<f64> = match &document[name] {
+                Value::Array(values) => values.iter().map(number).collect(),
+                value => vec![number(value)],
+            };
+            assert!((1..=100).contains(&values.len()), "{name} has {} values", values.len());
+            (name.to_owned(), values)
+        })
+        .collect()
+}

@@ -1,0 +1,84 @@
+//! An object of the failure bucket, as the operator's `redrive` reads it: refused without being quoted, or its records
+//! to the letter.
+
+#![no_main]
+
+// The module itself, since the whole operator would be a long build for one pure file.
+#[path = "../../operator/src/redrive/object.rs"]
+#[allow(dead_code, reason = "what is too large is found by who fetches it")]
+mod object;
+
+use std::collections::HashMap;
+
+use config_audit::quarantine::KeptRecord;
+use config_audit::stream::records;
+use config_audit_fuzz::{MARKER, mutate};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use object::{Damage, Held, read};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutate(data, 0, size, max_size, seed) });
+
+fuzz_target!(|input: &[u8]| {
+    match read(input) {
+        Ok(held) => check_held(input, &held),
+        Err(damage) => assert!(!format!("{damage} {damage:?}").contains(MARKER), "the damage quotes the object"),
+    }
+    if let Ok(record) = serde_json::from_slice::<&RawValue>(input) {
+        check_kept(record);
+    }
+    check_given_up(input);
+});
+
+fn texts(held: &Held) -> Vec<&str> {
+    let events = held.events.iter();
+    events.flat_map(|event| records(event).expect("what is held is an event")).map(RawValue::get).collect()
+}
+
+/// What was read is in the object, as it stands there.
+fn check_held(object: &[u8], held: &Held) {
+    let is_code = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    assert!((1..=40).contains(&held.reason.len()) && held.reason.bytes().all(is_code), "the reason quotes the object");
+    // Raw, since JSON may be nested deeper than serde_json makes values of; and lossy, since what is not read may be no
+    // UTF-8. No object: serde also takes a list of a type's members in their order, which nothing writes.
+    let text = String::from_utf8_lossy(object);
+    let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(&text) else { return };
+    // A record may be null; a payload that is null is none.
+    match (members.get("record"), members.get("payload").filter(|payload| payload.get() != "null")) {
+        (Some(record), None) => assert_eq!(texts(held), [record.get()]),
+        (None, Some(payload)) => {
+            let text: String = serde_json::from_str(payload.get()).unwrap_or_else(|_| payload.get().to_owned());
+            let mut rest = text.as_str();
+            for record in texts(held) {
+                let at = rest.find(record).expect("a record is not to the letter");
+                rest = &rest[at + record.len()..];
+            }
+        }
+        _ => panic!("what has both or neither is not guessed at"),
+    }
+}
+
+/// Whatever the function keeps is read back.
+fn check_kept(record: &RawValue) {
+    let kept = KeptRecord { reason: "no_key", detail: "no key", request_id: "r", function_arn: "f", record };
+    let held = read(&kept.body()).expect("what the function keeps can be read");
+    assert_eq!(texts(&held), [record.get()]);
+    assert_eq!((&*held.reason, &*held.request_id, &*held.function_arn), ("no_key", "r", "f"));
+}
+
+/// Whatever Lambda gives up is read back: its payload is the event, in a string.
+fn check_given_up(event: &[u8]) {
+    let Ok(text) = str::from_utf8(event) else { return };
+    let context = r#"{"requestId":"r","functionArn":"f","condition":"RecordAgeExceeded"}"#;
+    let payload = Value::from(text);
+    let held = read(format!(r#"{{"requestContext":{context},"payload":{payload}}}"#).as_bytes());
+    match records(event) {
+        Err(_) => assert_eq!(held, Err(Damage::NotAnEvent)),
+        Ok(raw) => {
+            let held = held.expect("what Lambda gives up can be read");
+            assert_eq!(texts(&held), raw.iter().map(|record| record.get()).collect::<Vec<_>>());
+            assert_eq!(held.reason, "RecordAgeExceeded");
+        }
+    }
+}
