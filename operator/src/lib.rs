@@ -13,6 +13,7 @@
 pub mod aws;
 pub mod backfill;
 pub mod clock;
+pub mod cloudwatch;
 pub mod entry;
 pub mod environment;
 pub mod history;

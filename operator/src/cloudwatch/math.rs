@@ -1,0 +1,528 @@
+//! Metric math, as far as alarms need it.
+//!
+//! What AWS documents of missing datapoints, and what follows from it:
+//! - Where one of two time series has no datapoint, an operator takes 0 for it; where neither has one, neither has the result.
+//!   A number has no datapoints, so `m1 + 1` has those of `m1`.
+//! - A division by zero has no result.
+//! - `IF` has no result where its condition has none, nor where the value it chooses has none; but a first value that is
+//!   missing counts as 0 for each datapoint of the condition.
+//! - `SUM([a, b])` and its like need a datapoint of one of them; `AVG` takes 0 for the others.
+//!
+//! `SUM(m1)` and its like are refused. They are one number over all that CloudWatch happens to read for an alarm, which is
+//! more than is judged, and documented nowhere; AWS advises against them in alarms.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Something that an expression can name by its `Id`.
+#[derive(Debug, Clone, Copy)]
+pub enum Query<'a> {
+    /// A metric, by its number.
+    Metric(usize),
+    /// Another expression.
+    Expression(&'a str),
+}
+
+/// An expression that makes a time series of metrics' time series.
+#[derive(Debug, Clone)]
+pub struct Expression(Node);
+
+/// An expression that the evaluator cannot evaluate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the expression `{expression}`: {problem}")]
+pub struct MathError {
+    /// The expression.
+    pub expression: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// It is no expression.
+    #[error("expected {expected}, found {found}")]
+    Syntax {
+        /// What could be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A function, or a form of one, that is not known.
+    #[error(
+        "{0} is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, and AVG, MAX, MIN and SUM of [a, b, …]"
+    )]
+    Function(String),
+    /// An `Id` that nothing has.
+    #[error("nothing has the Id {0}")]
+    Id(String),
+    /// An `Id` whose expression needs itself.
+    #[error("{0} needs its own value")]
+    Cycle(String),
+    /// It gives one number.
+    #[error("{0} is one number, and a time series is needed")]
+    Scalar(&'static str),
+}
+
+/// What two values give; none where that is not defined.
+type Operator = fn(f64, f64) -> Option<f64>;
+
+#[derive(Debug, Clone)]
+enum Node {
+    Number(f64),
+    Metric(usize),
+    Unary(fn(f64) -> f64, Box<Node>),
+    Binary(Operator, Box<[Node; 2]>),
+    If(Box<[Node; 2]>, Option<Box<Node>>),
+    FillWith(Box<[Node; 2]>),
+    FillRepeat(Box<Node>),
+    Change { of: Box<Node>, per_second: bool },
+    Across(Across, Vec<Node>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Across {
+    Average,
+    Maximum,
+    Minimum,
+    Sum,
+}
+
+/// The operators, from those that bind least.
+const OPERATORS: [&[(&str, Operator)]; 5] = [
+    &[("OR", or), ("||", or)],
+    &[("AND", and), ("&&", and)],
+    &[
+        ("==", |left, right| truth(left - right == 0.0)),
+        ("!=", |left, right| truth(left - right != 0.0)),
+        ("<=", |left, right| truth(left <= right)),
+        (">=", |left, right| truth(left >= right)),
+        ("<", |left, right| truth(left < right)),
+        (">", |left, right| truth(left > right)),
+    ],
+    &[("+", |left, right| Some(left + right)), ("-", |left, right| Some(left - right))],
+    &[
+        ("*", |left, right| Some(left * right)),
+        ("/", |left, right| if right == 0.0 { None } else { Some(left / right) }),
+    ],
+];
+
+#[allow(clippy::unnecessary_wraps, reason = "an operator may have no result")]
+fn truth(truth: bool) -> Option<f64> {
+    Some(f64::from(u8::from(truth)))
+}
+
+fn or(left: f64, right: f64) -> Option<f64> {
+    truth(left != 0.0 || right != 0.0)
+}
+
+fn and(left: f64, right: f64) -> Option<f64> {
+    truth(left != 0.0 && right != 0.0)
+}
+
+impl Expression {
+    /// The expression, or metric, that has this `Id`; `queries` has all that it can name.
+    ///
+    /// # Errors
+    ///
+    /// Says what of which expression is wrong, or not known here.
+    pub fn new(id: &str, queries: &BTreeMap<&str, Query>) -> Result<Self, MathError> {
+        let node = Parser::query(id, queries, &mut Vec::new())
+            .unwrap_or_else(|| Err(MathError { expression: id.to_owned(), problem: Problem::Id(id.to_owned()) }))?;
+        if !node.is_series() {
+            let expression = match queries.get(id) {
+                Some(Query::Expression(text)) => *text,
+                _ => id,
+            };
+            return Err(MathError { expression: expression.to_owned(), problem: Problem::Scalar("the result") });
+        }
+        Ok(Self(node))
+    }
+
+    /// The value at a period, of those that are read, oldest first. `metric` gives the metrics' values, by the metric's
+    /// number and the period's; `seconds` is a period's length.
+    #[must_use]
+    pub fn value(&self, period: usize, seconds: f64, metric: &dyn Fn(usize, usize) -> Option<f64>) -> Option<f64> {
+        Data { metric, seconds }.value(&self.0, period)
+    }
+}
+
+impl Node {
+    /// Whether it is a time series, and not one number.
+    fn is_series(&self) -> bool {
+        match self {
+            Self::Number(_) => false,
+            Self::Unary(_, of) => of.is_series(),
+            Self::Binary(_, sides) => sides.iter().any(Self::is_series),
+            Self::If(first, otherwise) => first.iter().chain(otherwise.as_deref()).any(Self::is_series),
+            _ => true,
+        }
+    }
+}
+
+/// What expressions are evaluated on.
+struct Data<'a> {
+    metric: &'a dyn Fn(usize, usize) -> Option<f64>,
+    seconds: f64,
+}
+
+impl Data<'_> {
+    fn value(&self, node: &Node, period: usize) -> Option<f64> {
+        // The newest real value before a period, and how many periods back it is.
+        let before = |node: &Node| {
+            let mut older = (1..).zip((0..period).rev());
+            older.find_map(|(back, period)| Some((back, self.value(node, period)?)))
+        };
+        match node {
+            Node::Number(number) => Some(*number),
+            Node::Metric(metric) => (self.metric)(*metric, period),
+            Node::Unary(function, of) => self.value(of, period).map(function),
+            Node::Binary(operator, sides) => {
+                let [left, right] = &**sides;
+                let missing = || (left.is_series() && right.is_series()).then_some(0.0);
+                match (self.value(left, period), self.value(right, period)) {
+                    (None, None) => None,
+                    (left, right) => operator(left.or_else(missing)?, right.or_else(missing)?),
+                }
+            }
+            Node::If(first, otherwise) => {
+                let [condition, then] = &**first;
+                if self.value(condition, period)? == 0.0 {
+                    self.value(otherwise.as_deref()?, period)
+                } else {
+                    self.value(then, period).or_else(|| condition.is_series().then_some(0.0))
+                }
+            }
+            Node::FillWith(sides) => {
+                let [of, filler] = &**sides;
+                self.value(of, period).or_else(|| self.value(filler, period))
+            }
+            Node::FillRepeat(of) => self.value(of, period).or_else(|| before(of).map(|(_, value)| value)),
+            Node::Change { of, per_second } => {
+                let value = self.value(of, period)?;
+                let (back, previous) = before(of)?;
+                Some((value - previous) / if *per_second { f64::from(back) * self.seconds } else { 1.0 })
+            }
+            Node::Across(function, nodes) => {
+                let values = nodes.iter().filter_map(|node| self.value(node, period));
+                match function {
+                    Across::Maximum => values.reduce(f64::max),
+                    Across::Minimum => values.reduce(f64::min),
+                    Across::Sum => values.reduce(|left, right| left + right),
+                    Across::Average => Some(values.reduce(|left, right| left + right)? / nodes.len() as f64),
+                }
+            }
+        }
+    }
+}
+
+/// What an expression is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Token<'a> {
+    Number(f64),
+    /// An Id, a function, AND or OR.
+    Name(&'a str),
+    Symbol(&'a str),
+    /// Something that is in no expression.
+    Other(char),
+    End,
+}
+
+impl fmt::Display for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(text) | Self::Symbol(text) => write!(f, "`{text}`"),
+            Self::Other(other) => write!(f, "`{other}`"),
+            Self::End => f.write_str("the end"),
+        }
+    }
+}
+
+/// The first token, and what follows it.
+fn token(text: &str) -> (Token<'_>, &str) {
+    let text = text.trim_start();
+    let split = |is_part: fn(char) -> bool| text.split_at(text.find(|c| !is_part(c)).unwrap_or(text.len()));
+    let Some(first) = text.chars().next() else { return (Token::End, "") };
+    if first.is_ascii_alphabetic() || first == '_' {
+        let (name, rest) = split(|c| c.is_ascii_alphanumeric() || c == '_');
+        return (Token::Name(name), rest);
+    }
+    if first.is_ascii_digit() || first == '.' {
+        let (number, rest) = split(|c| c.is_ascii_digit() || c == '.');
+        return number.parse().map_or((Token::Other(first), rest), |number| (Token::Number(number), rest));
+    }
+    let symbols = ["==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "(", ")", "[", "]", ","];
+    let symbol = symbols.into_iter().find_map(|symbol| Some((Token::Symbol(symbol), text.strip_prefix(symbol)?)));
+    symbol.unwrap_or((Token::Other(first), &text[first.len_utf8()..]))
+}
+
+struct Parser<'a> {
+    queries: &'a BTreeMap<&'a str, Query<'a>>,
+    /// The Ids whose expressions are being read.
+    within: &'a mut Vec<String>,
+    expression: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    /// Reads what has this Id; none when nothing has.
+    fn query(
+        id: &str,
+        queries: &'a BTreeMap<&'a str, Query<'a>>,
+        within: &'a mut Vec<String>,
+    ) -> Option<Result<Node, MathError>> {
+        Some(match queries.get(id)? {
+            Query::Metric(metric) => Ok(Node::Metric(*metric)),
+            Query::Expression(expression) => {
+                within.push(id.to_owned());
+                let mut parser = Parser { queries, within: &mut *within, expression, rest: expression };
+                let node = parser.binary(&OPERATORS).and_then(|node| match parser.take() {
+                    Token::End => Ok(node),
+                    found => Err(parser.syntax("an operator or the end", found)),
+                });
+                within.pop();
+                node
+            }
+        })
+    }
+
+    fn binary(&mut self, operators: &[&[(&str, Operator)]]) -> Result<Node, MathError> {
+        let Some((level, tighter)) = operators.split_first() else { return self.unary() };
+        let mut node = self.binary(tighter)?;
+        loop {
+            let (next, rest) = token(self.rest);
+            let is_next = |text: &str| next == Token::Symbol(text) || next == Token::Name(text);
+            let Some((_, operator)) = level.iter().find(|(text, _)| is_next(text)) else { return Ok(node) };
+            self.rest = rest;
+            node = Node::Binary(*operator, Box::new([node, self.binary(tighter)?]));
+        }
+    }
+
+    fn unary(&mut self) -> Result<Node, MathError> {
+        match self.take() {
+            Token::Symbol("-") => Ok(Node::Unary(|value| -value, Box::new(self.unary()?))),
+            Token::Symbol("(") => {
+                let node = self.binary(&OPERATORS)?;
+                self.expect(")")?;
+                Ok(node)
+            }
+            Token::Number(number) => Ok(Node::Number(number)),
+            Token::Name(name) if self.is_next("(") => self.function(name),
+            Token::Name(name) => {
+                let id = name.to_owned();
+                if self.within.contains(&id) {
+                    return Err(self.error(Problem::Cycle(id)));
+                }
+                Parser::query(&id, self.queries, self.within).unwrap_or_else(|| Err(self.error(Problem::Id(id))))
+            }
+            found => Err(self.syntax("a number, an Id, a function or (", found)),
+        }
+    }
+
+    fn function(&mut self, name: &str) -> Result<Node, MathError> {
+        let across = match name {
+            "AVG" => Some(Across::Average),
+            "MAX" => Some(Across::Maximum),
+            "MIN" => Some(Across::Minimum),
+            "SUM" => Some(Across::Sum),
+            "ABS" | "DIFF" | "FILL" | "IF" | "RATE" => None,
+            _ => return Err(self.error(Problem::Function(name.to_owned()))),
+        };
+        self.expect("(")?;
+        if let Some(across) = across {
+            if !self.is_next("[") {
+                return Err(self.error(Problem::Function(format!("{name} of something else than [a, b, …]"))));
+            }
+            self.expect("[")?;
+            let mut nodes = vec![self.series()?];
+            while self.is_next(",") {
+                self.expect(",")?;
+                nodes.push(self.series()?);
+            }
+            self.expect("]")?;
+            self.expect(")")?;
+            return Ok(Node::Across(across, nodes));
+        }
+        let node = match name {
+            "ABS" => Node::Unary(f64::abs, Box::new(self.series()?)),
+            "IF" => {
+                let condition = self.binary(&OPERATORS)?;
+                self.expect(",")?;
+                let then = self.binary(&OPERATORS)?;
+                let otherwise = if self.is_next(",") {
+                    self.expect(",")?;
+                    Some(Box::new(self.binary(&OPERATORS)?))
+                } else {
+                    None
+                };
+                Node::If(Box::new([condition, then]), otherwise)
+            }
+            "FILL" => {
+                let of = self.series()?;
+                self.expect(",")?;
+                match token(self.rest) {
+                    (Token::Name("REPEAT"), rest) => {
+                        self.rest = rest;
+                        Node::FillRepeat(Box::new(of))
+                    }
+                    (Token::Name("LINEAR"), _) => {
+                        return Err(self.error(Problem::Function("FILL(…, LINEAR)".to_owned())));
+                    }
+                    _ => Node::FillWith(Box::new([of, self.binary(&OPERATORS)?])),
+                }
+            }
+            _ => Node::Change { of: Box::new(self.series()?), per_second: name == "RATE" },
+        };
+        self.expect(")")?;
+        Ok(node)
+    }
+
+    fn series(&mut self) -> Result<Node, MathError> {
+        let node = self.binary(&OPERATORS)?;
+        if node.is_series() { Ok(node) } else { Err(self.error(Problem::Scalar("a function's argument"))) }
+    }
+
+    fn take(&mut self) -> Token<'a> {
+        let (token, rest) = token(self.rest);
+        self.rest = rest;
+        token
+    }
+
+    fn is_next(&self, symbol: &str) -> bool {
+        token(self.rest).0 == Token::Symbol(symbol)
+    }
+
+    fn expect(&mut self, symbol: &'static str) -> Result<(), MathError> {
+        let (found, rest) = token(self.rest);
+        if found != Token::Symbol(symbol) {
+            return Err(self.syntax(&format!("`{symbol}`"), found));
+        }
+        self.rest = rest;
+        Ok(())
+    }
+
+    fn syntax(&self, expected: &str, found: Token) -> MathError {
+        self.error(Problem::Syntax { expected: expected.to_owned(), found: found.to_string() })
+    }
+
+    fn error(&self, problem: Problem) -> MathError {
+        MathError { expression: self.expression.to_owned(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Metrics are `metric1` and so on; `-` is a missing datapoint, as in AWS's tables.
+    fn evaluate(expression: &str, metrics: &[&str]) -> String {
+        let read = |text: &str| text.split(' ').map(|value| value.parse::<f64>().ok()).collect::<Vec<_>>();
+        let series: Vec<_> = metrics.iter().map(|text| read(text)).collect();
+        let names: Vec<_> = (1..=metrics.len()).map(|number| format!("metric{number}")).collect();
+        let mut queries: BTreeMap<_, _> = names.iter().map(String::as_str).zip((0..).map(Query::Metric)).collect();
+        queries.insert("result", Query::Expression(expression));
+        let expression = Expression::new("result", &queries).unwrap();
+        let values =
+            (0..series[0].len()).map(|period| expression.value(period, 60.0, &|metric, period| series[metric][period]));
+        let text = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+        values.map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    fn problem(expression: &str) -> String {
+        let queries = BTreeMap::from([
+            ("m1", Query::Metric(0)),
+            ("e1", Query::Expression("e2 + 1")),
+            ("e2", Query::Expression("e1 + 1")),
+            ("result", Query::Expression(expression)),
+        ]);
+        Expression::new("result", &queries).unwrap_err().to_string()
+    }
+
+    /// From "Using math expressions with CloudWatch metrics".
+    #[test]
+    fn the_published_examples_of_operators_and_if_hold() {
+        let two = ["30 20 0 0", "20 - 20 -"];
+        assert_eq!(evaluate("(metric1 < metric2)", &two), "0 0 1 0");
+        assert_eq!(evaluate("(metric1 >= 30)", &two), "1 0 0 0");
+        assert_eq!(evaluate("(metric1 > 15 AND metric2 > 15)", &two), "1 0 0 0");
+        let three = ["1 1 0 0 -", "30 - 0 0 30", "0 0 20 - 20"];
+        assert_eq!(evaluate("IF(metric1, metric2, metric3)", &three), "30 0 20 - -");
+        assert_eq!(evaluate("IF(metric1, 5, metric3)", &three), "5 5 20 - -");
+        assert_eq!(evaluate("IF(metric1, metric2, 5)", &three), "30 0 5 5 -");
+        assert_eq!(evaluate("IF(metric1, metric2)", &three), "30 0 - - -");
+        assert_eq!(evaluate("IF(1 > 0, metric2, metric3)", &three), "30 - 0 0 30");
+    }
+
+    #[test]
+    fn a_missing_datapoint_is_zero_beside_one_that_is_there() {
+        assert_eq!(evaluate("metric1 - metric2", &["1 - 3 -", "1 2 - -"]), "0 -2 3 -");
+        assert_eq!(evaluate("metric1 * 2 + 1", &["1 -"]), "3 -");
+        assert_eq!(evaluate("-metric1", &["1 -"]), "-1 -");
+        assert_eq!(evaluate("metric1 / metric2", &["1 1 1 -", "2 0 - 2"]), "0.5 - - 0");
+        assert_eq!(evaluate("100 * metric1 / (metric1 + metric2)", &["1 0 -", "3 0 -"]), "25 - -");
+    }
+
+    #[test]
+    fn functions_do_what_cloudwatch_says() {
+        let two = ["1 - -5 -", "2 3 - -"];
+        assert_eq!(evaluate("ABS(metric1)", &two), "1 - 5 -");
+        assert_eq!(evaluate("FILL(metric1, 0)", &two), "1 0 -5 0");
+        assert_eq!(evaluate("FILL(metric1, metric2)", &two), "1 3 -5 -");
+        assert_eq!(evaluate("FILL(metric1, REPEAT)", &["- 1 - -"]), "- 1 1 1");
+        assert_eq!(evaluate("MAX([metric1, metric2])", &two), "2 3 -5 -");
+        assert_eq!(evaluate("MIN([metric1, metric2])", &two), "1 3 -5 -");
+        assert_eq!(evaluate("SUM([metric1, metric2])", &two), "3 3 -5 -");
+        assert_eq!(evaluate("AVG([metric1, metric2])", &two), "1.5 1.5 -2.5 -");
+        assert_eq!(evaluate("DIFF(metric1)", &["1 3 - 9"]), "- 2 - 6");
+        assert_eq!(evaluate("RATE(metric1)", &["0 60 - 180"]), "- 1 - 1");
+    }
+
+    #[test]
+    fn operators_bind_as_they_do_in_arithmetic() {
+        assert_eq!(evaluate("metric1 + 2 * 3 - 4 / 2", &["1"]), "5");
+        assert_eq!(evaluate("(metric1+2)*3", &["1"]), "9");
+        assert_eq!(evaluate("10 - metric1 - 1", &["1"]), "8");
+        assert_eq!(evaluate("metric1 == 1 || metric1 > 5 && metric1 < 0", &["1"]), "1");
+        assert_eq!(evaluate("metric1 + 1 != 2 OR --metric1 <= .5", &["1"]), "0");
+    }
+
+    #[test]
+    fn what_is_not_known_is_said() {
+        let known = "is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, and \
+                     AVG, MAX, MIN and SUM of [a, b, …]";
+        let cases = [
+            ("SEARCH('x')", format!("SEARCH {known}")),
+            ("m1 - MAX(m1)", format!("MAX of something else than [a, b, …] {known}")),
+            ("FILL(m1, LINEAR)", format!("FILL(…, LINEAR) {known}")),
+            ("m2 + 1", "nothing has the Id m2".to_owned()),
+            ("m1 > 1 +", "expected a number, an Id, a function or (, found the end".to_owned()),
+            ("m1 m1", "expected an operator or the end, found `m1`".to_owned()),
+            ("m1 ^ 2", "expected an operator or the end, found `^`".to_owned()),
+            ("IF(m1", "expected `,`, found the end".to_owned()),
+            ("1 + 2", "the result is one number, and a time series is needed".to_owned()),
+            ("FILL(1, 2)", "a function's argument is one number, and a time series is needed".to_owned()),
+        ];
+        for (expression, expected) in cases {
+            assert_eq!(problem(expression), format!("the expression `{expression}`: {expected}"));
+        }
+        assert_eq!(problem("e1"), "the expression `e1 + 1`: e1 needs its own value");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-a-z0-9A-Z+*/()\\[\\],.<>=!&| ]{0,30}|(IF|FILL|MAX|m1|[0-9]|[-+*/(),]){0,20}") {
+            let queries = BTreeMap::from([("m1", Query::Metric(0)), ("result", Query::Expression(&text))]);
+            let _ = Expression::new("result", &queries);
+        }
+
+        #[test]
+        fn a_sum_is_the_same_written_in_both_ways(values in prop::collection::vec(prop::option::of(0_u8..9), 2)) {
+            let metrics: Vec<_> = values.iter().map(|value| value.map_or_else(|| "-".to_owned(), |value| value.to_string())).collect();
+            let metrics: Vec<_> = metrics.iter().map(String::as_str).collect();
+            prop_assert_eq!(evaluate("metric1 + metric2", &metrics), evaluate("SUM([metric1, metric2])", &metrics));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! CloudWatch's alarms.
+
+pub mod alarm;
+pub mod composite;
+pub mod math;
+pub mod metrics;
