@@ -27,6 +27,8 @@ class ConfigAuditPlugin {
   leaveOutExistingTables() {
     const { custom, resources } = this.serverless.service;
     for (const [table, existing] of Object.entries(custom.existingTables)) if (existing) delete resources.Resources[table];
+    const stream = custom.existingTables.ConfigurationTable;
+    if (stream) resources.Parameters.ConfigurationTableName.Default = stream.split('/')[1]; // arn:aws:dynamodb:…:table/NAME/stream/…
   }
 
   // ---- package, deploy -------------------------------------------------------------------------------------------

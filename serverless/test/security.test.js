@@ -115,7 +115,7 @@ test('the function\'s settings are names and switches, no secret', async (t) => 
   assert.deepEqual(resolved(made, variables), {
     AUDIT_TABLE: 'Audit-dev', FAILURE_BUCKET: 'BUCKET', KEY_ATTRIBUTE: 'key', AUDIT_PROVENANCE: 'off', SERVICE_NAME: 'config-audit', STAGE: 'dev',
   });
-  assert.equal(made.Parameters, undefined);
+  assert.deepEqual(Object.keys(made.Parameters), ['Service', 'Stage', 'ConfigurationTableName', 'AuditTableName', 'PageEmail', 'NotifyEmail', 'RunbookUrl']);
   assert.doesNotMatch(JSON.stringify(made), /\{\{resolve:|AKIA|ASIA/, 'neither a reference to a secret nor an access key');
 });
 

@@ -87,6 +87,8 @@ test('with the stream and the Audit table that exist already, the stack makes ne
   assert.match(write.Resource['Fn::Sub'], /:table\/History$/);
   assert.equal(read.Resource, EXISTING_STREAM);
   assert.equal(template.Outputs.AuditTableName.Value, 'History');
+  const { ConfigurationTableName, AuditTableName } = template.Parameters;
+  assert.deepEqual([ConfigurationTableName.Default, AuditTableName.Default], ['Settings', 'History'], 'alarms and dashboards watch them too');
   assert.doesNotMatch(JSON.stringify(template), /Configuration-dev|Audit-dev"|"ConfigurationTable"|"AuditTable"/);
   t.diagnostic('no table is made; trigger, role, environment and outputs name the existing ones');
 });
@@ -95,6 +97,7 @@ test('every other parameter arrives where it belongs, as a number where CloudFor
   const template = await packaged(t, ['--stage', 'prod', ...Object.entries({
     configurationTable: 'Settings', auditTable: 'SettingsHistory', keyAttribute: 'name', provenance: 'on',
     architecture: 'arm64', logRetentionDays: '14', failureRetentionDays: '7',
+    pageEmail: 'page@example.com', notifyEmail: 'notify@example.com', runbookUrl: 'https://example.com/runbooks',
   }).flatMap(([name, value]) => ['--param', `${name}=${value}`])]);
   const { ConfigurationTable, AuditTable, AuditLambdaFunction, AuditLogGroup, FailureBucket } = template.Resources;
   assert.equal(ConfigurationTable.Properties.TableName, 'Settings');
@@ -105,5 +108,8 @@ test('every other parameter arrives where it belongs, as a number where CloudFor
   assert.deepEqual([AUDIT_TABLE, KEY_ATTRIBUTE, AUDIT_PROVENANCE, STAGE], ['SettingsHistory', 'name', 'on', 'prod']);
   assert.equal(Number(AuditLogGroup.Properties.RetentionInDays), 14);
   assert.equal(Number(FailureBucket.Properties.LifecycleConfiguration.Rules[0].ExpirationInDays), 7);
+  const { PageEmail, NotifyEmail, RunbookUrl, Stage } = template.Parameters;
+  assert.deepEqual([PageEmail, NotifyEmail, RunbookUrl, Stage].map((parameter) => parameter.Default),
+    ['page@example.com', 'notify@example.com', 'https://example.com/runbooks', 'prod']);
   t.diagnostic('stage, table names, key, provenance, arm64 and retention times');
 });
