@@ -4,8 +4,8 @@
 //! documented for one example alone: five for three. Taken here is two more than `EvaluationPeriods`, always.
 //!
 //! One case is in none of the tables that AWS publishes today: all that there is breaches, and is too new to be judged
-//! (`- - - - X` where three of three must breach). The text beside them says that this is no `ALARM` yet. An earlier edition
-//! had a row for it, which is followed here: `missing` is then `INSUFFICIENT_DATA`, and `ignore` keeps the state.
+//! (`- - - - X` where three of three must breach). The text beside them says that this is no `ALARM` yet. An earlier
+//! edition had a row for it, which is followed here: `missing` is then `INSUFFICIENT_DATA`, and `ignore` keeps the state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -322,7 +322,9 @@ mod tests {
         }
 
         #[test]
-        fn only_ignore_looks_at_the_state_before((needed, periods, points) in any_case(), missing_data in any_missing_data()) {
+        fn only_ignore_looks_at_the_state_before(
+            (needed, periods, points) in any_case(), missing_data in any_missing_data(),
+        ) {
             let nexts = STATES.map(|before| rule(needed, periods, missing_data).next(before, &points));
             let same = nexts.iter().all(|next| *next == nexts[0]);
             prop_assert!(same || (missing_data == MissingData::Ignore && nexts == STATES));

@@ -1,15 +1,15 @@
 //! Metric math, as far as alarms need it.
 //!
 //! What AWS documents of missing datapoints, and what follows from it:
-//! - Where one of two time series has no datapoint, an operator takes 0 for it; where neither has one, neither has the result.
-//!   A number has no datapoints, so `m1 + 1` has those of `m1`.
+//! - Where one of two time series has no datapoint, an operator takes 0 for it; where neither has one, neither has the
+//!   result. A number has no datapoints, so `m1 + 1` has those of `m1`.
 //! - A division by zero has no result.
 //! - `IF` has no result where its condition has none, nor where the value it chooses has none; but a first value that is
 //!   missing counts as 0 for each datapoint of the condition.
 //! - `SUM([a, b])` and its like need a datapoint of one of them; `AVG` takes 0 for the others.
 //!
-//! `SUM(m1)` and its like are refused. They are one number over all that CloudWatch happens to read for an alarm, which is
-//! more than is judged, and documented nowhere; AWS advises against them in alarms.
+//! `SUM(m1)` and its like are refused. They are one number over all that CloudWatch happens to read for an alarm, which
+//! is more than is judged, and documented nowhere; AWS advises against them in alarms.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,7 +50,8 @@ pub enum Problem {
     },
     /// A function, or a form of one, that is not known.
     #[error(
-        "{0} is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, and AVG, MAX, MIN and SUM of [a, b, …]"
+        "{0} is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, and AVG, \
+         MAX, MIN and SUM of [a, b, …]"
     )]
     Function(String),
     /// An `Id` that nothing has.
@@ -491,8 +492,8 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_said() {
-        let known = "is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, and \
-                     AVG, MAX, MIN and SUM of [a, b, …]";
+        let known = "is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, \
+                     and AVG, MAX, MIN and SUM of [a, b, …]";
         let cases = [
             ("SEARCH('x')", format!("SEARCH {known}")),
             ("m1 - MAX(m1)", format!("MAX of something else than [a, b, …] {known}")),
@@ -513,14 +514,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[-a-z0-9A-Z+*/()\\[\\],.<>=!&| ]{0,30}|(IF|FILL|MAX|m1|[0-9]|[-+*/(),]){0,20}") {
+        fn any_text_is_read_or_refused(
+            text in "[-a-z0-9A-Z+*/()\\[\\],.<>=!&| ]{0,30}|(IF|FILL|MAX|m1|[0-9]|[-+*/(),]){0,20}",
+        ) {
             let queries = BTreeMap::from([("m1", Query::Metric(0)), ("result", Query::Expression(&text))]);
             let _ = Expression::new("result", &queries);
         }
 
         #[test]
         fn a_sum_is_the_same_written_in_both_ways(values in prop::collection::vec(prop::option::of(0_u8..9), 2)) {
-            let metrics: Vec<_> = values.iter().map(|value| value.map_or_else(|| "-".to_owned(), |value| value.to_string())).collect();
+            let text = |value: &Option<u8>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+            let metrics: Vec<_> = values.iter().map(text).collect();
             let metrics: Vec<_> = metrics.iter().map(String::as_str).collect();
             prop_assert_eq!(evaluate("metric1 + metric2", &metrics), evaluate("SUM([metric1, metric2])", &metrics));
         }
