@@ -42,7 +42,7 @@ const WITHOUT_EFFECT: [&str; 5] =
     ["ActionsEnabled", "ActionsSuppressor", "ActionsSuppressorExtensionPeriod", "ActionsSuppressorWaitPeriod", "Tags"];
 
 /// The alarms of these files, which are one template together, in the order of their logical ids. Resources of other
-/// kinds are passed over. A parameter that `resolve` does not know has its default value, and an alarm its name.
+/// kinds are passed over. An alarm stands for its name, and a parameter that `resolve` does not know for its default.
 ///
 /// # Errors
 ///
@@ -286,10 +286,8 @@ impl Scope<'_> {
 
     fn named(&self, name: &str) -> Result<Value, String> {
         let alarm = |name: &str| self.declared.alarms.get(name).cloned();
-        let known = (self.resolve)(name)
-            .or_else(|| alarm(name))
-            .or_else(|| Some(format!("arn:aws:cloudwatch:::alarm:{}", alarm(name.strip_suffix(".Arn")?)?)))
-            .map(Value::String);
+        let arn = || Some(format!("arn:aws:cloudwatch:::alarm:{}", alarm(name.strip_suffix(".Arn")?)?));
+        let known = alarm(name).or_else(arn).or_else(|| (self.resolve)(name)).map(Value::String);
         known
             .or_else(|| self.declared.defaults.get(name).cloned())
             .ok_or_else(|| format!("nothing says what {name} is"))
@@ -609,7 +607,8 @@ Resources:
     Properties:
       AlarmRule: !Sub ALARM("${Lag}") OR ALARM(${Lag.Arn})
 "#;
-        let alarms = read(&[("page.yml", composite), ("lag.yml", ONE_METRIC)], &resolve).unwrap();
+        let all = |name: &str| resolve(name).or(Some("what the caller has for all".to_owned()));
+        let alarms = read(&[("page.yml", composite), ("lag.yml", ONE_METRIC)], &all).unwrap();
         let Kind::Composite(rule) = &alarms[1].kind else { panic!("{:?}", alarms[1]) };
         assert_eq!((alarms[1].name.as_str(), rule.alarms()), ("Page", vec!["config-audit-dev-lag"; 2]));
     }
@@ -682,6 +681,18 @@ Resources:
                 .starts_with("alarms.yml: it is no YAML: duplicated key")
         );
         assert!(alarm(("p99", "tm99")).contains("`tm99`: expected SampleCount, Sum"));
+    }
+
+    #[test]
+    fn a_template_that_lost_a_word_or_its_end_is_read_or_refused() {
+        for template in [ONE_METRIC, CONDITIONAL] {
+            let gaps: Vec<usize> = template.match_indices([' ', '\n']).map(|(gap, _)| gap).collect();
+            for gap in gaps.windows(2) {
+                let without = [&template[..gap[0]], &template[gap[1]..]].concat();
+                let _ = read(&[("alarms.yml", &without)], &resolve);
+                let _ = read(&[("alarms.yml", &template[..gap[0]])], &resolve);
+            }
+        }
     }
 
     #[test]
