@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use config_audit_operator::terminal::Terminal;
-use config_audit_operator::{backfill, history, invoke, redrive, run_local, tail, verify};
+use config_audit_operator::{alarms, backfill, history, invoke, redrive, run_local, tail, verify};
 
 /// The audit Lambda on your own machine, and the trail that it writes.
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     /// Exit code 0: all is replayed, or there was nothing to do. 1: something is left, or nothing can be done; what and why
     /// is said. 2: the command line is wrong.
     Redrive(redrive::RedriveArguments),
+    /// Try the alarms that are deployed
+    Alarms(alarms::AlarmsArguments),
     /// Show what happened to an item, or what it was at a time
     ///
     /// Exit code 0: it is shown. 1: there are no entries, or the item did not exist then. 2: the command line is wrong, or
@@ -77,6 +79,7 @@ async fn main() -> ExitCode {
         Command::Redrive(arguments) => {
             redrive::run(arguments, terminal).await.map_err(Failed::with(redrive::RedriveError::exit_code))
         }
+        Command::Alarms(arguments) => alarms::run(arguments, terminal).map_err(Failed::with(|_| 2)),
         Command::History(arguments) => history::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
         Command::Tail(arguments) => tail::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
         Command::Verify(arguments) => verify::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),

@@ -710,6 +710,11 @@ impl World {
                 self.saw(Fault::FunctionKilled);
                 return Err("the function's process was killed".to_owned());
             }
+            Ok(Some(_)) if polls < u64::MAX => {
+                // It was done before the kill came, and its answer was not.
+                self.saw(Fault::FunctionKilled);
+                return Err("the function's process was killed".to_owned());
+            }
             Ok(Some(report)) => report,
         };
         laws::of_an_invocation(self, &batch, &calls, &report, deadline - Clock::System.instant());
