@@ -1,6 +1,6 @@
 'use strict';
 
-// Two things that Serverless can't do for a function in Rust:
+// What Serverless can't do for a function in Rust:
 //   package, deploy   build `bootstrap` for Lambda and zip it, with cargo-lambda
 //   invoke local      run the real bootstrap on this machine, with no Docker and no AWS account
 
@@ -16,6 +16,7 @@ class ConfigAuditPlugin {
     this.hooks = {
       'initialize': () => {
         this.leaveOutExistingTables();
+        this.writeDashboardsAsText();
         this.takeOverInvokeLocal();
       },
       'before:package:createDeploymentArtifacts': () => this.buildArtifact(),
@@ -29,6 +30,13 @@ class ConfigAuditPlugin {
     for (const [table, existing] of Object.entries(custom.existingTables)) if (existing) delete resources.Resources[table];
     const stream = custom.existingTables.ConfigurationTable;
     if (stream) resources.Parameters.ConfigurationTableName.Default = stream.split('/')[1]; // arn:aws:dynamodb:…:table/NAME/stream/…
+  }
+
+  /** CloudFormation takes a dashboard's body as text, and substitutes names only in text. */
+  writeDashboardsAsText() {
+    for (const { Type, Properties } of Object.values(this.serverless.service.resources.Resources)) {
+      if (Type === 'AWS::CloudWatch::Dashboard') Properties.DashboardBody = { 'Fn::Sub': JSON.stringify(Properties.DashboardBody) };
+    }
   }
 
   // ---- package, deploy -------------------------------------------------------------------------------------------

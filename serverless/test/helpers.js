@@ -54,7 +54,7 @@ function serviceCopy(t, { tools = ['cargo', 'cargo-lambda'] } = {}) {
   fs.mkdirSync(path.join(directory, 'serverless'));
   fs.mkdirSync(bin);
   fs.copyFileSync(path.join(ROOT, 'serverless.yml'), path.join(directory, 'serverless.yml'));
-  fs.cpSync(path.join(ROOT, 'alarms'), path.join(directory, 'alarms'), { recursive: true });
+  for (const folder of ['alarms', 'dashboards']) fs.cpSync(path.join(ROOT, folder), path.join(directory, folder), { recursive: true });
   for (const entry of fs.readdirSync(path.join(ROOT, 'serverless'), { withFileTypes: true })) {
     if (entry.isFile()) fs.copyFileSync(path.join(ROOT, 'serverless', entry.name), path.join(directory, 'serverless', entry.name));
   }
