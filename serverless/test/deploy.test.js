@@ -77,6 +77,7 @@ test('deploy, run what was deployed, remove', async (t) => {
   const { EventSourceMappings: mappings } = await aws.lambda('/2015-03-31/event-source-mappings/');
   assert.deepEqual(mappings.filter(({ UUID }) => UUID === mapping.UUID), []);
   assert.deepEqual((await aws.lambda('/2015-03-31/functions')).Functions, []);
+  assert.deepEqual([await aws.dashboards(), await aws.topics()], [[], []]);
   t.diagnostic('remove keeps both tables with what is in them, and the failure bucket; function and trigger are gone');
 });
 
@@ -110,6 +111,14 @@ async function deployed(t, aws, stack) {
     AuditFunctionArn: lambda.FunctionArn,
   });
   t.diagnostic('tables, stream, index, trigger, function, role, log group, failure bucket and outputs are there');
+
+  // moto's CloudFormation makes no alarms, subscriptions and saved queries: operations.test.js answers for them.
+  assert.deepEqual(await aws.dashboards(), ['config-audit-dev-deep-dive', 'config-audit-dev-operations']);
+  const { widgets } = JSON.parse(await aws.dashboard('config-audit-dev-operations'));
+  const drawn = widgets.flatMap(({ properties }) => properties.metrics || []).flat();
+  for (const name of [FUNCTION, mapping.UUID, 'Configuration-dev', 'Audit-dev']) assert.ok(drawn.includes(name), `it draws ${name}`);
+  assert.deepEqual(await aws.topics(), [stack.outputs.NotifyTopicArn, stack.outputs.PageTopicArn].sort());
+  t.diagnostic('both dashboards, both topics');
   return mapping;
 }
 
@@ -128,11 +137,17 @@ function client(endpoint) {
   const query = async (service, Version, parameters) => String(await call(service, {
     method: 'POST', headers: { 'Content-Type': 'application/x-www-form-urlencoded' }, body: new URLSearchParams({ ...parameters, Version }).toString(),
   }));
+  const cloudwatch = (parameters) => query('monitoring', '2010-08-01', parameters);
+  const sns = (parameters) => query('sns', '2010-03-31', parameters);
+  const all = (xml, name) => [...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, 'g'))].map((match) => match[1]);
   const pairs = (xml, name, value) => Object.fromEntries([...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>\\s*<${value}>([^<]*)</${value}>`, 'g'))].map((match) => match.slice(1)));
   return {
     dynamodb: (action, input) => json('dynamodb', `DynamoDB_20120810.${action}`, input),
     logs: (action, input) => json('logs', `Logs_20140328.${action}`, input),
     lambda: async (at) => JSON.parse(await call('lambda', { at })),
+    dashboards: async () => all(await cloudwatch({ Action: 'ListDashboards' }), 'DashboardName').sort(),
+    dashboard: async (DashboardName) => all(await cloudwatch({ Action: 'GetDashboard', DashboardName }), 'DashboardBody')[0],
+    topics: async () => all(await sns({ Action: 'ListTopics' }), 'TopicArn').sort(),
     buckets: async () => [...String(await call('s3', {})).matchAll(/<Name>([^<]*)<\/Name>/g)].map((match) => match[1]),
     roleArn: async (RoleName) => /<Arn>([^<]*)<\/Arn>/.exec(await query('iam', '2010-05-08', { Action: 'GetRole', RoleName }))[1],
     stack: async () => {

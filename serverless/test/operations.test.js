@@ -1,0 +1,387 @@
+'use strict';
+
+// What operators get: alarms, their runbooks, dashboards and saved queries, as they are in the packaged template. Nothing
+// watches a metric that is not there, and all that says the same thing in two places says it alike.
+
+const Ajv = require('ajv');
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { test } = require('node:test');
+const { ROOT, VENV, packaged, run, serve, withoutAccount } = require('./helpers');
+const schema = require('./dashboard.schema.json');
+
+const read = (...parts) => fs.readFileSync(path.join(ROOT, ...parts), 'utf8');
+const kebab = (name) => name.replace(/([a-z0-9])([A-Z])/g, '$1-$2').toLowerCase();
+
+const METRIC_ALARM = 'AWS::CloudWatch::Alarm';
+const COMPOSITE_ALARM = 'AWS::CloudWatch::CompositeAlarm';
+const INDEX = 'itemKey-modificationTime-index';
+
+/** AWS's own metrics that are used, by namespace and dimensions (AWS Lambda, Amazon DynamoDB and CloudWatch Logs guides). */
+const AWS_METRICS = {
+  'AWS/Lambda FunctionName': ['Invocations', 'Errors', 'Throttles', 'Duration', 'ConcurrentExecutions', 'IteratorAge', 'DestinationDeliveryFailures'],
+  'AWS/Lambda EventSourceMappingUUID': ['PolledEventCount', 'InvokedEventCount', 'FailedInvokeEventCount', 'DroppedEventCount',
+    'OnFailureDestinationDeliveredEventCount'],
+  'AWS/DynamoDB TableName': ['ConsumedWriteCapacityUnits', 'WriteThrottleEvents'],
+  'AWS/DynamoDB TableName GlobalSecondaryIndexName': ['ConsumedWriteCapacityUnits', 'WriteThrottleEvents'],
+  'AWS/DynamoDB TableName Operation': ['SuccessfulRequestLatency', 'SystemErrors', 'ThrottledRequests'],
+  'AWS/Logs LogGroupName': ['IncomingBytes', 'IncomingLogEvents', 'EMFParsingErrors', 'EMFValidationErrors'],
+};
+const AWS_MILLISECONDS = ['Duration', 'IteratorAge', 'SuccessfulRequestLatency'];
+
+/** The values that each dimension may have here: what the stack makes, or watches. */
+const VALUES = {
+  Service: ['config-audit'],
+  Stage: ['dev'],
+  FunctionName: ['config-audit-dev-audit'],
+  EventSourceMappingUUID: ['MAPPING'],
+  TableName: ['Configuration-dev', 'Audit-dev'],
+  GlobalSecondaryIndexName: [INDEX],
+  Operation: ['BatchWriteItem'],
+  LogGroupName: ['/aws/lambda/config-audit-dev-audit'],
+};
+
+/** The function's own metrics: name and unit, from the catalog. */
+const CATALOG = Object.fromEntries([...read('src', 'telemetry', 'catalog.rs').matchAll(/^ {4}[A-Z_]+ = "(\w+)", (\w+), \w+, /gm)]
+  .map(([, name, unit]) => [name, unit]));
+
+let made;
+/** The packaged template's resources, as CloudFormation resolves them. */
+const resources = (t) => { made ??= packaged(t, []).then(resolved); return made; };
+const ofType = (all, ...types) => Object.entries(all).filter(([, { Type }]) => types.includes(Type));
+const alarmsOf = (all) => ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([id, { Type, Properties }]) => ({ id, Type, ...Properties }));
+const dashboardsOf = (all) => ofType(all, 'AWS::CloudWatch::Dashboard').map(([, { Properties }]) => ({
+  name: Properties.DashboardName, text: Properties.DashboardBody, ...JSON.parse(Properties.DashboardBody),
+}));
+const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefinition')
+  .map(([, { Properties }]) => [Properties.Name.replace('config-audit-dev/', ''), Properties.QueryString]));
+
+/** A window of an objective is no alarm of its own: it acts on nothing, and the alarm above it has the runbook. */
+const isWindow = ({ id }) => /^Freshness.*\d+[hm]$/.test(id);
+const names = (rule) => [...rule.matchAll(/ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
+const pages = (alarms) => names(alarms.find(({ id }) => id === 'Incident').AlarmRule);
+const runbook = (id) => read('docs', 'runbooks', `${kebab(id)}.md`);
+
+/** Each metric that an alarm looks at: {namespace, name, dimensions, stat, period}. */
+function metricsOf({ Metrics, ...alone }) {
+  const stats = Metrics ? Metrics.filter(({ MetricStat }) => MetricStat).map(({ MetricStat }) => MetricStat)
+    : [{ Metric: alone, Stat: alone.Statistic, Period: alone.Period }];
+  return stats.map(({ Metric, Stat, Period }) => ({
+    namespace: Metric.Namespace,
+    name: Metric.MetricName,
+    dimensions: Object.fromEntries(Metric.Dimensions.map(({ Name, Value }) => [Name, Value])),
+    stat: Stat,
+    period: Period,
+  }));
+}
+
+/** Asserts that there is such a metric, with these dimensions; returns whether its values are milliseconds. */
+function exists({ namespace, name, dimensions }) {
+  const keys = Object.keys(dimensions);
+  for (const key of keys) assert.ok(VALUES[key]?.includes(dimensions[key]), `${name}: ${key} is ${dimensions[key]}`);
+  if (namespace === 'ConfigAudit') {
+    assert.ok(CATALOG[name], `${name} is in src/telemetry/catalog.rs`);
+    assert.deepEqual(keys, ['Service', 'Stage'], name);
+    return CATALOG[name] === 'Milliseconds';
+  }
+  assert.ok(AWS_METRICS[`${namespace} ${keys.join(' ')}`]?.includes(name), `${namespace} ${name} by ${keys}`);
+  return AWS_MILLISECONDS.includes(name);
+}
+
+// ---- alarms ----------------------------------------------------------------------------------------------------------
+
+test('an incident pages once: all alarms act on the topic notify, one composite of the severe ones on page', async (t) => {
+  const all = await resources(t);
+  const alarms = alarmsOf(all);
+  for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
+    const topic = { Incident: ['PageTopic'] }[id] || ['NotifyTopic'];
+    assert.deepEqual([onAlarm, onOk], isWindow({ id }) ? [undefined, undefined] : [topic, topic], id);
+  }
+  const severe = pages(alarms);
+  assert.equal(new Set(severe).size, severe.length);
+  for (const { id, AlarmName, AlarmRule } of alarms) {
+    assert.equal(AlarmName, `config-audit-dev-${id}`);
+    if (AlarmRule) for (const name of names(AlarmRule)) assert.ok(alarms.some((alarm) => alarm.id === name), name);
+  }
+  const topics = ofType(all, 'AWS::SNS::Topic').map(([, { Properties }]) => Properties.TopicName);
+  assert.deepEqual(topics, ['config-audit-dev-page', 'config-audit-dev-notify']);
+  const mails = ofType(all, 'AWS::SNS::Subscription').map(([, { Condition, Properties }]) => [Condition, Properties.TopicArn]);
+  assert.deepEqual(mails, [['PageByEmail', 'PageTopic'], ['NotifyByEmail', 'NotifyTopic']], 'nobody gets mail who was not named');
+  t.diagnostic(`${severe.length} alarms page through one, ${alarms.filter((alarm) => !isWindow(alarm)).length - severe.length - 1} notify`);
+});
+
+test('each alarm has its runbook, and each runbook its alarm, its severity and the five things to know', async (t) => {
+  const alarms = alarmsOf(await resources(t));
+  const severe = ['Incident', ...pages(alarms)];
+  for (const alarm of alarms) {
+    const { id, AlarmDescription: description } = alarm;
+    const owner = isWindow(alarm) ? id.replace(/\d+[hm]$/, '') : id;
+    assert.ok(description.endsWith(`Runbook: docs/runbooks/${kebab(owner)}.md`), id);
+    assert.ok(description.length <= 1024 && !/ {2}|\n/.test(description), id);
+    if (isWindow(alarm)) continue;
+    assert.match(description, /First look at /, id);
+
+    const text = runbook(id);
+    assert.equal(text.split('\n')[0], `# ${id}`);
+    assert.match(text, new RegExp(`^Severity: ${severe.includes(id) ? 'page' : 'notify'} {2}$`, 'm'), id);
+    assert.deepEqual([...text.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading),
+      ['Symptom', 'Likely causes', 'How to tell them apart', 'What to do', 'How to know that it is over'], id);
+    for (const section of text.split(/^## .*$/m).slice(1)) assert.ok(section.trim().length > 20, id);
+    const within = Number(/^Fires within: (\d+) minutes$/m.exec(text)[1]);
+    if (alarm.Type === METRIC_ALARM) {
+      const least = ((alarm.DatapointsToAlarm || alarm.EvaluationPeriods) * metricsOf(alarm)[0].period) / 60;
+      assert.ok(within > least, `${id} can't fire within ${within} minutes: it needs ${least}`);
+    }
+    assert.ok(read('docs', 'runbooks', 'README.md').includes(
+      `| [${id}](${kebab(id)}.md) | ${severe.includes(id) ? 'page' : 'notify'} | ${within} minutes |`), `the index has ${id}`);
+  }
+  const files = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'));
+  const expected = alarms.filter((alarm) => !isWindow(alarm)).map(({ id }) => `${kebab(id)}.md`);
+  assert.deepEqual(files.sort(), [...expected, 'README.md'].sort());
+  for (const file of files) {
+    for (const [, link] of read('docs', 'runbooks', file).matchAll(/\]\(([\w./-]+\.md)(?:#changed-by-hand)?\)/g)) assert.ok(files.includes(link), `${file} links ${link}`);
+  }
+  t.diagnostic(`${expected.length} alarms, ${expected.length} runbooks`);
+});
+
+test('each alarm looks at metrics that exist, and says how missing data is taken, and why', async (t) => {
+  const alarms = alarmsOf(await resources(t)).filter(({ Type }) => Type === METRIC_ALARM);
+  for (const alarm of alarms) {
+    metricsOf(alarm).forEach(exists);
+    assert.equal(alarm.ComparisonOperator, 'GreaterThanThreshold', alarm.id);
+    assert.equal(alarm.TreatMissingData, 'notBreaching', alarm.id);
+    assert.ok(metricsOf(alarm)[0].period * alarm.EvaluationPeriods <= 86400, `${alarm.id} looks back for a day at most`);
+  }
+  let reasons = 0;
+  for (const file of fs.readdirSync(path.join(ROOT, 'alarms'))) {
+    const lines = read('alarms', file).split('\n');
+    lines.forEach((line, index) => {
+      if (!/^ +TreatMissingData:/.test(line)) return;
+      assert.ok(/ # \w/.test(line) || /^ +# \w/.test(lines[index - 1]), `${file}:${index + 1} has the reason beside it`);
+      reasons += 1;
+    });
+    assert.doesNotMatch(read('alarms', file), /\$\{(self|sls|param|opt|env|file)[:(]/, `${file} is plain CloudFormation`);
+  }
+  assert.equal(reasons, alarms.length);
+  const { METRICS_NAMESPACE } = (await resources(t)).AuditLambdaFunction.Properties.Environment.Variables;
+  assert.equal(METRICS_NAMESPACE, undefined, 'so the namespace is the default');
+  assert.match(read('src', 'settings.rs'), /"ConfigAudit"/);
+  t.diagnostic(`${alarms.length} alarms on ${alarms.flatMap(metricsOf).length} metrics`);
+});
+
+test('metric math is what an alarm may have, and what the evaluator knows', async (t) => {
+  const math = alarmsOf(await resources(t)).filter(({ Metrics }) => Metrics);
+  for (const { id, Metrics } of math) {
+    assert.ok(Metrics.length <= 10, id);
+    assert.equal(Metrics.filter(({ ReturnData }) => ReturnData !== false).length, 1, `${id} returns one series`);
+    assert.equal(new Set(Metrics.flatMap(({ MetricStat }) => MetricStat?.Period ?? [])).size, 1, `${id} has one period`);
+    const ids = Metrics.map((metric) => metric.Id);
+    assert.equal(new Set(ids).size, ids.length, id);
+    for (const { Expression } of Metrics.filter((metric) => metric.Expression)) {
+      for (const [word] of Expression.matchAll(/[A-Za-z_]\w*/g)) assert.ok([...ids, 'IF', 'FILL', 'ABS', 'AND', 'OR'].includes(word), `${id}: ${word}`);
+      assert.match(Expression, /^[\w\s(),+*/<>=-]+$/, id);
+    }
+    for (const name of ids) assert.match(name, /^[a-z]\w*$/);
+  }
+  t.diagnostic(`${math.length} alarms with metric math`);
+});
+
+test('thresholds follow what they are thresholds of', async (t) => {
+  const all = await resources(t);
+  const alarm = (name) => ({ id: name, ...all[name].Properties });
+  const { Timeout } = all.AuditLambdaFunction.Properties;
+  assert.equal(alarm('DurationHigh').Threshold, 0.9 * Timeout * 1000);
+  assert.ok(alarm('DurationHigh').AlarmDescription.includes(`${0.9 * Timeout} of their ${Timeout} seconds`));
+
+  const givesUp = all.ConfigurationStreamMapping.Properties.MaximumRecordAgeInSeconds * 1000;
+  assert.ok(alarm('IteratorAgeHigh').Threshold < alarm('IteratorAgeCritical').Threshold);
+  assert.ok(alarm('IteratorAgeCritical').Threshold < givesUp / 4, 'time is left to do something');
+
+  const allowance = 0.1; // Per cent of the records of 30 days.
+  for (const [composite, burn, windows] of [['FreshnessBurnFast', 14.4, { '1h': 3600, '5m': 300 }], ['FreshnessBurnSlow', 6, { '6h': 21600, '30m': 1800 }]]) {
+    assert.deepEqual(names(alarm(composite).AlarmRule), Object.keys(windows).map((window) => composite + window));
+    for (const [window, period] of Object.entries(windows)) {
+      const [metric] = metricsOf(alarm(composite + window));
+      assert.deepEqual([metric.name, metric.stat, metric.period], ['AuditLag', 'PR(300000:)', period]);
+      assert.ok(Math.abs(alarm(composite + window).Threshold - burn * allowance) < 1e-9);
+    }
+    assert.ok(alarm(composite).AlarmDescription.startsWith(`More than ${+(burn * allowance).toFixed(2)} %`));
+  }
+  t.diagnostic('time-out, record age, objective');
+});
+
+test('CloudWatch\'s API takes every alarm as the template gives it', async (t) => {
+  const all = await resources(t);
+  const [, endpoint] = await serve(t, path.join(VENV, 'moto_server'), ['-H', '127.0.0.1', '-p', '0'], { ready: /Running on (http:\/\/127\.0\.0\.1:\d+)/ });
+  const alarms = ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([, alarm]) => alarm);
+  const put = await run(path.join(VENV, 'python'), [path.join(__dirname, 'put_alarms.py'), endpoint], {
+    input: JSON.stringify(alarms), env: withoutAccount({ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' }),
+  });
+  assert.equal(put.status, 0, put.all);
+  const metric = alarms.filter(({ Type }) => Type === METRIC_ALARM).map(({ Properties }) => Properties.AlarmName);
+  assert.deepEqual(JSON.parse(put.stdout).sort(), metric.sort());
+  t.diagnostic(`${alarms.length} alarms by the API's model (botocore), ${metric.length} of them by moto, which refuses little`);
+});
+
+// ---- dashboards ------------------------------------------------------------------------------------------------------
+
+/** A dashboard's graphs, with what they draw: [{title, metrics: [{namespace, name, dimensions, stat, axis}], …}]. */
+function graphsOf({ widgets }) {
+  return widgets.filter(({ type }) => type === 'metric').map(({ width, properties }) => ({
+    ...properties,
+    width,
+    metrics: properties.metrics.filter(([first]) => typeof first === 'string').map((entry) => {
+      const options = typeof entry.at(-1) === 'object' ? entry.at(-1) : {};
+      const [namespace, name, ...pairs] = entry.filter((part) => typeof part === 'string');
+      return {
+        namespace,
+        name,
+        dimensions: Object.fromEntries(Array.from({ length: pairs.length / 2 }, (_, index) => pairs.slice(2 * index, 2 * index + 2))),
+        stat: options.stat || properties.stat,
+        axis: options.yAxis || 'left',
+        drawn: options.visible !== false,
+      };
+    }),
+    axes: properties.metrics.map((entry) => entry.at(-1)?.yAxis || 'left'),
+  }));
+}
+
+test('dashboards are what CloudWatch takes: body, grid of 24 columns without gap or overlap, readable at 1280 pixels', async (t) => {
+  const valid = new Ajv({ strict: true, strictTypes: false, strictRequired: false }).compile(schema);
+  for (const dashboard of dashboardsOf(await resources(t))) {
+    const { name, text, ...body } = dashboard;
+    assert.ok(valid(body), `${name}: ${JSON.stringify(valid.errors?.slice(0, 3))}`);
+    assert.doesNotMatch(text, /\$\{/, 'every placeholder names something');
+
+    const cells = new Map();
+    for (const { x, y, width, height } of body.widgets) {
+      for (let row = y; row < y + height; row += 1) {
+        for (let column = x; column < x + width; column += 1) {
+          assert.ok(column < 24 && !cells.has(`${column} ${row}`), `${name}: two widgets at ${column}, ${row}`);
+          cells.set(`${column} ${row}`, true);
+        }
+      }
+    }
+    const rows = Math.max(...body.widgets.map(({ y, height }) => y + height));
+    assert.equal(cells.size, 24 * rows, `${name} has a gap`);
+
+    const column = 1280 / 24;
+    for (const { type, width, properties } of body.widgets.filter((widget) => widget.properties.title)) {
+      assert.ok(width >= (type === 'metric' ? 6 : 8), `${properties.title} is too narrow`);
+      assert.ok(properties.title.length * 7 <= width * column - 40, `"${properties.title}" does not fit ${width} columns`);
+    }
+    t.diagnostic(`${name}: ${body.widgets.length} widgets, ${rows} rows, ${Buffer.byteLength(text)} bytes`);
+  }
+});
+
+test('every graph draws metrics that exist, on axes that say the unit', async (t) => {
+  let count = 0;
+  for (const dashboard of dashboardsOf(await resources(t))) {
+    for (const { title, metrics, yAxis, axes } of graphsOf(dashboard)) {
+      assert.deepEqual(Object.keys(yAxis).sort(), [...new Set(axes)].sort(), `"${title}" labels the axes that it uses`);
+      for (const metric of metrics) {
+        const milliseconds = exists(metric) && !/^(SampleCount|PR\(.*)$/.test(metric.stat);
+        const { label } = yAxis[metric.axis];
+        if (metric.drawn) assert.equal(/millisecond/.test(label), milliseconds, `"${title}": ${metric.name} against "${label}"`);
+        if (metric.drawn) assert.equal(/per cent/.test(label), metric.stat.startsWith('PR('), `"${title}": ${metric.name} against "${label}"`);
+        count += 1;
+      }
+    }
+  }
+  t.diagnostic(`${count} metrics`);
+});
+
+test('thresholds are drawn where the alarms have them, and every alarm has its state on top', async (t) => {
+  const all = await resources(t);
+  const alarms = alarmsOf(all);
+  const [operations] = dashboardsOf(all);
+  const key = ({ namespace, name }) => `${namespace} ${name}`;
+  const thresholds = alarms.filter(({ Type, Threshold }) => Type === METRIC_ALARM && Threshold > 0)
+    .map((alarm) => ({ ...alarm, metric: metricsOf(alarm)[0] }));
+  const OBJECTIVE = Number(/PR\((\d+):\)/.exec(thresholds.find(({ metric }) => metric.name === 'AuditLag').metric.stat)[1]);
+
+  const drawn = dashboardsOf(all).flatMap(graphsOf).flatMap(({ metrics, annotations, title }) => (annotations?.horizontal || [])
+    .map(({ value, label }) => ({ value, label, title, metrics })));
+  for (const { value, label, title, metrics } of drawn) {
+    const of = (metric) => thresholds.filter((alarm) => key(alarm.metric) === key(metric) && alarm.metric.stat.startsWith('PR(') === metric.stat.startsWith('PR('));
+    const known = metrics.some((metric) => of(metric).some(({ Threshold }) => Threshold === value)
+      || (metric.name === 'AuditLag' && !metric.stat.startsWith('PR(') && value === OBJECTIVE));
+    assert.ok(known, `"${title}" draws ${value} (${label}), which no alarm on its metrics has`);
+  }
+  for (const { id, Threshold, metric } of thresholds) {
+    const line = drawn.find(({ value, metrics }) => value === Threshold
+      && metrics.some((shown) => key(shown) === key(metric) && shown.stat === metric.stat));
+    assert.ok(line, `the threshold of ${id}, ${Threshold}, is drawn`);
+    const severe = pages(alarms).some((page) => id.startsWith(page));
+    assert.ok(line.label.startsWith(severe ? 'page' : 'notify'), `${id}: ${line.label}`);
+  }
+
+  const shown = operations.widgets.filter(({ type }) => type === 'alarm').map(({ properties }) => properties.alarms.map((arn) => arn.split('-dev-')[1]));
+  const [severe, others] = shown;
+  assert.deepEqual(severe.toSorted(), ['Incident', ...pages(alarms)].sort());
+  assert.deepEqual([...severe, ...others].sort(), alarms.filter((alarm) => !isWindow(alarm)).map(({ id }) => id).sort());
+  const title = operations.widgets[0].properties.markdown;
+  assert.ok(title.startsWith('# config-audit dev') && title.includes('docs/runbooks/README.md'));
+  t.diagnostic(`${drawn.length} lines; ${severe.length} alarms of severity page, ${others.length} of severity notify`);
+});
+
+// ---- queries ---------------------------------------------------------------------------------------------------------
+
+/** Members of Lambda's own log lines (AWS Lambda Developer Guide, "Lambda Telemetry API Event schema reference"). */
+const PLATFORM = ['type', 'record.requestId', 'record.status', 'record.metrics.initDurationMs'];
+const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|\d+h?)$/;
+
+test('saved queries ask for what the log has, and runbooks and dashboards use their very words', async (t) => {
+  const all = await resources(t);
+  const queries = queriesOf(all);
+  const log = ['mod.rs', 'logs.rs', 'emf.rs', 'catalog.rs'].map((file) => read('src', 'telemetry', file)).join('\n');
+  for (const [name, query] of Object.entries(queries)) {
+    const aliases = [...query.matchAll(/ as (\w+)/g)].map(([, alias]) => alias);
+    for (const [word] of query.replace(/"[^"]*"/g, '').matchAll(/@?[\w.]+/g)) {
+      if (word.startsWith('@') || LANGUAGE.test(word) || aliases.includes(word) || PLATFORM.includes(word)) continue;
+      const member = word.replace(/\.0$/, '');
+      assert.match(log, new RegExp(`"${member}"|\\b${member} = `), `"${name}" asks for ${word}, which the function's log has`);
+    }
+    assert.ok(query.split('\n').every((line, index) => index === 0 || line.startsWith('| ')), name);
+  }
+  for (const file of fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'))) {
+    const blocks = [...read('docs', 'runbooks', file).matchAll(/Saved query "([^"]*)":\n\n```insights\n([^]*?)\n```/g)];
+    assert.equal(blocks.length, read('docs', 'runbooks', file).split('```insights').length - 1, `${file} says which saved query each is`);
+    for (const [, name, query] of blocks) assert.equal(query, queries[name], `${file}: "${name}"`);
+  }
+  for (const alarm of alarmsOf(all)) {
+    for (const [, name] of alarm.AlarmDescription.matchAll(/saved query "([^"]*)"/g)) {
+      assert.ok(queries[name], `${alarm.id}: ${name}`);
+      assert.ok(runbook(alarm.id).includes(`Saved query "${name}"`), `${alarm.id}: its runbook has the query "${name}"`);
+    }
+  }
+  const shown = dashboardsOf(all).flatMap(({ widgets }) => widgets).filter(({ type }) => type === 'log');
+  for (const { properties: { query } } of shown) {
+    const text = query.replace("SOURCE '/aws/lambda/config-audit-dev-audit' | ", '');
+    assert.ok(Object.values(queries).some((saved) => saved.replaceAll('\n', ' ') === text), query);
+  }
+  t.diagnostic(`${Object.keys(queries).length} saved queries`);
+});
+
+// ---- CloudFormation, as much of it as is needed ----------------------------------------------------------------------
+
+/** What CloudFormation makes of the template's resources, in an account and a region of these names. */
+function resolved({ Resources, Parameters }) {
+  const given = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT', ConfigurationStreamMapping: 'MAPPING' };
+  const reference = (name) => {
+    if (given[name] !== undefined) return given[name];
+    if (Parameters[name]) return Parameters[name].Default;
+    const { AlarmName, FunctionName, LogGroupName } = Resources[name].Properties || {};
+    return AlarmName ? resolve(AlarmName) : FunctionName || LogGroupName || name;
+  };
+  const substituted = (text) => text.replace(/\$\{([^}!.]+)\}/g, (_, name) => reference(name));
+  const resolve = (value) => {
+    if (Array.isArray(value)) return value.map(resolve);
+    if (value === null || typeof value !== 'object') return value;
+    if (value.Ref) return reference(value.Ref);
+    if (typeof value['Fn::Sub'] === 'string') return substituted(value['Fn::Sub']);
+    return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, resolve(member)]));
+  };
+  return resolve(Resources);
+}
