@@ -7,6 +7,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use serde_dynamo::AttributeValue;
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 
 /// The Configuration table's stream.
 pub const STREAM_ARN: &str =
@@ -129,8 +130,6 @@ pub struct Change {
 #[derive(Debug, Clone)]
 pub struct Expected {
     attributes: BTreeMap<&'static str, AttributeValue>,
-    /// A value may be left out, since it is too large.
-    may_omit: bool,
 }
 
 impl Change {
@@ -231,12 +230,11 @@ impl Change {
     /// Whether one of its entries leaves a value out.
     #[must_use]
     pub fn is_large(&self) -> bool {
-        self.entries().iter().any(|entry| entry.may_omit)
+        self.entries().iter().any(|entry| entry.omitted().next().is_some())
     }
 
     fn entry(&self, attribute: Option<&str>, old: Option<AttributeValue>, new: Option<AttributeValue>) -> Expected {
         let text = |text: String| AttributeValue::S(text);
-        let may_omit = size(old.as_ref()) + size(new.as_ref()) > 400 * 1024;
         let mut attributes = BTreeMap::from([("itemKey", text(self.key.clone()))]);
         if self.oddity != Some(Oddity::NoTime) {
             let time = self.at.format("%Y-%m-%dT%H:%M:%S.000Z").to_string();
@@ -247,7 +245,7 @@ impl Change {
         }
         attributes.extend(old.map(|old| ("oldValue", old)));
         attributes.extend(new.map(|new| ("newValue", new)));
-        Expected { attributes, may_omit }
+        Expected { attributes }
     }
 }
 
@@ -255,28 +253,74 @@ impl Expected {
     /// What the entry must have in it, as one text: see [`content`].
     #[must_use]
     pub fn content(&self) -> String {
-        text_of(self.attributes.iter().map(|(name, value)| (*name, value)), self.may_omit, false)
+        text_of(self.attributes.iter().map(|(name, value)| (*name, value)), &is_too_large, false)
     }
 
-    /// Whether a value of it is too large to be in it.
+    /// The hashes of its values that are too large to be in it.
+    pub fn omitted(&self) -> impl Iterator<Item = String> {
+        self.attributes.values().filter(|value| is_too_large(value)).map(hash)
+    }
+
+    /// Whether it tells of one attribute.
     #[must_use]
-    pub fn may_omit(&self) -> bool {
-        self.may_omit
+    pub fn is_of_an_attribute(&self) -> bool {
+        self.attributes.contains_key("updatedAttribute")
     }
 }
 
-/// What an entry in the table has in it but its ID, as one text. `without_time` leaves out when the change was, and
-/// `omitted` what stands for a value that is too large.
+/// What an entry in the table has in it but its ID and its provenance, as one text. `without_time` leaves out when the
+/// change was. A note in a value's place is the same, whatever it says.
 #[must_use]
-pub fn content(entry: &serde_dynamo::Item, omitted: bool, without_time: bool) -> String {
-    let mut attributes: Vec<_> = entry.iter().filter(|(name, _)| *name != "id").collect();
+pub fn content(entry: &serde_dynamo::Item, without_time: bool) -> String {
+    let mut attributes: Vec<_> =
+        entry.iter().filter(|(name, _)| !["id", "provenance"].contains(&name.as_str())).collect();
     attributes.sort_unstable_by_key(|(name, _)| *name);
-    text_of(attributes.into_iter().map(|(name, value)| (name.as_str(), value)), omitted, without_time)
+    text_of(
+        attributes.into_iter().map(|(name, value)| (name.as_str(), value)),
+        &|value| note(value).is_some(),
+        without_time,
+    )
+}
+
+/// What stands in an entry for a value that is too large for it.
+#[must_use]
+pub fn note(value: &AttributeValue) -> Option<&HashMap<String, AttributeValue>> {
+    match value {
+        AttributeValue::M(members) if members.contains_key("omitted") && members.contains_key("sha256") => {
+            Some(members)
+        }
+        _ => None,
+    }
+}
+
+fn is_too_large(value: &AttributeValue) -> bool {
+    size(value) > 400 * 1024
+}
+
+/// SHA-256 of the value's DynamoDB JSON, names in order, as the README has it.
+fn hash(value: &AttributeValue) -> String {
+    fn json(value: &AttributeValue) -> Json {
+        match value {
+            AttributeValue::M(members) => {
+                json!({ "M": members.iter().map(|(name, value)| (name, json(value))).collect::<BTreeMap<_, _>>() })
+            }
+            AttributeValue::Ns(members) => {
+                let mut members = members.clone();
+                members.sort_unstable();
+                json!({ "NS": members })
+            }
+            AttributeValue::N(text) => json!({ "N": text }),
+            AttributeValue::S(text) => json!({ "S": text }),
+            _ => Json::Null,
+        }
+    }
+    let digest = Sha256::digest(json(value).to_string());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text_of<'a>(
     attributes: impl Iterator<Item = (&'a str, &'a AttributeValue)>,
-    omitted: bool,
+    is_left_out: &dyn Fn(&AttributeValue) -> bool,
     without_time: bool,
 ) -> String {
     let mut text = String::new();
@@ -286,8 +330,8 @@ fn text_of<'a>(
         }
         text.push_str(name);
         text.push('=');
-        if omitted && name.ends_with("Value") {
-            text.push_str("(large)");
+        if is_left_out(value) {
+            text.push_str("(left out)");
         } else {
             write_value(&mut text, value);
         }
@@ -323,10 +367,10 @@ fn write_value(text: &mut String, value: &AttributeValue) {
     }
 }
 
-fn size(value: Option<&AttributeValue>) -> usize {
+fn size(value: &AttributeValue) -> usize {
     match value {
-        Some(AttributeValue::S(text)) => text.len(),
-        Some(AttributeValue::M(members)) => members.values().map(|member| size(Some(member))).sum(),
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::M(members) => members.values().map(size).sum(),
         _ => 0,
     }
 }

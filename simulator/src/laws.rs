@@ -12,20 +12,28 @@ use serde::Deserialize;
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
 
+use crate::change::{Oddity, note};
 use crate::fault::Fault;
 use crate::mapping::StreamRecord;
 use crate::mapping::shard::Answer;
 use crate::observed;
 use crate::world::{Calls, Made, World};
+use chrono::{DateTime, Utc};
 
 /// An answer has to be out this long before the time-out.
 const LEAST_MARGIN: Duration = Duration::from_millis(100);
 
-/// An entry has the contract's attributes and no others, and an ID that is v4 in form.
+/// An entry has the contract's attributes and no others, and an ID that is v4 in form. What it leaves out is in the
+/// failure bucket, under the name that it gives.
 pub(crate) fn of_an_entry(world: &World, id: Uuid, item: &serde_dynamo::Item) {
     const ATTRIBUTES: [&str; 6] = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
-    if let Some(other) = item.keys().find(|name| !ATTRIBUTES.contains(&name.as_str())) {
+    let is_known = |name: &str| ATTRIBUTES.contains(&name) || name == "provenance" && world.scenario.provenance;
+    if let Some(other) = item.keys().find(|name| !is_known(name)) {
         world.violate(format!("an entry has the attribute {other}"));
+    }
+    let names_its_event = |value: &AttributeValue| matches!(value, AttributeValue::M(of) if of.contains_key("eventId"));
+    if world.scenario.provenance && !item.get("provenance").is_some_and(names_its_event) {
+        world.violate("an entry does not tell where it comes from");
     }
     let text = id.to_string();
     if text.as_bytes()[14] != b'4' || !b"89ab".contains(&text.as_bytes()[19]) {
@@ -33,6 +41,19 @@ pub(crate) fn of_an_entry(world: &World, id: Uuid, item: &serde_dynamo::Item) {
     }
     if item.get("id") != Some(&AttributeValue::S(text)) {
         world.violate("an entry has another ID than its item");
+    }
+    for note in ["oldValue", "newValue"].into_iter().filter_map(|name| item.get(name).and_then(note)) {
+        let text = |name: &str| match note.get(name) {
+            Some(AttributeValue::S(text)) => text.as_str(),
+            _ => "",
+        };
+        if !world.omitted.borrow().contains(text("sha256")) {
+            world.violate("the hash of a value that was left out is not that of any value");
+        }
+        let key = text("record").strip_prefix("s3://failures/").unwrap_or_default();
+        if !world.kept.borrow().values().flatten().any(|kept| kept.key == key) {
+            world.violate(format!("an entry says that its record is in {key:?}, and nothing is"));
+        }
     }
 }
 
@@ -48,41 +69,10 @@ pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls,
         world.saw(Fault::DeadlineReached);
     }
 
-    world.metrics.record(report, 0);
-    let taken = world.metrics.take();
-    observed::emit(world, &taken);
-    let received = sum(&taken, &catalog::RECORDS_RECEIVED);
-    let outcomes = [
-        &catalog::RECORDS_AUDITED,
-        &catalog::RECORDS_UNCHANGED,
-        &catalog::RECORDS_QUARANTINED,
-        &catalog::RECORDS_FAILED,
-    ];
-    if received != batch.len() as u64 || received != outcomes.iter().map(|metric| sum(&taken, metric)).sum::<u64>() {
-        let sums: Vec<String> = taken.counters.iter().map(|(metric, sum)| format!("{} {sum}", metric.name)).collect();
-        world.violate(format!("the books do not balance: {} records, {}", batch.len(), sums.join(", ")));
-        return;
-    }
-    let written = sum(&taken, &catalog::AUDITS_WRITTEN);
-    let acknowledged = calls.acknowledged.borrow().len() as u64;
-    // A panic of the client loses what was known.
-    if written > acknowledged || written < acknowledged && !calls.may_fail.get() {
-        world.violate(format!("AuditsWritten is {written}, and the table acknowledged {acknowledged}"));
-    }
-    let latencies = samples(&taken, &catalog::WRITE_LATENCY);
-    if latencies > calls.requests.get() || latencies < calls.requests.get() && !calls.may_fail.get() {
-        world.violate(format!("WriteLatency has {latencies} samples of {} requests", calls.requests.get()));
-    }
-    let timed = |(made, record): (&Rc<Made>, &config_audit::report::Record)| {
-        record.outcome == Outcome::Audited && made.change.oddity != Some(crate::change::Oddity::NoTime)
-    };
-    let lags = batch.iter().zip(&report.records).filter(|pair| timed(*pair)).count();
-    if samples(&taken, &catalog::AUDIT_LAG) != lags {
-        world.violate("AuditLag has not one sample for each audited record");
-    }
+    metrics_agree(world, batch, calls, report);
 
     if let Some(error) = &report.error {
-        let nameless = batch.iter().any(|made| made.change.oddity == Some(crate::change::Oddity::NoSequenceNumber));
+        let nameless = batch.iter().any(|made| made.change.oddity == Some(Oddity::NoSequenceNumber));
         if !calls.may_fail.get() && !world.scenario.wrong_view_type && !nameless {
             world.violate(format!("an invocation failed as a whole, and nothing asked for it: {error}"));
         }
@@ -90,14 +80,14 @@ pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls,
     }
     for (made, record) in batch.iter().zip(&report.records) {
         let is_right = match (&record.outcome, made.poison()) {
-            _ if calls.store_faults.get() > 0 || calls.requests.get() > 0 && has_run_out(report) => true,
+            _ if calls.store_faults.get() > 0 => true,
             (Outcome::Audited, None) => !made.expected.is_empty(),
             (Outcome::Unchanged, None) => made.expected.is_empty(),
             (Outcome::Quarantined(cause), Some(reason)) => cause.code == reason,
             // It waits for the bucket, and holds up nothing but itself.
-            (Outcome::Failed(_), Some(_)) => calls.bucket_faults.get() > 0 || !world.scenario.has_bucket,
-            (Outcome::Failed(_), None) => {
-                made.change.is_large() && (calls.bucket_faults.get() > 0 || !world.scenario.has_bucket)
+            (Outcome::Failed(_), poison) => {
+                (poison.is_some() || made.change.is_large())
+                    && (calls.bucket_faults.get() > 0 || !world.scenario.has_bucket)
             }
             _ => false,
         };
@@ -108,17 +98,64 @@ pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls,
     }
 }
 
-/// Whether the time was over before the work was.
-fn has_run_out(report: &Report) -> bool {
-    report
-        .requests
-        .iter()
-        .any(|request| request.result.as_ref().is_err_and(|error| error.code == "deadline" || error.code == "timeout"))
-        || report.failed().any(|record| record.outcome.cause().is_some_and(|cause| cause.code == "deadline"))
+/// The metrics say what became of the records, and what the table was asked and answered.
+fn metrics_agree(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Report) {
+    world.metrics.record(report, 0);
+    let taken = world.metrics.take();
+    observed::emit(world, &taken);
+    let with =
+        |is_it: &dyn Fn(&Outcome) -> bool| report.records.iter().filter(|record| is_it(&record.outcome)).count() as u64;
+    let audited = || {
+        let pairs = batch.iter().zip(&report.records);
+        pairs.filter(|(_, record)| record.outcome == Outcome::Audited).map(|(made, _)| made)
+    };
+    let attributes = audited().flat_map(|made| &made.expected).filter(|entry| entry.is_of_an_attribute()).count();
+    let omitted = audited().flat_map(|made| &made.expected).map(|entry| entry.omitted().count()).sum::<usize>();
+    let agree = [
+        (&catalog::RECORDS_RECEIVED, batch.len() as u64),
+        (&catalog::RECORDS_AUDITED, with(&|outcome| *outcome == Outcome::Audited)),
+        (&catalog::RECORDS_UNCHANGED, with(&|outcome| *outcome == Outcome::Unchanged)),
+        (&catalog::RECORDS_QUARANTINED, with(&|outcome| matches!(outcome, Outcome::Quarantined(_)))),
+        (&catalog::RECORDS_FAILED, with(&|outcome| matches!(outcome, Outcome::Failed(_)))),
+        (&catalog::ATTRIBUTES_CHANGED, attributes as u64),
+        (&catalog::VALUES_OMITTED, omitted as u64),
+    ];
+    for (metric, expected) in agree {
+        if sum(&taken, metric) != expected {
+            let (name, told) = (metric.name, sum(&taken, metric));
+            world.violate(format!("the books do not balance: {name} is {told}, and should be {expected}"));
+        }
+    }
+    let requests = [
+        (&catalog::AUDITS_WRITTEN, sum(&taken, &catalog::AUDITS_WRITTEN), calls.acknowledged.borrow().len()),
+        (&catalog::WRITE_LATENCY, samples(&taken, &catalog::WRITE_LATENCY).len() as u64, calls.requests.get()),
+    ];
+    for (metric, told, seen) in requests {
+        // A panic of the client loses what was known.
+        if told > seen as u64 || told < seen as u64 && !calls.may_fail.get() {
+            world.violate(format!("{} says {told}, and the table saw {seen}", metric.name));
+        }
+    }
+    // A request that was halved to find an invalid entry repeats nothing.
+    let is_halved = batch.iter().any(|made| made.poison() == Some("rejected_by_dynamodb"));
+    let retries = sum(&taken, &catalog::WRITE_RETRIES);
+    if !is_halved && !calls.may_fail.get() && retries != calls.repeats.get() as u64 {
+        world.violate(format!("WriteRetries says {retries}, and the table saw {}", calls.repeats.get()));
+    }
+    let timed = audited().filter(|made| made.change.oddity != Some(Oddity::NoTime));
+    let lags = samples(&taken, &catalog::AUDIT_LAG);
+    let bounds = timed.map(|made| {
+        let since = |time: DateTime<Utc>| (time.timestamp_millis() - made.change.at.timestamp() * 1_000).max(0) as f64;
+        since(report.started) - 1.0..=since(report.time_of(report.span.1)) + 1.0
+    });
+    let bounds: Vec<_> = bounds.collect();
+    if lags.len() != bounds.len() || !lags.iter().zip(&bounds).all(|(lag, bounds)| bounds.contains(lag)) {
+        world.violate(format!("AuditLag says {lags:?}, and should be within {bounds:?}"));
+    }
 }
 
 /// Nothing is acknowledged that is not stored, and what is to come again is named by its sequence number.
-pub(crate) fn of_an_answer(world: &World, batch: &[Rc<Made>], answer: &Answer) {
+pub(crate) fn of_an_answer(world: &World, batch: &[Rc<Made>], report: &Report, answer: &Answer) {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Failures {
@@ -142,6 +179,15 @@ pub(crate) fn of_an_answer(world: &World, batch: &[Rc<Made>], answer: &Answer) {
             return;
         };
         failed.insert(made.change.index);
+    }
+    let is_failed = |record: &config_audit::report::Record| matches!(record.outcome, Outcome::Failed(_));
+    for (made, record) in batch.iter().zip(&report.records) {
+        if is_failed(record) != failed.contains(&made.change.index) {
+            world.violate(format!(
+                "record #{} is {:?}, and the answer says otherwise",
+                made.change.index, record.outcome
+            ));
+        }
     }
     for made in batch.iter().filter(|made| !failed.contains(&made.change.index)) {
         if let Some(missing) = missing(world, made) {
@@ -186,6 +232,9 @@ pub(crate) fn of_the_destination(
     let made = world.made.borrow();
     for record in records {
         let of_it = |made: &&Rc<Made>| made.change.sequence_number == record.sequence_number.as_str();
+        if world.scenario.is_fair() {
+            world.violate(format!("{} is given up, and nothing was wrong", record.sequence_number));
+        }
         match made.iter().find(of_it) {
             Some(made) if payload.contains(&made.record) => made.given_up.set(true),
             _ => world.violate("the on-failure destination has a record that is not whole"),
@@ -248,6 +297,6 @@ fn sum(taken: &Taken, metric: &catalog::Metric) -> u64 {
     taken.counters.iter().find(|(other, _)| **other == *metric).map_or(0, |(_, sum)| *sum)
 }
 
-fn samples(taken: &Taken, metric: &catalog::Metric) -> usize {
-    taken.samples.iter().find(|(other, _)| **other == *metric).map_or(0, |(_, values)| values.len())
+fn samples<'a>(taken: &'a Taken, metric: &catalog::Metric) -> &'a [f64] {
+    taken.samples.iter().find(|(other, _)| **other == *metric).map_or(&[], |(_, values)| values)
 }

@@ -25,6 +25,9 @@ impl Store for Table {
     async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
         let (world, calls) = (&self.world, &self.calls);
         calls.requests.set(calls.requests.get() + 1);
+        if !entries.iter().all(|entry| calls.sent.borrow_mut().insert(entry.id)) {
+            calls.repeats.set(calls.repeats.get() + 1);
+        }
         if entries.is_empty() || entries.len() > MAX_BATCH {
             world.violate(format!("a request has {} entries", entries.len()));
         }

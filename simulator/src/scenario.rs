@@ -37,6 +37,8 @@ pub struct Scenario {
     pub has_bucket: bool,
     /// How far the function's clock is ahead of DynamoDB's, in milliseconds.
     pub clock_ahead: i64,
+    /// Whether entries tell where they come from.
+    pub provenance: bool,
     /// Whether the stream lacks an image.
     pub wrong_view_type: bool,
     /// The faults that come and go.
@@ -110,6 +112,7 @@ impl Scenario {
             timeout: Duration::from_secs(*choose(rng, &[2, 5, 30, 30])),
             has_bucket: rng.u8(..100) < 95,
             clock_ahead: 0,
+            provenance: rng.u8(..100) < 15,
             wrong_view_type,
             weather: Vec::new(),
         };
@@ -165,6 +168,7 @@ impl Scenario {
             timeout: Duration::from_secs(30),
             has_bucket: true,
             clock_ahead: 0,
+            provenance: false,
             wrong_view_type: false,
             weather: Vec::new(),
         }
@@ -175,6 +179,20 @@ impl Scenario {
     pub fn with(mut self, fault: Fault, from: Millis, to: Millis, chance: u8) -> Self {
         self.weather.push(Weather { fault, from, to, chance });
         self
+    }
+
+    /// Whether nothing at all is to fail in it.
+    #[must_use]
+    pub fn is_fair(&self) -> bool {
+        let is_odd = |write: &Write| {
+            let sets_large = |what: &What| match what {
+                What::Set(values) => values.iter().any(|(_, value)| matches!(value, Some(Value::Large(_)))),
+                What::Rewrite | What::Delete => false,
+            };
+            write.oddity.is_some() || sets_large(&write.what)
+        };
+        let bucket_is_missed = !self.has_bucket && self.writes.iter().any(is_odd);
+        self.weather.is_empty() && !self.wrong_view_type && !bucket_is_missed
     }
 
     /// When the last write and the last fault are over.
@@ -197,7 +215,7 @@ fn writes(rng: &mut Rng, span: Millis) -> Vec<Write> {
     // A burst puts many changes into the same second.
     let is_burst = rng.u8(..100) < 30;
     let has_oddities = rng.u8(..100) < 40;
-    let has_large = rng.u16(..1_000) < 3;
+    let has_large = rng.u16(..1_000) < 10;
     let mut unique = 1_000;
     let mut writes: Vec<Write> = (0..count)
         .map(|_| {
@@ -269,9 +287,10 @@ impl fmt::Display for Scenario {
         )?;
         writeln!(
             formatter,
-            "time-out {:?}, failure bucket {}, function's clock {} ms ahead, view type {}",
+            "time-out {:?}, failure bucket {}, provenance {}, function's clock {} ms ahead, view type {}",
             self.timeout,
             self.has_bucket,
+            self.provenance,
             self.clock_ahead,
             if self.wrong_view_type { "KEYS_ONLY" } else { "NEW_AND_OLD_IMAGES" },
         )?;

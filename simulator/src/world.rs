@@ -2,8 +2,8 @@
 //! Audit table and the failure bucket, all on one thread and one virtual clock.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -17,14 +17,14 @@ use config_audit::handler::{Handler, Invocation};
 use config_audit::telemetry::metrics::Metrics;
 use fastrand::Rng;
 use futures_util::FutureExt;
-use opentelemetry::trace::SpanContext;
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use serde_dynamo::AttributeValue;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use uuid::Uuid;
 
-use crate::change::{Change, Expected, Item, Oddity, STREAM_ARN, Value, content};
+use crate::change::{Change, Expected, Item, Oddity, STREAM_ARN, Value, content, note};
 use crate::fault::{Fault, Seen};
 use crate::laws;
 use crate::mapping::destination::GivenUp;
@@ -152,10 +152,12 @@ pub(crate) struct World {
     seen: RefCell<Seen>,
     shards: RefCell<Vec<Shard>>,
     pub(crate) made: RefCell<Vec<Rc<Made>>>,
-    /// The content of each entry of the Audit table, by its ID.
-    table: RefCell<HashMap<Uuid, String>>,
+    /// Each entry of the Audit table, by its ID, but for what a redelivery may change in it.
+    table: RefCell<HashMap<Uuid, Stored>>,
     /// How many entries there are of each content.
     pub(crate) contents: RefCell<HashMap<String, usize>>,
+    /// The hashes of all values that are too large for an entry.
+    pub(crate) omitted: RefCell<HashSet<String>>,
     /// The failure bucket, by the text of the record.
     pub(crate) kept: RefCell<HashMap<String, Vec<Kept>>>,
     pub(crate) metrics: Metrics,
@@ -173,7 +175,10 @@ pub(crate) struct Calls {
     /// Requests to the Audit table.
     pub(crate) requests: Cell<usize>,
     /// Entries of which the table said that it has them.
-    pub(crate) acknowledged: RefCell<std::collections::HashSet<Uuid>>,
+    pub(crate) acknowledged: RefCell<HashSet<Uuid>>,
+    /// Entries that were sent at least once, and requests that had one of them again.
+    pub(crate) sent: RefCell<HashSet<Uuid>>,
+    pub(crate) repeats: Cell<usize>,
     pub(crate) store_faults: Cell<usize>,
     pub(crate) bucket_faults: Cell<usize>,
     /// A fault struck that may fail the invocation as a whole.
@@ -234,6 +239,7 @@ impl World {
             made: RefCell::default(),
             table: RefCell::default(),
             contents: RefCell::default(),
+            omitted: RefCell::default(),
             kept: RefCell::default(),
             metrics: Metrics::start(["config-audit", "simulated"], None).ok()?,
             tally: RefCell::default(),
@@ -422,8 +428,9 @@ impl World {
         if expected.is_empty() {
             self.saw(Fault::RecordUnchanged);
         }
-        if expected.iter().any(Expected::may_omit) {
+        if expected.iter().any(|entry| entry.omitted().next().is_some()) {
             self.saw(Fault::RecordTooLarge);
+            self.omitted.borrow_mut().extend(expected.iter().flat_map(Expected::omitted));
         }
         let made = Made {
             change,
@@ -687,19 +694,19 @@ impl World {
             quarantine: self.scenario.has_bucket.then(|| Bucket { world: Rc::clone(self), calls: Rc::clone(&calls) }),
             clock: Clock::starting_at(time),
             key_attribute: "key".to_owned(),
-            provenance: false,
+            provenance: self.scenario.provenance,
         };
         let event = event(records);
         let invocation = Invocation {
             request_id: format!("request-{number}"),
             function_arn: FUNCTION_ARN.to_owned(),
-            trace: SpanContext::NONE,
+            trace: self.trace(),
             cold_start: number == 1,
             deadline: time + self.scenario.timeout,
             event: event.as_bytes(),
         };
         // A kill may come at any point where the handler waits, so it comes at one of its polls.
-        let polls = if self.kills() { self.draw(15) } else { u64::MAX };
+        let polls = if self.kills() { self.draw(1 << self.draw(10)) } else { u64::MAX };
         let work = Killable { work: pin!(handler.handle(&invocation)), polls };
         let report = match timeout_at(deadline, work).await {
             Err(_) => {
@@ -729,8 +736,14 @@ impl World {
         if self.strikes(Fault::AnswerLost) {
             return Err("the function's process ended".to_owned());
         }
-        laws::of_an_answer(self, &batch, &answer);
+        laws::of_an_answer(self, &batch, &report, &answer);
         answer
+    }
+
+    /// Each invocation is a trace of its own.
+    fn trace(&self) -> SpanContext {
+        let trace_id = TraceId::from(u128::from(1 + self.draw(u64::MAX - 1)) << 64 | 1);
+        SpanContext::new(trace_id, SpanId::from(1), TraceFlags::default(), true, TraceState::default())
     }
 
     /// Whether a kill is on its way. It counts when it comes.
@@ -757,24 +770,31 @@ impl World {
 
     /// Writes an entry into the Audit table.
     pub(crate) fn store(&self, id: Uuid, item: &serde_dynamo::Item) {
-        let omits = ["oldValue", "newValue"].iter().any(|name| {
-            matches!(item.get(*name), Some(AttributeValue::M(members)) if members.contains_key("omitted") && members.contains_key("sha256"))
-        });
         let timeless = matches!(item.get("itemKey"), Some(AttributeValue::S(key)) if key == "TIMELESS");
-        let content = content(item, omits, timeless);
         laws::of_an_entry(self, id, item);
+        let content = content(item, timeless);
+        let notes = ["oldValue", "newValue"].into_iter().filter_map(|name| item.get(name).and_then(note));
+        let stored = Stored { content, notes: notes.cloned().collect() };
         match self.table.borrow_mut().entry(id) {
-            Place::Occupied(stored) => {
-                if *stored.get() != content {
-                    self.violate(format!("an entry that was {} is now {content}", stored.get()));
+            Place::Occupied(place) => {
+                if *place.get() != stored {
+                    self.violate(format!("an entry that was {:?} is now {stored:?}", place.get()));
                 }
             }
             Place::Vacant(place) => {
-                *self.contents.borrow_mut().entry(content.clone()).or_default() += 1;
-                place.insert(content);
+                *self.contents.borrow_mut().entry(stored.content.clone()).or_default() += 1;
+                place.insert(stored);
             }
         }
     }
+}
+
+/// An entry of the Audit table.
+#[derive(Debug, PartialEq)]
+struct Stored {
+    content: String,
+    /// What stands in it for values that are too large.
+    notes: Vec<HashMap<String, AttributeValue>>,
 }
 
 impl Shard {

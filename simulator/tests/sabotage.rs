@@ -23,7 +23,7 @@ struct Sabotage {
     found_as: &'static str,
 }
 
-const SABOTAGES: [Sabotage; 12] = [
+const SABOTAGES: [Sabotage; 16] = [
     Sabotage {
         what: "it reports something else than sequence numbers, as event IDs are",
         file: "src/report.rs",
@@ -108,6 +108,35 @@ const SABOTAGES: [Sabotage; 12] = [
         from: "self.add(&catalog::RECORDS_FAILED, counts.failed);",
         to: "self.add(&catalog::RECORDS_FAILED, 0);",
         found_as: "the books do not balance",
+    },
+    Sabotage {
+        what: "quarantined records are counted as failed ones",
+        file: "src/telemetry/metrics.rs",
+        from: "self.add(&catalog::RECORDS_QUARANTINED, counts.quarantined);",
+        to: "self.add(&catalog::RECORDS_QUARANTINED, counts.failed);",
+        found_as: "the books do not balance",
+    },
+    Sabotage {
+        what: "every record is reported as failed, the stored ones too",
+        file: "src/report.rs",
+        from: "        answer.batch_item_failures = self\n            .failed()",
+        to: "        answer.batch_item_failures = self\n            .records\n            .iter()\n            \
+             .filter(|record| record.sequence_number.is_some())",
+        found_as: "and the answer says otherwise",
+    },
+    Sabotage {
+        what: "only the first request of an invocation is ever sent",
+        file: "src/writer.rs",
+        from: "indices.chunks(MAX_BATCH).map(",
+        to: "indices.chunks(MAX_BATCH).take(1).map(",
+        found_as: "and no fault asked for it",
+    },
+    Sabotage {
+        what: "an entry names another object than the one that has its record",
+        file: "src/handler.rs",
+        from: "|bucket| bucket.url(&full_record_key));",
+        to: "|bucket| bucket.url(&report.request_id));",
+        found_as: "an entry says that its record is in",
     },
 ];
 
