@@ -94,6 +94,10 @@ else
 	done
 endif
 
+.PHONY: mutants
+mutants: $(MUTANTS) ## Whether the tests notice each change to the pure core (.cargo/mutants.toml); takes half an hour
+	.tools/cargo/bin/cargo-mutants mutants --workspace --output $(CARGO_TARGET)
+
 .PHONY: figures
 figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, time, memory, bytes logged (docs/figures.md)
 	npx serverless package

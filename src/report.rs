@@ -223,3 +223,57 @@ impl Report {
         Ok(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    /// An invocation that began at 2024-09-11T09:02:30Z and took five seconds.
+    fn report() -> Report {
+        let start = Clock::System.instant();
+        Report {
+            request_id: String::new(),
+            function_arn: String::new(),
+            trace: SpanContext::NONE,
+            cold_start: false,
+            started: DateTime::from_timestamp(1_726_045_350, 0).unwrap(),
+            span: (start, start + Duration::from_secs(5)),
+            allowed: Duration::from_secs(30),
+            stream_arn: None,
+            records: Vec::new(),
+            requests: Vec::new(),
+            objects: Vec::new(),
+            audits_written: 0,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn instants_have_the_time_of_day_that_the_invocation_began_at() {
+        let report = report();
+        assert_eq!(report.duration(), Duration::from_secs(5));
+        assert_eq!(report.time_of(report.span.0), report.started);
+        assert_eq!(report.time_of(report.span.1).to_rfc3339(), "2024-09-11T09:02:35+00:00");
+    }
+
+    #[test]
+    fn the_lag_is_from_the_change_to_its_last_stored_entry_and_never_below_zero() {
+        let report = report();
+        let changed = |seconds: i64| Record {
+            sequence_number: None,
+            event_name: Some("INSERT"),
+            item_key: None,
+            created: DateTime::from_timestamp(1_726_045_350 + seconds, 0),
+            span: (report.span.0, report.span.0 + Duration::from_secs(3)),
+            outcome: Outcome::Audited,
+            audits_written: 1,
+            attributes_changed: 0,
+            values_omitted: 0,
+        };
+        assert_eq!(report.lag(&changed(-2)), Some(Duration::from_secs(5)));
+        assert_eq!(report.lag(&changed(4)), Some(Duration::ZERO), "the clocks differ");
+        assert_eq!(report.lag(&Record { created: None, ..changed(-2) }), None);
+        assert_eq!(report.lag(&Record { outcome: Outcome::Unchanged, ..changed(-2) }), None);
+    }
+}

@@ -179,12 +179,16 @@ mod tests {
 
     /// Writes `count` entries to a store that answers its requests with `replies`, in turn, and then as it should.
     fn write_to(count: usize, replies: Vec<Reply>) -> (Written, MemoryStore, Duration) {
+        write_within(LIMIT, count, replies)
+    }
+
+    fn write_within(limit: Duration, count: usize, replies: Vec<Reply>) -> (Written, MemoryStore, Duration) {
         let store = MemoryStore::replying(replies);
         let entries = entries(count);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let (written, took) = runtime.block_on(async {
             let start = Clock::System.instant();
-            let written = write(&store, Clock::System, &entries, start + LIMIT).await;
+            let written = write(&store, Clock::System, &entries, start + limit).await;
             (written, start.elapsed())
         });
         for (entry, fate) in entries.iter().zip(&written.fates) {
@@ -205,6 +209,13 @@ mod tests {
         assert_eq!(stored(&written), 100);
         assert_eq!(written.requests.len(), 4);
         assert_eq!(took, Duration::from_millis(20));
+    }
+
+    #[test]
+    fn the_ninth_request_waits_for_one_of_eight() {
+        let slow = |count| write_to(count * MAX_BATCH, vec![Reply::Slow(Duration::from_millis(20)); count]).2;
+        assert_eq!(slow(IN_FLIGHT), Duration::from_millis(20));
+        assert_eq!(slow(IN_FLIGHT + 1), Duration::from_millis(40));
     }
 
     #[test]
@@ -257,6 +268,49 @@ mod tests {
     fn a_refused_request_is_not_repeated() {
         let (written, _, _) = write_to(25, vec![Reply::Fail(Failure::Refused)]);
         assert_eq!((written.requests.len(), stored(&written)), (1, 0));
+    }
+
+    #[test]
+    fn a_request_that_hangs_leaves_time_for_a_second_try_however_near_the_deadline_is() {
+        for limit in [Duration::from_secs(60), Duration::from_secs(4), Duration::from_millis(200)] {
+            let (written, _, took) = write_within(limit, 1, vec![Reply::Never]);
+            assert_eq!(stored(&written), 1, "{limit:?}");
+            assert!(took <= LONGEST_ATTEMPT + FIRST_WAIT, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn waits_are_drawn_up_to_a_limit_that_doubles() {
+        fastrand::seed(7);
+        let mut longest = [Duration::ZERO; 8];
+        for _ in 0..100 {
+            let (written, _, _) = write_within(Duration::from_mins(1), 1, vec![Reply::Fail(Failure::Throttled); 8]);
+            for (longest, pair) in longest.iter_mut().zip(written.requests.windows(2)) {
+                *longest = (*longest).max(pair[1].started - pair[0].ended);
+            }
+        }
+        for (longest, limit) in longest.into_iter().zip([50, 100, 200, 400, 800, 1_600, 2_000, 2_000]) {
+            // Tokio's clock goes by milliseconds.
+            let limit = Duration::from_millis(limit);
+            assert!(
+                longest <= limit + Duration::from_millis(1) && longest > limit * 9 / 10,
+                "{longest:?} of {limit:?}"
+            );
+        }
+    }
+
+    /// Operators see it as the reason of the failed record.
+    #[test]
+    fn an_entry_that_is_not_stored_says_why() {
+        for (reply, code) in [
+            (Reply::Fail(Failure::Refused), "Refused"),
+            (Reply::Fail(Failure::Throttled), "Throttled"),
+            (Reply::Unprocessed(25), "unprocessed"),
+            (Reply::Never, "timeout"),
+        ] {
+            let (written, _, _) = write_to(2, vec![reply; 10_000]);
+            assert_eq!(written.fates, vec![Fate::Unknown(code.to_owned()); 2], "{reply:?}");
+        }
     }
 
     proptest! {

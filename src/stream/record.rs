@@ -226,9 +226,9 @@ pub fn key_text(key: &AttributeValue) -> Option<String> {
 fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
     let milliseconds = (seconds * 1000.0).round();
     // 9999-12-31T23:59:59.999Z. A time of 1970 or before is a default that somebody forgot to fill in.
-    (milliseconds > 0.0 && milliseconds < 253_402_300_800_000.0)
+    (milliseconds < 253_402_300_800_000.0)
         .then(|| {
-            #[allow(clippy::cast_possible_truncation, reason = "the range was checked above")]
+            #[allow(clippy::cast_possible_truncation, reason = "what is too low for an i64 becomes its lowest")]
             DateTime::from_timestamp_millis(milliseconds as i64)
         })
         .flatten()
@@ -325,10 +325,28 @@ mod tests {
 
     #[test]
     fn a_record_without_a_usable_time_has_none() {
-        for time in [Value::Null, json!(0), json!(-5.0), json!(1e300), json!(3600)] {
+        let decoded = |time: &Value| {
             let record = with("/dynamodb/ApproximateCreationDateTime", time.clone());
-            assert_eq!(decode(&raw(&record), "key").unwrap().created, None, "{time}");
+            decode(&raw(&record), "key").unwrap().created
+        };
+        let last_of_1970 = json!(31_535_999.999);
+        let year_10000 = json!(253_402_300_800.0);
+        for time in [Value::Null, json!(0), json!(-5.0), json!(-1e300), json!(1e300), last_of_1970, year_10000] {
+            assert_eq!(decoded(&time), None, "{time}");
         }
+        for (time, text) in [
+            (json!(31_536_000), "1971-01-01T00:00:00+00:00"),
+            (json!(253_402_300_799.999), "9999-12-31T23:59:59.999+00:00"),
+        ] {
+            assert_eq!(decoded(&time).unwrap().to_rfc3339(), text);
+        }
+    }
+
+    /// As long as DynamoDB lets a partition key be.
+    #[test]
+    fn the_longest_key_is_taken() {
+        let record = with("/dynamodb/Keys/key", json!({"S": "x".repeat(MAX_KEY_BYTES)}));
+        assert_eq!(decode(&raw(&record), "key").unwrap().item_key.len(), 2_048);
     }
 
     #[test]
