@@ -51,7 +51,7 @@ lint: ## Formatting and clippy
 .PHONY: test-quick
 test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
 	cargo test --locked --workspace --lib --bins
-	$(NODE_TEST) serverless/test/plugin.test.js serverless/test/template.test.js serverless/test/security.test.js
+	$(NODE_TEST) serverless/test/plugin.test.js serverless/test/template.test.js serverless/test/security.test.js serverless/test/operations.test.js
 
 # The operator's tests run target/debug/bootstrap, which `cargo test` alone does not build for them.
 .PHONY: test-slow

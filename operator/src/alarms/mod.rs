@@ -485,6 +485,8 @@ mod tests {
         let checked = deployed.judge(&played);
         assert_eq!(checked.problems, [""; 0]);
         assert!(checked.trials.len() >= 20);
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(&checked.markdown()), "the README is to have this table:\n{}", checked.markdown());
         let alarms: Vec<String> = deployed.within.keys().cloned().collect();
         for id in alarms.iter().filter(|id| !id.ends_with(['h', 'm'])) {
             let without = self::deployed().without(id);

@@ -12,7 +12,7 @@ const BEGIN: Millis = 2 * HOUR;
 /// Nobody looks for longer than Lambda retries, and than the stream keeps its records.
 const END: Millis = BEGIN + 28 * HOUR;
 /// Changes an hour.
-const TRAFFIC: u64 = 60;
+const TRAFFIC: u64 = 40;
 
 /// One fault, and what it has to set off.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ fn at_once() -> Vec<Trial> {
             scenario
         }),
         trial("most invocations are throttled", &["InvocationThrottles"], {
-            healthy().with(Fault::FunctionThrottled, BEGIN, END, 70)
+            healthy().with(Fault::FunctionThrottled, BEGIN, END, 90)
         }),
         trial(
             "every invocation is throttled",
