@@ -14,7 +14,7 @@ use crate::aws::{AwsArguments, AwsError};
 use crate::clock;
 use crate::terminal::Terminal;
 use crate::trail::backfill_id;
-use crate::trail::fold::{SNAPSHOT_WINDOW, fold};
+use crate::trail::fold::{Origin, SNAPSHOT_WINDOW, fold};
 use crate::trail::tables::{AT_A_TIME, Configuration, Keyed, Progress, Trail, TrailError, sdk_item, thousands};
 
 /// First entries for items that predate the trail.
@@ -112,7 +112,7 @@ impl Backfill {
         // Entries that tell only of some attributes leave the others unknown.
         let is_known = !steps.is_empty() && {
             let fold = fold(steps, Some(&item));
-            !(fold.is_older && fold.is_open())
+            !(fold.origin == Origin::Unknown && fold.is_open())
         };
         if is_backfilled || is_known {
             return Ok(Outcome::Known);

@@ -44,6 +44,9 @@ enum Command {
     Tail(tail::TailArguments),
     /// Prove that the trail is complete and unaltered, or name each item and the change that is missing or altered
     ///
+    /// Nothing in a trail tells whether an item is older than it, or its creation was deleted: such items are named, and
+    /// with --complete each is a finding.
+    ///
     /// Exit code 0: the trail is intact. 1: it is not. 2: the command line is wrong, or AWS refused.
     Verify(verify::VerifyArguments),
     /// Give items that are older than the trail their first entry

@@ -16,9 +16,10 @@
 //! changed is found: each entry moves one attribute from one value to another, and the sum of these moves is fixed by
 //! where the item began and what it is now. Nothing in the trail itself tells of these:
 //!
-//! - The loss of an item's first entry, its creation: it then looks older than the trail ([`Fold::is_older`]). The loss
-//!   of a later creation can look so too, if the item was created and removed within its first second. Once all items
-//!   that are older have been backfilled, there should be none that look so.
+//! - The loss of an item's first entry, its creation: it then looks older than the trail ([`Origin::Unknown`]). The loss
+//!   of a later creation can look so too, if the item was created and removed within its first second. Where the trail
+//!   began with its table, or all items that are older have been backfilled, none should look so
+//!   (`config-audit verify --complete`).
 //! - The loss of several entries that lead back to where they began: of `1 -> 2` and `2 -> 1`; of a removal and the
 //!   creation of the same item again; of all entries of an item that is no more.
 //! - Of an item that is older than the trail, an altered old value in the first entry of an attribute.
@@ -55,8 +56,8 @@ pub struct Fold {
     pub steps: Vec<Step>,
     /// Where the trail breaks.
     pub gaps: Vec<Gap>,
-    /// Whether the item was there before its first entry. A backfilled entry is a first entry.
-    pub is_older: bool,
+    /// What the trail of the item begins with.
+    pub origin: Origin,
     /// The item before all steps.
     initial: State,
     /// The items that begin with these steps, by index; more is known of them than their first step says.
@@ -67,6 +68,17 @@ pub struct Fold {
     told: HashMap<String, String>,
     /// When the item's last life or absence began.
     began: Option<String>,
+}
+
+/// What the trail of an item begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The item's creation.
+    Creation,
+    /// A backfilled entry, of an item that was there before its first change.
+    Backfill,
+    /// A change of an item that was there before: it is older than the trail, or its creation is missing.
+    Unknown,
 }
 
 /// A place at which the trail breaks. Its text has no value in it.
@@ -152,7 +164,9 @@ pub fn fold(mut steps: Vec<Step>, item: Option<&Item>) -> Fold {
             Gap { lack: Lack::Unreadable, after: None, before: Some(step.time.clone()), entry: Some(step.id.clone()) };
         fold.gaps.push(gap);
     }
-    fold.is_older &= !is_backfilled;
+    if is_backfilled && fold.origin == Origin::Unknown {
+        fold.origin = Origin::Backfill;
+    }
     fold
 }
 
@@ -529,7 +543,7 @@ impl<'a> Run<'a> {
         Fold {
             steps: self.order.iter().map(|index| changes[*index].clone()).collect(),
             gaps: self.gaps,
-            is_older: self.initial.is_some(),
+            origin: if self.initial.is_some() { Origin::Unknown } else { Origin::Creation },
             initial: self.initial,
             lives: self.lives,
             hash: self.hash.map(|(hash, _)| hash),

@@ -187,7 +187,7 @@ proptest! {
     fn a_history_in_any_order_folds_to_what_was_done((history, steps) in with_steps()) {
         let fold = fold(steps, None);
         prop_assert_eq!(&fold.gaps, &[]);
-        prop_assert!(!fold.is_older && !fold.is_open());
+        prop_assert_eq!((fold.origin, fold.is_open()), (Origin::Creation, false));
         for (time, _) in &history {
             let image = fold.at(&text(*time));
             prop_assert_eq!(image.is_some(), truth(&history, *time).is_some());
@@ -232,7 +232,7 @@ proptest! {
         let fold = fold(steps, last(&history));
         // The loss of its creation makes an item look older; within the second of a removal any creation may be it.
         let is_creation = matches!(lost.change, Change::Insert(_));
-        prop_assert!(!is_intact(&fold, last(&history)) || (is_creation && fold.is_older), "{:?}", lost);
+        prop_assert!(!is_intact(&fold, last(&history)) || (is_creation && fold.origin == Origin::Unknown), "{:?}", lost);
     }
 
     #[test]
@@ -258,7 +258,7 @@ proptest! {
         let was_there = truth(&history, from).is_some();
         let fold = fold(steps, last(&history));
         prop_assert_eq!(&fold.gaps, &[]);
-        prop_assert_eq!(fold.is_older, was_there);
+        prop_assert_eq!(fold.origin, if was_there { Origin::Unknown } else { Origin::Creation });
         prop_assert_eq!(fold.against(last(&history)), []);
         for (time, _) in history.iter().filter(|(time, _)| *time >= from) {
             let image = fold.at(&text(*time));
@@ -286,7 +286,7 @@ proptest! {
         let fold = fold(steps, last(&history));
         prop_assert_eq!(&fold.gaps, &[]);
         prop_assert_eq!(fold.against(last(&history)), []);
-        prop_assert!(!fold.is_older && !fold.is_open());
+        prop_assert!(fold.origin != Origin::Unknown && !fold.is_open());
         for (time, _) in history.iter().filter(|(time, _)| *time >= from) {
             if let (Some(image), Some(item)) = (fold.at(&text(*time)), truth(&history, *time)) {
                 prop_assert!(is_equal(&image.item(), item));
@@ -327,7 +327,7 @@ proptest! {
         let intact = fold(steps.clone(), last(&history));
         prop_assert_eq!(&intact.gaps, &[]);
         prop_assert_eq!(intact.against(last(&history)), []);
-        prop_assert!(!intact.is_older);
+        prop_assert_eq!(intact.origin, Origin::Creation);
         // A change of an attribute is missed all the same, where the whole items are not left out.
         let lost = lost.index(steps.len());
         let all_known = steps.iter().all(|step| !matches!(step.change, Change::Insert(Whole::Omitted(_)) | Change::Remove(Whole::Omitted(_))));

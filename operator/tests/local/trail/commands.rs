@@ -59,7 +59,7 @@ async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
 
         let proven = tables.verify().await;
         assert_eq!(proven.code, 0, "{proven:?}");
-        assert_eq!(proven.findings().1["complete"], 3);
+        assert_eq!(proven.findings().1["provenFromCreation"], 3);
         let history = tables.history("CHANGED", &["--output", "json"]).await;
         let values: Vec<Value> = history.lines()[1..].iter().map(|line| line["newValue"].clone()).collect();
         assert_eq!(Value::from(values).to_string(), "[2,1,3,38.5]", "{history:?}");
@@ -90,7 +90,8 @@ async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
         .await;
         let proven = tables.verify().await;
         assert_eq!(proven.code, 0, "{proven:?}");
-        assert_eq!(proven.findings().1["complete"], 3);
+        let summary = proven.findings().1;
+        assert_eq!((&summary["provenFromCreation"], &summary["provenFromBackfill"]), (&json!(2), &json!(1)));
         let history = tables.history("OLDER", &[]).await;
         assert!(history.stdout.contains("(backfilled)") && history.stdout.contains("s3c"), "{history:?}");
         for silent in [unproven, proven, dry, backfilled] {
@@ -180,10 +181,42 @@ async fn what_predates_the_trail_is_said_to_be_unknown() {
     assert!(tables.backfill(&[]).await.stdout.starts_with("K: backfilled"));
     let before = tables.history("K", &["--at", &text(EPOCH)]).await;
     assert_eq!(serde_json::from_str::<Value>(&before.stdout).unwrap(), json!({ "key": "K", "a": 1, "b": 1 }));
-    assert_eq!(tables.verify().await.findings().1["complete"], 1);
+    assert_eq!(tables.verify().await.findings().1["provenFromBackfill"], 1);
     // The first of its real entries is lost: the snapshot is where it shows.
     tables.delete(AUDIT, "id", &id(&entries("K", &history)[1])).await;
     assert_eq!(tables.verify().await.code, 0, "nothing contradicts a snapshot alone");
+    tables.database.stop().await;
+}
+
+/// Whether an item is older than the trail or its creation was deleted, nothing tells; so nobody is told that all is well.
+#[tokio::test]
+async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trail_is_complete() {
+    let tables = Tables::on(Engine::Embedded).await;
+    for key in ["CHANGED", "GONE", "WHOLE"] {
+        let last = (key != "GONE").then(|| item(key, &[("a", 2)]));
+        let history: History = vec![(EPOCH, Some(item(key, &[("a", 1)]))), (EPOCH + 60, last.clone())];
+        tables.write(AUDIT, entries(key, &history).split_off(usize::from(key != "WHOLE"))).await;
+        tables.write(CONFIGURATION, last.map(sdk_item)).await;
+    }
+    let ran = tables.verify().await;
+    let (older, summary) = ran.findings();
+    let mut named: Vec<_> =
+        older.iter().map(|line| json!([line["itemKey"], line["finding"], line["before"]])).collect();
+    named.sort_by_key(Value::to_string);
+    let since = text(EPOCH + 60);
+    assert_eq!(named, [json!(["CHANGED", "older", since]), json!(["GONE", "older", since])]);
+    assert_eq!((ran.code, &summary["olderThanTheTrail"], &summary["findings"]), (0, &json!(2), &json!(0)));
+    assert_eq!(summary["provenFromCreation"], 1);
+
+    let verify = ["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    let ran = tables.run(&verify).await;
+    let doubt = "intact, but 2 items look older than the trail: they predate it, or their creation is missing";
+    assert!(ran.stdout.contains(doubt) && ran.stdout.contains("CHANGED: it looks older"), "{ran:?}");
+    assert!(!ran.stdout.contains("The trail is intact."), "{ran:?}");
+
+    let ran = tables.run(&[&verify[..], &["--complete"]].concat()).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("GONE: it looks older") && ran.stdout.contains("not intact: 2 findings"), "{ran:?}");
     tables.database.stop().await;
 }
 
