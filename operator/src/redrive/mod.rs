@@ -344,8 +344,8 @@ impl Quarantine for &Redrive {
                 .put(key, body)
                 .await
                 .map_err(|error| QuarantineError { code: error.code().to_owned(), message: error_chain(&error) })?;
+            self.put.borrow_mut().insert(key.to_owned());
         }
-        self.put.borrow_mut().insert(key.to_owned());
         Ok(())
     }
 

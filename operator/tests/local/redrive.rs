@@ -432,6 +432,19 @@ async fn a_dry_run_says_what_is_there_and_writes_nothing() {
     assert_eq!((ground.entries().await.len(), ground.proxy.writes()), (0, 0));
 }
 
+/// A record that would be quarantined again has the key of an object that is there: in a dry run that one is untouched.
+#[tokio::test]
+async fn a_dry_run_tells_of_an_object_that_a_run_would_have_replaced() {
+    let (_, body) = given_up(&[invalid(5)], "request", "function");
+    // More than are under way at once, so that the first is done before the last is looked at.
+    let between = (10..30).map(|n| batch([n]));
+    let kept = quarantined("no_key", &invalid(5));
+    let objects = between.chain([("aws/lambda/0".to_owned(), body), kept.clone()]);
+    let ground = Ground::new(objects).await;
+    let said = ground.command(&["--dry-run"]).await;
+    said.assert(1, &["Objects  22 replayed", "22 = 20 audited + 0 unchanged + 2 quarantined again", &kept.0]);
+}
+
 #[tokio::test]
 async fn a_directory_is_replayed_like_the_bucket_that_it_is_a_copy_of() {
     let good = [batch([1, 2]), quarantined("no_key", &insert(3)), quarantined("no_key", &oversized(4))];
