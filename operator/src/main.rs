@@ -1,6 +1,7 @@
 //! `config-audit`: the operator's command.
 
 use std::error::Error;
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -68,9 +69,16 @@ impl Failed {
     }
 }
 
+/// What is said of a panic: its place alone, since what it was about could be a value.
+fn panic_text(panic: &PanicHookInfo<'_>) -> String {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    format!("config-audit: a panic at {place}; this is a bug")
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let terminal = Terminal::new();
+    std::panic::set_hook(Box::new(move |panic| terminal.progress(&panic_text(panic))));
     let ended = match Arguments::parse().command {
         Command::Invoke(arguments) => {
             invoke::run(arguments, terminal).await.map_err(Failed::with(invoke::InvokeError::exit_code))
@@ -92,4 +100,22 @@ async fn main() -> ExitCode {
         terminal.progress(&format!("config-audit: {}", config_audit_operator::local::error_chain(&*error)));
         code
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_by_its_place_and_not_by_what_it_is_about() {
+        let (told, heard) = channel();
+        std::panic::set_hook(Box::new(move |panic| told.send(panic_text(panic)).unwrap()));
+        let panicked = std::panic::catch_unwind(|| panic!("{}", "s3cr3t"));
+        drop(std::panic::take_hook());
+        assert!(panicked.is_err());
+        let text = heard.recv().unwrap();
+        assert!(text.contains("main.rs:") && !text.contains("s3cr3t"), "{text}");
+    }
 }

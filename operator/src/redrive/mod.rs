@@ -359,11 +359,6 @@ impl Quarantine for &Redrive {
 /// # Errors
 /// When nothing can be replayed, or no more. What was done until then is printed.
 pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, RedriveError> {
-    // The library says what a panic was about, and that could be a value.
-    std::panic::set_hook(Box::new(move |panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        terminal.progress(&format!("config-audit: a panic at {place}; this is a bug"));
-    }));
     let is_text = arguments.output == Output::Text;
     let dry_run = arguments.dry_run;
     let redrive = redrive(arguments).await?;
