@@ -27,9 +27,11 @@ enum Command {
     Local(run_local::LocalArguments),
     /// Replay what is in the failure bucket through the function's own code
     ///
-    /// A record makes the same entries each time, so what was stored already does not change, and it is safe to run this
-    /// twice, or while the function runs. An object whose records all have their entries is moved to redriven/; what did
-    /// not work stays, with the new reason. Full records of omitted values (omitted/) are left alone: entries name them.
+    /// A record makes the same entries each time, so what was stored already does not change, but for
+    /// `provenance.traceId`: that is the trace of the last delivery, and a replay has none. It is safe to run this twice, or
+    /// while the function runs. Give --key-attribute and --provenance as the function has them. An object whose records all
+    /// have their entries is moved to redriven/; what did not work stays, with the new reason. Full records of omitted values
+    /// (omitted/) are left alone: entries name them.
     ///
     /// Exit code 0: all is replayed, or there was nothing to do. 1: something is left, or nothing can be done; what and why
     /// is said. 2: the command line is wrong.
