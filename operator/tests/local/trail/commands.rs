@@ -273,6 +273,26 @@ async fn an_item_too_large_for_an_entry_is_left_out_and_said_so() {
     tables.database.stop().await;
 }
 
+/// A table that was made by hand may lack it.
+#[tokio::test]
+async fn an_audit_table_without_the_index_is_said_so() {
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+    for engine in Engine::BOTH {
+        let (database, identity) = engine.database().await;
+        database.ensure_configuration_table(CONFIGURATION, "key").await.unwrap();
+        let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
+        let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
+        let create = database.client().create_table().table_name(AUDIT).billing_mode(BillingMode::PayPerRequest);
+        create.attribute_definitions(attribute.build().unwrap()).key_schema(element).send().await.unwrap();
+        let tables = Tables { database, identity };
+        for ran in [tables.history("K", &[]).await, tables.verify().await] {
+            let said = ran.stderr.contains("it has no index itemKey-modificationTime-index; docs/security.md");
+            assert!(ran.code == 2 && said, "on {engine:?}: {ran:?}");
+        }
+        tables.database.stop().await;
+    }
+}
+
 /// Numbers and bytes are keys too; entries write them as text.
 #[tokio::test]
 async fn keys_of_every_type_are_found() {
