@@ -54,8 +54,10 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Give items that are older than the trail their first entry
     ///
-    /// It can run again, and while the function runs. Exit code 0: every item has an entry. 1: some are too large for one.
-    /// 2: the command line is wrong, or AWS refused.
+    /// It can run again, and while the function runs. An item that is too large for an entry is given one with a note: its
+    /// size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. No other copy of it is kept.
+    ///
+    /// Exit code 0: every item has an entry. 2: the command line is wrong, or AWS refused.
     Backfill(backfill::BackfillArguments),
 }
 

@@ -24,8 +24,8 @@
 //!   creation of the same item again; of all entries of an item that is no more.
 //! - Of an item that is older than the trail, an altered old value in the first entry of an attribute.
 //! - An entry whose time was altered without changing the order, or whose ID or provenance was altered.
-//! - A change of an item that is known by its hash alone when it is created or removed, if the values that are known do
-//!   not make up the whole item.
+//! - A change of an item that is known by its hash alone when it is created, removed or backfilled, if the values that are
+//!   known do not make up the whole item; or, of one that was backfilled so, if it was changed within the same minutes.
 //! - What a note of an omitted value says besides its hash.
 
 use std::cell::RefCell;
@@ -445,7 +445,7 @@ impl<'a> Run<'a> {
         // A snapshot tells nothing sure about a time that is near its own, or that of a later change.
         let far = later.checked_sub(1).and_then(|last| around(&changes[last].time)).map(|(_, far)| far);
         let snapshot = self.snapshots.iter().find_map(|step| match &step.change {
-            Change::Snapshot(item) if Some(&step.time) > far.as_ref() => Some(item),
+            Change::Snapshot(Whole::Known(item)) if Some(&step.time) > far.as_ref() => Some(item),
             _ => None,
         });
         if let Some(item) = snapshot.filter(|_| told.is_empty()).or(self.item) {
@@ -640,7 +640,8 @@ impl Fold {
             (Some(_), None) => vec![Lack::Removal],
             (Some(image), Some(item)) => {
                 let differences = image.differences(item);
-                if differences.is_empty() && !self.has_its_hash(&image, item) {
+                let has_its_hashes = || self.has_its_hash(&image, item) && self.has_its_backfilled_hash(&image, item);
+                if differences.is_empty() && !has_its_hashes() {
                     vec![Lack::Item]
                 } else {
                     differences.into_iter().map(Lack::Attribute).collect()
@@ -662,16 +663,37 @@ impl Fold {
         beginning.hash().is_none_or(|known| known == *hash)
     }
 
+    /// Whether the item had the hash that its backfilled entry tells, if it was too large for the entry.
+    fn has_its_backfilled_hash(&self, end: &Image, item: &Item) -> bool {
+        let note = self.steps.iter().find_map(|step| match &step.change {
+            Change::Snapshot(Whole::Omitted(hash)) => Some((&step.time, hash)),
+            _ => None,
+        });
+        let Some((time, hash)) = note else { return true };
+        let mut known = self.clone();
+        let beginning = match known.lives.last_entry() {
+            Some(life) => Some(life.into_mut()),
+            None => known.initial.as_mut(),
+        };
+        if let Some(beginning) = beginning {
+            close(beginning, end, item);
+        }
+        // That there was no item at that time was told when the entry was placed.
+        known.had_hash_around(time, hash).unwrap_or(true)
+    }
+
     /// Puts a backfilled entry among the others, and learns from it what they leave open.
     fn place(&mut self, snapshot: Step) {
-        let Change::Snapshot(item) = &snapshot.change else { return };
-        if let Some(initial) = self.initial.as_mut().filter(|image| image.is_open) {
+        let Change::Snapshot(whole) = &snapshot.change else { return };
+        let no_item = Item::new();
+        let item = if let Whole::Known(item) = whole { item } else { &no_item };
+        if let (Whole::Known(_), Some(initial)) = (whole, self.initial.as_mut().filter(|image| image.is_open)) {
             for (name, value) in item {
                 initial.known.entry(name.clone()).or_insert_with(|| Some(value.clone()));
             }
             initial.is_open = false;
         }
-        let gaps = self.disagreements(&snapshot, item);
+        let gaps = self.disagreements(&snapshot, whole);
         self.gaps.extend(gaps);
         let at = self.steps.partition_point(|step| step.time < snapshot.time);
         self.lives = std::mem::take(&mut self.lives)
@@ -688,13 +710,37 @@ impl Fold {
     }
 
     /// Where a backfilled entry shows what the item never was at about its time.
-    fn disagreements(&self, snapshot: &Step, item: &Item) -> Vec<Gap> {
+    fn disagreements(&self, snapshot: &Step, whole: &Whole) -> Vec<Gap> {
         let gap =
             |lack| Gap { lack, after: None, before: Some(snapshot.time.clone()), entry: Some(snapshot.id.clone()) };
-        match self.differences_around(&snapshot.time, item) {
+        let differences = match whole {
+            Whole::Known(item) => self.differences_around(&snapshot.time, item),
+            Whole::Omitted(hash) => match self.had_hash_around(&snapshot.time, hash) {
+                Some(false) => return vec![gap(Lack::Item)],
+                had => had.map(|_| Vec::new()),
+            },
+        };
+        match differences {
             None => vec![gap(Lack::Snapshot(None))],
             Some(names) => names.into_iter().map(|name| gap(Lack::Snapshot(Some(name)))).collect(),
         }
+    }
+
+    /// Whether the item may have had this hash at about this time; `None` where there was no item.
+    fn had_hash_around(&self, time: &str, hash: &str) -> Option<bool> {
+        let (from, to) = around(time)?;
+        let is_change = |step: &&Step| !step.is_backfilled() && (&from..=&to).contains(&&step.time);
+        let changes: Vec<&Step> = self.steps.iter().filter(is_change).collect();
+        // Changes of one second may have been made in another order, and the item may have been read between them.
+        let is_ordered = changes
+            .windows(2)
+            .all(|pair| pair[0].time != pair[1].time || (pair[0].sequence.is_some() && pair[1].sequence.is_some()));
+        let mut had = None;
+        self.around(time, |image| {
+            let fits = had == Some(true) || !is_ordered || image.hash().is_none_or(|known| known == hash);
+            had = Some(fits);
+        })?;
+        had
     }
 
     /// The attributes that were never like this at about this time; `None` where there was no item.
@@ -703,24 +749,32 @@ impl Fold {
     /// followed each other.
     #[must_use]
     pub fn differences_around(&self, time: &str, item: &Item) -> Option<Vec<String>> {
+        let mut in_all: Option<Vec<String>> = None;
+        self.around(time, |image| {
+            let differences = image.differences(item);
+            match &mut in_all {
+                Some(names) => names.retain(|name| differences.contains(name)),
+                None => in_all = Some(differences),
+            }
+        })?;
+        in_all
+    }
+
+    /// Looks at each item that there was at about this time; `None` for a time that is none.
+    fn around(&self, time: &str, mut look: impl FnMut(&Image)) -> Option<()> {
         let (from, to) = around(time)?;
         let mut state = self.initial.clone();
-        let mut in_all: Option<Vec<String>> = None;
         for index in 0..=self.steps.len() {
             let is_later = index.checked_sub(1).is_some_and(|last| self.steps[last].time > to);
             let is_over = self.steps.get(index).is_some_and(|next| next.time < from);
             if let Some(image) = state.as_ref().filter(|_| !is_later && !is_over) {
-                let differences = image.differences(item);
-                match &mut in_all {
-                    Some(names) => names.retain(|name| differences.contains(name)),
-                    None => in_all = Some(differences),
-                }
+                look(image);
             }
             if index < self.steps.len() {
                 self.step(&mut state, index);
             }
         }
-        in_all
+        Some(())
     }
 }
 

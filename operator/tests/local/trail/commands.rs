@@ -73,15 +73,12 @@ async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
         let dry = tables.backfill(&["--dry-run"]).await;
         assert_eq!(
             (dry.code, dry.stdout.as_str()),
-            (0, "OLDER: would be backfilled\n2 items: 1 would be backfilled, 0 left out\n")
+            (0, "OLDER: would be backfilled\n2 items: 1 would be backfilled\n")
         );
         let backfilled = tables.backfill(&[]).await;
-        assert_eq!(
-            (backfilled.code, backfilled.stdout.as_str()),
-            (0, "OLDER: backfilled\n2 items: 1 backfilled, 0 left out\n")
-        );
+        assert_eq!((backfilled.code, backfilled.stdout.as_str()), (0, "OLDER: backfilled\n2 items: 1 backfilled\n"));
         let again = tables.backfill(&[]).await;
-        assert_eq!((again.code, again.stdout.as_str()), (0, "2 items: 0 backfilled, 0 left out\n"));
+        assert_eq!((again.code, again.stdout.as_str()), (0, "2 items: 0 backfilled\n"));
         put("OLDER", "2").await;
         wait_for(&mut heard, |happening| match happening {
             Happening::AuditStored { entry } => (entry.text("updatedAttribute") == "number").then_some(()),
@@ -261,15 +258,31 @@ async fn a_history_is_cut_by_time_and_printed_three_ways() {
 }
 
 #[tokio::test]
-async fn an_item_too_large_for_an_entry_is_left_out_and_said_so() {
+async fn an_item_too_large_for_an_entry_is_backfilled_and_proven_by_its_hash() {
     let tables = Tables::on(Engine::Embedded).await;
     // The item is within the limit; the entry around it is not.
-    let mut large = item("LARGE", &[]);
-    large.insert("x".to_owned(), serde_dynamo::AttributeValue::S("x".repeat(400 * 1024 - 20)));
-    tables.write(CONFIGURATION, [sdk_item(large), sdk_item(item("SMALL", &[]))]).await;
+    let large = |byte: &str| {
+        let mut large = item("LARGE", &[]);
+        large.insert("x".to_owned(), serde_dynamo::AttributeValue::S(byte.repeat(400 * 1024 - 20)));
+        sdk_item(large)
+    };
+    tables.write(CONFIGURATION, [large("x"), sdk_item(item("SMALL", &[]))]).await;
     let ran = tables.backfill(&[]).await;
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stdout.contains("LARGE: left out") && ran.stdout.contains("SMALL: backfilled"), "{ran:?}");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.stdout.contains("LARGE: backfilled, by its hash") && ran.stdout.contains("SMALL: backfilled\n"),
+        "{ran:?}"
+    );
+    let history = tables.history("LARGE", &["--output", "json"]).await;
+    let [entry] = &history.lines()[..] else { panic!("{history:?}") };
+    assert_eq!(entry["newValue"]["record"], format!("dynamodb:{CONFIGURATION}/LARGE"));
+    assert_eq!(tables.backfill(&[]).await.stdout, "2 items: 0 backfilled\n");
+    let proven = tables.verify().await;
+    assert_eq!((proven.code, &proven.findings().1["provenFromBackfill"]), (0, &json!(2)), "{proven:?}");
+    // A change that nothing tells of.
+    tables.write(CONFIGURATION, [large("y")]).await;
+    let (found, _) = tables.verify().await.findings();
+    assert_eq!((&found[0]["itemKey"], &found[0]["finding"]), (&json!("LARGE"), &json!("item")));
     tables.database.stop().await;
 }
 
@@ -310,10 +323,7 @@ async fn keys_of_every_type_are_found() {
         create.attribute_definitions(attribute).key_schema(element).send().await.unwrap();
         let tables = Tables { database, identity };
         tables.write(CONFIGURATION, [[("id".to_owned(), key.clone())].into()]).await;
-        assert_eq!(
-            tables.backfill(&[]).await.stdout,
-            format!("{text}: backfilled\n1 items: 1 backfilled, 0 left out\n")
-        );
+        assert_eq!(tables.backfill(&[]).await.stdout, format!("{text}: backfilled\n1 items: 1 backfilled\n"));
         assert_eq!(tables.verify().await.code, 0);
         let delete = tables.database.client().delete_item().table_name(CONFIGURATION).key("id", key);
         delete.send().await.unwrap();
