@@ -76,10 +76,11 @@ pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8,
                 Outcome::Known => {}
                 Outcome::Backfilled => {
                     backfilled += 1;
-                    terminal.result(&format!("{key}: {what}"));
+                    terminal.result(&format!("{}: {what}", key.escape_debug()));
                 }
                 Outcome::BackfilledByHash => {
                     backfilled += 1;
+                    let key = key.escape_debug();
                     terminal.result(&format!("{key}: {what}, by its hash: it is too large for an entry"));
                 }
             }

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::aws::AwsArguments;
 use crate::entry::{Entry, Plain};
 use crate::local::stream::{Page, StreamError, StreamReader};
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Terminal, Tone, harmless};
 use crate::trail::backfill_id;
 use crate::trail::tables::{SdkItem, Trail, TrailError};
 
@@ -193,8 +193,9 @@ impl News {
 
     fn text(&self, values: bool, terminal: Terminal) -> String {
         let entry = &self.entry;
-        let attribute = entry.text("updatedAttribute");
-        let what = match (attribute, entry.value("oldValue"), entry.value("newValue")) {
+        let text = |name: &str| entry.text(name).escape_debug().to_string();
+        let attribute = text("updatedAttribute");
+        let what = match (attribute.as_str(), entry.value("oldValue"), entry.value("newValue")) {
             ("", None, Some(_)) if self.event == Event::Backfilled => "backfilled".to_owned(),
             ("", None, _) => "created".to_owned(),
             ("", Some(_), _) => "removed".to_owned(),
@@ -202,20 +203,22 @@ impl News {
             (name, Some(_), None) => format!("{name} removed"),
             (name, Some(_), Some(_)) => format!("{name} changed"),
         };
-        let mut line = format!("{}  {}  {what}", entry.text("modificationTime"), entry.text("itemKey"));
+        let mut line = format!("{}  {}  {what}", text("modificationTime"), text("itemKey"));
         if values {
-            let value = |name: &str| entry.value(name).map(|value| serde_json::to_string(&value).unwrap_or_default());
+            let value = |name: &str| {
+                entry.value(name).map(|value| harmless(&serde_json::to_string(&value).unwrap_or_default()))
+            };
             let change: Vec<String> = [value("oldValue"), value("newValue")].into_iter().flatten().collect();
             line = format!("{line}  {}", change.join(" -> "));
         }
         let loud = match self.event {
             Event::Written | Event::Backfilled => return line,
-            Event::Altered => format!("ALTERED ({})", self.altered.join(", ")),
+            Event::Altered => format!("ALTERED ({})", self.altered.join(", ").escape_debug()),
             Event::Deleted => "DELETED".to_owned(),
             Event::Expired => "expired".to_owned(),
         };
         let when = self.time.map(|time| format!(" at {}", time_text(time))).unwrap_or_default();
-        let loud = format!("{loud} entry {}{when}:", entry.text("id"));
+        let loud = format!("{loud} entry {}{when}:", text("id"));
         let tone = if self.event == Event::Expired { Tone::Quiet } else { Tone::Bad };
         format!("{} {line}", terminal.paint(tone, &loud))
     }
@@ -275,6 +278,17 @@ mod tests {
     use aws_smithy_mocks::{RuleMode, mock, mock_client};
 
     use super::*;
+
+    #[test]
+    fn no_text_of_an_entry_hides_or_forges_a_line() {
+        let evil = "x\n\u{1b}[2K\u{9b}2K\u{202e}";
+        let names = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
+        let entry = names.into_iter().map(|name| (name.to_owned(), AttributeValue::S(evil.to_owned()))).collect();
+        let altered = vec![evil.to_owned()];
+        let news = News { event: Event::Altered, entry: Entry::from_item(entry), altered, time: None };
+        let line = news.text(true, Terminal::plain());
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+    }
 
     #[tokio::test]
     async fn what_one_shard_gave_is_told_although_another_fails() {

@@ -185,7 +185,7 @@ impl Finding {
                 "it looks older than the trail, which tells of it from {first} on: it predates the trail, or its creation is \
                  missing"
             ),
-            Self::Gap(gap @ Gap { entry: Some(entry), .. }) => format!("{gap} (entry {entry})"),
+            Self::Gap(gap @ Gap { entry: Some(entry), .. }) => format!("{gap} (entry {})", entry.escape_debug()),
             Self::Gap(gap) => gap.to_string(),
         }
     }
@@ -417,7 +417,9 @@ impl Verification {
 
     fn tell(&self, key: &str, finding: &Finding, tone: Tone) {
         self.terminal.result(&match self.output {
-            Output::Text => format!("{}: {}", self.terminal.paint(tone, key), finding.text()),
+            Output::Text => {
+                format!("{}: {}", self.terminal.paint(tone, &key.escape_debug().to_string()), finding.text())
+            }
             Output::Json => finding.json(key).to_string(),
         });
     }

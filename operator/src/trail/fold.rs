@@ -81,7 +81,7 @@ pub enum Origin {
     Unknown,
 }
 
-/// A place at which the trail breaks. Its text has no value in it.
+/// A place at which the trail breaks. Its text has no value in it, and is fit for a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// What must be missing, unless an entry was altered.
@@ -123,6 +123,7 @@ impl fmt::Display for Gap {
         };
         match &self.lack {
             Lack::Attribute(name) => {
+                let name = name.escape_debug();
                 write!(formatter, "a change of attribute {name}{between} is missing, or an entry was altered")
             }
             Lack::Item => write!(formatter, "a change{between} is missing, or an entry was altered"),
@@ -130,8 +131,9 @@ impl fmt::Display for Gap {
             Lack::Removal => write!(formatter, "its removal{between} is missing, or an entry was altered"),
             Lack::Snapshot(Some(name)) => write!(
                 formatter,
-                "the backfilled entry and the others disagree about attribute {name}: a change{between} is missing, or an \
-                 entry was altered"
+                "the backfilled entry and the others disagree about attribute {}: a change{between} is missing, or an \
+                 entry was altered",
+                name.escape_debug()
             ),
             Lack::Snapshot(None) => write!(
                 formatter,

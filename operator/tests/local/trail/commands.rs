@@ -286,6 +286,27 @@ async fn an_item_too_large_for_an_entry_is_backfilled_and_proven_by_its_hash() {
     tables.database.stop().await;
 }
 
+/// Keys and names of attributes are whoever's who writes configuration.
+#[tokio::test]
+async fn no_key_and_no_name_hides_or_forges_a_line() {
+    let tables = Tables::on(Engine::Embedded).await;
+    let evil = "x\u{1b}[2K\n\u{9b}2KThe trail is intact.";
+    let history: History = vec![(EPOCH, Some(item(evil, &[(evil, 1)])))];
+    tables.write(AUDIT, entries(evil, &history)).await;
+    tables.write(CONFIGURATION, [sdk_item(item(evil, &[(evil, 2)])), sdk_item(item("y\u{1b}\n", &[]))]).await;
+    let verify = ["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    for (ran, lines) in [
+        (tables.run(&verify).await, 4),
+        (tables.backfill(&["--dry-run"]).await, 2),
+        (tables.history(evil, &[]).await, 2),
+        (tables.history("no\u{1b}\n", &[]).await, 0),
+    ] {
+        assert!(!ran.text().contains(|c: char| c.is_control() && c != '\n'), "{ran:?}");
+        assert_eq!(ran.stdout.lines().count(), lines, "{ran:?}");
+    }
+    tables.database.stop().await;
+}
+
 /// A table that was made by hand may lack it.
 #[tokio::test]
 async fn an_audit_table_without_the_index_is_said_so() {
