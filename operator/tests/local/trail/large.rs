@@ -1,15 +1,21 @@
 //! A hundred thousand entries.
 
 use std::path::Path;
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use config_audit_operator::clock;
 use config_audit_operator::trail::tables::{SdkItem, library_item, sdk_item};
 use serde_json::{Value, json};
 
-use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, command, entries, id, item};
 
 const ITEMS: i64 = 10_000;
 const CHANGES: i64 = 10;
+/// What a verification may hold in memory, in kB. It is the same for any number of entries.
+const MOST_MEMORY: u64 = 128 * 1024;
 
 fn key(number: i64) -> String {
     format!("SETTING_{number:05}")
@@ -39,6 +45,29 @@ async fn import(directory: &Path, tables: [(&str, Vec<SdkItem>); 2]) {
     database.disable_bulk_loading().unwrap();
 }
 
+/// The most memory that the process has held so far, in kB; none when it has ended.
+fn peak_memory(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+}
+
+/// Verifies, and looks at the peak of its memory until it ends.
+async fn verify_measured(tables: &Tables) -> (Ran, u64) {
+    let verify = ["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0", "--output", "json"];
+    let mut command = command(tables.database.url(), &tables.identity, &verify);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = child.id().unwrap();
+    let mut output = pin!(child.wait_with_output());
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let mut peak = 0;
+    loop {
+        tokio::select! {
+            output = &mut output => return (Ran::from(&output.unwrap()), peak),
+            _ = looks.tick() => peak = peak_memory(process).unwrap_or(peak),
+        }
+    }
+}
+
 fn findings(found: &[Value]) -> Vec<Value> {
     let short =
         |finding: &Value| json!([finding["itemKey"], finding["finding"], finding["attribute"], finding["entry"]]);
@@ -54,7 +83,15 @@ async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_
     import(directory.path(), [(CONFIGURATION, items.collect()), (AUDIT, entries.concat())]).await;
     let tables = Tables::in_directory(directory.path()).await;
 
-    let intact = tables.verify().await;
+    let began = clock::instant();
+    let (intact, memory) = verify_measured(&tables).await;
+    println!(
+        "verify of {} entries of {ITEMS} items: {:.1} s, at most {} MB in memory",
+        ITEMS * CHANGES,
+        began.elapsed().as_secs_f64(),
+        memory / 1024
+    );
+    assert!(memory < MOST_MEMORY, "{memory} kB");
     assert_eq!(intact.code, 0, "{intact:?}");
     let (found, summary) = intact.findings();
     assert_eq!(found, [] as [Value; 0]);
