@@ -1,20 +1,17 @@
 //! `config-audit backfill`: a first entry for items that are older than the trail.
 //!
 //! The entry says what the item was when it was read, and it has the form of a creation. By its ID it is known as what it
-//! is ([`backfill_id`]), and by its ID it is written once, however often the command runs.
+//! is ([`backfill_id`](crate::trail::backfill_id)), and by its ID it is written once, however often the command runs.
 
 use chrono::SubsecRound;
 use clap::Args;
-use config_audit::audit::{Entry, MAX_ITEM_BYTES, MAX_NESTING};
-use config_audit::value::{depth, size};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
-use serde_dynamo::AttributeValue;
 
 use crate::aws::{AwsArguments, AwsError};
 use crate::clock;
 use crate::terminal::Terminal;
-use crate::trail::backfill_id;
-use crate::trail::fold::{SNAPSHOT_WINDOW, fold};
+use crate::trail::backfill_plan;
+use crate::trail::fold::{Origin, SNAPSHOT_WINDOW, fold};
 use crate::trail::tables::{AT_A_TIME, Configuration, Keyed, Progress, Trail, TrailError, sdk_item, thousands};
 
 /// First entries for items that predate the trail.
@@ -40,11 +37,11 @@ enum Outcome {
     Known,
     /// It was given one.
     Backfilled,
-    /// An entry of it would be over DynamoDB's limits.
-    TooLarge,
+    /// It was given one that has its hash alone: with all of it the entry would be over DynamoDB's limits.
+    BackfilledByHash,
 }
 
-/// Runs the command. 0, or 1 where an item is too large for an entry.
+/// Runs the command. 0.
 ///
 /// # Errors
 /// When AWS refuses.
@@ -52,9 +49,10 @@ pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8,
     let aws = arguments.aws.load().await;
     let configuration = Configuration::find(&aws, &arguments.table).await?;
     let trail = Trail::new(&aws, &arguments.audit_table);
-    let backfill = Backfill { trail, dry_run: arguments.dry_run };
+    let backfill = Backfill { table: arguments.table, trail, dry_run: arguments.dry_run };
+    let what = if arguments.dry_run { "would be backfilled" } else { "backfilled" };
     let mut progress = Progress::new(terminal);
-    let (mut items, mut backfilled, mut too_large) = (0, 0, 0);
+    let (mut items, mut backfilled) = (0, 0);
     let mut start = None;
     loop {
         // The time before the page is read: what changes while it is read has an entry of its own, which comes after.
@@ -78,12 +76,12 @@ pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8,
                 Outcome::Known => {}
                 Outcome::Backfilled => {
                     backfilled += 1;
-                    let what = if arguments.dry_run { "would be backfilled" } else { "backfilled" };
-                    terminal.result(&format!("{key}: {what}"));
+                    terminal.result(&format!("{}: {what}", key.escape_debug()));
                 }
-                Outcome::TooLarge => {
-                    too_large += 1;
-                    terminal.result(&format!("{key}: left out, an entry of it would be over DynamoDB's limits"));
+                Outcome::BackfilledByHash => {
+                    backfilled += 1;
+                    let key = key.escape_debug();
+                    terminal.result(&format!("{key}: {what}, by its hash: it is too large for an entry"));
                 }
             }
             progress.tell(|| format!("{} items, {} backfilled", thousands(items), thousands(backfilled)));
@@ -93,13 +91,13 @@ pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8,
             break;
         }
     }
-    let what = if arguments.dry_run { "would be backfilled" } else { "backfilled" };
-    let (items, backfilled, left_out) = (thousands(items), thousands(backfilled), thousands(too_large));
-    terminal.result(&format!("{items} items: {backfilled} {what}, {left_out} left out"));
-    Ok(u8::from(too_large > 0))
+    terminal.result(&format!("{} items: {} {what}", thousands(items), thousands(backfilled)));
+    Ok(0)
 }
 
 struct Backfill {
+    /// The Configuration table.
+    table: String,
     trail: Trail,
     dry_run: bool,
 }
@@ -112,32 +110,19 @@ impl Backfill {
         // Entries that tell only of some attributes leave the others unknown.
         let is_known = !steps.is_empty() && {
             let fold = fold(steps, Some(&item));
-            !(fold.is_older && fold.is_open())
+            !(fold.origin == Origin::Unknown && fold.is_open())
         };
         if is_backfilled || is_known {
             return Ok(Outcome::Known);
         }
-        let image = AttributeValue::M(item);
-        let is_too_deep = depth(&image) > MAX_NESTING;
-        let entry = Entry {
-            id: backfill_id(&key),
-            item_key: key,
-            modification_time: time.trunc_subsecs(0),
-            updated_attribute: None,
-            old_value: None,
-            new_value: Some(image),
-            provenance: None,
-        };
-        let entry = entry.item().into_inner();
-        let bytes: usize = entry.iter().map(|(name, value)| name.len() + size(value)).sum();
-        if is_too_deep || bytes > MAX_ITEM_BYTES {
-            return Ok(Outcome::TooLarge);
-        }
+        let plan = backfill_plan(&self.table, &key, item, time.trunc_subsecs(0));
+        let written = if plan.values_omitted == 0 { Outcome::Backfilled } else { Outcome::BackfilledByHash };
         // Somebody else may have been first, or the index late.
-        if self.dry_run || self.trail.put_new(sdk_item(entry)).await? {
-            Ok(Outcome::Backfilled)
-        } else {
-            Ok(Outcome::Known)
+        for entry in plan.entries {
+            if !self.dry_run && !self.trail.put_new(sdk_item(entry.item().into_inner())).await? {
+                return Ok(Outcome::Known);
+            }
         }
+        Ok(written)
     }
 }

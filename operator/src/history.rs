@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::aws::AwsArguments;
 use crate::entry::{Entry, Plain};
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Terminal, Tone, harmless};
 use crate::trail::fold::{Fold, fold};
 use crate::trail::tables::{Trail, TrailError, library_item, sdk_item};
 use crate::trail::{Change, Image, Step};
@@ -85,7 +85,11 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
     let until = arguments.until.as_ref().map(|moment| moment.last.as_str());
     let entries = trail.entries(&arguments.key, since, until).await?;
     if entries.is_empty() {
-        terminal.progress(&format!("there are no entries of {} in table {}", arguments.key, arguments.table));
+        terminal.progress(&format!(
+            "there are no entries of {} in table {}",
+            arguments.key.escape_debug(),
+            arguments.table
+        ));
         return Ok(1);
     }
     let steps = entries.iter().map(|entry| Step::read(library_item(entry.clone()))).collect();
@@ -177,7 +181,7 @@ fn show_item(fold: &Fold, time: &str, names_only: bool, terminal: Terminal) -> u
 fn doubts(image: &Image) -> Vec<String> {
     let mut doubts = Vec::new();
     if image.is_open {
-        let known: Vec<&str> = image.known.keys().map(String::as_str).collect();
+        let known: Vec<String> = image.known.keys().map(|name| name.escape_debug().to_string()).collect();
         let known = if known.is_empty() { "of none".to_owned() } else { format!("only of {}", known.join(", ")) };
         doubts.push(format!(
             "The item is older than the trail, or was too large for an entry: the trail tells {known} of its attributes; \
@@ -185,8 +189,9 @@ fn doubts(image: &Image) -> Vec<String> {
         ));
     }
     let omitted = |value: &&Option<_>| value.as_ref().is_some_and(|value| omitted_hash(value).is_some());
-    let left_out: Vec<&str> =
-        image.known.iter().filter(|(_, value)| omitted(value)).map(|(name, _)| name.as_str()).collect();
+    let left_out =
+        image.known.iter().filter(|(_, value)| omitted(value)).map(|(name, _)| name.escape_debug().to_string());
+    let left_out: Vec<String> = left_out.collect();
     if !left_out.is_empty() {
         doubts.push(format!(
             "Too large for an entry, so only a note of it is here, which says where the full record is: {}.",
@@ -211,8 +216,9 @@ fn show_table(lines: &[Line], terminal: Terminal) {
 
 fn row(line: &Line) -> [String; 4] {
     let entry = &line.entry;
-    let value = |name: &str| entry.value(name).map_or_else(String::new, |value| shortened(&json(&value)));
-    [entry.text("modificationTime").to_owned(), line.what.clone(), value("oldValue"), value("newValue")]
+    let value = |name: &str| entry.value(name).map_or_else(String::new, |value| shortened(&harmless(&json(&value))));
+    let text = |text: &str| text.escape_debug().to_string();
+    [text(entry.text("modificationTime")), text(&line.what), value("oldValue"), value("newValue")]
 }
 
 fn shortened(text: &str) -> String {

@@ -1,6 +1,7 @@
 //! `config-audit`: the operator's command.
 
 use std::error::Error;
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -26,9 +27,11 @@ enum Command {
     Local(run_local::LocalArguments),
     /// Replay what is in the failure bucket through the function's own code
     ///
-    /// A record makes the same entries each time, so what was stored already does not change, and it is safe to run this
-    /// twice, or while the function runs. An object whose records all have their entries is moved to redriven/; what did
-    /// not work stays, with the new reason. Full records of omitted values (omitted/) are left alone: entries name them.
+    /// A record makes the same entries each time, so what was stored already does not change, but for
+    /// `provenance.traceId`: that is the trace of the last delivery, and a replay has none. It is safe to run this twice, or
+    /// while the function runs. Give --key-attribute and --provenance as the function has them. An object whose records all
+    /// have their entries is moved to redriven/; what did not work stays, with the new reason. Full records of omitted values
+    /// (omitted/) are left alone: entries name them.
     ///
     /// Exit code 0: all is replayed, or there was nothing to do. 1: something is left, or nothing can be done; what and why
     /// is said. 2: the command line is wrong.
@@ -44,12 +47,17 @@ enum Command {
     Tail(tail::TailArguments),
     /// Prove that the trail is complete and unaltered, or name each item and the change that is missing or altered
     ///
+    /// Nothing in a trail tells whether an item is older than it, or its creation was deleted: such items are named, and
+    /// with --complete each is a finding.
+    ///
     /// Exit code 0: the trail is intact. 1: it is not. 2: the command line is wrong, or AWS refused.
     Verify(verify::VerifyArguments),
     /// Give items that are older than the trail their first entry
     ///
-    /// It can run again, and while the function runs. Exit code 0: every item has an entry. 1: some are too large for one.
-    /// 2: the command line is wrong, or AWS refused.
+    /// It can run again, and while the function runs. An item that is too large for an entry is given one with a note: its
+    /// size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. No other copy of it is kept.
+    ///
+    /// Exit code 0: every item has an entry. 2: the command line is wrong, or AWS refused.
     Backfill(backfill::BackfillArguments),
 }
 
@@ -65,9 +73,16 @@ impl Failed {
     }
 }
 
+/// What is said of a panic: its place alone, since what it was about could be a value.
+fn panic_text(panic: &PanicHookInfo<'_>) -> String {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    format!("config-audit: a panic at {place}; this is a bug")
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let terminal = Terminal::new();
+    std::panic::set_hook(Box::new(move |panic| terminal.progress(&panic_text(panic))));
     let ended = match Arguments::parse().command {
         Command::Invoke(arguments) => {
             invoke::run(arguments, terminal).await.map_err(Failed::with(invoke::InvokeError::exit_code))
@@ -89,4 +104,22 @@ async fn main() -> ExitCode {
         terminal.progress(&format!("config-audit: {}", config_audit_operator::local::error_chain(&*error)));
         code
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_by_its_place_and_not_by_what_it_is_about() {
+        let (told, heard) = channel();
+        std::panic::set_hook(Box::new(move |panic| told.send(panic_text(panic)).unwrap()));
+        let panicked = std::panic::catch_unwind(|| panic!("{}", "s3cr3t"));
+        drop(std::panic::take_hook());
+        assert!(panicked.is_err());
+        let text = heard.recv().unwrap();
+        assert!(text.contains("main.rs:") && !text.contains("s3cr3t"), "{text}");
+    }
 }

@@ -16,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::AwsArguments;
 use crate::entry::{Entry, Plain};
-use crate::local::stream::{StreamError, StreamReader};
-use crate::terminal::{Terminal, Tone};
+use crate::local::stream::{Page, StreamError, StreamReader};
+use crate::terminal::{Terminal, Tone, harmless};
 use crate::trail::backfill_id;
 use crate::trail::tables::{SdkItem, Trail, TrailError};
 
@@ -78,18 +78,16 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tra
     terminal.progress(&format!("Following table {}. Ctrl-C ends.", arguments.table));
     let (mut polls, mut failures) = (0_u32, 0);
     loop {
-        match poll(&mut reader, polls.is_multiple_of(REFRESH)).await {
-            Ok((records, notices)) => {
-                failures = 0;
-                for notice in notices {
-                    terminal.progress(&notice);
-                }
-                for news in records.iter().filter_map(News::of) {
-                    if !terminal.tells(&news.line(arguments, terminal)) {
-                        return Ok(());
-                    }
-                }
+        let tell = |page: Page| {
+            if let Some(notice) = page.notice {
+                terminal.progress(&notice);
             }
+            let mut news = page.records.iter().filter_map(News::of);
+            news.all(|news| terminal.tells(&news.line(arguments, terminal)))
+        };
+        match poll(&mut reader, polls.is_multiple_of(REFRESH), tell).await {
+            Ok(true) => failures = 0,
+            Ok(false) => return Ok(()),
             Err(error) if failures < FAILURES && !error.is_final() => failures += 1,
             Err(error) => return Err(refused(error)),
         }
@@ -98,26 +96,31 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tra
     }
 }
 
-/// What is new in all shards; a shard's records come after those of its parent.
-async fn poll(reader: &mut StreamReader, refresh: bool) -> Result<(Vec<Record>, Vec<String>), StreamError> {
+/// Tells what is new in all shards; a shard's records come after those of its parent. False when nobody listens any more.
+///
+/// The reader goes on with each page that it gives, so a page is told before the next shard is asked, which may fail.
+async fn poll(
+    reader: &mut StreamReader,
+    refresh: bool,
+    mut tell: impl FnMut(Page) -> bool,
+) -> Result<bool, StreamError> {
     if refresh {
         reader.refresh().await?;
     }
     let shards: Vec<(String, Option<String>)> =
         reader.shards().map(|(id, parent)| (id.to_owned(), parent.map(str::to_owned))).collect();
     let known: HashSet<&String> = shards.iter().map(|(id, _)| id).collect();
-    let (mut records, mut notices) = (Vec::new(), Vec::new());
     for (id, parent) in &shards {
         let is_parent_unread =
             parent.as_ref().is_some_and(|parent| known.contains(parent) && !reader.is_exhausted(parent));
         if is_parent_unread {
             continue;
         }
-        let page = reader.read(id, 1000).await?;
-        records.extend(page.records);
-        notices.extend(page.notice);
+        if !tell(reader.read(id, 1000).await?) {
+            return Ok(false);
+        }
     }
-    Ok((records, notices))
+    Ok(true)
 }
 
 /// What happened to an entry.
@@ -190,8 +193,9 @@ impl News {
 
     fn text(&self, values: bool, terminal: Terminal) -> String {
         let entry = &self.entry;
-        let attribute = entry.text("updatedAttribute");
-        let what = match (attribute, entry.value("oldValue"), entry.value("newValue")) {
+        let text = |name: &str| entry.text(name).escape_debug().to_string();
+        let attribute = text("updatedAttribute");
+        let what = match (attribute.as_str(), entry.value("oldValue"), entry.value("newValue")) {
             ("", None, Some(_)) if self.event == Event::Backfilled => "backfilled".to_owned(),
             ("", None, _) => "created".to_owned(),
             ("", Some(_), _) => "removed".to_owned(),
@@ -199,20 +203,22 @@ impl News {
             (name, Some(_), None) => format!("{name} removed"),
             (name, Some(_), Some(_)) => format!("{name} changed"),
         };
-        let mut line = format!("{}  {}  {what}", entry.text("modificationTime"), entry.text("itemKey"));
+        let mut line = format!("{}  {}  {what}", text("modificationTime"), text("itemKey"));
         if values {
-            let value = |name: &str| entry.value(name).map(|value| serde_json::to_string(&value).unwrap_or_default());
+            let value = |name: &str| {
+                entry.value(name).map(|value| harmless(&serde_json::to_string(&value).unwrap_or_default()))
+            };
             let change: Vec<String> = [value("oldValue"), value("newValue")].into_iter().flatten().collect();
             line = format!("{line}  {}", change.join(" -> "));
         }
         let loud = match self.event {
             Event::Written | Event::Backfilled => return line,
-            Event::Altered => format!("ALTERED ({})", self.altered.join(", ")),
+            Event::Altered => format!("ALTERED ({})", self.altered.join(", ").escape_debug()),
             Event::Deleted => "DELETED".to_owned(),
             Event::Expired => "expired".to_owned(),
         };
         let when = self.time.map(|time| format!(" at {}", time_text(time))).unwrap_or_default();
-        let loud = format!("{loud} entry {}{when}:", entry.text("id"));
+        let loud = format!("{loud} entry {}{when}:", text("id"));
         let tone = if self.event == Event::Expired { Tone::Quiet } else { Tone::Bad };
         format!("{} {line}", terminal.paint(tone, &loud))
     }
@@ -259,4 +265,59 @@ fn altered(old: &SdkItem, new: &SdkItem) -> Vec<String> {
 /// The Streams SDK has a value type of its own, the same in all but name.
 fn dynamodb_value(value: aws_sdk_dynamodbstreams::types::AttributeValue) -> AttributeValue {
     serde_dynamo::AttributeValue::from(value).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodbstreams::Client;
+    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
+    use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
+    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
+    use aws_sdk_dynamodbstreams::types::error::InternalServerError;
+    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+
+    use super::*;
+
+    #[test]
+    fn no_text_of_an_entry_hides_or_forges_a_line() {
+        let evil = "x\n\u{1b}[2K\u{9b}2K\u{202e}";
+        let names = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
+        let entry = names.into_iter().map(|name| (name.to_owned(), AttributeValue::S(evil.to_owned()))).collect();
+        let altered = vec![evil.to_owned()];
+        let news = News { event: Event::Altered, entry: Entry::from_item(entry), altered, time: None };
+        let line = news.text(true, Terminal::plain());
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+    }
+
+    #[tokio::test]
+    async fn what_one_shard_gave_is_told_although_another_fails() {
+        let describe = mock!(Client::describe_stream).then_output(|| {
+            let shard = |id: &str| Shard::builder().shard_id(id).build();
+            let description = StreamDescription::builder().shards(shard("good")).shards(shard("refused")).build();
+            DescribeStreamOutput::builder().stream_description(description).build()
+        });
+        let iterator = |shard: &'static str| {
+            mock!(Client::get_shard_iterator)
+                .match_requests(move |request| request.shard_id() == Some(shard))
+                .then_output(move || GetShardIteratorOutput::builder().shard_iterator(shard).build())
+        };
+        let (good, refused) = (iterator("good"), iterator("refused"));
+        let records = mock!(Client::get_records)
+            .match_requests(|request| request.shard_iterator() == Some("good"))
+            .then_output(|| GetRecordsOutput::builder().records(Record::builder().build()).build());
+        let failure = mock!(Client::get_records)
+            .match_requests(|request| request.shard_iterator() == Some("refused"))
+            .then_error(|| GetRecordsError::InternalServerError(InternalServerError::builder().build()));
+        let rules = [&describe, &good, &refused, &records, &failure];
+        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
+        let mut told = 0;
+        let polled = poll(&mut reader, true, |page| {
+            told += page.records.len();
+            true
+        });
+        assert!(polled.await.is_err());
+        assert_eq!(told, 1);
+    }
 }

@@ -109,6 +109,19 @@ impl Default for Terminal {
     }
 }
 
+/// JSON as a terminal may show it: what JSON lets through that would move the cursor or turn the text around is escaped.
+#[must_use]
+pub fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '"' | '\'' | '\\' => text.push(character),
+            _ => text.extend(character.escape_debug()),
+        }
+    }
+    text
+}
+
 /// Every line of a text, this far to the right.
 #[must_use]
 pub fn indent(text: &str, by: usize) -> String {

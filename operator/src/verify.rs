@@ -2,7 +2,8 @@
 //!
 //! First every item of the Configuration table is read, its entries are folded, and the trail's end is compared with it.
 //! Then the keys of all entries are read, and those that name no item any more are folded too: their trail must end with
-//! a removal. In memory are one page of each table, the entries of [`AT_A_TIME`] items, 16 bytes for each deleted
+//! a removal. An item whose creation nobody tells of looks older than the trail, whether it is or its creation was
+//! deleted: each is named, and `--complete` makes it a finding. In memory are one page of each table, the entries of [`AT_A_TIME`] items, 16 bytes for each deleted
 //! key, and of items that do not fit at first up to [`SUSPECT_BYTES`].
 
 use std::collections::HashSet;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use crate::aws::{AwsArguments, AwsError};
 use crate::clock;
 use crate::terminal::{Terminal, Tone};
-use crate::trail::fold::{Gap, Lack, fold};
+use crate::trail::fold::{Fold, Gap, Lack, Origin, fold};
 use crate::trail::tables::{AT_A_TIME, Configuration, Keyed, Progress, Trail, TrailError, thousands};
 use crate::trail::{Item, Step, backfill_id};
 
@@ -41,6 +42,9 @@ pub struct VerifyArguments {
     /// How many seconds the entries of a change may take to be written and seen; what does not fit is read again meanwhile
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     settle: u32,
+    /// For a trail that began with its table, or was backfilled: an item that looks older than the trail is a finding
+    #[arg(long)]
+    complete: bool,
     /// How to print the findings: for people, or a JSON object a line, the last one the summary
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -64,6 +68,7 @@ pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, T
         configuration: Configuration::find(&aws, &arguments.table).await?,
         trail: Trail::new(&aws, &arguments.audit_table),
         pause: Duration::from_secs(arguments.settle.into()) / ROUNDS,
+        is_complete: arguments.complete,
         output: arguments.output,
         terminal,
         progress: Progress::new(terminal),
@@ -89,9 +94,11 @@ struct Summary {
     /// Items that are only in the trail.
     deleted: usize,
     entries: usize,
-    /// Items, deleted ones too, that are proven from their creation, or from their backfilled entry.
-    complete: usize,
-    /// Items, deleted ones too, that are proven from their first entry on, and are older than that.
+    /// Items, deleted ones too, that are proven from their creation.
+    created: usize,
+    /// Items, deleted ones too, that are proven from their backfilled entry.
+    backfilled: usize,
+    /// Items, deleted ones too, that are proven from their first entry on, and nothing tells of their creation.
     older: usize,
     /// Items with findings.
     broken: usize,
@@ -100,33 +107,42 @@ struct Summary {
 
 impl Summary {
     fn text(self, terminal: Terminal) -> String {
-        let mut text = format!(
-            "{} items, {} deleted items, {} entries: {} complete, {} older than the trail, {} with findings\n",
+        let counts = format!(
+            "{} items, {} deleted items, {} entries: {} proven from their creation, {} from a backfilled entry, {} look \
+             older than the trail, {} with findings",
             thousands(self.items),
             thousands(self.deleted),
             thousands(self.entries),
-            thousands(self.complete),
+            thousands(self.created),
+            thousands(self.backfilled),
             thousands(self.older),
             thousands(self.broken),
         );
-        if self.older > 0 {
-            text.push_str(
-                "What is older than the trail is proven from its first entry on; `config-audit backfill` gives what is left \
-                 of it an entry of its own\n",
-            );
-        }
-        text.push_str(&if self.findings == 0 {
-            terminal.paint(Tone::Good, "The trail is intact.")
-        } else {
-            terminal.paint(Tone::Bad, &format!("The trail is not intact: {} findings.", thousands(self.findings)))
-        });
-        text
+        let result = match (self.findings, self.older) {
+            (0, 0) => terminal.paint(Tone::Good, "The trail is intact."),
+            (0, older) => {
+                let result = format!(
+                    "The trail is intact, but {} items look older than the trail: they predate it, or their creation is \
+                     missing.",
+                    thousands(older)
+                );
+                // What backfilling writes would hide that a creation was deleted.
+                let advice = "Find out which, before `config-audit backfill` gives them a first entry. Where the trail began \
+                              with its table, or was backfilled, use --complete: there each of them is a finding.";
+                format!("{}\n{advice}", terminal.paint(Tone::Heading, &result))
+            }
+            (findings, _) => {
+                terminal.paint(Tone::Bad, &format!("The trail is not intact: {} findings.", thousands(findings)))
+            }
+        };
+        format!("{counts}\n{result}")
     }
 
     fn json(self) -> Value {
         json!({
-            "items": self.items, "deletedItems": self.deleted, "entries": self.entries, "complete": self.complete,
-            "olderThanTheTrail": self.older, "itemsWithFindings": self.broken, "findings": self.findings,
+            "items": self.items, "deletedItems": self.deleted, "entries": self.entries,
+            "provenFromCreation": self.created, "provenFromBackfill": self.backfilled, "olderThanTheTrail": self.older,
+            "itemsWithFindings": self.broken, "findings": self.findings,
         })
     }
 }
@@ -135,14 +151,26 @@ impl Summary {
 #[derive(Debug)]
 struct Verdict {
     entries: usize,
-    is_older: bool,
+    origin: Origin,
     findings: Vec<Finding>,
+    /// The time of the first entry, where the item looks older than that.
+    older: Option<String>,
+}
+
+impl Verdict {
+    fn new(entries: usize, fold: Fold, end: Vec<Gap>) -> Self {
+        let older = fold.steps.first().filter(|_| fold.origin == Origin::Unknown).map(|first| first.time.clone());
+        let findings = fold.gaps.into_iter().chain(end).map(Finding::Gap).collect();
+        Self { entries, origin: fold.origin, findings, older }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Finding {
     /// The item is there, and nothing tells of it.
     NoEntry,
+    /// Nothing tells of its creation, and something of it from this time on.
+    Older(String),
     Gap(Gap),
 }
 
@@ -153,14 +181,20 @@ impl Finding {
                 "it has no entry: it is older than the trail and was never backfilled, or its entries are missing"
                     .to_owned()
             }
-            Self::Gap(gap @ Gap { entry: Some(entry), .. }) => format!("{gap} (entry {entry})"),
+            Self::Older(first) => format!(
+                "it looks older than the trail, which tells of it from {first} on: it predates the trail, or its creation is \
+                 missing"
+            ),
+            Self::Gap(gap @ Gap { entry: Some(entry), .. }) => format!("{gap} (entry {})", entry.escape_debug()),
             Self::Gap(gap) => gap.to_string(),
         }
     }
 
     fn json(&self, key: &str) -> Value {
+        let before = if let Self::Older(first) = self { Some(first) } else { None };
         let (kind, attribute, gap) = match self {
             Self::NoEntry => ("noEntry", None, None),
+            Self::Older(_) => ("older", None, None),
             Self::Gap(gap) => {
                 let (kind, attribute) = match &gap.lack {
                     Lack::Attribute(name) => ("attribute", Some(name)),
@@ -176,7 +210,7 @@ impl Finding {
         };
         json!({
             "itemKey": key, "finding": kind, "attribute": attribute, "after": gap.and_then(|gap| gap.after.as_ref()),
-            "before": gap.and_then(|gap| gap.before.as_ref()), "entry": gap.and_then(|gap| gap.entry.as_ref()),
+            "before": gap.and_then(|gap| gap.before.as_ref()).or(before), "entry": gap.and_then(|gap| gap.entry.as_ref()),
             "text": self.text(),
         })
     }
@@ -187,12 +221,11 @@ fn judge(steps: Vec<Step>, item: Option<&Item>) -> Verdict {
     let entries = steps.len();
     if steps.is_empty() {
         let findings = item.map(|_| Finding::NoEntry).into_iter().collect();
-        return Verdict { entries, is_older: false, findings };
+        return Verdict { entries, origin: Origin::Creation, findings, older: None };
     }
     let fold = fold(steps, item);
     let end = fold.against(item);
-    let findings = fold.gaps.into_iter().chain(end).map(Finding::Gap).collect();
-    Verdict { entries, is_older: fold.is_older, findings }
+    Verdict::new(entries, fold, end)
 }
 
 /// The same for an item that is being changed: its entries may tell of changes after it was read at this time.
@@ -207,8 +240,7 @@ fn judge_changing(steps: Vec<Step>, item: Option<&Item>, time: &str) -> Verdict 
         None => true,
     };
     let end = if has_been { Vec::new() } else { fold.against(item) };
-    let findings = fold.gaps.into_iter().chain(end).map(Finding::Gap).collect();
-    Verdict { entries, is_older: fold.is_older, findings }
+    Verdict::new(entries, fold, end)
 }
 
 struct Verification {
@@ -216,6 +248,8 @@ struct Verification {
     trail: Trail,
     /// How long to wait before what does not fit is read again.
     pause: Duration,
+    /// Whether there should be no item that looks older than the trail.
+    is_complete: bool,
     output: Output,
     terminal: Terminal,
     progress: Progress,
@@ -242,7 +276,7 @@ impl Verification {
             });
             let mut judged = judged.buffer_unordered(AT_A_TIME);
             while let Some((key, bytes, verdict)) = judged.try_next().await? {
-                self.take(key, bytes, &verdict);
+                self.take(key, bytes, verdict);
             }
             drop(judged);
             self.settle_if(self.suspects.len() >= SUSPECTS || self.suspect_bytes >= SUSPECT_BYTES).await?;
@@ -273,7 +307,7 @@ impl Verification {
             });
             let mut judged = judged.buffer_unordered(AT_A_TIME);
             while let Some((steps, key)) = judged.try_next().await? {
-                self.take(key, 0, &judge(steps, None));
+                self.take(key, 0, judge(steps, None));
             }
             drop(judged);
             self.settle_if(self.suspects.len() >= SUSPECTS).await?;
@@ -284,9 +318,10 @@ impl Verification {
         }
     }
 
-    fn take(&mut self, key: String, bytes: usize, verdict: &Verdict) {
+    fn take(&mut self, key: String, bytes: usize, verdict: Verdict) {
+        let verdict = self.demand_creation(verdict);
         if verdict.findings.is_empty() {
-            self.count(verdict);
+            self.count(&key, &verdict);
         } else {
             self.suspects.push(key);
             self.suspect_bytes += bytes;
@@ -303,14 +338,29 @@ impl Verification {
         });
     }
 
-    fn count(&mut self, verdict: &Verdict) {
+    /// In a trail that is complete, an item that looks older than it has lost its creation.
+    fn demand_creation(&self, mut verdict: Verdict) -> Verdict {
+        let older = verdict.older.take_if(|_| self.is_complete);
+        verdict.findings.extend(older.map(Finding::Older));
+        verdict
+    }
+
+    /// Counts an item, and tells of it what there is to tell.
+    fn count(&mut self, key: &str, verdict: &Verdict) {
+        for finding in &verdict.findings {
+            self.tell(key, finding, Tone::Bad);
+        }
+        if let Some(first) = verdict.older.as_ref().filter(|_| verdict.findings.is_empty()) {
+            self.tell(key, &Finding::Older(first.clone()), Tone::Heading);
+        }
         let summary = &mut self.summary;
         summary.entries += verdict.entries;
         summary.findings += verdict.findings.len();
-        match (verdict.findings.is_empty(), verdict.is_older) {
-            (false, _) => summary.broken += 1,
-            (true, true) => summary.older += 1,
-            (true, false) => summary.complete += 1,
+        match verdict.origin {
+            _ if !verdict.findings.is_empty() => summary.broken += 1,
+            Origin::Creation => summary.created += 1,
+            Origin::Backfill => summary.backfilled += 1,
+            Origin::Unknown => summary.older += 1,
         }
     }
 
@@ -348,8 +398,9 @@ impl Verification {
             let judged: Vec<(String, Verdict)> = judged.try_collect().await?;
             suspects = Vec::new();
             for (key, verdict) in judged {
+                let verdict = self.demand_creation(verdict);
                 if verdict.findings.is_empty() {
-                    self.count(&verdict);
+                    self.count(&key, &verdict);
                 } else {
                     suspects.push((key, Some(verdict)));
                 }
@@ -358,20 +409,19 @@ impl Verification {
         suspects.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (key, verdict) in suspects {
             if let Some(verdict) = verdict {
-                self.count(&verdict);
-                self.tell(&key, &verdict);
+                self.count(&key, &verdict);
             }
         }
         Ok(())
     }
 
-    fn tell(&self, key: &str, verdict: &Verdict) {
-        for finding in &verdict.findings {
-            self.terminal.result(&match self.output {
-                Output::Text => format!("{}: {}", self.terminal.paint(Tone::Bad, key), finding.text()),
-                Output::Json => finding.json(key).to_string(),
-            });
-        }
+    fn tell(&self, key: &str, finding: &Finding, tone: Tone) {
+        self.terminal.result(&match self.output {
+            Output::Text => {
+                format!("{}: {}", self.terminal.paint(tone, &key.escape_debug().to_string()), finding.text())
+            }
+            Output::Json => finding.json(key).to_string(),
+        });
     }
 }
 

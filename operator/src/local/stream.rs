@@ -35,6 +35,15 @@ struct Shard {
     lost: bool,
 }
 
+impl Shard {
+    /// What was to be read next is gone.
+    fn restart_at_oldest(&mut self) {
+        self.after = None;
+        self.from_now = false;
+        self.lost = true;
+    }
+}
+
 /// What a read brought.
 #[derive(Debug, Default)]
 pub struct Page {
@@ -170,8 +179,7 @@ impl StreamReader {
             Err(error)
                 if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception) =>
             {
-                shard.after = None;
-                shard.lost = true;
+                shard.restart_at_oldest();
             }
             Err(error) => return Err(self.error("start reading a shard", &error)),
         }
@@ -190,10 +198,16 @@ impl StreamReader {
             shard.iterator = None;
         }
         if trimmed {
-            shard.after = None;
-            shard.lost = true;
+            shard.restart_at_oldest();
         }
-        if expired || trimmed { Ok(Page::default()) } else { Err(self.error("read a shard", error)) }
+        // Nothing says what was written between the old iterator and a new one that begins now.
+        let notice = (expired && is_only_way).then(|| {
+            format!(
+                "shard {shard_id} could not be read for 15 minutes, and is read from now on: what was written to it \
+                 meanwhile may be missing here"
+            )
+        });
+        if expired || trimmed { Ok(Page { notice, ..Page::default() }) } else { Err(self.error("read a shard", error)) }
     }
 
     fn error<E, R>(&self, what: &'static str, error: &SdkError<E, R>) -> StreamError
@@ -271,6 +285,27 @@ mod tests {
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
         assert_eq!(iterator.num_calls(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_iterator_from_now_on_that_expired_is_replaced_and_told() {
+        let describe = mock!(Client::describe_stream).then_output(shards);
+        let latest = mock!(Client::get_shard_iterator)
+            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::Latest))
+            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("now").build());
+        let expired = mock!(Client::get_records)
+            .sequence()
+            .error(|| GetRecordsError::ExpiredIteratorException(ExpiredIteratorException::builder().build()))
+            .output(|| page(Some("next")))
+            .build();
+        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &latest, &expired]);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
+        reader.refresh().await.unwrap();
+        reader.skip_to_now().await.unwrap();
+        assert!(reader.read("one", 10).await.unwrap().notice.unwrap().contains("may be missing"));
+        let page = reader.read("one", 10).await.unwrap();
+        assert_eq!((page.records.len(), page.notice), (1, None));
+        assert_eq!(latest.num_calls(), 2);
     }
 
     #[tokio::test]

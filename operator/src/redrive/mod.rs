@@ -1,8 +1,8 @@
 //! `config-audit redrive`: replays what is in the failure bucket through the function's own handler.
 //!
 //! A record makes the same entries each time, under the same IDs, and its object has the same key each time. So a replay of
-//! what was stored changes nothing, and everything here may be cut short at any point, run again, and run at the same time
-//! as the function, or as itself.
+//! what was stored changes nothing (but the `traceId` of entries with provenance, which is of the last delivery), and
+//! everything here may be cut short at any point, run again, and run at the same time as the function, or as itself.
 //!
 //! [`place`] is where the objects are, [`object`] what they hold, [`summary`] what a run came to.
 
@@ -56,10 +56,13 @@ pub struct RedriveArguments {
     /// The Audit table, by name or ARN
     #[arg(long, value_name = "NAME", required_unless_present = "dry_run")]
     audit_table: Option<String>,
-    /// The Configuration table's key
+    /// The Configuration table's key: the function's `KEY_ATTRIBUTE`
     #[arg(long, value_name = "NAME", default_value = "key")]
     key_attribute: String,
-    /// Write where entries come from, as the function does with `AUDIT_PROVENANCE=on`
+    /// Write where entries come from, as the function does with `AUDIT_PROVENANCE=on`; give it where the function has that
+    ///
+    /// An entry that is stored already is written again whole. Without this option it would lose its `provenance`; with it, it
+    /// loses only `provenance.traceId`, the trace of the last delivery, which a replay is not.
     #[arg(long)]
     provenance: bool,
     /// For a directory: the bucket that it is a copy of, which entries with omitted values name
@@ -344,8 +347,8 @@ impl Quarantine for &Redrive {
                 .put(key, body)
                 .await
                 .map_err(|error| QuarantineError { code: error.code().to_owned(), message: error_chain(&error) })?;
+            self.put.borrow_mut().insert(key.to_owned());
         }
-        self.put.borrow_mut().insert(key.to_owned());
         Ok(())
     }
 
@@ -359,11 +362,6 @@ impl Quarantine for &Redrive {
 /// # Errors
 /// When nothing can be replayed, or no more. What was done until then is printed.
 pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, RedriveError> {
-    // The library says what a panic was about, and that could be a value.
-    std::panic::set_hook(Box::new(move |panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        terminal.progress(&format!("config-audit: a panic at {place}; this is a bug"));
-    }));
     let is_text = arguments.output == Output::Text;
     let dry_run = arguments.dry_run;
     let redrive = redrive(arguments).await?;

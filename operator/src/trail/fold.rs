@@ -16,15 +16,16 @@
 //! changed is found: each entry moves one attribute from one value to another, and the sum of these moves is fixed by
 //! where the item began and what it is now. Nothing in the trail itself tells of these:
 //!
-//! - The loss of an item's first entry, its creation: it then looks older than the trail ([`Fold::is_older`]). The loss
-//!   of a later creation can look so too, if the item was created and removed within its first second. Once all items
-//!   that are older have been backfilled, there should be none that look so.
+//! - The loss of an item's first entry, its creation: it then looks older than the trail ([`Origin::Unknown`]). The loss
+//!   of a later creation can look so too, if the item was created and removed within its first second. Where the trail
+//!   began with its table, or all items that are older have been backfilled, none should look so
+//!   (`config-audit verify --complete`).
 //! - The loss of several entries that lead back to where they began: of `1 -> 2` and `2 -> 1`; of a removal and the
 //!   creation of the same item again; of all entries of an item that is no more.
 //! - Of an item that is older than the trail, an altered old value in the first entry of an attribute.
 //! - An entry whose time was altered without changing the order, or whose ID or provenance was altered.
-//! - A change of an item that is known by its hash alone when it is created or removed, if the values that are known do
-//!   not make up the whole item.
+//! - A change of an item that is known by its hash alone when it is created, removed or backfilled, if the values that are
+//!   known do not make up the whole item; or, of one that was backfilled so, if it was changed within the same minutes.
 //! - What a note of an omitted value says besides its hash.
 
 use std::cell::RefCell;
@@ -55,8 +56,8 @@ pub struct Fold {
     pub steps: Vec<Step>,
     /// Where the trail breaks.
     pub gaps: Vec<Gap>,
-    /// Whether the item was there before its first entry. A backfilled entry is a first entry.
-    pub is_older: bool,
+    /// What the trail of the item begins with.
+    pub origin: Origin,
     /// The item before all steps.
     initial: State,
     /// The items that begin with these steps, by index; more is known of them than their first step says.
@@ -69,7 +70,18 @@ pub struct Fold {
     began: Option<String>,
 }
 
-/// A place at which the trail breaks. Its text has no value in it.
+/// What the trail of an item begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The item's creation.
+    Creation,
+    /// A backfilled entry, of an item that was there before its first change.
+    Backfill,
+    /// A change of an item that was there before: it is older than the trail, or its creation is missing.
+    Unknown,
+}
+
+/// A place at which the trail breaks. Its text has no value in it, and is fit for a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// What must be missing, unless an entry was altered.
@@ -111,6 +123,7 @@ impl fmt::Display for Gap {
         };
         match &self.lack {
             Lack::Attribute(name) => {
+                let name = name.escape_debug();
                 write!(formatter, "a change of attribute {name}{between} is missing, or an entry was altered")
             }
             Lack::Item => write!(formatter, "a change{between} is missing, or an entry was altered"),
@@ -118,8 +131,9 @@ impl fmt::Display for Gap {
             Lack::Removal => write!(formatter, "its removal{between} is missing, or an entry was altered"),
             Lack::Snapshot(Some(name)) => write!(
                 formatter,
-                "the backfilled entry and the others disagree about attribute {name}: a change{between} is missing, or an \
-                 entry was altered"
+                "the backfilled entry and the others disagree about attribute {}: a change{between} is missing, or an \
+                 entry was altered",
+                name.escape_debug()
             ),
             Lack::Snapshot(None) => write!(
                 formatter,
@@ -152,7 +166,9 @@ pub fn fold(mut steps: Vec<Step>, item: Option<&Item>) -> Fold {
             Gap { lack: Lack::Unreadable, after: None, before: Some(step.time.clone()), entry: Some(step.id.clone()) };
         fold.gaps.push(gap);
     }
-    fold.is_older &= !is_backfilled;
+    if is_backfilled && fold.origin == Origin::Unknown {
+        fold.origin = Origin::Backfill;
+    }
     fold
 }
 
@@ -431,7 +447,7 @@ impl<'a> Run<'a> {
         // A snapshot tells nothing sure about a time that is near its own, or that of a later change.
         let far = later.checked_sub(1).and_then(|last| around(&changes[last].time)).map(|(_, far)| far);
         let snapshot = self.snapshots.iter().find_map(|step| match &step.change {
-            Change::Snapshot(item) if Some(&step.time) > far.as_ref() => Some(item),
+            Change::Snapshot(Whole::Known(item)) if Some(&step.time) > far.as_ref() => Some(item),
             _ => None,
         });
         if let Some(item) = snapshot.filter(|_| told.is_empty()).or(self.item) {
@@ -529,7 +545,7 @@ impl<'a> Run<'a> {
         Fold {
             steps: self.order.iter().map(|index| changes[*index].clone()).collect(),
             gaps: self.gaps,
-            is_older: self.initial.is_some(),
+            origin: if self.initial.is_some() { Origin::Unknown } else { Origin::Creation },
             initial: self.initial,
             lives: self.lives,
             hash: self.hash.map(|(hash, _)| hash),
@@ -626,7 +642,8 @@ impl Fold {
             (Some(_), None) => vec![Lack::Removal],
             (Some(image), Some(item)) => {
                 let differences = image.differences(item);
-                if differences.is_empty() && !self.has_its_hash(&image, item) {
+                let has_its_hashes = || self.has_its_hash(&image, item) && self.has_its_backfilled_hash(&image, item);
+                if differences.is_empty() && !has_its_hashes() {
                     vec![Lack::Item]
                 } else {
                     differences.into_iter().map(Lack::Attribute).collect()
@@ -648,16 +665,37 @@ impl Fold {
         beginning.hash().is_none_or(|known| known == *hash)
     }
 
+    /// Whether the item had the hash that its backfilled entry tells, if it was too large for the entry.
+    fn has_its_backfilled_hash(&self, end: &Image, item: &Item) -> bool {
+        let note = self.steps.iter().find_map(|step| match &step.change {
+            Change::Snapshot(Whole::Omitted(hash)) => Some((&step.time, hash)),
+            _ => None,
+        });
+        let Some((time, hash)) = note else { return true };
+        let mut known = self.clone();
+        let beginning = match known.lives.last_entry() {
+            Some(life) => Some(life.into_mut()),
+            None => known.initial.as_mut(),
+        };
+        if let Some(beginning) = beginning {
+            close(beginning, end, item);
+        }
+        // That there was no item at that time was told when the entry was placed.
+        known.had_hash_around(time, hash).unwrap_or(true)
+    }
+
     /// Puts a backfilled entry among the others, and learns from it what they leave open.
     fn place(&mut self, snapshot: Step) {
-        let Change::Snapshot(item) = &snapshot.change else { return };
-        if let Some(initial) = self.initial.as_mut().filter(|image| image.is_open) {
+        let Change::Snapshot(whole) = &snapshot.change else { return };
+        let no_item = Item::new();
+        let item = if let Whole::Known(item) = whole { item } else { &no_item };
+        if let (Whole::Known(_), Some(initial)) = (whole, self.initial.as_mut().filter(|image| image.is_open)) {
             for (name, value) in item {
                 initial.known.entry(name.clone()).or_insert_with(|| Some(value.clone()));
             }
             initial.is_open = false;
         }
-        let gaps = self.disagreements(&snapshot, item);
+        let gaps = self.disagreements(&snapshot, whole);
         self.gaps.extend(gaps);
         let at = self.steps.partition_point(|step| step.time < snapshot.time);
         self.lives = std::mem::take(&mut self.lives)
@@ -674,13 +712,37 @@ impl Fold {
     }
 
     /// Where a backfilled entry shows what the item never was at about its time.
-    fn disagreements(&self, snapshot: &Step, item: &Item) -> Vec<Gap> {
+    fn disagreements(&self, snapshot: &Step, whole: &Whole) -> Vec<Gap> {
         let gap =
             |lack| Gap { lack, after: None, before: Some(snapshot.time.clone()), entry: Some(snapshot.id.clone()) };
-        match self.differences_around(&snapshot.time, item) {
+        let differences = match whole {
+            Whole::Known(item) => self.differences_around(&snapshot.time, item),
+            Whole::Omitted(hash) => match self.had_hash_around(&snapshot.time, hash) {
+                Some(false) => return vec![gap(Lack::Item)],
+                had => had.map(|_| Vec::new()),
+            },
+        };
+        match differences {
             None => vec![gap(Lack::Snapshot(None))],
             Some(names) => names.into_iter().map(|name| gap(Lack::Snapshot(Some(name)))).collect(),
         }
+    }
+
+    /// Whether the item may have had this hash at about this time; `None` where there was no item.
+    fn had_hash_around(&self, time: &str, hash: &str) -> Option<bool> {
+        let (from, to) = around(time)?;
+        let is_change = |step: &&Step| !step.is_backfilled() && (&from..=&to).contains(&&step.time);
+        let changes: Vec<&Step> = self.steps.iter().filter(is_change).collect();
+        // Changes of one second may have been made in another order, and the item may have been read between them.
+        let is_ordered = changes
+            .windows(2)
+            .all(|pair| pair[0].time != pair[1].time || (pair[0].sequence.is_some() && pair[1].sequence.is_some()));
+        let mut had = None;
+        self.around(time, |image| {
+            let fits = had == Some(true) || !is_ordered || image.hash().is_none_or(|known| known == hash);
+            had = Some(fits);
+        })?;
+        had
     }
 
     /// The attributes that were never like this at about this time; `None` where there was no item.
@@ -689,24 +751,32 @@ impl Fold {
     /// followed each other.
     #[must_use]
     pub fn differences_around(&self, time: &str, item: &Item) -> Option<Vec<String>> {
+        let mut in_all: Option<Vec<String>> = None;
+        self.around(time, |image| {
+            let differences = image.differences(item);
+            match &mut in_all {
+                Some(names) => names.retain(|name| differences.contains(name)),
+                None => in_all = Some(differences),
+            }
+        })?;
+        in_all
+    }
+
+    /// Looks at each item that there was at about this time; `None` for a time that is none.
+    fn around(&self, time: &str, mut look: impl FnMut(&Image)) -> Option<()> {
         let (from, to) = around(time)?;
         let mut state = self.initial.clone();
-        let mut in_all: Option<Vec<String>> = None;
         for index in 0..=self.steps.len() {
             let is_later = index.checked_sub(1).is_some_and(|last| self.steps[last].time > to);
             let is_over = self.steps.get(index).is_some_and(|next| next.time < from);
             if let Some(image) = state.as_ref().filter(|_| !is_later && !is_over) {
-                let differences = image.differences(item);
-                match &mut in_all {
-                    Some(names) => names.retain(|name| differences.contains(name)),
-                    None => in_all = Some(differences),
-                }
+                look(image);
             }
             if index < self.steps.len() {
                 self.step(&mut state, index);
             }
         }
-        in_all
+        Some(())
     }
 }
 

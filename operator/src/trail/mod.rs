@@ -10,8 +10,9 @@ pub mod tables;
 
 use std::collections::HashMap;
 
-use chrono::DateTime;
-use config_audit::audit::{entry_id, omitted_hash, value_hash};
+use chrono::{DateTime, Utc};
+use config_audit::audit::{Context, Plan, entry_id, omitted_hash, plan, value_hash};
+use config_audit::stream::{self, Images};
 use config_audit::value::equal;
 use config_audit_simulator::mapping::SequenceNumber;
 use serde_dynamo::AttributeValue;
@@ -25,10 +26,32 @@ pub type Item = HashMap<String, AttributeValue>;
 /// What stands in the stream's place in the ID of a backfilled entry. It must never change: by it such an entry is known.
 const BACKFILL: &str = "config-audit backfill";
 
+/// How a backfilled entry's note says where the full record is.
+const RECORD: &str = "dynamodb:";
+
 /// The ID of the entry that backfilling gives an item: the same in every run, and of no stream record.
 #[must_use]
 pub fn backfill_id(item_key: &str) -> Uuid {
     entry_id(BACKFILL, item_key, None)
+}
+
+/// What backfilling writes for an item that was read at this time: one entry, in the form of a creation.
+///
+/// An entry that would be over DynamoDB's limits has a note in the place of the item. There is no other full record than the
+/// item itself, so that is where the note says that it is (`dynamodb:<table>/<item key>`); once the item changes, the note's
+/// hash is what is left of it.
+#[must_use]
+pub fn backfill_plan(table: &str, item_key: &str, item: Item, time: DateTime<Utc>) -> Plan {
+    let change = stream::Change {
+        stream_arn: BACKFILL.to_owned(),
+        event_id: item_key.to_owned(),
+        sequence_number: None,
+        item_key: item_key.to_owned(),
+        created: None,
+        principal: None,
+        images: Images::Insert { new: item.into() },
+    };
+    plan(change, time, &Context::default(), || format!("{RECORD}{table}/{item_key}"))
 }
 
 /// One entry, as a step in the life of its item.
@@ -61,7 +84,7 @@ pub enum Change {
     /// The item was deleted.
     Remove(Whole),
     /// Nothing was done: backfilling saw the item like this.
-    Snapshot(Item),
+    Snapshot(Whole),
     /// No entry of ours is like this.
     Unreadable,
 }
@@ -93,7 +116,8 @@ impl Step {
         };
         let id = text("id").unwrap_or_default();
         let time = text("modificationTime").unwrap_or_default();
-        let is_backfill = text("itemKey").is_some_and(|key| backfill_id(&key).to_string() == id);
+        let key = text("itemKey").unwrap_or_default();
+        let is_backfill = backfill_id(&key).to_string() == id;
         let attribute = text("updatedAttribute");
         let is_timed = time.len() == 24 && DateTime::parse_from_rfc3339(&time).is_ok();
         let change = match (attribute, entry.remove("oldValue"), entry.remove("newValue")) {
@@ -101,7 +125,7 @@ impl Step {
             (Some(_), None, None) => None,
             (Some(attribute), old, new) => Some(Change::Modify { attribute, old, new }),
             _ if is_of_an_attribute => None,
-            (None, None, Some(AttributeValue::M(image))) if is_backfill => Some(Change::Snapshot(image)),
+            (None, None, Some(new)) if is_backfill => Whole::read_backfilled(new, &key).map(Change::Snapshot),
             (None, None, Some(new)) => Whole::read(new).map(Change::Insert),
             (None, Some(old), None) => Whole::read(old).map(Change::Remove),
             _ => None,
@@ -122,6 +146,24 @@ impl Whole {
             return Some(Self::Omitted(hash.to_owned()));
         }
         if let AttributeValue::M(image) = value { Some(Self::Known(image)) } else { None }
+    }
+
+    /// The same of a backfilled entry. An item may have the names of a note's members; that its record is the item of this
+    /// key tells a note from it.
+    fn read_backfilled(value: AttributeValue, key: &str) -> Option<Self> {
+        let AttributeValue::M(members) = &value else { return None };
+        let record = match members.get("record") {
+            Some(AttributeValue::S(record)) => record.as_str(),
+            _ => "",
+        };
+        let is_of_item = record
+            .strip_prefix(RECORD)
+            .and_then(|rest| rest.strip_suffix(key))
+            .is_some_and(|table| table.ends_with('/'));
+        match value {
+            AttributeValue::M(image) if !is_of_item => Some(Self::Known(image)),
+            value => Self::read(value),
+        }
     }
 }
 
@@ -166,10 +208,32 @@ mod tests {
             (json!({ "oldValue": image }), Change::Remove(Whole::Known(item.clone()))),
             (json!({ "updatedAttribute": {"S": "a"}, "newValue": {"N": "1"} }), modify(None, one())),
             (json!({ "updatedAttribute": {"S": "a"}, "oldValue": {"N": "1"} }), modify(one(), None)),
-            (json!({ "id": {"S": backfill_id("K").to_string()}, "newValue": image }), Change::Snapshot(item)),
+            (
+                json!({ "id": {"S": backfill_id("K").to_string()}, "newValue": image }),
+                Change::Snapshot(Whole::Known(item)),
+            ),
         ] {
             assert_eq!(step(with(bare(), &more)).change, change, "{more}");
         }
+    }
+
+    #[test]
+    fn a_backfilled_item_too_large_for_an_entry_is_known_by_its_hash() {
+        let item: Item = [("x".to_owned(), AttributeValue::S("x".repeat(410_000)))].into();
+        let plan = backfill_plan("Configuration", "K", item.clone(), DateTime::UNIX_EPOCH);
+        let [entry] = &plan.entries[..] else { panic!("{} entries", plan.entries.len()) };
+        assert_eq!((plan.values_omitted, entry.id), (1, backfill_id("K")));
+        let Some(AttributeValue::M(note)) = &entry.new_value else { panic!("no note") };
+        assert_eq!(note["record"], AttributeValue::S("dynamodb:Configuration/K".to_owned()));
+        let step = Step::read(entry.item().into_inner());
+        assert_eq!(step.change, Change::Snapshot(Whole::Omitted(value_hash(&AttributeValue::M(item)))));
+        // An item that has the names of a note's members is none.
+        let members = [("omitted", "w"), ("bytes", "1"), ("sha256", &*"0".repeat(64)), ("record", "K")];
+        let alike: Item =
+            members.into_iter().map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).collect();
+        let plan = backfill_plan("Configuration", "K", alike.clone(), DateTime::UNIX_EPOCH);
+        let step = Step::read(plan.entries[0].item().into_inner());
+        assert_eq!(step.change, Change::Snapshot(Whole::Known(alike)));
     }
 
     #[test]

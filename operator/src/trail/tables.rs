@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeyType, KeysAndAttributes, ScalarAttributeType, TableDescription};
 use base64::Engine;
@@ -100,13 +101,7 @@ impl Trail {
         let mut pages = request.key_condition_expression(condition).into_paginator().send();
         let mut entries = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| {
-                AwsError::new(
-                    self.reading(),
-                    &format!("dynamodb:Query on table {} and its indexes", self.table),
-                    &error,
-                )
-            })?;
+            let page = page.map_err(|error| self.refused("dynamodb:Query", &error))?;
             entries.extend(page.items.unwrap_or_default());
         }
         Ok(entries)
@@ -128,9 +123,7 @@ impl Trail {
     pub async fn keys(&self, start: Option<SdkItem>) -> Result<(Vec<String>, Option<SdkItem>), AwsError> {
         let request = self.client.scan().table_name(&self.table).index_name(HISTORY_INDEX);
         let request = request.projection_expression("itemKey").set_exclusive_start_key(start);
-        let page = request.send().await.map_err(|error| {
-            AwsError::new(self.reading(), &format!("dynamodb:Scan on table {} and its indexes", self.table), &error)
-        })?;
+        let page = request.send().await.map_err(|error| self.refused("dynamodb:Scan", &error))?;
         let key = |mut item: SdkItem| match item.remove("itemKey") {
             Some(AttributeValue::S(key)) => Some(key),
             _ => None,
@@ -168,8 +161,27 @@ impl Trail {
         crate::local::database::stream_arn(&table).ok_or_else(|| TrailError::NoStream { table: self.table.clone() })
     }
 
-    fn reading(&self) -> String {
-        format!("reading table {}", self.table)
+    /// Why the index can't be read.
+    fn refused<E, R>(&self, permission: &str, error: &SdkError<E, R>) -> AwsError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let action = format!("reading table {}", self.table);
+        let says = |words: &str| error.message().is_some_and(|message| message.contains(words));
+        let reason = match error.code() {
+            Some("ValidationException") if says("specified index") => {
+                format!("it has no index {HISTORY_INDEX}; docs/security.md has the command that adds it")
+            }
+            Some("ValidationException") if says("backfilling") => {
+                format!("its index {HISTORY_INDEX} is still being built; try again when it is ACTIVE")
+            }
+            _ => {
+                let permission = format!("{permission} on table {} and its indexes", self.table);
+                return AwsError::new(action, &permission, error);
+            }
+        };
+        AwsError { action, code: error.code().map(str::to_owned), reason }
     }
 }
 
@@ -281,9 +293,9 @@ impl Configuration {
         }
     }
 
-    fn refused<E, R>(&self, permission: &str, error: &aws_sdk_dynamodb::error::SdkError<E, R>) -> AwsError
+    fn refused<E, R>(&self, permission: &str, error: &SdkError<E, R>) -> AwsError
     where
-        E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + 'static,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
         AwsError::new(format!("reading table {}", self.table), &format!("{permission} on table {}", self.table), error)

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use chrono::DateTime;
 use config_audit::quarantine::{KeptRecord, omitted_key, quarantine_key};
 use config_audit::store::DynamoDbStore;
+use config_audit_operator::clock;
 use config_audit_operator::local::{Bucket, Database, Identity};
 use config_audit_operator::redrive::place::Place;
 use config_audit_operator::redrive::summary::{Records, Summary};
@@ -292,13 +293,22 @@ async fn every_record_of_a_thousand_objects_comes_back_and_the_damaged_ones_are_
     let ground = Ground::new(good.iter().cloned().chain(evidence.iter().cloned()).chain(bad_objects.clone())).await;
     assert_eq!(ground.objects().len(), 1000);
 
+    let began = clock::instant();
     let said = ground.command(&["--output", "json"]).await;
+    let took = began.elapsed();
     said.assert(1, &["100 objects replayed"]);
     let numbers = (0..650).chain(1000..1503);
     assert_entries(&ground.database, numbers.clone()).await;
     let summary = said.json();
     let count = numbers.count();
     assert_eq!((&summary["objects"], &summary["archived"]), (&json!(good.len()), &json!(good.len())));
+    println!(
+        "redrive of 1000 objects: {} replayed with {count} records, {} damaged, {} full records left alone, {:.1} s",
+        good.len(),
+        bad.len(),
+        evidence.len(),
+        took.as_secs_f64()
+    );
     let records = json!({ "received": count, "audited": count, "unchanged": 0, "quarantined": 0, "failed": 0 });
     assert_eq!((&summary["records"], &summary["entriesWritten"]), (&records, &json!(count)));
     assert_eq!((&summary["omitted"], &summary["left"]), (&json!(evidence.len()), &json!({})));
@@ -430,6 +440,19 @@ async fn a_dry_run_says_what_is_there_and_writes_nothing() {
     assert_eq!((&said.json()["dryRun"], &said.json()["objects"]), (&json!(true), &json!(3)), "{said:?}");
     assert_eq!(ground.objects(), before);
     assert_eq!((ground.entries().await.len(), ground.proxy.writes()), (0, 0));
+}
+
+/// A record that would be quarantined again has the key of an object that is there: in a dry run that one is untouched.
+#[tokio::test]
+async fn a_dry_run_tells_of_an_object_that_a_run_would_have_replaced() {
+    let (_, body) = given_up(&[invalid(5)], "request", "function");
+    // More than are under way at once, so that the first is done before the last is looked at.
+    let between = (10..30).map(|n| batch([n]));
+    let kept = quarantined("no_key", &invalid(5));
+    let objects = between.chain([("aws/lambda/0".to_owned(), body), kept.clone()]);
+    let ground = Ground::new(objects).await;
+    let said = ground.command(&["--dry-run"]).await;
+    said.assert(1, &["Objects  22 replayed", "22 = 20 audited + 0 unchanged + 2 quarantined again", &kept.0]);
 }
 
 #[tokio::test]
