@@ -86,7 +86,7 @@ else
 	  log=$(CARGO_TARGET)/fuzz/$$target.log; \
 	  mkdir -p $(CARGO_TARGET)/fuzz/corpus/$$target; \
 	  .tools/cargo/bin/cargo-fuzz run $(FUZZ_BUILD) $$target \
-	    $(CARGO_TARGET)/fuzz/corpus/$$target fuzz/corpus/$$target fuzz/findings/$$target \
+	    $(CARGO_TARGET)/fuzz/corpus/$$target fuzz/corpus/$$target fuzz/findings \
 	    -- -max_total_time=$(or $(SECONDS),10) -max_len=8192 -timeout=20 -dict=fuzz/json.dict &> $$log \
 	    || { grep -a -A 2 -e panicked -e 'ERROR: libFuzzer' -e '^error' $$log; \
 	         echo "make: fuzz $$target failed ($$log). To see it again: make fuzz REPLAY=$$(ls -t fuzz/artifacts/$$target/* | head -1)" >&2; exit 1; }; \
