@@ -315,7 +315,10 @@ fn hash(value: &AttributeValue) -> String {
         }
     }
     let digest = Sha256::digest(json(value).to_string());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn text_of<'a>(
