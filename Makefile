@@ -1,5 +1,5 @@
 # make run    needs a Rust toolchain and a C compiler.
-# make test   needs Node.js and Python 3 too, and installs all else: into .tools, node_modules and serverless/v3.
+# make test   needs Node.js, Python 3 and a C++ compiler too, and installs all else: into .tools, node_modules and serverless/v3.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

@@ -60,11 +60,11 @@ fn check(change: &Change, json: &ImagesAsTheyStand) {
         check_values(item);
         assert!(json.as_ref().is_some_and(|json| is_lossless(json, item)), "a value is not what the record says");
     }
-    let planned = plan_of(change, None);
-    assert_eq!(planned, plan_of(change, None), "a change makes the same entries each time");
+    let planned = plan_of(change, &Context::default());
+    assert_eq!(planned, plan_of(change, &Context::default()), "a change makes the same entries each time");
     check_plan(change, &planned, false);
     let trace_id = "1-5759e988-bd862e3fe1be46a994272793".to_owned();
-    check_plan(change, &plan_of(change, Some(Some(trace_id))), true);
+    check_plan(change, &plan_of(change, &Context { provenance: Some(Some(trace_id)) }), true);
     if let Images::Modify { old, new } = &change.images
         && planned.values_omitted == 0
     {
@@ -72,9 +72,9 @@ fn check(change: &Change, json: &ImagesAsTheyStand) {
     }
 }
 
-fn plan_of(change: &Change, provenance: Option<Option<String>>) -> Plan {
+fn plan_of(change: &Change, context: &Context) -> Plan {
     let time = change.created.unwrap_or(DateTime::UNIX_EPOCH);
-    plan(change.clone(), time, &Context { provenance }, || "s3://failures/record.json".to_owned())
+    plan(change.clone(), time, context, || "s3://failures/record.json".to_owned())
 }
 
 fn check_values(item: &Item) {

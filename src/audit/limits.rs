@@ -59,10 +59,15 @@ fn values(entry: &mut Entry) -> impl Iterator<Item = &mut AttributeValue> {
 }
 
 fn item_size(entry: &Entry) -> usize {
-    let of_values = entry.old_value.iter().chain(&entry.new_value).map(size).sum::<usize>();
-    let of_texts = entry.item_key.len() + entry.updated_attribute.as_ref().map_or(0, String::len);
-    let of_provenance = entry.provenance.as_ref().map_or(0, |provenance| size(&provenance.value()));
-    let most = of_values + of_texts + of_provenance;
+    let most: usize = [
+        entry.old_value.as_ref().map_or(0, size),
+        entry.new_value.as_ref().map_or(0, size),
+        entry.item_key.len(),
+        entry.updated_attribute.as_ref().map_or(0, String::len),
+        entry.provenance.as_ref().map_or(0, |provenance| size(&provenance.value())),
+    ]
+    .into_iter()
+    .sum();
     // The rest is small, and counting it copies the values: that is done only where they come near the limit.
     if most < MAX_ITEM_BYTES / 2 {
         return most;

@@ -103,14 +103,36 @@ fn a_batch_closes_when_it_is_full_or_its_window_is_over() {
 }
 
 #[test]
-fn a_batch_closes_before_it_is_larger_than_an_event_may_be() {
-    let mut shard = ShardState::new(MappingSettings::default());
-    for index in 0..3 {
-        shard.push(StreamRecord { json: "x".repeat(PAYLOAD_LIMIT / 2 - 10), ..record(index) }, 0);
+fn at_most_one_batch_is_gathered_ahead_and_idle_is_only_when_all_is_done() {
+    let mut shard = shard(MappingSettings { batch_size: 2, ..MappingSettings::default() }, 0);
+    assert!(shard.is_idle());
+    for (index, room) in [(0, 1), (1, 0), (2, 0)] {
+        shard.push(record(index), 0);
+        assert_eq!(shard.room(), room);
+        assert!(!shard.is_idle());
+    }
+    assert_eq!(invoked(&mut shard, 0), [0, 1]);
+    assert_eq!(shard.room(), 1);
+    shard.answered(&returned("{}"), 0);
+    assert_eq!(invoked(&mut shard, 0), [2]);
+    assert!(!shard.is_idle(), "a batch is under way");
+    shard.answered(&returned("{}"), 0);
+    assert!(shard.is_idle());
+}
+
+#[test]
+fn a_batch_closes_before_it_is_larger_than_an_event_may_be_window_or_not() {
+    // Four of them are one byte too many, by the commas between them.
+    let bytes = (PAYLOAD_LIMIT + 1 - "{\"Records\":[,,,]}".len()) / 4;
+    let mut shard =
+        ShardState::new(MappingSettings { batching_window: Duration::from_secs(2), ..MappingSettings::default() });
+    for index in 0..4 {
+        shard.push(StreamRecord { json: "x".repeat(bytes), ..record(index) }, 0);
     }
     let Step::Invoke(records) = shard.next(0) else { panic!("no invocation") };
-    assert_eq!(indexes(&records), [0, 1]);
+    assert_eq!(indexes(&records), [0, 1, 2]);
     assert!(crate::mapping::event(&records).len() <= PAYLOAD_LIMIT);
+    assert_eq!(PAYLOAD_LIMIT, 6_291_456, "6 MiB");
 }
 
 #[test]
@@ -199,6 +221,15 @@ fn records_that_are_too_old_are_given_up_and_younger_ones_are_delivered() {
     assert_eq!((indexes(&records), condition, invocations), (vec![0, 1], Condition::RecordAgeExceeded, 0));
     assert_eq!(shard.gave_up(), [Effect::CheckpointAdvanced(number(1))]);
     assert_eq!(invoked(&mut shard, 62_000), [2]);
+}
+
+#[test]
+fn a_record_of_just_the_maximum_age_is_still_delivered() {
+    let settings = MappingSettings { maximum_record_age: Some(Duration::from_mins(1)), ..MappingSettings::default() };
+    assert_eq!(invoked(&mut shard(settings.clone(), 1), 60_000), [0]);
+    assert!(matches!(shard(settings.clone(), 1).next(60_001), Step::GiveUp { .. }));
+    let for_ever = MappingSettings { maximum_record_age: Some(Duration::MAX), ..settings };
+    assert_eq!(invoked(&mut shard(for_ever, 1), 60_001), [0]);
 }
 
 #[test]
