@@ -157,6 +157,16 @@ mod tests {
         assert_eq!(omitted_hash(&note("why", &left_out, String::new())), Some(&*value_hash(&left_out)));
         assert_eq!(omitted_hash(&left_out), None);
         assert_eq!(omitted_hash(&value(json!({"M": {"sha256": {"S": value_hash(&left_out)}}}))), None);
+        // Configuration may have members of the same names: only a map of just these is taken for a note.
+        for other in ["omitted", "bytes", "record", "sha256"] {
+            let AttributeValue::M(mut members) = note("why", &left_out, String::new()) else { panic!("it is a map") };
+            let member = members.remove(other).unwrap();
+            members.insert("other".to_owned(), member);
+            assert_eq!(omitted_hash(&AttributeValue::M(members)), None, "without {other}");
+        }
+        let AttributeValue::M(mut longer) = note("why", &left_out, String::new()) else { panic!("it is a map") };
+        longer.insert("other".to_owned(), left_out);
+        assert_eq!(omitted_hash(&AttributeValue::M(longer)), None);
     }
 
     #[test]
