@@ -107,12 +107,6 @@ impl AwsArguments {
 }
 
 impl Aws {
-    /// Where requests go, for messages.
-    #[must_use]
-    pub fn region(&self) -> &str {
-        self.config.region().map_or("(no region)", AsRef::as_ref)
-    }
-
     /// A DynamoDB client.
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {

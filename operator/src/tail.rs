@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodbstreams::types::{OperationType, Record};
 use chrono::{DateTime, Utc};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use config_audit::audit::time_text;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::aws::AwsArguments;
 use crate::entry::{Entry, Plain};
 use crate::local::stream::{Page, StreamError, StreamReader};
-use crate::terminal::{Terminal, Tone, harmless};
+use crate::terminal::{Output, Terminal, Tone, harmless};
 use crate::trail::backfill_id;
 use crate::trail::tables::{SdkItem, Trail, TrailError};
 
@@ -45,12 +45,6 @@ pub struct TailArguments {
     output: Output,
     #[command(flatten)]
     aws: AwsArguments,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Runs the command until Ctrl-C, SIGTERM, or until nobody reads any more.

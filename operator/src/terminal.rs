@@ -5,8 +5,19 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
+use clap::ValueEnum;
+
 use crate::environment;
 use crate::telemetry::{Metric, Span};
+
+/// Whom a command's result is for; each command says how it prints for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// People.
+    Text,
+    /// Tools.
+    Json,
+}
 
 /// How a piece of text is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use config_audit::audit::time_text;
 use config_audit::value::{equal, size};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::aws::{AwsArguments, AwsError};
 use crate::clock;
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Output, Terminal, Tone};
 use crate::trail::fold::{Fold, Gap, Lack, Origin, fold};
 use crate::trail::tables::{AT_A_TIME, Configuration, Keyed, Progress, Trail, TrailError, thousands};
 use crate::trail::{Item, Step, backfill_id};
@@ -50,12 +50,6 @@ pub struct VerifyArguments {
     output: Output,
     #[command(flatten)]
     aws: AwsArguments,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Runs the command. 0 when the trail is intact, 1 when there are findings.

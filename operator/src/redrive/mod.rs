@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use config_audit::audit::Entry;
 use config_audit::clock::Clock;
 use config_audit::handler::{Handler, Invocation, InvocationError};
@@ -34,7 +34,7 @@ use self::place::{Listed, Location, OMITTED, Place, PlaceError};
 use self::summary::{Summary, describe};
 use crate::aws::{AwsArguments, AwsError};
 use crate::local::error_chain;
-use crate::terminal::Terminal;
+use crate::terminal::{Output, Terminal};
 use crate::{clock, environment};
 
 /// The most objects under way at once; each may have eight requests to the table under way.
@@ -82,12 +82,6 @@ pub struct RedriveArguments {
     /// Use the S3 behind this URL [default: `AWS_ENDPOINT_URL_S3`, or --endpoint-url]
     #[arg(long, value_name = "URL", help_heading = "AWS")]
     s3_endpoint_url: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Why nothing can be replayed, or no more.
