@@ -29,6 +29,8 @@ pub struct Report {
     pub allowed: Duration,
     /// The stream that the records came from.
     pub stream_arn: Option<String>,
+    /// How many records the event has: counted apart from [`Self::records`], so that one that is lost on the way shows.
+    pub received: usize,
     /// Each record, in the order of the event.
     pub records: Vec<Record>,
     /// Each request to the Audit table, in the order in which they were sent.
@@ -121,9 +123,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All records; the sum of the others by how it is made.
+    /// All of them together.
     #[must_use]
-    pub const fn received(self) -> usize {
+    pub const fn total(self) -> usize {
         self.audited + self.unchanged + self.quarantined + self.failed
     }
 }
@@ -241,6 +243,7 @@ mod tests {
             span: (start, start + Duration::from_secs(5)),
             allowed: Duration::from_secs(30),
             stream_arn: None,
+            received: 0,
             records: Vec::new(),
             requests: Vec::new(),
             objects: Vec::new(),

@@ -82,7 +82,7 @@ impl Metrics {
     /// Adds what an invocation did; `spans_lost` is how many of its spans could not be sent.
     pub fn record(&self, report: &Report, spans_lost: u64) {
         let counts = report.counts();
-        self.add(&catalog::RECORDS_RECEIVED, counts.received());
+        self.add(&catalog::RECORDS_RECEIVED, report.received);
         self.add(&catalog::RECORDS_AUDITED, counts.audited);
         self.add(&catalog::RECORDS_UNCHANGED, counts.unchanged);
         self.add(&catalog::RECORDS_QUARANTINED, counts.quarantined);

@@ -63,15 +63,17 @@ impl Telemetry {
             }
             None => 0,
         };
-        self.metrics.record(report, spans_lost);
-        for line in self.wide(report).lines() {
+        for line in self.wide(report, spans_lost).lines() {
             output::line(&line);
         }
     }
 
-    /// The wide line: everything about an invocation. It is of level INFO whatever came of it, and is printed at every
-    /// `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml` sets INFO.)
-    fn wide<'a>(&'a self, report: &'a Report) -> Wide<'a> {
+    /// Counts an invocation, and makes its wide line: everything about it. It is of level INFO whatever came of it, and is
+    /// printed at every `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml`
+    /// sets INFO.) `spans_lost` is how many of its spans could not be sent.
+    #[must_use]
+    pub fn wide<'a>(&'a self, report: &'a Report, spans_lost: u64) -> Wide<'a> {
+        self.metrics.record(report, spans_lost);
         let now = report.time_of(report.span.1);
         let mut common = vec![
             ("timestamp", Value::from(logs::timestamp(now))),

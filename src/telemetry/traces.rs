@@ -256,7 +256,7 @@ impl<'a> Maker<'a> {
         attributes.extend(arn.split(':').nth(4).map(|account| KeyValue::new("cloud.account.id", account.to_owned())));
         let counts = report.counts();
         for (name, count) in [
-            ("config_audit.records.received", counts.received()),
+            ("config_audit.records.received", report.received),
             ("config_audit.records.audited", counts.audited),
             ("config_audit.records.unchanged", counts.unchanged),
             ("config_audit.records.quarantined", counts.quarantined),

@@ -65,13 +65,13 @@ impl Summary {
                 let counts = replayed.counts;
                 self.objects += 1;
                 self.archived += usize::from(replayed.archived);
-                self.records.received += counts.received();
+                self.records.received += counts.total();
                 self.records.audited += counts.audited;
                 self.records.unchanged += counts.unchanged;
                 self.records.quarantined += counts.quarantined;
                 self.records.failed += counts.failed;
                 self.entries_written += replayed.entries_written;
-                *self.reasons.entry(replayed.reason).or_default() += counts.received();
+                *self.reasons.entry(replayed.reason).or_default() += counts.total();
                 self.left.extend(replayed.left);
             }
         }
@@ -144,7 +144,7 @@ pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Option<String> {
         Fate::Unread(reason) => format!("{key}{age}\n  {reason}"),
         Fate::Replayed(replayed) => {
             let counts = replayed.counts;
-            let records = if counts.received() == 1 { "record" } else { "records" };
+            let records = if counts.total() == 1 { "record" } else { "records" };
             let shown = replayed.item_keys.iter().take(ITEMS_SHOWN);
             let mut items: Vec<_> = shown.map(|key| key.escape_debug().to_string()).collect();
             if replayed.item_keys.len() > ITEMS_SHOWN {
@@ -159,7 +159,7 @@ pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Option<String> {
             ];
             let outcomes = outcomes.iter().filter(|(count, _)| *count > 0);
             let outcomes: Vec<_> = outcomes.map(|(count, outcome)| format!("{count} {outcome}")).collect();
-            let mut text = format!("{key}{age}\n  {}: {} {records}{of}", replayed.reason, counts.received());
+            let mut text = format!("{key}{age}\n  {}: {} {records}{of}", replayed.reason, counts.total());
             if !outcomes.is_empty() {
                 let _ = write!(text, "; would be {}", outcomes.join(", "));
             }
