@@ -20,6 +20,8 @@ faults! {
     // The Audit table.
     /// A request is throttled; nothing is written.
     StoreThrottles,
+    /// A request is throttled since the table's index has no capacity left; nothing is written.
+    IndexThrottles,
     /// A part of a request comes back as unprocessed.
     StoreGivesBack,
     /// A request fails; nothing is written.
@@ -62,6 +64,8 @@ faults! {
     FunctionHangs,
     /// Lambda does not invoke: no concurrency is left.
     FunctionThrottled,
+    /// A new version was deployed: the next invocation is the first of its process.
+    FunctionReplaced,
     /// The handler had to stop at its deadline.
     DeadlineReached,
     // The event source mapping.
@@ -84,11 +88,13 @@ faults! {
     /// A shard ends, and two go on for it.
     ShardSplits,
     // The telemetry.
-    /// The metrics of an invocation are not of the embedded metric format.
+    /// The wide line of an invocation is no JSON, as one that was cut.
     EmfMalformed,
+    /// The wide line of an invocation is JSON, and against the embedded metric format.
+    EmfInvalid,
     /// The log lines of an invocation never arrive.
     TelemetryLost,
-    /// The metrics of an invocation miss a record, as by a bug.
+    /// What the function reports of an invocation misses a record, as by a bug.
     BooksWrong,
     // The records.
     /// A record that is not of a record's shape.
@@ -122,8 +128,9 @@ faults! {
 
 impl Fault {
     /// Those that come over a run like weather: at some times, with some chance.
-    pub const WEATHER: [Self; 25] = [
+    pub const WEATHER: [Self; 26] = [
         Self::StoreThrottles,
+        Self::IndexThrottles,
         Self::StoreGivesBack,
         Self::StoreFails,
         Self::StoreFailsHalfWritten,
@@ -150,10 +157,13 @@ impl Fault {
         Self::DestinationMissing,
     ];
 
-    /// Whether it could cost an audit. Those of the telemetry could not; they are for the alarms.
+    /// Whether it could cost an audit. Those of the telemetry could not, nor could a deployment; they are for the alarms.
     #[must_use]
     pub fn touches_audits(self) -> bool {
-        !matches!(self, Self::EmfMalformed | Self::TelemetryLost | Self::BooksWrong)
+        !matches!(
+            self,
+            Self::EmfMalformed | Self::EmfInvalid | Self::TelemetryLost | Self::BooksWrong | Self::FunctionReplaced
+        )
     }
 
     /// The fault in words: `StoreIsSlow` is "store is slow".

@@ -16,7 +16,6 @@ use crate::change::{Oddity, note};
 use crate::fault::Fault;
 use crate::mapping::StreamRecord;
 use crate::mapping::shard::Answer;
-use crate::observed;
 use crate::world::{Calls, Made, World};
 use chrono::{DateTime, Utc};
 
@@ -102,7 +101,6 @@ pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls,
 fn metrics_agree(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Report) {
     world.metrics.record(report, 0);
     let taken = world.metrics.take();
-    observed::emit(world, &taken);
     let with =
         |is_it: &dyn Fn(&Outcome) -> bool| report.records.iter().filter(|record| is_it(&record.outcome)).count() as u64;
     let audited = || {

@@ -1,82 +1,131 @@
-//! What CloudWatch is sent in a run: the function's own metrics, by the function's own code, and those of AWS.
+//! What CloudWatch gets of a run: the lines of the function's log, made by the function's own code, and AWS's own metrics.
 
-use config_audit::telemetry::metrics::Taken;
+use std::cell::RefCell;
+
+use config_audit::report::Report;
+use config_audit::settings::{Environment, Settings};
+use config_audit::telemetry::Telemetry;
 
 use crate::fault::Fault;
-use crate::scenario::{Millis, Scenario};
+use crate::scenario::Millis;
 use crate::world::World;
 
-/// One value of one metric.
+/// The service and the stage that the function's metrics are of.
+pub const DIMENSIONS: [&str; 2] = ["config-audit", "simulated"];
+
+/// What CloudWatch got.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// AWS's own metrics.
+    pub data: Vec<Datum>,
+    /// The wide lines of the function's log, by the time at which they were written, in milliseconds since the start.
+    pub lines: Vec<(Millis, String)>,
+}
+
+/// One value of one metric of AWS.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Datum {
     /// When, in milliseconds since the start of the run.
     pub at: Millis,
     /// Of which metric.
-    pub metric: Sent,
+    pub metric: Metric,
     /// The value, in the metric's unit.
     pub value: f64,
 }
 
-/// A metric that a run sends, under its name in CloudWatch.
+/// A metric that AWS sends, under its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sent {
-    /// One of the function's own (`config_audit::telemetry::catalog`), by its name.
-    Own(&'static str),
-    /// `AWS/Lambda`: invocations that were started.
+pub enum Metric {
+    /// Of the function: invocations that were started.
     Invocations,
-    /// `AWS/Lambda`: invocations that failed; 0 for one that did not.
+    /// Of the function: invocations that failed; 0 for one that did not.
     Errors,
-    /// `AWS/Lambda`: invocations that were not started, for want of concurrency.
+    /// Of the function: invocations that were not started, for want of concurrency.
     Throttles,
-    /// `AWS/Lambda`: milliseconds.
+    /// Of the function: milliseconds.
     Duration,
-    /// `AWS/Lambda`: the age of a batch's last record, in milliseconds.
+    /// Of the function: the age of a batch's last record, in milliseconds.
     IteratorAge,
-    /// `AWS/Lambda`: objects that the on-failure destination refused.
+    /// Of the function: objects that the on-failure destination refused.
     DestinationDeliveryFailures,
-    /// `AWS/Lambda`, of the event source mapping: records read; 0 for a poll that found none.
+    /// Of the mapping: records read; 0 for a poll that found none, of which there is one a minute here, and not four a
+    /// second.
     PolledEventCount,
-    /// `AWS/Lambda`, of the event source mapping: records that were given up with no destination.
+    /// Of the mapping: records that were given to the function.
+    InvokedEventCount,
+    /// Of the mapping: records of invocations that failed.
+    FailedInvokeEventCount,
+    /// Of the mapping: records that were given up with no destination.
     DroppedEventCount,
-    /// `AWS/Lambda`, of the event source mapping: records that the destination took.
-    OnFailureDestinationDelivered,
-    /// `AWS/DynamoDB`: what the writers wrote to the Configuration table.
-    ConfigurationWrites,
-    /// `AWS/DynamoDB`: writes to the Audit table that were throttled.
-    AuditTableThrottled,
-    /// `AWS/Logs`: log lines that look like embedded metric format and are not.
-    EmfParsingErrors,
+    /// Of the mapping: records that the destination took.
+    OnFailureDestinationDeliveredEventCount,
+    /// Of the Configuration table: a unit for a write.
+    ConsumedWriteCapacityUnits,
+    /// Of the Audit table: writes that were throttled.
+    WriteThrottleEvents,
+    /// Of the Audit table's index, under the same name: writes that were throttled for want of its capacity.
+    IndexWriteThrottleEvents,
 }
 
-/// What the function's metrics make of an invocation, where its log lines arrive and are understood.
-pub(crate) fn emit(world: &World, taken: &Taken) {
-    if world.strikes(Fault::TelemetryLost) {
-        return;
+/// Where a run puts what it sends.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    telemetry: Telemetry,
+    observed: RefCell<Observed>,
+}
+
+/// The function's settings.
+struct Variables;
+
+impl Environment for Variables {
+    fn get(&self, name: &str) -> Option<String> {
+        let [service, stage] = DIMENSIONS;
+        let value = match name {
+            "AUDIT_TABLE" => "Audit",
+            "SERVICE_NAME" => service,
+            "STAGE" => stage,
+            "AWS_REGION" => "eu-central-1",
+            _ => return None,
+        };
+        Some(value.to_owned())
     }
-    if world.strikes(Fault::EmfMalformed) {
-        world.emit(Sent::EmfParsingErrors, 1.0);
-        return;
+}
+
+impl Watcher {
+    /// None where the function can't be set up.
+    pub(crate) fn new() -> Option<Self> {
+        let telemetry = Telemetry::start(&Settings::read(&Variables).ok()?).ok()?;
+        Some(Self { telemetry, observed: RefCell::default() })
     }
-    let is_wrong = world.strikes(Fault::BooksWrong);
-    for (metric, sum) in &taken.counters {
-        let missed = u64::from(is_wrong && metric.name == "RecordsAudited");
-        world.emit(Sent::Own(metric.name), sum.saturating_sub(missed) as f64);
+
+    pub(crate) fn add(&self, datum: Datum) {
+        self.observed.borrow_mut().data.push(datum);
     }
-    for (metric, values) in &taken.samples {
-        for value in values {
-            world.emit(Sent::Own(metric.name), *value);
+
+    pub(crate) fn take(&self) -> Observed {
+        self.observed.take()
+    }
+
+    /// What the function logs of an invocation, where it arrives.
+    pub(crate) fn log(&self, world: &World, mut report: Report) {
+        if world.strikes(Fault::TelemetryLost) {
+            return;
         }
+        if world.strikes(Fault::BooksWrong) {
+            report.records.pop();
+        }
+        let mut lines = self.telemetry.wide(&report, 0).lines();
+        if world.strikes(Fault::EmfMalformed) {
+            for line in &mut lines {
+                line.pop();
+            }
+        }
+        if world.strikes(Fault::EmfInvalid) {
+            for line in &mut lines {
+                *line = line.replace("\"Unit\":\"Count\"", "\"Unit\":\"Records\"");
+            }
+        }
+        let now = world.now();
+        self.observed.borrow_mut().lines.extend(lines.into_iter().map(|line| (now, line)));
     }
-}
-
-/// The mapping's polls of a run: four a second find nothing, which is one value a minute here.
-#[must_use]
-pub fn polls(scenario: &Scenario, end: Millis) -> Vec<Datum> {
-    let is_disabled = |at: &Millis| {
-        let disabled = scenario.weather.iter().filter(|weather| weather.fault == Fault::MappingDisabled);
-        disabled.into_iter().any(|weather| (weather.from..weather.to).contains(at))
-    };
-    let minutes = (0..end / 60_000).map(|minute| minute * 60_000);
-    let polled = minutes.filter(|at| !is_disabled(at));
-    polled.map(|at| Datum { at, metric: Sent::PolledEventCount, value: 0.0 }).collect()
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use crate::fault::Fault;
-use crate::observed::Sent;
+use crate::observed::Metric;
 use crate::world::{Calls, Kept, World};
 
 /// The Audit table, as one invocation sees it.
@@ -48,7 +48,10 @@ impl Store for Table {
             sleep(Duration::from_millis(world.draw(6_000))).await;
         }
         let error = if struck(Fault::StoreThrottles) {
-            world.emit(Sent::AuditTableThrottled, entries.len() as f64);
+            world.emit(Metric::WriteThrottleEvents, entries.len() as f64);
+            Some((Failure::Throttled, "ThrottlingException"))
+        } else if struck(Fault::IndexThrottles) {
+            world.emit(Metric::IndexWriteThrottleEvents, entries.len() as f64);
             Some((Failure::Throttled, "ThrottlingException"))
         } else if struck(Fault::StoreIsMisconfigured) {
             calls.may_fail.set(true);
@@ -92,6 +95,9 @@ impl Store for Table {
         } else {
             0
         };
+        if back > 0 {
+            world.emit(Metric::WriteThrottleEvents, back as f64);
+        }
         let (unprocessed, written) = entries.split_at(back);
         write(written);
         if struck(Fault::StoreFailsAfterWriting) {

@@ -148,19 +148,9 @@ impl Scenario {
     /// an hour has, counted from 0.
     #[must_use]
     pub fn of_traffic(seed: u64, hours: u64, per_hour: impl Fn(u64) -> u64) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let mut writes = Vec::new();
-        for hour in 0..hours {
-            for _ in 0..per_hour(hour) {
-                let what = What::Set(vec![("value", Some(Value::Number(rng.i64(..), 0)))]);
-                let at = hour * HOUR + rng.u64(..HOUR);
-                writes.push(Write { at, key: format!("KEY_{}", rng.u32(..200)), what, oddity: None });
-            }
-        }
-        writes.sort_by_key(|write| write.at);
-        Self {
+        let scenario = Self {
             seed,
-            writes,
+            writes: Vec::new(),
             shards: 1,
             splits: Vec::new(),
             mapping: MappingSettings { batching_window: Duration::from_secs(1), ..MappingSettings::default() },
@@ -171,7 +161,21 @@ impl Scenario {
             provenance: false,
             wrong_view_type: false,
             weather: Vec::new(),
+        };
+        (0..hours).fold(scenario, |scenario, hour| scenario.with_burst(hour * HOUR, HOUR, per_hour(hour)))
+    }
+
+    /// The same with so many changes more, from one time on for so long.
+    #[must_use]
+    pub fn with_burst(mut self, from: Millis, length: Millis, changes: u64) -> Self {
+        let mut rng = Rng::with_seed(self.seed ^ from);
+        for _ in 0..changes {
+            let what = What::Set(vec![("value", Some(Value::Number(rng.i64(..), 0)))]);
+            let at = from + rng.u64(..length);
+            self.writes.push(Write { at, key: format!("KEY_{}", rng.u32(..200)), what, oddity: None });
         }
+        self.writes.sort_by_key(|write| write.at);
+        self
     }
 
     /// The same with a fault from one time to another.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use config_audit::clock::Clock;
 use config_audit::handler::{Handler, Invocation};
+use config_audit::report::Report;
 use config_audit::telemetry::metrics::Metrics;
 use fastrand::Rng;
 use futures_util::FutureExt;
@@ -30,10 +31,12 @@ use crate::laws;
 use crate::mapping::destination::GivenUp;
 use crate::mapping::shard::{Answer, Effect};
 use crate::mapping::{Condition, SequenceNumber, ShardState, Step, StreamRecord, event};
-use crate::observed::{Datum, Sent};
+use crate::observed::{Datum, Metric, Observed, Watcher};
 use crate::parts::{Bucket, Table};
 use crate::scenario::{Millis, Scenario, What};
 
+/// DynamoDB's time at the start of a run, in seconds since 1970; part of a second later by the seed.
+pub const EPOCH: i64 = 1_772_496_000; // 2026-03-03T00:00:00Z
 /// How long a stream keeps a record (Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB Streams").
 const RETENTION: i64 = 24 * 3_600_000;
 /// Lambda polls a shard four times a second.
@@ -56,8 +59,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// What happened, line by line; empty where nobody asked.
     pub timeline: Vec<String>,
-    /// What CloudWatch was sent; empty where nobody asked.
-    pub data: Vec<Datum>,
+    /// What CloudWatch got; nothing where nobody asked.
+    pub observed: Observed,
 }
 
 /// How much was done.
@@ -164,7 +167,9 @@ pub(crate) struct World {
     tally: RefCell<Tally>,
     violations: RefCell<Vec<String>>,
     timeline: Option<RefCell<Vec<Told>>>,
-    data: Option<RefCell<Vec<Datum>>>,
+    watcher: Option<Watcher>,
+    /// Whether a process of the function is there to be invoked again.
+    is_warm: Cell<bool>,
     active: Cell<usize>,
     all_done: Notify,
 }
@@ -192,8 +197,8 @@ pub enum Tell {
     Nothing,
     /// The timeline.
     Timeline,
-    /// What CloudWatch was sent.
-    Data,
+    /// What CloudWatch got.
+    Observed,
 }
 
 /// Runs a scenario.
@@ -231,7 +236,7 @@ impl World {
         let shards = (0..scenario.shards as u64)
             .map(|index| Shard::new((index * whole, (index + 1) * whole), None, scenario.parallelization_factor));
         Some(Rc::new(Self {
-            epoch: DateTime::from_timestamp(1_772_500_000, 0)? + Duration::from_millis(scenario.seed % 1_000),
+            epoch: DateTime::from_timestamp(EPOCH, 0)? + Duration::from_millis(scenario.seed % 1_000),
             start: Clock::System.instant(),
             rng: RefCell::new(rng),
             seen: RefCell::new(seen),
@@ -245,7 +250,8 @@ impl World {
             tally: RefCell::default(),
             violations: RefCell::default(),
             timeline: (tell == Tell::Timeline).then(RefCell::default),
-            data: (tell == Tell::Data).then(RefCell::default),
+            watcher: if tell == Tell::Observed { Some(Watcher::new()?) } else { None },
+            is_warm: Cell::new(false),
             active: Cell::new(0),
             all_done: Notify::new(),
             scenario,
@@ -278,7 +284,7 @@ impl World {
             seen: self.seen.borrow().clone(),
             tally,
             timeline: self.timeline.iter().flat_map(RefCell::take).map(|told| told.to_string()).collect(),
-            data: self.data.as_ref().map(RefCell::take).unwrap_or_default(),
+            observed: self.watcher.as_ref().map(Watcher::take).unwrap_or_default(),
         }
     }
 
@@ -334,9 +340,17 @@ impl World {
     }
 
     /// CloudWatch is sent a value.
-    pub(crate) fn emit(&self, metric: Sent, value: f64) {
-        if let Some(data) = &self.data {
-            data.borrow_mut().push(Datum { at: self.now(), metric, value });
+    pub(crate) fn emit(&self, metric: Metric, value: f64) {
+        if let Some(watcher) = &self.watcher {
+            watcher.add(Datum { at: self.now(), metric, value });
+        }
+    }
+
+    /// A lane waited for records from one time to now, and polled in vain.
+    fn emit_empty_polls(&self, since: Millis) {
+        let Some(watcher) = &self.watcher else { return };
+        for at in (since..self.now()).step_by(60_000).filter(|at| self.disabled_until(*at).is_none()) {
+            watcher.add(Datum { at, metric: Metric::PolledEventCount, value: 0.0 });
         }
     }
 
@@ -381,7 +395,7 @@ impl World {
                 Some(item) => items.insert(write.key.clone(), item.clone()),
                 None => items.remove(&write.key),
             };
-            self.emit(Sent::ConfigurationWrites, 1.0);
+            self.emit(Metric::ConsumedWriteCapacityUnits, 1.0);
             self.put_into_stream(&write.key, old, new, write.oddity);
         }
         for at in splits {
@@ -500,7 +514,7 @@ impl World {
         let (mut cursor, mut checkpoint) = (0, 0);
         let mut last: Option<(String, bool)> = None;
         loop {
-            if let Some(until) = self.disabled_until() {
+            if let Some(until) = self.disabled_until(self.now()) {
                 self.saw(Fault::MappingDisabled);
                 sleep_until(self.instant(until)).await;
                 state = ShardState::new(self.scenario.mapping.clone());
@@ -509,6 +523,7 @@ impl World {
             }
             let news = Rc::clone(&self.shards.borrow()[shard].news);
             let notified = news.notified();
+            let mut polled = 0_u32;
             while state.room() > 0
                 && let Some(made) = self.read(shard, lane, &mut cursor)
             {
@@ -521,6 +536,10 @@ impl World {
                     },
                     self.now_ms(),
                 );
+                polled += 1;
+            }
+            if polled > 0 {
+                self.emit(Metric::PolledEventCount, f64::from(polled));
             }
             match state.next(self.now_ms()) {
                 Step::Wait(Some(until)) => {
@@ -531,7 +550,9 @@ impl World {
                     if self.shards.borrow()[shard].is_closed && state.is_idle() {
                         break;
                     }
+                    let since = self.now();
                     notified.await;
+                    self.emit_empty_polls(since);
                     sleep(Duration::from_millis(self.draw(POLL))).await;
                 }
                 Step::Invoke(records) => {
@@ -539,40 +560,7 @@ impl World {
                     self.advance(shard, effects, &mut checkpoint);
                 }
                 Step::GiveUp { records, condition, invocations } => {
-                    let id = Uuid::from_u64_pair(self.draw(u64::MAX), self.draw(u64::MAX));
-                    let (request_id, function_error) = last.clone().unwrap_or_default();
-                    let given_up = GivenUp {
-                        mapping: Uuid::nil(),
-                        stream_arn: STREAM_ARN,
-                        shard_id: "shardId-00000001",
-                        function_arn: FUNCTION_ARN,
-                        records: &records,
-                        condition,
-                        invocations,
-                        request_id: &request_id,
-                        function_error,
-                    };
-                    let now = DateTime::from_timestamp_millis(self.now_ms()).unwrap_or_default();
-                    sleep(Duration::from_millis(self.draw(200))).await;
-                    self.saw(match condition {
-                        Condition::RetryAttemptsExhausted => Fault::RetriesExhausted,
-                        Condition::RecordAgeExceeded => Fault::RecordsTooOld,
-                    });
-                    let is_missing = self.strikes(Fault::DestinationMissing);
-                    if is_missing || self.strikes(Fault::DestinationRefuses) {
-                        if is_missing {
-                            self.emit(Sent::DroppedEventCount, records.len() as f64);
-                        } else {
-                            self.emit(Sent::DestinationDeliveryFailures, 1.0);
-                        }
-                        for record in &records {
-                            self.made.borrow()[index_of(&record.sequence_number)].dropped.set(true);
-                        }
-                    } else {
-                        self.say(|| format!("given up, {}: {}", condition.as_str(), given_up.key(now, id)));
-                        self.emit(Sent::OnFailureDestinationDelivered, records.len() as f64);
-                        laws::of_the_destination(&self, &records, given_up.body(now));
-                    }
+                    self.give_up(&records, condition, invocations, last.clone().unwrap_or_default()).await;
                     let effects = state.gave_up();
                     self.advance(shard, effects, &mut checkpoint);
                 }
@@ -581,6 +569,50 @@ impl World {
         let mut shards = self.shards.borrow_mut();
         shards[shard].lanes -= 1;
         shards[shard].news.notify_waiters();
+    }
+
+    /// Puts records that were given up into the on-failure destination, or nowhere. `last` is the last invocation that had
+    /// them, and whether it failed.
+    async fn give_up(
+        &self,
+        records: &[Arc<StreamRecord>],
+        condition: Condition,
+        invocations: u32,
+        (request_id, function_error): (String, bool),
+    ) {
+        let id = Uuid::from_u64_pair(self.draw(u64::MAX), self.draw(u64::MAX));
+        let given_up = GivenUp {
+            mapping: Uuid::nil(),
+            stream_arn: STREAM_ARN,
+            shard_id: "shardId-00000001",
+            function_arn: FUNCTION_ARN,
+            records,
+            condition,
+            invocations,
+            request_id: &request_id,
+            function_error,
+        };
+        let now = DateTime::from_timestamp_millis(self.now_ms()).unwrap_or_default();
+        sleep(Duration::from_millis(self.draw(200))).await;
+        self.saw(match condition {
+            Condition::RetryAttemptsExhausted => Fault::RetriesExhausted,
+            Condition::RecordAgeExceeded => Fault::RecordsTooOld,
+        });
+        let is_missing = self.strikes(Fault::DestinationMissing);
+        if is_missing || self.strikes(Fault::DestinationRefuses) {
+            if is_missing {
+                self.emit(Metric::DroppedEventCount, records.len() as f64);
+            } else {
+                self.emit(Metric::DestinationDeliveryFailures, 1.0);
+            }
+            for record in records {
+                self.made.borrow()[index_of(&record.sequence_number)].dropped.set(true);
+            }
+        } else {
+            self.say(|| format!("given up, {}: {}", condition.as_str(), given_up.key(now, id)));
+            self.emit(Metric::OnFailureDestinationDeliveredEventCount, records.len() as f64);
+            laws::of_the_destination(self, records, given_up.body(now));
+        }
     }
 
     /// The next record of a lane that is still in the stream.
@@ -612,8 +644,7 @@ impl World {
         }
     }
 
-    fn disabled_until(&self) -> Option<Millis> {
-        let now = self.now();
+    fn disabled_until(&self, now: Millis) -> Option<Millis> {
         let disabled = self.scenario.weather.iter().filter(|weather| weather.fault == Fault::MappingDisabled);
         disabled.filter(|weather| (weather.from..weather.to).contains(&now)).map(|weather| weather.to).max()
     }
@@ -630,7 +661,7 @@ impl World {
             return Vec::new();
         }
         if self.strikes(Fault::FunctionThrottled) {
-            self.emit(Sent::Throttles, 1.0);
+            self.emit(Metric::Throttles, 1.0);
             state.postpone(self.now_ms());
             return Vec::new();
         }
@@ -656,12 +687,16 @@ impl World {
     /// An invocation, as Lambda's own metrics see it.
     async fn invoke(self: &Rc<Self>, records: &[Arc<StreamRecord>]) -> Answer {
         let started = self.now();
-        self.emit(Sent::Invocations, 1.0);
+        self.emit(Metric::Invocations, 1.0);
+        self.emit(Metric::InvokedEventCount, records.len() as f64);
         let answer = self.serve(records).await;
-        self.emit(Sent::Errors, f64::from(u8::from(answer.is_err())));
-        self.emit(Sent::Duration, (self.now() - started) as f64);
+        if answer.is_err() {
+            self.emit(Metric::FailedInvokeEventCount, records.len() as f64);
+        }
+        self.emit(Metric::Errors, f64::from(u8::from(answer.is_err())));
+        self.emit(Metric::Duration, (self.now() - started) as f64);
         if let Some(last) = records.last() {
-            self.emit(Sent::IteratorAge, (self.now_ms() - last.created_ms).max(0) as f64);
+            self.emit(Metric::IteratorAge, (self.now_ms() - last.created_ms).max(0) as f64);
         }
         answer
     }
@@ -678,11 +713,11 @@ impl World {
             format!("invocation {number}: {}", indices.join(" "))
         });
         if self.strikes(Fault::FunctionDoesNotStart) {
-            return Err("the function did not start".to_owned());
+            return self.crash("the function did not start");
         }
         if self.strikes(Fault::FunctionHangs) {
             sleep(self.scenario.timeout).await;
-            return Err("the function timed out".to_owned());
+            return self.crash("the function timed out");
         }
         let calls = Rc::new(Calls::default());
         // The function's clock and its deadline are of one machine; DynamoDB's clock is another.
@@ -701,7 +736,7 @@ impl World {
             request_id: format!("request-{number}"),
             function_arn: FUNCTION_ARN.to_owned(),
             trace: self.trace(),
-            cold_start: number == 1,
+            cold_start: !self.is_warm.replace(true) || self.strikes(Fault::FunctionReplaced),
             deadline: time + self.scenario.timeout,
             event: event.as_bytes(),
         };
@@ -715,16 +750,21 @@ impl World {
             }
             Ok(None) => {
                 self.saw(Fault::FunctionKilled);
-                return Err("the function's process was killed".to_owned());
+                return self.crash("the function's process was killed");
             }
             Ok(Some(_)) if polls < u64::MAX => {
                 // It was done before the kill came, and its answer was not.
                 self.saw(Fault::FunctionKilled);
-                return Err("the function's process was killed".to_owned());
+                return self.crash("the function's process was killed");
             }
             Ok(Some(report)) => report,
         };
         laws::of_an_invocation(self, &batch, &calls, &report, deadline - Clock::System.instant());
+        self.answer(number, &batch, report)
+    }
+
+    /// What the function logs of an invocation, and answers.
+    fn answer(&self, number: u64, batch: &[Rc<Made>], report: Report) -> Answer {
         let answer = report
             .answer()
             .map_err(|error| error.to_string())
@@ -733,11 +773,20 @@ impl World {
             Ok(answer) => format!("answer {number}: {}", String::from_utf8_lossy(answer)),
             Err(error) => format!("error {number}: {error}"),
         });
-        if self.strikes(Fault::AnswerLost) {
-            return Err("the function's process ended".to_owned());
+        let is_lost = self.strikes(Fault::AnswerLost);
+        if !is_lost {
+            laws::of_an_answer(self, batch, &report, &answer);
         }
-        laws::of_an_answer(self, &batch, &report, &answer);
-        answer
+        if let Some(watcher) = &self.watcher {
+            watcher.log(self, report);
+        }
+        if is_lost { self.crash("the function's process ended") } else { answer }
+    }
+
+    /// The process is gone, and the next invocation is the first of another.
+    fn crash(&self, why: &str) -> Answer {
+        self.is_warm.set(false);
+        Err(why.to_owned())
     }
 
     /// Each invocation is a trace of its own.

@@ -1,8 +1,9 @@
 //! `config-audit alarms check`: the alarms that are deployed, tried on every fault that they are there for, and on a month in
 //! which nothing is wrong.
 //!
-//! [`trials`] has the faults. The simulator plays each through the real handler, so the metrics are those that the function
-//! would send; the alarms are read from the files that are deployed, and [`crate::cloudwatch`] says when they go off.
+//! [`trials`] has the faults. The simulator plays each through the real handler, and what CloudWatch gets is what it would
+//! get: the lines that the function logs, minutes late, and AWS's own metrics. The alarms are read from the files that are
+//! deployed, and [`crate::cloudwatch`] says when they go off.
 
 pub mod trials;
 
@@ -14,25 +15,26 @@ use std::thread::ScopedJoinHandle;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
-use config_audit::telemetry::catalog;
-use config_audit_simulator::observed::{self, Datum, Sent};
+use config_audit_simulator::observed::{self, Observed};
 use config_audit_simulator::scenario::{Millis, Scenario};
-use config_audit_simulator::world::{self, Tally, Tell};
+use config_audit_simulator::world::{self, EPOCH, Tally, Tell};
 use serde::Serialize;
 
-use self::trials::{Meant, Since, Trial};
+use self::trials::{Meant, Severity, Since, Trial};
 use crate::cloudwatch::alarm::State;
+use crate::cloudwatch::logs::Line;
 use crate::cloudwatch::metrics::{Metric, Metrics};
-use crate::cloudwatch::{Alarms, AlarmsError, Kind, Transition};
+use crate::cloudwatch::{Alarm, Alarms, AlarmsError, Kind, Transition};
 use crate::terminal::{Terminal, Tone};
 
-/// The service and the stage of the simulated deployment.
-const SERVICE: &str = "config-audit";
-const STAGE: &str = "simulated";
-/// The composite alarm that pages.
-const INCIDENT: &str = "Incident";
 /// What a page goes to.
 const PAGE_TOPIC: &str = "PageTopic";
+/// AWS's own metrics come so many minutes late.
+const DELAY_OF_METRICS: i64 = 1;
+/// Metrics that are made from log lines come later, by one or the other of these minutes.
+const DELAYS_OF_LOGS: [i64; 3] = [1, 2, 3];
+/// What a healthy month must have seen, or it shows nothing.
+const LEAST_IN_A_MONTH: u64 = 25_000;
 
 /// What to do with the alarms.
 #[derive(Debug, Args)]
@@ -45,8 +47,8 @@ pub struct AlarmsArguments {
 enum AlarmsCommand {
     /// Try the alarms on every fault in the catalogue, and on thirty days in which nothing is wrong
     ///
-    /// Exit code 0: each fault fires the alarms that are there for it, within the time that their runbooks state, and the
-    /// healthy month pages nobody. 1: not so. 2: the files can't be read.
+    /// Exit code 0: each fault fires the alarms that are there for it, within the time that their runbooks state, and no
+    /// others; each incident pages once; the healthy month pages nobody. 1: not so. 2: the files can't be read.
     Check(CheckArguments),
 }
 
@@ -96,24 +98,21 @@ pub struct Deployed {
     alarms: Alarms,
     /// By alarm's ID, in minutes; `None` where the runbook does not say, or there is none.
     within: BTreeMap<String, Option<i64>>,
-    /// The IDs of the alarms that page.
-    paging: Vec<String>,
 }
 
 /// What was played, before it is judged.
 struct Played {
     trials: Vec<(Trial, Run)>,
-    /// How the alarms change in the healthy month.
-    month: Vec<Transition>,
+    month: Run,
 }
 
-/// The run of one trial.
+/// A run, and what the alarms made of it.
 struct Run {
     transitions: Vec<Transition>,
-    /// From when the time of each alarm that is meant counts, in minutes; `None` where that did not come.
-    since: Vec<Option<i64>>,
+    metrics: Metrics,
     tally: Tally,
-    violations: Vec<String>,
+    /// The faults that were to come and did not, and the promises that were broken.
+    problems: Vec<String>,
 }
 
 /// What came of all trials.
@@ -138,18 +137,20 @@ pub struct Tried {
     pub fault: String,
     /// The alarms that went off, in the order in which they did.
     pub fired: Vec<Fired>,
-    /// What a day without anybody looking costs.
+    /// When somebody was paged: minutes after the fault began.
+    pub pages: Vec<i64>,
+    /// What it costs when nobody looks.
     pub unattended: String,
 }
 
-/// An alarm that went off.
+/// An alarm that went off, for the first time.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fired {
     /// Its ID.
     pub alarm: String,
-    /// `page` or `notify`.
-    pub severity: &'static str,
+    /// Whom it tells.
+    pub severity: Severity,
     /// Minutes after the fault began.
     pub after_minutes: i64,
     /// Whether it is there for this fault.
@@ -162,19 +163,11 @@ impl Deployed {
     /// # Errors
     /// When a file can't be read, or an alarm can't be understood.
     pub fn read(alarms: &Path, runbooks: &Path) -> Result<Self, CheckError> {
-        let unreadable = |path: &Path| {
-            let path = path.to_owned();
-            |source| CheckError::File { path, source }
-        };
-        let mut texts = BTreeMap::new();
-        for file in std::fs::read_dir(alarms).map_err(unreadable(alarms))? {
-            let path = file.map_err(unreadable(alarms))?.path();
-            if path.extension().is_some_and(|extension| extension == "yml") {
-                let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-                texts.insert(path.display().to_string(), text);
-            }
-        }
-        let files: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        Self::new(&templates(alarms)?, runbooks)
+    }
+
+    fn new(templates: &BTreeMap<String, String>, runbooks: &Path) -> Result<Self, CheckError> {
+        let files: Vec<_> = templates.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let alarms = Alarms::read(&files, &|name| Some(named(name)))?;
         let within = alarms.all().iter().map(|alarm| {
             let file = runbooks.join(format!("{}.md", kebab_case(&alarm.id)));
@@ -184,21 +177,7 @@ impl Deployed {
             (alarm.id.clone(), stated.and_then(|minutes| minutes.parse().ok()))
         });
         let within = within.collect();
-        let incident = alarms.all().iter().find(|alarm| alarm.id == INCIDENT);
-        let named = match incident.map(|alarm| &alarm.kind) {
-            Some(Kind::Composite(rule)) => rule.alarms(),
-            _ => Vec::new(),
-        };
-        let paging = alarms.all().iter().filter(|alarm| named.contains(&alarm.name.as_str()));
-        let paging = paging.map(|alarm| alarm.id.clone()).collect();
-        Ok(Self { alarms, within, paging })
-    }
-
-    /// The same without one alarm, as if nobody had written it.
-    #[cfg(test)]
-    fn without(mut self, id: &str) -> Self {
-        self.within.remove(id);
-        self
+        Ok(Self { alarms, within })
     }
 
     /// Tries all alarms on all faults.
@@ -217,11 +196,11 @@ impl Deployed {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(trial) = trials.get(index) else { return played };
-                played.push((index, self.play_trial(trial)));
+                played.push((index, self.play(&trial.scenario)));
             }
         };
         let (mut runs, month) = std::thread::scope(|scope| {
-            let month = scope.spawn(|| self.play(&trials::healthy_month()).0);
+            let month = scope.spawn(|| self.play(&trials::healthy_month()));
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let runs: Vec<(usize, Run)> = workers.into_iter().flat_map(finish).collect();
@@ -231,98 +210,186 @@ impl Deployed {
         Played { trials: trials.into_iter().zip(runs.into_iter().map(|(_, run)| run)).collect(), month }
     }
 
-    fn play_trial(&self, trial: &Trial) -> Run {
-        let (transitions, outcome) = self.play(&trial.scenario);
-        let since = trial.meant.iter().map(|meant| match meant.since {
-            Since::Fault => Some(minutes(trial.begin)),
-            Since::First(metric, least) => first(&outcome.data, metric, least),
-        });
-        Run { since: since.collect(), transitions, tally: outcome.tally, violations: outcome.violations }
+    /// Plays a scenario, and evaluates the alarms on what CloudWatch gets of it.
+    fn play(&self, scenario: &Scenario) -> Run {
+        let outcome = world::run(scenario, Tell::Observed);
+        let metrics = received(&outcome.observed);
+        let transitions = self.alarms.evaluate(&metrics, time(0), time(scenario.end()));
+        let mut problems = outcome.violations;
+        for weather in &scenario.weather {
+            if outcome.seen.of(weather.fault) == 0 {
+                problems.push(format!("{} did not happen", weather.fault.words()));
+            }
+        }
+        problems.dedup();
+        Run { transitions, metrics, tally: outcome.tally, problems }
     }
 
     fn judge(&self, played: &Played) -> Checked {
         let mut problems = Vec::new();
         let trials = played.trials.iter().map(|(trial, run)| self.judge_trial(trial, run, &mut problems)).collect();
+
         let (mut pages, mut notifications) = (Vec::new(), Vec::new());
-        for (id, at) in self.fired(&played.month) {
-            let what = format!("{id}, day {}", at / (24 * 60) + 1);
-            if self.pages(id) {
-                problems.push(format!("the healthy month pages: {what}"));
-                pages.push(what);
-            } else {
-                notifications.push(what);
+        let month = &played.month;
+        problems.extend(month.problems.iter().map(|problem| format!("the healthy month: {problem}")));
+        if month.tally.changes < LEAST_IN_A_MONTH || month.tally.dropped + month.tally.expired + month.tally.kept > 0 {
+            problems.push(format!("the healthy month is none: {:?}", month.tally));
+        }
+        for (alarm, at) in self.fired(&month.transitions) {
+            let what = format!("{}, day {}", alarm.id, at / (24 * 60) + 1);
+            match self.severity(alarm) {
+                Severity::Page => pages.push(what),
+                Severity::Notify => notifications.push(what),
             }
         }
-        for id in self.within.keys() {
-            // The windows of a burn rate are a part of its alarm, and the incident is the sum of the others.
-            let is_part = id.starts_with("Freshness") && id.ends_with(['h', 'm']) || id == INCIDENT;
-            if !is_part && !played.trials.iter().any(|(trial, _)| trial.meant.iter().any(|meant| meant.alarm == id)) {
-                problems.push(format!("{id} is there for no fault in the catalogue"));
+        problems.extend(pages.iter().map(|what| format!("the healthy month pages: {what}")));
+
+        for alarm in self.alarms.all().iter().filter(|alarm| !alarm.alarm_actions.is_empty() && !is_page(alarm)) {
+            if !played.trials.iter().any(|(trial, _)| trial.meant.iter().any(|meant| meant.alarm == alarm.id)) {
+                problems.push(format!("{} is there for no fault in the catalogue", alarm.id));
             }
         }
         Checked { trials, pages_in_a_healthy_month: pages, notifications_in_a_healthy_month: notifications, problems }
     }
 
     fn judge_trial(&self, trial: &Trial, run: &Run, problems: &mut Vec<String>) -> Tried {
-        let fault = trial.fault;
+        let mut problem = |what: String| problems.push(format!("{}: {what}", trial.fault));
         let begin = minutes(trial.begin);
         let mut fired: Vec<Fired> = Vec::new();
-        for (id, at) in self.fired(&run.transitions) {
-            if at >= begin && !fired.iter().any(|fired| fired.alarm == id) {
+        let mut pages: Vec<(&Alarm, i64)> = Vec::new();
+        for (alarm, at) in self.fired(&run.transitions) {
+            let id = &alarm.id;
+            if at < begin {
+                problem(format!("{id} fires before anything is wrong"));
+            } else if is_page(alarm) {
+                pages.push((alarm, at));
+            } else if !fired.iter().any(|fired| fired.alarm == *id) {
                 let is_meant = trial.meant.iter().any(|meant| meant.alarm == id);
-                let severity = if self.pages(id) { "page" } else { "notify" };
-                fired.push(Fired { alarm: id.to_owned(), severity, after_minutes: at - begin, is_meant });
+                if !is_meant && !trial.also.contains(&id.as_str()) {
+                    problem(format!("{id} fires too, after {} minutes", at - begin));
+                }
+                let (alarm, severity) = (id.clone(), self.severity(alarm));
+                fired.push(Fired { alarm, severity, after_minutes: at - begin, is_meant });
             }
         }
-        for (Meant { alarm, .. }, since) in trial.meant.iter().zip(&run.since) {
+        for Meant { alarm, severity, since } in &trial.meant {
+            let since = match since {
+                Since::Fault => Some(begin),
+                Since::First(metric, least) => run.metrics.first(metric, *least).map(|at| (at - time(0)).num_minutes()),
+            };
             let found = fired.iter().find(|fired| fired.alarm == *alarm);
             match (self.within.get(*alarm), since, found) {
-                (None, ..) => problems.push(format!("{fault}: {alarm} is meant to fire, and there is no such alarm")),
-                (Some(None), ..) => problems.push(format!("{alarm} has no runbook that states a time")),
-                (_, None, _) => problems.push(format!("{fault}: what {alarm} is there for did not happen")),
-                (_, _, None) => problems.push(format!("{fault}: {alarm} does not fire")),
+                (None, ..) => problem(format!("{alarm} is meant to fire, and there is no such alarm")),
+                (Some(None), ..) => problem(format!("{alarm} has no runbook that states a time")),
+                (_, None, _) => problem(format!("what {alarm} is there for did not happen")),
+                (_, _, None) => problem(format!("{alarm} does not fire")),
                 (Some(Some(within)), Some(since), Some(fired)) => {
                     let took = begin + fired.after_minutes - since;
-                    if took > *within {
-                        problems
-                            .push(format!("{fault}: {alarm} fires after {took} minutes, and is to within {within}"));
+                    if !(0..=*within).contains(&took) {
+                        problem(format!("{alarm} fires after {took} minutes, and is to within {within}"));
+                    }
+                    if fired.severity != *severity {
+                        problem(format!("{alarm} is of severity {:?}", fired.severity));
                     }
                 }
             }
-            if self.pages(alarm) && !fired.iter().any(|fired| fired.alarm == INCIDENT) {
-                problems.push(format!("{fault}: nobody is paged"));
+        }
+        for page in self.alarms.all().iter().filter(|alarm| is_page(alarm)) {
+            let causes = fired.iter().filter(|fired| names(page, &fired.alarm, &self.alarms));
+            let first = causes.map(|fired| begin + fired.after_minutes).min();
+            let times: Vec<i64> = pages.iter().filter(|(alarm, _)| alarm.id == page.id).map(|(_, at)| *at).collect();
+            let expected = if first.is_some() { 1..=trial.incidents } else { 0..=0 };
+            if !expected.contains(&times.len()) {
+                problem(format!("{} pages {} times, and is to {expected:?}", page.id, times.len()));
+            }
+            let within = self.within.get(&page.id).copied().flatten();
+            if let (Some(first), Some(times)) = (first, times.first())
+                && within.is_none_or(|within| !(0..=within).contains(&(times - first)))
+            {
+                problem(format!(
+                    "{} pages {} minutes after its first alarm, and is to within {within:?}",
+                    page.id,
+                    times - first
+                ));
             }
         }
-        problems.extend(run.violations.iter().map(|violation| format!("{fault}: {violation}")));
-        Tried { fault: fault.to_owned(), fired, unattended: unattended(&run.tally) }
+        run.problems.iter().for_each(|what| problem(what.clone()));
+        let pages = pages.into_iter().map(|(_, at)| at - begin).collect();
+        Tried { fault: trial.fault.to_owned(), fired, pages, unattended: unattended(&run.tally) }
     }
 
-    /// Plays a scenario, and says how the alarms change in it.
-    fn play(&self, scenario: &Scenario) -> (Vec<Transition>, world::Outcome) {
-        let outcome = world::run(scenario, Tell::Data);
-        let end = scenario.end();
-        let mut metrics = Metrics::default();
-        for Datum { at, metric, value } in outcome.data.iter().copied().chain(observed::polls(scenario, end)) {
-            metrics.add(&sent_as(metric), time(at), value);
-        }
-        (self.alarms.evaluate(&metrics, time(0), time(end)), outcome)
-    }
-
-    /// The alarms that go off, with the minute in which they do.
-    fn fired<'a>(&'a self, transitions: &'a [Transition]) -> impl Iterator<Item = (&'a str, i64)> {
+    /// The alarms that tell somebody that they go off, with the minute in which they do.
+    fn fired<'a>(&'a self, transitions: &'a [Transition]) -> impl Iterator<Item = (&'a Alarm, i64)> {
         transitions.iter().filter(|transition| transition.to == State::Alarm).filter_map(|transition| {
             let alarm = self.alarms.all().iter().find(|alarm| alarm.name == transition.alarm)?;
-            let is_there = self.within.contains_key(&alarm.id) && !alarm.actions.alarm.is_empty();
-            is_there.then_some((alarm.id.as_str(), (transition.at - time(0)).num_minutes()))
+            let minute = (transition.at - time(0)).num_seconds().div_euclid(60);
+            (!alarm.alarm_actions.is_empty()).then_some((alarm, minute))
         })
     }
 
-    fn pages(&self, id: &str) -> bool {
-        let acts_on_page = |alarm: &&crate::cloudwatch::Alarm| {
-            alarm.id == id && alarm.actions.alarm.iter().any(|topic| topic == PAGE_TOPIC)
-        };
-        self.paging.iter().any(|paging| paging == id) || self.alarms.all().iter().any(|alarm| acts_on_page(&alarm))
+    /// An alarm wakes somebody where one that pages names it.
+    fn severity(&self, alarm: &Alarm) -> Severity {
+        let pages = self.alarms.all().iter().filter(|page| is_page(page));
+        let mut pages = pages.filter(|page| page.id == alarm.id || names(page, &alarm.id, &self.alarms));
+        if pages.next().is_some() { Severity::Page } else { Severity::Notify }
     }
+}
+
+/// The templates of a directory, by their names.
+fn templates(directory: &Path) -> Result<BTreeMap<String, String>, CheckError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        |source| CheckError::File { path, source }
+    };
+    let mut texts = BTreeMap::new();
+    for file in std::fs::read_dir(directory).map_err(unreadable(directory))? {
+        let path = file.map_err(unreadable(directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "yml") {
+            let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+            texts.insert(path.display().to_string(), text);
+        }
+    }
+    Ok(texts)
+}
+
+fn is_page(alarm: &Alarm) -> bool {
+    alarm.alarm_actions.iter().any(|topic| topic == PAGE_TOPIC)
+}
+
+/// Whether a composite alarm looks at the alarm with this ID.
+fn names(composite: &Alarm, id: &str, alarms: &Alarms) -> bool {
+    let name = alarms.all().iter().find(|alarm| alarm.id == id).map(|alarm| alarm.name.as_str());
+    match &composite.kind {
+        Kind::Composite(rule) => name.is_some_and(|name| rule.alarms().contains(&name)),
+        Kind::Metric(_) => false,
+    }
+}
+
+/// What CloudWatch has in the end, and when it came.
+fn received(observed: &Observed) -> Metrics {
+    let mut metrics = Metrics::default();
+    for datum in &observed.data {
+        let at = time(datum.at);
+        metrics.add(&metric_of_aws(datum.metric), at, at + TimeDelta::minutes(DELAY_OF_METRICS), datum.value);
+    }
+    let log_group = |name| Metric::new("AWS/Logs", name, &[("LogGroupName", "AuditLogGroup")]);
+    for (written, line) in &observed.lines {
+        let now = time(*written);
+        // The same for all lines of a minute, and otherwise as good as by chance.
+        let delay = DELAYS_OF_LOGS[(written / 60_000 * 7 % 11 % 3) as usize];
+        let arrived = now + TimeDelta::minutes(delay);
+        match Line::read(line, now) {
+            Line::Log => {}
+            Line::Metrics(at, samples) => {
+                for (metric, value) in samples {
+                    metrics.add(&metric, at, arrived, value);
+                }
+            }
+            Line::Unparsed => metrics.add(&log_group("EMFParsingErrors"), now, arrived, 1.0),
+            Line::Invalid => metrics.add(&log_group("EMFValidationErrors"), now, arrived, 1.0),
+        }
+    }
+    metrics
 }
 
 /// What a thread came to; its panic is ours.
@@ -330,16 +397,11 @@ fn finish<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// When a metric first had a value of at least so much, in minutes.
-fn first(data: &[Datum], metric: Sent, least: f64) -> Option<i64> {
-    data.iter().find(|datum| datum.metric == metric && datum.value >= least).map(|datum| minutes(datum.at))
-}
-
 fn minutes(at: Millis) -> i64 {
     i64::try_from(at / 60_000).unwrap_or(i64::MAX)
 }
 
-/// What a day with nobody looking costs.
+/// What it costs when nobody looks.
 fn unattended(tally: &Tally) -> String {
     let lost = tally.dropped + tally.expired;
     match (lost, tally.kept) {
@@ -350,53 +412,51 @@ fn unattended(tally: &Tally) -> String {
     }
 }
 
-/// Any day will do.
+/// The simulator's time as a time of day.
 fn time(at: Millis) -> DateTime<Utc> {
-    let at = TimeDelta::milliseconds(i64::try_from(at).unwrap_or(i64::MAX));
-    DateTime::from_timestamp(1_772_500_000 / 86_400 * 86_400, 0).unwrap_or_default() + at
+    DateTime::from_timestamp(EPOCH, 0).unwrap_or_default() + std::time::Duration::from_millis(at)
 }
 
 /// What a resource or parameter of the template is called in the simulated deployment.
 fn named(name: &str) -> String {
+    let [service, stage] = observed::DIMENSIONS;
     let value = match name {
-        "Service" => SERVICE,
-        "Stage" => STAGE,
+        "Service" => service,
+        "Stage" => stage,
         "RunbookUrl" => "docs/runbooks",
-        "PageEmail" | "NotifyEmail" => "",
         // Each other is called as it is called in the template.
         other => other,
     };
     value.to_owned()
 }
 
-/// The metric in CloudWatch, as the alarms name it.
-fn sent_as(sent: Sent) -> Metric {
-    let function = &[("FunctionName", "AuditLambdaFunction")];
-    let mapping = &[("EventSourceMappingUUID", "ConfigurationStreamMapping")];
-    match sent {
-        Sent::Own(name) => {
-            let dimensions: Vec<_> = catalog::DIMENSIONS.into_iter().zip([SERVICE, STAGE]).collect();
-            Metric::new("ConfigAudit", name, &dimensions)
+/// A metric of AWS, with the dimensions that the alarms name.
+fn metric_of_aws(metric: observed::Metric) -> Metric {
+    use observed::Metric::{
+        ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount, Duration, Errors,
+        FailedInvokeEventCount, IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge,
+        OnFailureDestinationDeliveredEventCount, PolledEventCount, Throttles, WriteThrottleEvents,
+    };
+    let function = [("FunctionName", "AuditLambdaFunction")];
+    let mapping = [("EventSourceMappingUUID", "ConfigurationStreamMapping")];
+    let audit = ("TableName", "AuditTableName");
+    let name = format!("{metric:?}");
+    match metric {
+        Invocations | Errors | Throttles | Duration | IteratorAge | DestinationDeliveryFailures => {
+            Metric::new("AWS/Lambda", &name, &function)
         }
-        Sent::Invocations => Metric::new("AWS/Lambda", "Invocations", function),
-        Sent::Errors => Metric::new("AWS/Lambda", "Errors", function),
-        Sent::Throttles => Metric::new("AWS/Lambda", "Throttles", function),
-        Sent::Duration => Metric::new("AWS/Lambda", "Duration", function),
-        Sent::IteratorAge => Metric::new("AWS/Lambda", "IteratorAge", function),
-        Sent::DestinationDeliveryFailures => Metric::new("AWS/Lambda", "DestinationDeliveryFailures", function),
-        Sent::PolledEventCount => Metric::new("AWS/Lambda", "PolledEventCount", mapping),
-        Sent::DroppedEventCount => Metric::new("AWS/Lambda", "DroppedEventCount", mapping),
-        Sent::OnFailureDestinationDelivered => {
-            Metric::new("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", mapping)
-        }
-        Sent::ConfigurationWrites => {
-            let table = &[("TableName", "ConfigurationTableName")];
-            Metric::new("AWS/DynamoDB", "ConsumedWriteCapacityUnits", table)
-        }
-        Sent::AuditTableThrottled => {
-            Metric::new("AWS/DynamoDB", "WriteThrottleEvents", &[("TableName", "AuditTableName")])
-        }
-        Sent::EmfParsingErrors => Metric::new("AWS/Logs", "EMFParsingErrors", &[("LogGroupName", "AuditLogGroup")]),
+        PolledEventCount
+        | InvokedEventCount
+        | FailedInvokeEventCount
+        | DroppedEventCount
+        | OnFailureDestinationDeliveredEventCount => Metric::new("AWS/Lambda", &name, &mapping),
+        ConsumedWriteCapacityUnits => Metric::new("AWS/DynamoDB", &name, &[("TableName", "ConfigurationTableName")]),
+        WriteThrottleEvents => Metric::new("AWS/DynamoDB", &name, &[audit]),
+        IndexWriteThrottleEvents => Metric::new(
+            "AWS/DynamoDB",
+            "WriteThrottleEvents",
+            &[audit, ("GlobalSecondaryIndexName", "itemKey-modificationTime-index")],
+        ),
     }
 }
 
@@ -427,6 +487,15 @@ pub fn run(arguments: AlarmsArguments, terminal: Terminal) -> Result<u8, CheckEr
     Ok(u8::from(!checked.problems.is_empty()))
 }
 
+impl Severity {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Notify => "notify",
+        }
+    }
+}
+
 impl Checked {
     fn text(&self, terminal: Terminal) -> String {
         let mut text = String::new();
@@ -434,11 +503,12 @@ impl Checked {
         for tried in &self.trials {
             let _ = writeln!(text, "{}", terminal.paint(Tone::Heading, &tried.fault));
             for Fired { alarm, severity, after_minutes, is_meant } in &tried.fired {
-                let line = format!("  {after_minutes:>5} min  {severity:<6}  {alarm}");
+                let line = format!("  {after_minutes:>5} min  {:<6}  {alarm}", severity.as_str());
                 let tone = if *is_meant { Tone::Good } else { Tone::Quiet };
                 let _ = writeln!(text, "{}", terminal.paint(tone, &line));
             }
-            let _ = writeln!(text, "  lost in a day with nobody looking: {}", tried.unattended);
+            let _ = writeln!(text, "  somebody is paged: {}", list(tried.pages.iter().map(|at| format!("{at} min"))));
+            let _ = writeln!(text, "  lost while nobody looks: {}", tried.unattended);
         }
         let pages = self.pages_in_a_healthy_month.len();
         let notifications = self.notifications_in_a_healthy_month.len();
@@ -449,19 +519,24 @@ impl Checked {
         text.trim_end().to_owned()
     }
 
-    /// The README's table: for each fault the alarms that are there for it, and what pages first.
+    /// The README's table: for each fault the alarms that are there for it, those that follow, and when somebody is paged.
     fn markdown(&self) -> String {
         let mut table =
-            "| fault | alarm, minutes after the fault began | lost in a day with nobody looking |\n|---|---|---|\n"
+            "| fault | alarms that are there for it | and follow | paged after | lost while nobody looks |\n\
+                         |---|---|---|---|---|\n"
                 .to_owned();
         for tried in &self.trials {
-            let meant = tried.fired.iter().filter(|fired| fired.is_meant);
-            let meant = meant.map(|fired| format!("`{}` {} ({})", fired.alarm, fired.after_minutes, fired.severity));
+            let alarms = |meant: bool| {
+                let fired = tried.fired.iter().filter(move |fired| fired.is_meant == meant);
+                list(fired.map(|fired| format!("`{}` {}", fired.alarm, fired.after_minutes)))
+            };
             let _ = writeln!(
                 table,
-                "| {} | {} | {} |",
+                "| {} | {} | {} | {} | {} |",
                 tried.fault,
-                meant.collect::<Vec<_>>().join(", "),
+                alarms(true),
+                alarms(false),
+                list(tried.pages.iter().map(ToString::to_string)),
                 tried.unattended
             );
         }
@@ -469,28 +544,50 @@ impl Checked {
     }
 }
 
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<_> = items.collect();
+    if items.is_empty() { "–".to_owned() } else { items.join(", ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn deployed() -> Deployed {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        Deployed::read(&repository.join("alarms"), &repository.join("docs/runbooks")).unwrap()
+    fn repository() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    /// A template without one of its resources.
+    fn without(template: &str, id: &str) -> String {
+        let Some(from) = template.find(&format!("\n  {id}:\n")) else { return template.to_owned() };
+        let rest = &template[from + 1..];
+        let is_next = |line: &str| line.starts_with("  ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_uppercase);
+        let length = rest.split_inclusive('\n').skip(1).take_while(|line| !is_next(line)).map(str::len).sum::<usize>();
+        let first = rest.find('\n').unwrap_or_default() + 1;
+        format!("{}{}", &template[..=from], &rest[first + length..])
     }
 
     #[test]
     fn every_fault_fires_its_alarm_in_time_a_healthy_month_pages_nobody_and_no_alarm_can_be_left_out() {
-        let deployed = deployed();
+        let runbooks = repository().join("docs/runbooks");
+        let templates = templates(&repository().join("alarms")).unwrap();
+        let deployed = Deployed::new(&templates, &runbooks).unwrap();
         let played = deployed.play_all();
         let checked = deployed.judge(&played);
         assert_eq!(checked.problems, [""; 0]);
         assert!(checked.trials.len() >= 20);
         let readme = include_str!("../../../README.md");
         assert!(readme.contains(&checked.markdown()), "the README is to have this table:\n{}", checked.markdown());
-        let alarms: Vec<String> = deployed.within.keys().cloned().collect();
-        for id in alarms.iter().filter(|id| !id.ends_with(['h', 'm'])) {
-            let without = self::deployed().without(id);
-            assert_ne!(without.judge(&played).problems, [""; 0], "nothing is missed without {id}");
+        for Alarm { id, .. } in deployed.alarms.all() {
+            let fewer: BTreeMap<_, _> =
+                templates.iter().map(|(name, text)| (name.clone(), without(text, id))).collect();
+            match Deployed::new(&fewer, &runbooks) {
+                Err(error) => assert!(error.to_string().contains(id), "{error}"),
+                Ok(fewer) => {
+                    assert_eq!(fewer.alarms.all().len(), deployed.alarms.all().len() - 1);
+                    assert_ne!(fewer.judge(&played).problems, [""; 0], "nothing is missed without {id}");
+                }
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The faults that alarms are tried on: what goes wrong, and which alarms are there for it.
 
+use std::time::Duration;
+
 use config_audit_simulator::change::{Oddity, Value};
 use config_audit_simulator::fault::Fault;
-use config_audit_simulator::observed::Sent;
 use config_audit_simulator::scenario::{Millis, Scenario, What};
+use serde::Serialize;
 
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
@@ -23,6 +25,10 @@ pub struct Trial {
     pub begin: Millis,
     /// The alarms that are there for it.
     pub meant: Vec<Meant>,
+    /// The alarms that may fire besides, for what the fault leads to. No other may.
+    pub also: &'static [&'static str],
+    /// How many times the trouble comes at most: each is an incident, and pages once.
+    pub incidents: usize,
     /// The run.
     pub scenario: Scenario,
 }
@@ -32,8 +38,20 @@ pub struct Trial {
 pub struct Meant {
     /// Its logical ID.
     pub alarm: &'static str,
+    /// Whom it has to tell.
+    pub severity: Severity,
     /// From when its time counts.
     pub since: Since,
+}
+
+/// Whom an alarm tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// It wakes somebody.
+    Page,
+    /// It is read in working hours.
+    Notify,
 }
 
 /// From when the time of an alarm counts.
@@ -41,138 +59,273 @@ pub struct Meant {
 pub enum Since {
     /// When the fault begins.
     Fault,
-    /// When this metric first has a value of at least so much: some alarms are there for what a fault leads to.
-    First(Sent, f64),
+    /// When the metric of this name first has a value of at least so much: some alarms are there for what a fault leads to.
+    First(&'static str, f64),
 }
+
+const fn page(alarm: &'static str) -> Meant {
+    Meant { alarm, severity: Severity::Page, since: Since::Fault }
+}
+
+const fn notify(alarm: &'static str) -> Meant {
+    Meant { alarm, severity: Severity::Notify, since: Since::Fault }
+}
+
+impl Meant {
+    const fn once(self, metric: &'static str, least: f64) -> Self {
+        Self { since: Since::First(metric, least), ..self }
+    }
+}
+
+impl Trial {
+    fn new(fault: &'static str, meant: &[Meant], also: &'static [&'static str], scenario: Scenario) -> Self {
+        // Some are there from the start.
+        let begin = if scenario.wrong_view_type || scenario.clock_ahead != 0 { 0 } else { BEGIN };
+        Self { fault, begin, meant: meant.to_vec(), also, incidents: 1, scenario }
+    }
+}
+
+/// What follows when nothing is audited for a day, though it is tried.
+const OUTAGE: &[&str] = &[
+    "RecordsFailing",
+    "DurationHigh",
+    "IteratorAgeHigh",
+    "IteratorAgeCritical",
+    "RecordsGivenUp",
+    // When it is over, and what waited is audited.
+    "FreshnessBurnFast",
+    "FreshnessBurnSlow",
+];
+/// The same where what the failure bucket refused is put into it in the end.
+const OUTAGE_OF_BUCKET: &[&str] = &[
+    "RecordsQuarantined",
+    "DurationHigh",
+    "IteratorAgeHigh",
+    "IteratorAgeCritical",
+    "RecordsGivenUp",
+    "FreshnessBurnFast",
+    "FreshnessBurnSlow",
+];
+/// The same where each try is an invocation that sends no metrics.
+const SILENT_OUTAGE: &[&str] = &[
+    "TelemetryMissing",
+    "TelemetryMissingHourly",
+    "IteratorAgeHigh",
+    "IteratorAgeCritical",
+    "RecordsGivenUp",
+    "FreshnessBurnFast",
+    "FreshnessBurnSlow",
+];
 
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Trial> {
-    let mut all = at_once();
-    all.extend(in_the_end());
-    all
+    let groups = [of_the_store(), of_the_function(), of_records(), of_telemetry(), in_the_end(), that_heal()];
+    groups.into_iter().flatten().collect()
 }
 
-/// Faults that set off their alarms by what they do at once.
-fn at_once() -> Vec<Trial> {
-    let lasting = |fault: Fault| healthy().with(fault, BEGIN, END, 100);
-    let trial = |fault, meant: &[&'static str], scenario: Scenario| Trial {
-        fault,
-        // Some are there from the start.
-        begin: if scenario.wrong_view_type || scenario.clock_ahead > 0 { 0 } else { BEGIN },
-        meant: meant.iter().map(|alarm| Meant { alarm, since: Since::Fault }).collect(),
-        scenario,
-    };
+fn of_the_store() -> Vec<Trial> {
+    let failing = page("RecordsFailing");
+    let throttled = [failing, notify("AuditTableThrottled")];
     vec![
-        trial(
-            "the Audit table throttles every write",
-            &["RecordsFailing", "AuditTableThrottled"],
-            lasting(Fault::StoreThrottles),
+        Trial::new("the Audit table throttles every write", &throttled, OUTAGE, lasting(Fault::StoreThrottles)),
+        Trial::new("the Audit table's index throttles every write", &throttled, OUTAGE, lasting(Fault::IndexThrottles)),
+        Trial::new("DynamoDB gives items back unprocessed", &throttled, OUTAGE, lasting(Fault::StoreGivesBack)),
+        Trial::new("DynamoDB answers 500", &[failing], OUTAGE, lasting(Fault::StoreFails)),
+        Trial::new(
+            "DynamoDB does not answer",
+            &[failing, notify("DurationHigh"), notify("WriteLatencyHigh")],
+            OUTAGE,
+            lasting(Fault::StoreIsSilent),
         ),
-        trial("DynamoDB answers 500", &["RecordsFailing"], lasting(Fault::StoreFails)),
-        trial("DynamoDB does not answer", &["RecordsFailing", "DurationHigh"], lasting(Fault::StoreIsSilent)),
-        trial("DynamoDB's answers are lost", &["RecordsFailing"], lasting(Fault::StoreFailsAfterWriting)),
-        trial("the table's encryption key is disabled", &["RecordsFailing"], lasting(Fault::StoreRefuses)),
-        trial("access is denied, or the table is deleted", &["InvocationErrors"], lasting(Fault::StoreIsMisconfigured)),
-        trial("the function panics", &["InvocationErrors"], lasting(Fault::StorePanics)),
-        trial("the function runs out of memory", &["InvocationErrors"], lasting(Fault::FunctionKilled)),
-        trial("the function crashes at start", &["InvocationErrors"], lasting(Fault::FunctionDoesNotStart)),
-        trial("the function crashes after its work", &["InvocationErrors"], lasting(Fault::AnswerLost)),
-        trial("the function times out", &["InvocationErrors", "DurationHigh"], lasting(Fault::FunctionHangs)),
-        trial("the stream has no old images", &["InvocationErrors"], {
+        Trial::new("DynamoDB's answers are lost", &[failing], OUTAGE, lasting(Fault::StoreFailsAfterWriting)),
+        Trial::new("DynamoDB takes seconds", &[notify("WriteLatencyHigh")], &[], lasting(Fault::StoreIsSlow)),
+        Trial::new(
+            "DynamoDB refuses every write, and nobody knows why",
+            &[failing],
+            OUTAGE,
+            lasting(Fault::StoreRefuses),
+        ),
+        Trial::new(
+            "access to the table or to its encryption key is denied, or the table is deleted",
+            &[page("InvocationErrors")],
+            OUTAGE,
+            lasting(Fault::StoreIsMisconfigured),
+        ),
+    ]
+}
+
+fn of_the_function() -> Vec<Trial> {
+    let errors = page("InvocationErrors");
+    let throttles = notify("InvocationThrottles");
+    vec![
+        Trial::new("the function panics", &[errors], OUTAGE, lasting(Fault::StorePanics)),
+        Trial::new("the function runs out of memory", &[errors], SILENT_OUTAGE, lasting(Fault::FunctionKilled)),
+        Trial::new("the function crashes at start", &[errors], SILENT_OUTAGE, lasting(Fault::FunctionDoesNotStart)),
+        Trial::new("the function crashes after its work", &[errors], OUTAGE, lasting(Fault::AnswerLost)),
+        Trial::new(
+            "the function times out",
+            &[errors, notify("DurationHigh")],
+            SILENT_OUTAGE,
+            lasting(Fault::FunctionHangs),
+        ),
+        Trial::new("the stream has no old images", &[errors], OUTAGE, {
             let mut scenario = healthy();
             scenario.wrong_view_type = true;
             scenario
         }),
-        trial("most invocations are throttled", &["InvocationThrottles"], {
-            healthy().with(Fault::FunctionThrottled, BEGIN, END, 90)
-        }),
-        trial(
+        // Late records come in clumps, hours apart.
+        Trial {
+            incidents: 9,
+            ..Trial::new(
+                "seven in ten invocations are throttled",
+                &[throttles, page("FreshnessBurnFast").once("AuditLag", 300_000.0)],
+                &["FreshnessBurnSlow"],
+                healthy().with(Fault::FunctionThrottled, BEGIN, END, 70),
+            )
+        },
+        Trial::new(
             "every invocation is throttled",
-            &["InvocationThrottles", "InvocationsBlocked"],
+            &[throttles, page("InvocationsBlocked")],
+            &["RecordsGivenUp", "FreshnessBurnSlow"],
             lasting(Fault::FunctionThrottled),
         ),
-        trial("the mapping is disabled", &["MappingStopped"], lasting(Fault::MappingDisabled)),
-        trial("records without a key", &["RecordsQuarantined"], with_oddity(Oddity::NoKey)),
-        trial("records that cannot be decoded", &["RecordsQuarantined"], with_oddity(Oddity::Undecodable)),
-        trial("records whose entry DynamoDB rejects", &["RecordsQuarantined"], with_oddity(Oddity::Rejected)),
-        trial("records without a key, and the failure bucket refuses", &["RecordsFailing"], {
-            with_oddity(Oddity::NoKey).with(Fault::BucketRefuses, BEGIN, END, 100)
+        Trial::new("the mapping is disabled", &[page("MappingStopped")], &["RecordsGivenUp", "FreshnessBurnSlow"], {
+            lasting(Fault::MappingDisabled)
         }),
-        trial("records without a key, and the failure bucket does not answer", &["RecordsFailing"], {
+    ]
+}
+
+fn of_records() -> Vec<Trial> {
+    let quarantined = page("RecordsQuarantined");
+    let failing = page("RecordsFailing");
+    let refused = |scenario: Scenario| scenario.with(Fault::BucketRefuses, BEGIN, END, 100);
+    // There is one in two or three hours.
+    let again = |fault, oddity| Trial { incidents: 12, ..Trial::new(fault, &[quarantined], &[], with_oddity(oddity)) };
+    vec![
+        again("records without a key", Oddity::NoKey),
+        again("records that cannot be decoded", Oddity::Undecodable),
+        again("records whose entry DynamoDB rejects", Oddity::Rejected),
+        Trial::new("records without a key, and the failure bucket refuses", &[failing], OUTAGE_OF_BUCKET, {
+            refused(with_oddity(Oddity::NoKey))
+        }),
+        Trial::new("records without a key, and the failure bucket does not answer", &[failing], OUTAGE_OF_BUCKET, {
             with_oddity(Oddity::NoKey).with(Fault::BucketIsSilent, BEGIN, END, 100)
         }),
-        trial("records without a key, and no failure bucket", &["RecordsFailing"], {
+        Trial::new("records without a key, and no failure bucket", &[failing], OUTAGE_OF_BUCKET, {
             let mut scenario = with_oddity(Oddity::NoKey);
             scenario.has_bucket = false;
             scenario
         }),
-        trial("values too large for an entry, and the failure bucket refuses", &["RecordsFailing"], {
-            with_large_values().with(Fault::BucketRefuses, BEGIN, END, 100)
+        Trial::new("values too large for an entry, and the failure bucket refuses", &[failing], OUTAGE_OF_BUCKET, {
+            refused(with_large_values())
         }),
-        trial("every line of the log is malformed", &["EmfRefused", "TelemetryMissing"], lasting(Fault::EmfMalformed)),
-        trial("the log does not arrive", &["TelemetryMissing"], lasting(Fault::TelemetryLost)),
-        trial("a bug loses a record without a trace", &["BooksDoNotBalance"], {
+    ]
+}
+
+fn of_telemetry() -> Vec<Trial> {
+    let refused = notify("EmfRefused");
+    let missing = page("TelemetryMissing");
+    let clock = |ahead| {
+        let mut scenario = healthy();
+        scenario.clock_ahead = ahead;
+        scenario
+    };
+    let hourly = &["TelemetryMissingHourly"];
+    vec![
+        Trial::new("every line of the log is cut", &[refused, missing], hourly, lasting(Fault::EmfMalformed)),
+        Trial::new("every line of the log breaks the format", &[refused, missing], hourly, lasting(Fault::EmfInvalid)),
+        Trial::new("one line of the log in five is cut", &[refused.once("EMFParsingErrors", 1.0)], &[], {
+            healthy().with(Fault::EmfMalformed, BEGIN, END, 20)
+        }),
+        Trial::new("the log does not arrive", &[missing], hourly, lasting(Fault::TelemetryLost)),
+        Trial::new(
+            "the log does not arrive, of a table that changes once an hour",
+            &[notify("TelemetryMissingHourly")],
+            &[],
+            Scenario::of_traffic(7, END / HOUR + 1, |_| 1).with(Fault::TelemetryLost, BEGIN, END, 100),
+        ),
+        Trial::new("the function miscounts its records", &[page("BooksDoNotBalance")], &[], {
             healthy().with(Fault::BooksWrong, BEGIN, BEGIN + HOUR, 100)
         }),
-        trial("the function's clock is an hour ahead", &["FreshnessBurnFast"], {
-            let mut scenario = healthy();
-            scenario.clock_ahead = 3_600_000;
-            scenario
+        Trial::new("the function's clock is an hour ahead", &[missing], &["FreshnessBurnFast", "FreshnessBurnSlow"], {
+            clock(3_600_000)
         }),
+        Trial::new("the function's clock is an hour behind", &[missing], hourly, clock(-3_600_000)),
     ]
 }
 
 /// Faults that set off their alarms by what they lead to.
 fn in_the_end() -> Vec<Trial> {
-    let late = |alarm, metric, least| Meant { alarm, since: Since::First(metric, least) };
-    let trial = |fault, meant: &[Meant], scenario| Trial { fault, begin: BEGIN, meant: meant.to_vec(), scenario };
-    // One record in a hundred is late: for six minutes the function does not start, and an hour later again.
-    let often_late = (0..24).fold(healthy(), |scenario, time| {
+    let failing = || lasting(Fault::StoreFails);
+    // For six minutes no process starts, and an hour later again: one record in a hundred is late.
+    let often = (0..24).fold(healthy(), |scenario, time| {
         let from = BEGIN + time * 70 * MINUTE;
         scenario.with(Fault::FunctionDoesNotStart, from, from + 6 * MINUTE, 100)
     });
-    let failing = || healthy().with(Fault::StoreFails, BEGIN, END, 100);
     vec![
-        trial(
-            "the function fails for six minutes, again and again",
-            &[late("FreshnessBurnSlow", Sent::Own("AuditLag"), 300_000.0)],
-            often_late,
-        ),
-        trial(
-            "one line of the log in five is malformed",
-            &[late("EmfRefused", Sent::EmfParsingErrors, 1.0)],
-            healthy().with(Fault::EmfMalformed, BEGIN, END, 20),
-        ),
-        trial(
+        Trial::new(
             "records fail for a day, and grow too old",
             &[
-                late("IteratorAgeHigh", Sent::IteratorAge, 900_000.0),
-                late("IteratorAgeCritical", Sent::IteratorAge, 7_200_000.0),
-                late("RecordsGivenUp", Sent::OnFailureDestinationDelivered, 1.0),
+                page("RecordsFailing"),
+                notify("IteratorAgeHigh"),
+                page("IteratorAgeCritical"),
+                page("RecordsGivenUp").once("OnFailureDestinationDeliveredEventCount", 1.0),
             ],
+            &["DurationHigh", "FreshnessBurnFast", "FreshnessBurnSlow"],
             failing(),
         ),
-        trial(
+        Trial::new(
             "records grow too old, and the failure bucket refuses them",
-            &[late("DestinationRefused", Sent::DestinationDeliveryFailures, 1.0)],
+            &[page("DestinationRefused").once("DestinationDeliveryFailures", 1.0)],
+            OUTAGE,
             failing().with(Fault::DestinationRefuses, BEGIN, END, 100),
         ),
-        trial(
+        Trial::new(
             "records grow too old, and the mapping has no destination",
-            &[late("RecordsDropped", Sent::DroppedEventCount, 1.0)],
+            &[page("RecordsDropped").once("DroppedEventCount", 1.0)],
+            OUTAGE,
             failing().with(Fault::DestinationMissing, BEGIN, END, 100),
+        ),
+        Trial {
+            incidents: 24,
+            ..Trial::new(
+                "the function fails for six minutes, again and again",
+                &[notify("FreshnessBurnSlow").once("AuditLag", 300_000.0), page("InvocationErrors")],
+                &["FreshnessBurnFast"],
+                often,
+            )
+        },
+    ]
+}
+
+/// Faults that end: what waited is audited then, OUTAGE, and nobody is paged again for it.
+fn that_heal() -> Vec<Trial> {
+    let healing = |fault| healthy().with(fault, BEGIN, BEGIN + 3 * HOUR, 100);
+    vec![
+        Trial::new(
+            "the table throttles for three hours",
+            &[page("RecordsFailing"), notify("AuditTableThrottled")],
+            OUTAGE,
+            healing(Fault::StoreThrottles),
+        ),
+        Trial::new("the mapping is disabled for three hours", &[page("MappingStopped")], OUTAGE, {
+            healing(Fault::MappingDisabled)
+        }),
+        Trial::new(
+            "every invocation is throttled for three hours",
+            &[page("InvocationsBlocked"), notify("InvocationThrottles")],
+            OUTAGE,
+            healing(Fault::FunctionThrottled),
         ),
     ]
 }
 
-/// Thirty days with nothing wrong that does not mend itself: days and nights, bursts, idle hours, deploys, short throttles,
-/// a crash now and then, and batches that are delivered again.
+/// Thirty days with nothing wrong that does not mend itself: days and nights, bursts, idle hours, deployments, short
+/// throttles, a crash now and then, and batches that are delivered again.
 #[must_use]
 pub fn healthy_month() -> Scenario {
     let per_hour = |hour: u64| match (hour / 24 % 7, hour % 24) {
-        // Once a week somebody imports a file.
-        (2, 10) => 1_500,
         // Nobody works at the weekend, or at night.
         (5 | 6, _) | (_, 0..6 | 22..) => u64::from(hour.is_multiple_of(3)) * 2,
         (_, 9..18) => 90,
@@ -180,22 +333,42 @@ pub fn healthy_month() -> Scenario {
     };
     let mut scenario = Scenario::of_traffic(1, 30 * 24, per_hour);
     for day in 0..30 {
-        let day = day * 24 * HOUR;
-        // A table that grows throttles for a minute; a deploy replaces the process; somewhere a request fails.
-        scenario = scenario
-            .with(Fault::StoreThrottles, day + 10 * HOUR, day + 10 * HOUR + MINUTE, 70)
-            .with(Fault::AnswerLost, day + 14 * HOUR, day + 14 * HOUR + MINUTE, 100)
-            .with(Fault::StoreFails, day, day + 24 * HOUR, 1)
-            .with(Fault::StoreFailsAfterWriting, day, day + 24 * HOUR, 1)
-            .with(Fault::FunctionThrottled, day + 16 * HOUR, day + 16 * HOUR + 2 * MINUTE, 50)
-            .with(Fault::RedeliveredAfterSuccess, day, day + 24 * HOUR, 2)
-            .with(Fault::StaleRedelivery, day, day + 24 * HOUR, 1);
+        let begin = day * 24 * HOUR;
+        let at = |hour: u64, minutes: u64| (begin + hour * HOUR, begin + hour * HOUR + minutes * MINUTE);
+        let all_day = at(0, 24 * 60);
+        // A deployment replaces the process. A table that grows throttles. Other functions take the concurrency, by night
+        // too, when one record is all there is. Somewhere a request fails.
+        let weather = [
+            (Fault::FunctionReplaced, at(11, 10), 100),
+            (Fault::StoreThrottles, at(10, 3), 70),
+            (Fault::StoreThrottles, at(0, 3), 100),
+            (Fault::AnswerLost, at(14, 1), 100),
+            (Fault::FunctionThrottled, at(16, 3), 50),
+            (Fault::FunctionThrottled, at(3, 4), 100),
+            (Fault::StoreFails, all_day, 1),
+            (Fault::StoreFailsAfterWriting, all_day, 1),
+            (Fault::RedeliveredAfterSuccess, all_day, 2),
+            (Fault::StaleRedelivery, all_day, 1),
+        ];
+        for (fault, (from, to), chance) in weather {
+            scenario = scenario.with(fault, from, to, chance);
+        }
+        if day % 7 == 2 {
+            scenario = scenario.with_burst(begin + 10 * HOUR + 20 * MINUTE, 2 * MINUTE, 3_000);
+        }
     }
     scenario
 }
 
 fn healthy() -> Scenario {
-    Scenario::of_traffic(7, END / HOUR + 1, |_| TRAFFIC)
+    let mut scenario = Scenario::of_traffic(7, END / HOUR + 1, |_| TRAFFIC);
+    // Lambda does not say how long it waits before a retry: it is a longer time that alarms must be able to bridge.
+    scenario.mapping.longest_retry_delay = Duration::from_mins(2);
+    scenario
+}
+
+fn lasting(fault: Fault) -> Scenario {
+    healthy().with(fault, BEGIN, END, 100)
 }
 
 /// With one record of a hundred being odd, from the beginning of the fault on.

@@ -6,10 +6,8 @@
 //! - A division by zero has no result.
 //! - `IF` has no result where its condition has none, nor where the value it chooses has none; but a first value that is
 //!   missing counts as 0 for each datapoint of the condition.
-//! - `SUM([a, b])` and its like need a datapoint of one of them; `AVG` takes 0 for the others.
-//!
-//! `SUM(m1)` and its like are refused. They are one number over all that CloudWatch happens to read for an alarm, which
-//! is more than is judged, and documented nowhere; AWS advises against them in alarms.
+//! - `FILL` has a datapoint in every period, also where the metric has none in all that CloudWatch reads. For such a
+//!   metric AWS documents nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,10 +47,7 @@ pub enum Problem {
         found: String,
     },
     /// A function, or a form of one, that is not known.
-    #[error(
-        "{0} is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, and AVG, \
-         MAX, MIN and SUM of [a, b, …]"
-    )]
+    #[error("{0} is not known here; the functions are ABS, FILL with a number or a series, and IF")]
     Function(String),
     /// An `Id` that nothing has.
     #[error("nothing has the Id {0}")]
@@ -75,18 +70,7 @@ enum Node {
     Unary(fn(f64) -> f64, Box<Node>),
     Binary(Operator, Box<[Node; 2]>),
     If(Box<[Node; 2]>, Option<Box<Node>>),
-    FillWith(Box<[Node; 2]>),
-    FillRepeat(Box<Node>),
-    Change { of: Box<Node>, per_second: bool },
-    Across(Across, Vec<Node>),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Across {
-    Average,
-    Maximum,
-    Minimum,
-    Sum,
+    Fill(Box<[Node; 2]>),
 }
 
 /// The operators, from those that bind least.
@@ -140,11 +124,10 @@ impl Expression {
         Ok(Self(node))
     }
 
-    /// The value at a period, of those that are read, oldest first. `metric` gives the metrics' values, by the metric's
-    /// number and the period's; `seconds` is a period's length.
+    /// The value in a period; `metric` gives the metrics' values in it, by the metric's number.
     #[must_use]
-    pub fn value(&self, period: usize, seconds: f64, metric: &dyn Fn(usize, usize) -> Option<f64>) -> Option<f64> {
-        Data { metric, seconds }.value(&self.0, period)
+    pub fn value(&self, metric: &dyn Fn(usize) -> Option<f64>) -> Option<f64> {
+        self.0.value(metric)
     }
 }
 
@@ -159,59 +142,31 @@ impl Node {
             _ => true,
         }
     }
-}
 
-/// What expressions are evaluated on.
-struct Data<'a> {
-    metric: &'a dyn Fn(usize, usize) -> Option<f64>,
-    seconds: f64,
-}
-
-impl Data<'_> {
-    fn value(&self, node: &Node, period: usize) -> Option<f64> {
-        // The newest real value before a period, and how many periods back it is.
-        let before = |node: &Node| {
-            let mut older = (1..).zip((0..period).rev());
-            older.find_map(|(back, period)| Some((back, self.value(node, period)?)))
-        };
-        match node {
-            Node::Number(number) => Some(*number),
-            Node::Metric(metric) => (self.metric)(*metric, period),
-            Node::Unary(function, of) => self.value(of, period).map(function),
-            Node::Binary(operator, sides) => {
+    fn value(&self, metric: &dyn Fn(usize) -> Option<f64>) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Metric(number) => metric(*number),
+            Self::Unary(function, of) => of.value(metric).map(function),
+            Self::Binary(operator, sides) => {
                 let [left, right] = &**sides;
                 let missing = || (left.is_series() && right.is_series()).then_some(0.0);
-                match (self.value(left, period), self.value(right, period)) {
+                match (left.value(metric), right.value(metric)) {
                     (None, None) => None,
                     (left, right) => operator(left.or_else(missing)?, right.or_else(missing)?),
                 }
             }
-            Node::If(first, otherwise) => {
+            Self::If(first, otherwise) => {
                 let [condition, then] = &**first;
-                if self.value(condition, period)? == 0.0 {
-                    self.value(otherwise.as_deref()?, period)
+                if condition.value(metric)? == 0.0 {
+                    otherwise.as_deref()?.value(metric)
                 } else {
-                    self.value(then, period).or_else(|| condition.is_series().then_some(0.0))
+                    then.value(metric).or_else(|| condition.is_series().then_some(0.0))
                 }
             }
-            Node::FillWith(sides) => {
+            Self::Fill(sides) => {
                 let [of, filler] = &**sides;
-                self.value(of, period).or_else(|| self.value(filler, period))
-            }
-            Node::FillRepeat(of) => self.value(of, period).or_else(|| before(of).map(|(_, value)| value)),
-            Node::Change { of, per_second } => {
-                let value = self.value(of, period)?;
-                let (back, previous) = before(of)?;
-                Some((value - previous) / if *per_second { f64::from(back) * self.seconds } else { 1.0 })
-            }
-            Node::Across(function, nodes) => {
-                let values = nodes.iter().filter_map(|node| self.value(node, period));
-                match function {
-                    Across::Maximum => values.reduce(f64::max),
-                    Across::Minimum => values.reduce(f64::min),
-                    Across::Sum => values.reduce(|left, right| left + right),
-                    Across::Average => Some(values.reduce(|left, right| left + right)? / nodes.len() as f64),
-                }
+                of.value(metric).or_else(|| filler.value(metric))
             }
         }
     }
@@ -253,7 +208,7 @@ fn token(text: &str) -> (Token<'_>, &str) {
         let (number, rest) = split(|c| c.is_ascii_digit() || c == '.');
         return number.parse().map_or((Token::Other(first), rest), |number| (Token::Number(number), rest));
     }
-    let symbols = ["==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "(", ")", "[", "]", ","];
+    let symbols = ["==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "(", ")", ","];
     let symbol = symbols.into_iter().find_map(|symbol| Some((Token::Symbol(symbol), text.strip_prefix(symbol)?)));
     symbol.unwrap_or((Token::Other(first), &text[first.len_utf8()..]))
 }
@@ -322,29 +277,10 @@ impl<'a> Parser<'a> {
     }
 
     fn function(&mut self, name: &str) -> Result<Node, MathError> {
-        let across = match name {
-            "AVG" => Some(Across::Average),
-            "MAX" => Some(Across::Maximum),
-            "MIN" => Some(Across::Minimum),
-            "SUM" => Some(Across::Sum),
-            "ABS" | "DIFF" | "FILL" | "IF" | "RATE" => None,
-            _ => return Err(self.error(Problem::Function(name.to_owned()))),
-        };
-        self.expect("(")?;
-        if let Some(across) = across {
-            if !self.is_next("[") {
-                return Err(self.error(Problem::Function(format!("{name} of something else than [a, b, …]"))));
-            }
-            self.expect("[")?;
-            let mut nodes = vec![self.series()?];
-            while self.is_next(",") {
-                self.expect(",")?;
-                nodes.push(self.series()?);
-            }
-            self.expect("]")?;
-            self.expect(")")?;
-            return Ok(Node::Across(across, nodes));
+        if !["ABS", "FILL", "IF"].contains(&name) {
+            return Err(self.error(Problem::Function(name.to_owned())));
         }
+        self.expect("(")?;
         let node = match name {
             "ABS" => Node::Unary(f64::abs, Box::new(self.series()?)),
             "IF" => {
@@ -359,21 +295,14 @@ impl<'a> Parser<'a> {
                 };
                 Node::If(Box::new([condition, then]), otherwise)
             }
-            "FILL" => {
+            _ => {
                 let of = self.series()?;
                 self.expect(",")?;
-                match token(self.rest) {
-                    (Token::Name("REPEAT"), rest) => {
-                        self.rest = rest;
-                        Node::FillRepeat(Box::new(of))
-                    }
-                    (Token::Name("LINEAR"), _) => {
-                        return Err(self.error(Problem::Function("FILL(…, LINEAR)".to_owned())));
-                    }
-                    _ => Node::FillWith(Box::new([of, self.binary(&OPERATORS)?])),
+                if let (Token::Name(kind @ ("REPEAT" | "LINEAR")), _) = token(self.rest) {
+                    return Err(self.error(Problem::Function(format!("FILL(…, {kind})"))));
                 }
+                Node::Fill(Box::new([of, self.binary(&OPERATORS)?]))
             }
-            _ => Node::Change { of: Box::new(self.series()?), per_second: name == "RATE" },
         };
         self.expect(")")?;
         Ok(node)
@@ -426,8 +355,7 @@ mod tests {
         let mut queries: BTreeMap<_, _> = names.iter().map(String::as_str).zip((0..).map(Query::Metric)).collect();
         queries.insert("result", Query::Expression(expression));
         let expression = Expression::new("result", &queries).unwrap();
-        let values =
-            (0..series[0].len()).map(|period| expression.value(period, 60.0, &|metric, period| series[metric][period]));
+        let values = (0..series[0].len()).map(|period| expression.value(&|metric| series[metric][period]));
         let text = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
         values.map(text).collect::<Vec<_>>().join(" ")
     }
@@ -472,13 +400,6 @@ mod tests {
         assert_eq!(evaluate("ABS(metric1)", &two), "1 - 5 -");
         assert_eq!(evaluate("FILL(metric1, 0)", &two), "1 0 -5 0");
         assert_eq!(evaluate("FILL(metric1, metric2)", &two), "1 3 -5 -");
-        assert_eq!(evaluate("FILL(metric1, REPEAT)", &["- 1 - -"]), "- 1 1 1");
-        assert_eq!(evaluate("MAX([metric1, metric2])", &two), "2 3 -5 -");
-        assert_eq!(evaluate("MIN([metric1, metric2])", &two), "1 3 -5 -");
-        assert_eq!(evaluate("SUM([metric1, metric2])", &two), "3 3 -5 -");
-        assert_eq!(evaluate("AVG([metric1, metric2])", &two), "1.5 1.5 -2.5 -");
-        assert_eq!(evaluate("DIFF(metric1)", &["1 3 - 9"]), "- 2 - 6");
-        assert_eq!(evaluate("RATE(metric1)", &["0 60 - 180"]), "- 1 - 1");
     }
 
     #[test]
@@ -492,12 +413,11 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_said() {
-        let known = "is not known here; the functions are ABS, DIFF, FILL(series, number, series or REPEAT), IF, RATE, \
-                     and AVG, MAX, MIN and SUM of [a, b, …]";
+        let known = "is not known here; the functions are ABS, FILL with a number or a series, and IF";
         let cases = [
             ("SEARCH('x')", format!("SEARCH {known}")),
-            ("m1 - MAX(m1)", format!("MAX of something else than [a, b, …] {known}")),
-            ("FILL(m1, LINEAR)", format!("FILL(…, LINEAR) {known}")),
+            ("m1 - MAX(m1)", format!("MAX {known}")),
+            ("FILL(m1, REPEAT)", format!("FILL(…, REPEAT) {known}")),
             ("m2 + 1", "nothing has the Id m2".to_owned()),
             ("m1 > 1 +", "expected a number, an Id, a function or (, found the end".to_owned()),
             ("m1 m1", "expected an operator or the end, found `m1`".to_owned()),
@@ -515,18 +435,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(
-            text in "[-a-z0-9A-Z+*/()\\[\\],.<>=!&| ]{0,30}|(IF|FILL|MAX|m1|[0-9]|[-+*/(),]){0,20}",
+            text in "[-a-z0-9A-Z+*/()\\[\\],.<>=!&| ]{0,30}|(IF|FILL|ABS|m1|[0-9]|[-+*/(),]){0,20}",
         ) {
             let queries = BTreeMap::from([("m1", Query::Metric(0)), ("result", Query::Expression(&text))]);
             let _ = Expression::new("result", &queries);
-        }
-
-        #[test]
-        fn a_sum_is_the_same_written_in_both_ways(values in prop::collection::vec(prop::option::of(0_u8..9), 2)) {
-            let text = |value: &Option<u8>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-            let metrics: Vec<_> = values.iter().map(text).collect();
-            let metrics: Vec<_> = metrics.iter().map(String::as_str).collect();
-            prop_assert_eq!(evaluate("metric1 + metric2", &metrics), evaluate("SUM([metric1, metric2])", &metrics));
         }
     }
 }

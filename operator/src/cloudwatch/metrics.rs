@@ -1,10 +1,9 @@
-//! Metric data as CloudWatch keeps it, by the minute, and its statistics.
+//! Metric data as CloudWatch keeps it, by the minute, and its statistics; and what of it has come at which time.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 /// What CloudWatch tells metrics apart by. One more dimension is another metric.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,13 +22,6 @@ impl Metric {
     pub fn new(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Self {
         let dimensions = dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { namespace: namespace.to_owned(), name: name.to_owned(), dimensions }
-    }
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dimensions: Vec<_> = self.dimensions.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        write!(f, "{} {} [{}]", self.namespace, self.name, dimensions.join(", "))
     }
 }
 
@@ -57,6 +49,13 @@ pub enum Stat {
         /// The upper bound, which is.
         to: f64,
     },
+    /// `TC(above:to)`: how many samples lie there, in numbers.
+    TrimmedCount {
+        /// The lower bound, which is not in the range itself.
+        above: f64,
+        /// The upper bound, which is.
+        to: f64,
+    },
 }
 
 impl FromStr for Stat {
@@ -74,15 +73,16 @@ impl FromStr for Stat {
                     let percent = text.strip_prefix('p')?.parse().ok()?;
                     (0.0..=100.0).contains(&percent).then_some(Self::Percentile(percent))
                 };
-                let rank = || {
-                    let (above, to) = text.strip_prefix("PR(")?.strip_suffix(')')?.split_once(':')?;
+                let range = |prefix| {
+                    let (above, to) = text.strip_prefix(prefix)?.strip_suffix(')')?.split_once(':')?;
                     let bound = |text: &str, left_out| if text.is_empty() { Some(left_out) } else { text.parse().ok() };
-                    let (above, to) = (bound(above, f64::NEG_INFINITY)?, bound(to, f64::INFINITY)?);
-                    Some(Self::PercentileRank { above, to })
+                    Some((bound(above, f64::NEG_INFINITY)?, bound(to, f64::INFINITY)?))
                 };
-                percentile().or_else(rank).ok_or(
-                    "expected SampleCount, Sum, Average, Minimum, Maximum, a percentile such as p99.9, or a percentile \
-                     rank such as PR(:300)",
+                let rank = || range("PR(").map(|(above, to)| Self::PercentileRank { above, to });
+                let count = || range("TC(").map(|(above, to)| Self::TrimmedCount { above, to });
+                percentile().or_else(rank).or_else(count).ok_or(
+                    "expected SampleCount, Sum, Average, Minimum, Maximum, a percentile such as p99.9, a percentile rank \
+                     such as PR(:300), or a count such as TC(300:)",
                 )?
             }
         })
@@ -90,12 +90,13 @@ impl FromStr for Stat {
 }
 
 impl Stat {
-    fn of(self, samples: &[Sample]) -> Option<f64> {
-        if samples.is_empty() {
+    fn of(self, values: &[f64]) -> Option<f64> {
+        if values.is_empty() {
             return None;
         }
-        let count = samples.len() as f64;
-        let values = || samples.iter().map(|sample| sample.value);
+        let count = values.len() as f64;
+        let values = || values.iter().copied();
+        let within = |above, to| values().filter(|value| *value > above && *value <= to).count() as f64;
         match self {
             Self::SampleCount => Some(count),
             Self::Sum => Some(values().sum()),
@@ -108,9 +109,8 @@ impl Stat {
                 let mut ranked = (1..).zip(sorted);
                 ranked.find(|(rank, _)| f64::from(*rank) * 100.0 >= percent * count).map(|(_, value)| value)
             }
-            Self::PercentileRank { above, to } => {
-                Some(100.0 * values().filter(|value| *value > above && *value <= to).count() as f64 / count)
-            }
+            Self::PercentileRank { above, to } => Some(100.0 * within(above, to) / count),
+            Self::TrimmedCount { above, to } => Some(within(above, to)),
         }
     }
 }
@@ -120,23 +120,28 @@ impl Stat {
 pub struct Metrics {
     /// In the order of their minutes.
     samples: BTreeMap<Metric, Vec<Sample>>,
+    /// How many minutes late the latest sample came.
+    longest_delay: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     /// CloudWatch keeps no finer time.
     minute: i64,
+    /// When it came.
+    arrived: i64,
     value: f64,
 }
 
 impl Metrics {
-    /// Adds a sample. The order does not matter, though the order of time is quickest. What is no finite number is left
-    /// out, for CloudWatch refuses it.
-    pub fn add(&mut self, metric: &Metric, at: DateTime<Utc>, value: f64) {
+    /// Adds a sample of the time `at` that came when it was `arrived`. The order does not matter, though the order of time
+    /// is quickest. What is no finite number is left out, for CloudWatch refuses it.
+    pub fn add(&mut self, metric: &Metric, at: DateTime<Utc>, arrived: DateTime<Utc>, value: f64) {
         if !value.is_finite() {
             return;
         }
-        let sample = Sample { minute: minute(at), value };
+        let sample = Sample { minute: minute(at), arrived: minute(arrived), value };
+        self.longest_delay = self.longest_delay.max(sample.arrived - sample.minute);
         match self.samples.get_mut(metric) {
             Some(samples) => {
                 let index = samples.partition_point(|other| other.minute <= sample.minute);
@@ -146,38 +151,39 @@ impl Metrics {
         }
     }
 
-    /// The metrics that have samples.
-    pub fn known(&self) -> impl Iterator<Item = &Metric> {
-        self.samples.keys()
-    }
-
-    /// The statistic of each whole period between the two times, oldest first; none where a period has no sample. Times
-    /// and period count in whole minutes, and a period has one at least.
+    /// When a metric of this name, with whatever dimensions, first had a value of at least so much.
     #[must_use]
-    pub fn series(
-        &self,
-        metric: &Metric,
-        stat: Stat,
-        period: TimeDelta,
-        from: DateTime<Utc>,
-        to: DateTime<Utc>,
-    ) -> Vec<Option<f64>> {
-        let minutes = period.num_minutes().max(1);
-        let ends = (1..).map(|number| minute(from) + number * minutes).take_while(|end| *end <= minute(to));
-        self.at_each(metric, stat, minutes, ends)
+    pub fn first(&self, name: &str, least: f64) -> Option<DateTime<Utc>> {
+        let samples = self.samples.iter().filter(|(metric, _)| metric.name == name).flat_map(|(_, samples)| samples);
+        let minute = samples.filter(|sample| sample.value >= least).map(|sample| sample.minute).min()?;
+        DateTime::from_timestamp(minute * 60, 0)
     }
 
-    /// The statistic of the period that ends with each of these minutes, which is not in the period itself.
+    /// How many minutes after its end a period may still change: so many, and it does not any more.
+    pub(super) fn settles_after(&self) -> i64 {
+        self.longest_delay
+    }
+
+    /// The statistic of the period that ends with each of these minutes, which is not in the period itself, as it is seen
+    /// `age` minutes after its end; none where it has no sample. A period has so many `minutes`, one at least.
     pub(super) fn at_each(
         &self,
         metric: &Metric,
         stat: Stat,
         minutes: i64,
+        age: i64,
         ends: impl Iterator<Item = i64>,
     ) -> Vec<Option<f64>> {
         let samples = self.samples.get(metric).map_or(&[][..], Vec::as_slice);
         let before = |minute| samples.partition_point(|sample| sample.minute < minute);
-        ends.map(|end| stat.of(&samples[before(end - minutes)..before(end)])).collect()
+        let mut values = Vec::new();
+        ends.map(|end| {
+            let of_period = &samples[before(end - minutes)..before(end)];
+            values.clear();
+            values.extend(of_period.iter().filter(|sample| sample.arrived < end + age).map(|sample| sample.value));
+            stat.of(&values)
+        })
+        .collect()
     }
 }
 
@@ -203,9 +209,9 @@ mod tests {
     fn one_minute(stat: &str, values: &[f64]) -> Option<f64> {
         let mut metrics = Metrics::default();
         for value in values {
-            metrics.add(&metric(), at(59), *value);
+            metrics.add(&metric(), at(59), at(59), *value);
         }
-        metrics.series(&metric(), stat.parse().unwrap(), TimeDelta::minutes(1), at(0), at(60))[0]
+        metrics.at_each(&metric(), stat.parse().unwrap(), 1, 0, 1..=1)[0]
     }
 
     #[test]
@@ -226,6 +232,8 @@ mod tests {
             ("PR(20:)", 50.0),
             ("PR(10:30)", 50.0),
             ("PR(:)", 100.0),
+            ("TC(20:)", 2.0),
+            ("TC(40:)", 0.0),
         ];
         for (stat, value) in expected {
             assert_eq!(one_minute(stat, &values), Some(value), "{stat}");
@@ -235,7 +243,7 @@ mod tests {
 
     #[test]
     fn other_statistics_are_refused() {
-        for text in ["", "sum", "p", "p101", "p-1", "px", "tm99", "PR", "PR()", "PR(1)", "PR(a:b)", "IQM"] {
+        for text in ["", "sum", "p", "p101", "p-1", "px", "tm99", "PR", "PR()", "PR(1)", "PR(a:b)", "TC(1)", "IQM"] {
             assert!(text.parse::<Stat>().is_err(), "{text}");
         }
     }
@@ -244,14 +252,24 @@ mod tests {
     fn a_sample_counts_in_the_period_that_it_falls_into() {
         let mut metrics = Metrics::default();
         for (second, value) in [(600, 7.0), (-1, 1.0), (0, 2.0), (299, 3.0), (300, 4.0), (0, f64::NAN)] {
-            metrics.add(&metric(), at(second), value);
+            metrics.add(&metric(), at(second), at(second), value);
         }
-        let sums = metrics.series(&metric(), Stat::Sum, TimeDelta::minutes(5), at(-300), at(899));
-        assert_eq!(sums, [Some(1.0), Some(5.0), Some(4.0)], "the period that is not over is left out");
+        let sums = metrics.at_each(&metric(), Stat::Sum, 5, 0, [0, 5, 10, 15, 20].into_iter());
+        assert_eq!(sums, [Some(1.0), Some(5.0), Some(4.0), Some(7.0), None]);
         let other = Metric::new("ConfigAudit", "AuditLag", &[("Stage", "dev")]);
-        assert_eq!(metrics.series(&other, Stat::Sum, TimeDelta::minutes(5), at(0), at(300)), [None]);
-        assert_eq!(metrics.known().collect::<Vec<_>>(), [&metric()]);
-        assert_eq!(metric().to_string(), "ConfigAudit AuditLag [Service=config-audit, Stage=dev]");
+        assert_eq!(metrics.at_each(&other, Stat::Sum, 5, 0, 5..=5), [None]);
+        assert_eq!([metrics.first("AuditLag", 3.5), metrics.first("AuditLag", 8.0)], [Some(at(300)), None]);
+    }
+
+    #[test]
+    fn a_sample_that_comes_late_is_missing_until_it_comes() {
+        let mut metrics = Metrics::default();
+        for (second, delay, value) in [(0, 0, 1.0), (30, 180, 2.0), (50, -3600, 4.0)] {
+            metrics.add(&metric(), at(second), at(second + delay), value);
+        }
+        let seen = |age| metrics.at_each(&metric(), Stat::Sum, 1, age, 1..=1)[0];
+        assert_eq!([0, 1, 2, 3, 4].map(seen), [Some(5.0), Some(5.0), Some(5.0), Some(7.0), Some(7.0)]);
+        assert_eq!(metrics.settles_after(), 3);
     }
 
     proptest! {
@@ -262,12 +280,12 @@ mod tests {
         ) {
             let (mut ordered, mut reversed) = (Metrics::default(), Metrics::default());
             for ((second, value), (second_of_last, last)) in samples.iter().zip(samples.iter().rev()) {
-                ordered.add(&metric(), at(*second), f64::from(*value));
-                reversed.add(&metric(), at(*second_of_last), f64::from(*last));
+                ordered.add(&metric(), at(*second), at(*second), f64::from(*value));
+                reversed.add(&metric(), at(*second_of_last), at(*second_of_last), f64::from(*last));
             }
             let rank = Stat::PercentileRank { above: 2.0, to: 5.0 };
             for stat in [Stat::SampleCount, Stat::Sum, Stat::Average, Stat::Minimum, Stat::Percentile(percent), rank] {
-                let read = |metrics: &Metrics| metrics.series(&metric(), stat, TimeDelta::minutes(2), at(0), at(600));
+                let read = |metrics: &Metrics| metrics.at_each(&metric(), stat, 2, 0, (2..=10).step_by(2));
                 prop_assert_eq!(read(&ordered), read(&reversed));
             }
         }

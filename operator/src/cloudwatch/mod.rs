@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use alarm::State;
 use math::Expression;
@@ -15,6 +14,7 @@ use template::{File, Resolve, TemplateError};
 
 pub mod alarm;
 pub mod composite;
+pub mod logs;
 pub mod math;
 pub mod metrics;
 pub mod template;
@@ -31,24 +31,11 @@ pub struct Alarm {
     pub name: String,
     /// `AlarmDescription`; empty when there is none.
     pub description: String,
-    /// What it does when its state changes.
-    pub actions: Actions,
-    /// The resource's `Metadata`; null when there is none.
-    pub metadata: Value,
+    /// Whom it tells when it goes into `ALARM`: the logical ids of resources of the same templates, or what else the
+    /// template says; nobody with `ActionsEnabled: false`.
+    pub alarm_actions: Vec<String>,
     /// What it watches.
     pub kind: Kind,
-}
-
-/// Whom an alarm tells of a change: the logical id where it is a resource of the same template, else what the template
-/// says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Actions {
-    /// When it goes into `ALARM`.
-    pub alarm: Vec<String>,
-    /// When it goes into `OK`.
-    pub ok: Vec<String>,
-    /// When it goes into `INSUFFICIENT_DATA`.
-    pub insufficient_data: Vec<String>,
 }
 
 /// What an alarm watches.
@@ -149,7 +136,8 @@ impl Alarms {
         &self.alarms
     }
 
-    /// How the states change, minute by minute, from `INSUFFICIENT_DATA` at `from`. Metric data of before counts too.
+    /// How the states change, minute by minute, from `INSUFFICIENT_DATA` at `from`. Metric data of before counts too; what
+    /// comes late counts from then on.
     #[must_use]
     pub fn evaluate(&self, metrics: &Metrics, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Transition> {
         let minutes = minute(from)..=minute(to);
@@ -183,15 +171,26 @@ enum Watch<'a> {
     Composite(&'a composite::Rule),
 }
 
-/// A period's values are read once for each minute that it can end with, since a window of periods slides by the minute.
+/// A period's values are read once for each minute that it can end with, since a window of periods slides by the minute;
+/// and for each minute in which more data may still come.
 struct MetricWatch<'a> {
     alarm: &'a MetricAlarm,
-    /// Each metric's values, by the minute that the period ends with. The first is the oldest of the evaluation range.
-    values: Vec<Vec<Option<f64>>>,
+    /// Each metric's values.
+    values: Vec<Seen>,
     /// How many samples the first metric's periods have; read only where it matters.
-    counts: Vec<Option<f64>>,
+    counts: Option<Seen>,
     /// A period, in minutes.
     period: usize,
+}
+
+/// A statistic, by how many minutes after a period's end it is looked at, then by the minute that the period ends with.
+/// The first of those is of the oldest period in the evaluation range. What is older than the oldest age changes no more.
+struct Seen(Vec<Vec<Option<f64>>>);
+
+impl Seen {
+    fn at(&self, end: usize, age: usize) -> Option<f64> {
+        self.0[age.min(self.0.len() - 1)][end]
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -202,10 +201,13 @@ impl<'a> Watch<'a> {
         };
         let minutes = i64::from(alarm.period_minutes);
         let older = (1..alarm.rule.evaluation_range()).fold(first, |oldest, _| oldest - minutes);
-        let read = |metric, stat| metrics.at_each(metric, stat, minutes, older..=last);
+        let read = |metric, stat| {
+            let ages = 0..=metrics.settles_after();
+            Seen(ages.map(|age| metrics.at_each(metric, stat, minutes, age, older..=last)).collect())
+        };
         let values = alarm.metrics.iter().map(|(metric, stat)| read(metric, *stat)).collect();
         let counted = alarm.metrics.first().filter(|_| alarm.samples_needed.is_some());
-        let counts = counted.map(|(metric, _)| read(metric, Stat::SampleCount)).unwrap_or_default();
+        let counts = counted.map(|(metric, _)| read(metric, Stat::SampleCount));
         Self::Metric(MetricWatch { alarm, values, counts, period: alarm.period_minutes as usize })
     }
 }
@@ -213,23 +215,24 @@ impl<'a> Watch<'a> {
 impl MetricWatch<'_> {
     /// The state at a minute, the `step`th of the stretch.
     fn next(&self, state: State, step: usize, minute: i64) -> State {
-        let MetricAlarm { expression, rule, samples_needed, period_minutes, .. } = self.alarm;
+        let MetricAlarm { expression, rule, samples_needed, .. } = self.alarm;
         let is_long = self.period * rule.evaluation_periods > DAY;
         if is_long && minute % 60 != 0 {
             return state;
         }
         let range = rule.evaluation_range();
-        // The first period of the range ends with the minute `step` of the values, and each later one a period later.
-        let end = |period: usize| step + period * self.period;
-        if let Some(needed) = samples_needed {
-            let counts = (range - rule.evaluation_periods..range).filter_map(|period| self.counts[end(period)]);
+        // The first period of the range ends with the minute `step` of the values, and each later one a period later; the
+        // last one ends now.
+        let seen =
+            |values: &Seen, period: usize| values.at(step + period * self.period, (range - 1 - period) * self.period);
+        if let (Some(needed), Some(counts)) = (samples_needed, &self.counts) {
+            let counts = (range - rule.evaluation_periods..range).filter_map(|period| seen(counts, period));
             if counts.sum::<f64>() < *needed {
                 return state;
             }
         }
-        let metric = |metric: usize, period: usize| self.values[metric][end(period)];
-        let seconds = f64::from(*period_minutes) * 60.0;
-        let datapoints: Vec<_> = (0..range).map(|period| expression.value(period, seconds, &metric)).collect();
+        let datapoint = |period| expression.value(&|metric| seen(&self.values[metric], period));
+        let datapoints: Vec<_> = (0..range).map(datapoint).collect();
         rule.next(state, &datapoints)
     }
 }
@@ -288,7 +291,7 @@ Resources:
     fn metrics(name: &str, samples: &[(i64, f64)]) -> Metrics {
         let mut metrics = Metrics::default();
         for (minute, value) in samples {
-            metrics.add(&Metric::new("ConfigAudit", name, &[]), at(*minute), *value);
+            metrics.add(&Metric::new("ConfigAudit", name, &[]), at(*minute), at(*minute), *value);
         }
         metrics
     }
@@ -307,6 +310,16 @@ Resources:
         // With 14 both failures are in periods that are over. The five periods that are read go back ten minutes, and
         // with 21 the first failure is older.
         assert_eq!(changes(&alarms, "Failures", &metrics, 40), [(0, Ok), (14, Alarm), (21, Ok)]);
+    }
+
+    #[test]
+    fn what_comes_late_is_judged_when_it_has_come() {
+        let alarms = alarms(TEMPLATE).unwrap();
+        let mut metrics = Metrics::default();
+        for (minute, arrived) in [(10, 10), (13, 17)] {
+            metrics.add(&Metric::new("ConfigAudit", "Failed", &[]), at(minute), at(arrived), 1.0);
+        }
+        assert_eq!(changes(&alarms, "Failures", &metrics, 40), [(0, Ok), (18, Alarm), (21, Ok)]);
     }
 
     #[test]
