@@ -69,8 +69,13 @@ test('with no parameter, the stack makes both tables, the trigger, the function 
 
   const bucket = resources.FailureBucket.Properties;
   assert.equal(bucket.BucketName, undefined, 'the name is CloudFormation\'s choice, so no two accounts collide');
-  assert.equal(bucket.LifecycleConfiguration.Rules[0].ExpirationInDays, 90);
-  assert.ok(bucket.LifecycleConfiguration.Rules[0].AbortIncompleteMultipartUpload);
+  const rules = bucket.LifecycleConfiguration.Rules;
+  assert.deepEqual(rules.filter(({ ExpirationInDays }) => ExpirationInDays).map(({ Prefix, ExpirationInDays }) => [Prefix, ExpirationInDays]),
+    [['quarantined/', 90], ['aws/lambda/', 90], ['redriven/', 90]], 'not omitted/: entries name its objects');
+  const everywhere = rules.filter(({ Prefix }) => Prefix === undefined);
+  assert.equal(everywhere.length, 1);
+  assert.ok(everywhere[0].NoncurrentVersionExpiration && everywhere[0].AbortIncompleteMultipartUpload);
+  assert.ok(rules.every(({ Status }) => Status === 'Enabled'));
   t.diagnostic('failure bucket: lifecycle');
 
   for (const name of ['ConfigurationTableName', 'ConfigurationStreamArn', 'AuditTableName', 'FailureBucketName', 'AuditFunctionArn']) {
@@ -107,7 +112,8 @@ test('every other parameter arrives where it belongs, as a number where CloudFor
   const { AUDIT_TABLE, KEY_ATTRIBUTE, AUDIT_PROVENANCE, STAGE } = AuditLambdaFunction.Properties.Environment.Variables;
   assert.deepEqual([AUDIT_TABLE, KEY_ATTRIBUTE, AUDIT_PROVENANCE, STAGE], ['SettingsHistory', 'name', 'on', 'prod']);
   assert.equal(Number(AuditLogGroup.Properties.RetentionInDays), 14);
-  assert.equal(Number(FailureBucket.Properties.LifecycleConfiguration.Rules[0].ExpirationInDays), 7);
+  const expirations = FailureBucket.Properties.LifecycleConfiguration.Rules.flatMap(({ ExpirationInDays }) => ExpirationInDays ?? []);
+  assert.deepEqual(expirations.map(Number), [7, 7, 7]);
   const { PageEmail, NotifyEmail, RunbookUrl, Stage } = template.Parameters;
   assert.deepEqual([PageEmail, NotifyEmail, RunbookUrl, Stage].map((parameter) => parameter.Default),
     ['page@example.com', 'notify@example.com', 'https://example.com/runbooks', 'prod']);
