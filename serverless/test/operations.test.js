@@ -377,19 +377,68 @@ test('thresholds are drawn where the alarms have them, and every alarm has its s
 // ---- queries ---------------------------------------------------------------------------------------------------------
 
 /** Members of Lambda's own log lines (AWS Lambda Developer Guide, "Lambda Telemetry API Event schema reference"). */
-const PLATFORM = ['type', 'record.requestId', 'record.status', 'record.metrics.initDurationMs'];
-const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|\d+h?)$/;
+const PLATFORM = ['type', 'record.requestId', 'record.status', 'record.errorType', 'record.metrics.initDurationMs'];
+const PLATFORM_VALUES = { type: ['platform.report'], 'record.status': ['error', 'failure', 'timeout'] };
+/** What the operator puts his own in for. */
+const PLACEHOLDERS = { itemKey: ['ITEM-KEY'], requestId: ['REQUEST-ID'], 'record.requestId': ['REQUEST-ID'] };
+const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|like|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|\d+h?)$/;
+
+/** A source file without its tests. */
+const code = (...parts) => read('src', ...parts).split(/^#\[cfg\(test\)\]\n(?:pub\(crate\) )?mod tests/m)[0];
+
+/** The arguments of each call of one of tracing's macros: [[macro, argument, …], …]. */
+function traced(text) {
+  return [...text.matchAll(/\btracing::(\w+)!\(/g)].map((call) => {
+    const parts = [''];
+    let depth = 1;
+    for (const [token] of text.slice(call.index + call[0].length).matchAll(/"(?:\\[^]|[^"\\])*"|[^]/g)) {
+      depth += '([{'.includes(token) ? 1 : ')]}'.includes(token) ? -1 : 0;
+      if (depth === 0) break;
+      if (depth === 1 && token === ',') parts.push('');
+      else parts[parts.length - 1] += token;
+    }
+    return [call[1], ...parts.map((part) => part.trim())];
+  });
+}
+
+/** The members that the function's lines have, and the values of those that its code names: from the code that writes them. */
+function printed() {
+  const wide = code('telemetry', 'mod.rs');
+  const calls = ['lambda.rs', 'main.rs', 'telemetry/mod.rs', 'telemetry/logs.rs'].flatMap((file) => traced(code(file)));
+  const members = [
+    ...[...wide.matchAll(/\("(\w+)", /g), ...code('telemetry', 'emf.rs').matchAll(/\.member\("(\w+)"/g),
+      ...code('telemetry', 'logs.rs').matchAll(/line\.insert\("(\w+)"/g)].map(([, name]) => name),
+    ...calls.flatMap(([, ...parts]) => parts.flatMap((part) => /^(\w+)(?: =[^]*)?$/.exec(part)?.[1] ?? [])),
+    ...Object.keys(CATALOG),
+  ];
+  const messages = [...wide.matchAll(/\("message", Value::from\("([^"]*)"\)\)/g)].map(([, value]) => value);
+  return {
+    members,
+    values: {
+      message: messages,
+      level: calls.map(([macro]) => macro.toUpperCase()),
+      // As text: what a metric's line has in it, whatever it is for.
+      '@message': [...code('telemetry', 'emf.rs').matchAll(/"(\w+)": \[/g)].map(([, name]) => name),
+    },
+  };
+}
 
 test('saved queries ask for what the log has, and runbooks and dashboards use their very words', async (t) => {
   const all = await resources(t);
   const queries = queriesOf(all);
-  const log = ['mod.rs', 'logs.rs', 'emf.rs', 'catalog.rs'].map((file) => read('src', 'telemetry', file)).join('\n');
+  const log = printed();
   for (const [name, query] of Object.entries(queries)) {
     const aliases = [...query.matchAll(/ as (\w+)/g)].map(([, alias]) => alias);
     for (const [word] of query.replace(/"[^"]*"/g, '').matchAll(/@?[\w.]+/g)) {
       if (word.startsWith('@') || LANGUAGE.test(word) || aliases.includes(word) || PLATFORM.includes(word)) continue;
-      const member = word.replace(/\.0$/, '');
-      assert.match(log, new RegExp(`"${member}"|\\b${member} = `), `"${name}" asks for ${word}, which the function's log has`);
+      assert.ok(log.members.includes(word.replace(/\.0$/, '')), `"${name}" asks for ${word}, which the function's log has`);
+    }
+    const literals = [...query.matchAll(/(@?[\w.]+) (?:=|in|like) ("[^"]*"|\[[^\]]*\])/g)]
+      .flatMap(([, member, list]) => [...list.matchAll(/"([^"]*)"/g)].map(([, value]) => [member, value]));
+    assert.equal(literals.length, query.split('"').length >> 1, `"${name}": each literal is some member's`);
+    for (const [member, value] of literals) {
+      const known = [log.values, PLATFORM_VALUES, PLACEHOLDERS].flatMap((values) => values[member] ?? []);
+      assert.ok(known.includes(value), `"${name}" asks for a ${member} of ${value}, which is one of ${[...new Set(known)]}`);
     }
     assert.ok(query.split('\n').every((line, index) => index === 0 || line.startsWith('| ')), name);
   }
