@@ -162,8 +162,14 @@ test('each alarm has its runbook, and each runbook its alarm, its severity and t
   const files = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'));
   const expected = alarms.filter((alarm) => !isWindow(alarm)).map(({ id }) => `${kebab(id)}.md`);
   assert.deepEqual(files.sort(), [...expected, 'README.md'].sort());
+  const slug = (heading) => heading.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-');
   for (const file of files) {
-    for (const [, link] of read('docs', 'runbooks', file).matchAll(/\]\(([\w./-]+\.md)(?:#changed-by-hand)?\)/g)) assert.ok(files.includes(link), `${file} links ${link}`);
+    for (const [, link, anchor] of read('docs', 'runbooks', file).matchAll(/\]\((?!https:)([^)#]*)#?([^)]*)\)/g)) {
+      const target = path.join(ROOT, 'docs', 'runbooks', link || file);
+      assert.ok(fs.existsSync(target), `${file} links ${link}`);
+      const headings = [...fs.readFileSync(target, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading));
+      assert.ok(!anchor || headings.includes(anchor), `${file} links ${link}#${anchor}`);
+    }
   }
   t.diagnostic(`${expected.length} alarms, ${expected.length} runbooks`);
 });

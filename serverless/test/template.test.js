@@ -4,8 +4,10 @@
 // What keeps it safe (role, policies, encryption) is in security.test.js.
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
 const { test } = require('node:test');
-const { EXISTING_STREAM, EXISTING_TABLES, packaged } = require('./helpers');
+const { CLIS, EXISTING_STREAM, EXISTING_TABLES, ROOT, packaged, serviceCopy } = require('./helpers');
 
 const attribute = (resource, name) => ({ 'Fn::GetAtt': [resource, name] });
 const ofType = (template, type) => Object.keys(template.Resources).filter((name) => template.Resources[name].Type === type);
@@ -118,4 +120,34 @@ test('every other parameter arrives where it belongs, as a number where CloudFor
   assert.deepEqual([PageEmail, NotifyEmail, RunbookUrl, Stage].map((parameter) => parameter.Default),
     ['page@example.com', 'notify@example.com', 'https://example.com/runbooks', 'prod']);
   t.diagnostic('stage, table names, key, provenance, arm64 and retention times');
+});
+
+test('the parameters of a stage are kept in serverless.yml, as the README says', async (t) => {
+  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
+  const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
+  for (const [name, cli] of Object.entries(CLIS)) {
+    const service = serviceCopy(t);
+    const file = path.join(service.directory, 'serverless.yml');
+    fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `${example}\ncustom:\n`));
+    const printed = async (...args) => {
+      const result = await service.serverless(cli, ['print', '--format', 'json', ...args]);
+      assert.equal(result.status, 0, result.all);
+      const { custom, functions, resources } = JSON.parse(result.stdout);
+      const { Parameters: parameters } = [resources].flat().find(({ Parameters }) => Parameters);
+      return {
+        configurationStreamArn: custom.existingTables.ConfigurationTable,
+        existingAuditTable: custom.existingTables.AuditTable,
+        keyAttribute: functions.audit.environment.KEY_ATTRIBUTE,
+        recoveryRoleArn: custom.recoveryRole,
+        pageEmail: parameters.PageEmail.Default,
+        notifyEmail: parameters.NotifyEmail.Default,
+        runbookUrl: parameters.RunbookUrl.Default,
+      };
+    };
+    assert.deepEqual(await printed('--stage', 'prod'), given, name);
+    assert.deepEqual(await printed('--stage', 'prod', '--param', 'pageEmail=other@example.com'), { ...given, pageEmail: 'other@example.com' }, name);
+    const { configurationStreamArn, existingAuditTable, pageEmail } = await printed();
+    assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage has none of them');
+    t.diagnostic(`${name}: ${Object.keys(given).length} parameters`);
+  }
 });
