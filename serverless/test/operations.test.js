@@ -134,6 +134,8 @@ test('an incident pages once, and loss once more: all alarms act on the topic no
   t.diagnostic(`${severe.length} alarms page through ${PAGING.length}, ${alarms.filter((alarm) => !isWindow(alarm)).length - severe.length - PAGING.length} notify`);
 });
 
+const DASHBOARD = 'https://REGION.console.aws.amazon.com/cloudwatch/home?region=REGION#dashboards/dashboard/config-audit-dev-operations ';
+
 test('each alarm has its runbook, and each runbook its alarm, its severity and the five things to know', async (t) => {
   const alarms = alarmsOf(await resources(t));
   const severe = [...PAGING, ...pages(alarms)];
@@ -143,7 +145,8 @@ test('each alarm has its runbook, and each runbook its alarm, its severity and t
     assert.ok(description.endsWith(`Runbook: docs/runbooks/${kebab(owner)}.md`), id);
     assert.ok(description.length <= 1024 && !/ {2}|\n/.test(description), id);
     if (isWindow(alarm)) continue;
-    assert.match(description, /First look at /, id);
+    assert.match(description, /\b(whoever|everybody|nobody)\b.* First look at /i, `${id}: who suffers, and what to look at first`);
+    if (PAGING.includes(id)) assert.ok(description.includes(DASHBOARD), `${id} links the dashboard`);
 
     const text = runbook(id);
     assert.equal(text.split('\n')[0], `# ${id}`);
