@@ -177,6 +177,44 @@ test('each alarm has its runbook, and each runbook its alarm, its severity and t
   t.diagnostic(`${expected.length} alarms, ${expected.length} runbooks`);
 });
 
+test('commands of the runbooks are about the stage that was paged for, and what they name is there', async (t) => {
+  const all = await resources(t);
+  const known = [...['FunctionName', 'TableName', 'LogGroupName', 'DashboardName'].flatMap((name) => Object.values(all)
+    .flatMap(({ Properties }) => (typeof Properties?.[name] === 'string' ? Properties[name].split('/').at(-1) : []))), 'config-audit-dev', 'config-audit-dev-'];
+  let count = 0;
+  for (const file of fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'))) {
+    const text = read('docs', 'runbooks', file);
+    assert.doesNotMatch(text, /\bdev\b/, `${file}: at night the answer would be about the healthy stage`);
+    for (const [, before, after] of text.matchAll(/((?:config-audit|Configuration|Audit)-)(?:\$STAGE|\$\{STAGE:\?\})((?:-[a-z]*)*)/g)) {
+      assert.ok(known.includes(`${before}dev${after}`), `${file}: ${before}$STAGE${after}`);
+    }
+    const blocks = [...text.matchAll(/^ *```sh\n([^]*?)^ *```$/gm)].map(([, block]) => block.replaceAll(/\\\n\s*/g, ''));
+    for (const command of blocks.flatMap((block) => block.split('\n'))) {
+      if (/^ *$/.test(command)) continue;
+      // The shell of macOS takes no comment, and its date no -d.
+      assert.doesNotMatch(command, / # |\bdate -/, `${file}: ${command}`);
+      // An answer that is empty, for want of the stage, would read as if all were well.
+      if (/describe-alarms|get-metric-statistics|list-event-source-mappings/.test(command)) assert.match(command, /Name=FunctionName,Value=FUNCTION|\$\{STAGE:\?\}/, `${file}: ${command}`);
+      if (/config-audit redrive/.test(command)) assert.match(command, / --key-attribute KEY /, `${file}: ${command}`);
+      if (/serverless (deploy|print)/.test(command)) assert.match(command, / --stage \$STAGE$/, `${file}: ${command}`);
+      count += 1;
+    }
+  }
+  assert.match(read('docs', 'runbooks', 'README.md'), /^export STAGE=prod AWS_REGION=/m);
+  t.diagnostic(`${count} lines of commands`);
+
+  const calls = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks')).flatMap((file) => {
+    const text = read('docs', 'runbooks', file).replaceAll(/\\\n\s*/g, '');
+    const spans = text.replaceAll(/^ *```[^]*?^ *```$/gm, '').match(/`aws [^`]*`/g) || [];
+    return [...spans.map((span) => span.replaceAll('\n', ' ')), ...text.split('\n')]
+      .flatMap((line) => [...line.matchAll(/\baws (?!s3 )([a-z0-9]+) ([a-z][a-z0-9-]+)( --?[^]*)?/g)])
+      .map(([, service, operation, rest = '']) => [service, operation, [...rest.matchAll(/ --([a-z-]+)/g)].map(([, option]) => option)]);
+  });
+  const checked = await run(path.join(VENV, 'python'), [path.join(__dirname, 'check_commands.py')], { input: JSON.stringify(calls) });
+  assert.deepEqual([checked.status, checked.all], [0, '']);
+  t.diagnostic(`${calls.length} calls of the AWS CLI, by the APIs' models (botocore)`);
+});
+
 test('each alarm looks at metrics that exist, and says how missing data is taken, and why', async (t) => {
   const alarms = alarmsOf(await resources(t)).filter(({ Type }) => Type === METRIC_ALARM);
   for (const alarm of alarms) {
@@ -468,6 +506,31 @@ test('saved queries ask for what the log has, and runbooks and dashboards use th
     assert.ok(Object.values(queries).some((saved) => saved.replaceAll('\n', ' ') === text), query);
   }
   t.diagnostic(`${Object.keys(queries).length} saved queries`);
+});
+
+test('runbooks have every reason that the function gives', () => {
+  const found = (text, ...patterns) => [...new Set(patterns.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name]) => name)))];
+  const part = (text, from, to) => {
+    const start = text.indexOf(from);
+    assert.ok(start >= 0, from);
+    return text.slice(start, text.indexOf(to, start));
+  };
+  const [handler, store] = [code('handler.rs'), code('store.rs')];
+  const refusals = found(code('stream', 'record.rs'), /=> "([a-z]\w+)",/g);
+  const records = [
+    ...refusals,
+    ...found(handler, /Cause::new\("(\w+)"/g),
+    ...found(code('writer.rs'), /Fate::Unknown\("(\w+)"/g, /note\(.*"(\w+)"\)/g, /unanswered\("(\w+)"/g),
+    // What DynamoDB answers, where it is no reason to fail the invocation; and what stands for no answer.
+    ...found(part(store, '"ProvisionedThroughputExceededException"', '_ if status'), /"(\w+)"/g),
+    ...found(part(store, 'fn classify_unanswered', 'fn is_about_the_key'), /Failure::Unavailable,\s*"(\w+)"/g),
+  ];
+  const invocations = found(part(handler, 'pub const fn code(', '\n    }'), /=> "(\w+)"/g);
+  for (const [id, codes, least] of [['RecordsFailing', records, 20], ['RecordsQuarantined', refusals, 6], ['InvocationErrors', invocations, 5]]) {
+    assert.ok(codes.length >= least, `${codes}`);
+    for (const name of codes) assert.ok(runbook(id).includes(`\`${name}\``), `${id} has ${name}`);
+  }
+  assert.match(runbook('RecordsFailing'), /^\| any other \| /m);
 });
 
 // ---- CloudFormation, as much of it as is needed ----------------------------------------------------------------------
