@@ -59,21 +59,44 @@ const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefin
 
 /** A window of an objective is no alarm of its own: it acts on nothing, and the alarm above it has the runbook. */
 const isWindow = ({ id }) => /^Freshness.*\d+[hm]$/.test(id);
-const names = (rule) => [...rule.matchAll(/ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
-const pages = (alarms) => names(alarms.find(({ id }) => id === 'Incident').AlarmRule);
+/** The alarms that a rule asks for, and those that it excepts. */
+const names = (rule) => [...rule.matchAll(/(?<!NOT )ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
+const excepted = (rule) => [...rule.matchAll(/NOT ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
+/** The two that page, and the alarms that they page for. */
+const PAGING = ['Incident', 'LossImminent'];
+const pages = (alarms) => PAGING.flatMap((paging) => names(alarms.find(({ id }) => id === paging).AlarmRule));
 const runbook = (id) => read('docs', 'runbooks', `${kebab(id)}.md`);
 
-/** Each metric that an alarm looks at: {namespace, name, dimensions, stat, period}. */
+/** Metric math that is used, and that the alarms' evaluator knows. */
+const FUNCTIONS = ['IF', 'FILL', 'ABS', 'AND', 'OR'];
+const words = (expression) => expression.match(/[A-Za-z_]\w*/g) || [];
+
+/** Each metric that an alarm looks at: {id, namespace, name, dimensions, stat, period}. */
 function metricsOf({ Metrics, ...alone }) {
-  const stats = Metrics ? Metrics.filter(({ MetricStat }) => MetricStat).map(({ MetricStat }) => MetricStat)
-    : [{ Metric: alone, Stat: alone.Statistic, Period: alone.Period }];
-  return stats.map(({ Metric, Stat, Period }) => ({
+  const stats = Metrics ? Metrics.filter(({ MetricStat }) => MetricStat)
+    : [{ MetricStat: { Metric: alone, Stat: alone.Statistic || alone.ExtendedStatistic, Period: alone.Period } }];
+  return stats.map(({ Id, MetricStat: { Metric, Stat, Period } }) => ({
+    id: Id,
     namespace: Metric.Namespace,
     name: Metric.MetricName,
     dimensions: Object.fromEntries(Metric.Dimensions.map(({ Name, Value }) => [Name, Value])),
     stat: Stat,
     period: Period,
   }));
+}
+
+/** What a line is made of, so that an alarm's and a graph's can be compared: a metric, or an expression with its metrics. */
+const line = ({ namespace, name, dimensions, stat, period }) => JSON.stringify([namespace, name, dimensions, stat, period]);
+const lineOf = (expression, metrics) => expression.replace(/[A-Za-z_]\w*/g, (word) => {
+  const metric = metrics.find(({ id }) => id === word);
+  return metric ? line(metric) : word;
+});
+
+/** What an alarm compares with its threshold. */
+function compared(alarm) {
+  const metrics = metricsOf(alarm);
+  const returned = alarm.Metrics?.find(({ ReturnData }) => ReturnData !== false);
+  return returned?.Expression ? lineOf(returned.Expression, metrics) : line(metrics[0]);
 }
 
 /** Asserts that there is such a metric, with these dimensions; returns whether its values are milliseconds. */
@@ -91,36 +114,39 @@ function exists({ namespace, name, dimensions }) {
 
 // ---- alarms ----------------------------------------------------------------------------------------------------------
 
-test('an incident pages once: all alarms act on the topic notify, one composite of the severe ones on page', async (t) => {
+test('an incident pages once, and loss once more: all alarms act on the topic notify, two composites of the severe ones on page', async (t) => {
   const all = await resources(t);
   const alarms = alarmsOf(all);
   for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
-    const topic = { Incident: ['PageTopic'] }[id] || ['NotifyTopic'];
+    const topic = [PAGING.includes(id) ? 'PageTopic' : 'NotifyTopic'];
     assert.deepEqual([onAlarm, onOk], isWindow({ id }) ? [undefined, undefined] : [topic, topic], id);
   }
   const severe = pages(alarms);
-  assert.equal(new Set(severe).size, severe.length);
+  assert.equal(new Set(severe).size, severe.length, 'none pages through both');
   for (const { id, AlarmName, AlarmRule } of alarms) {
     assert.equal(AlarmName, `config-audit-dev-${id}`);
-    if (AlarmRule) for (const name of names(AlarmRule)) assert.ok(alarms.some((alarm) => alarm.id === name), name);
+    if (AlarmRule) for (const name of [...names(AlarmRule), ...excepted(AlarmRule)]) assert.ok(alarms.some((alarm) => alarm.id === name), name);
   }
   const topics = ofType(all, 'AWS::SNS::Topic').map(([, { Properties }]) => Properties.TopicName);
   assert.deepEqual(topics, ['config-audit-dev-page', 'config-audit-dev-notify']);
   const mails = ofType(all, 'AWS::SNS::Subscription').map(([, { Condition, Properties }]) => [Condition, Properties.TopicArn]);
   assert.deepEqual(mails, [['PageByEmail', 'PageTopic'], ['NotifyByEmail', 'NotifyTopic']], 'nobody gets mail who was not named');
-  t.diagnostic(`${severe.length} alarms page through one, ${alarms.filter((alarm) => !isWindow(alarm)).length - severe.length - 1} notify`);
+  t.diagnostic(`${severe.length} alarms page through ${PAGING.length}, ${alarms.filter((alarm) => !isWindow(alarm)).length - severe.length - PAGING.length} notify`);
 });
+
+const DASHBOARD = 'https://REGION.console.aws.amazon.com/cloudwatch/home?region=REGION#dashboards/dashboard/config-audit-dev-operations ';
 
 test('each alarm has its runbook, and each runbook its alarm, its severity and the five things to know', async (t) => {
   const alarms = alarmsOf(await resources(t));
-  const severe = ['Incident', ...pages(alarms)];
+  const severe = [...PAGING, ...pages(alarms)];
   for (const alarm of alarms) {
     const { id, AlarmDescription: description } = alarm;
     const owner = isWindow(alarm) ? id.replace(/\d+[hm]$/, '') : id;
     assert.ok(description.endsWith(`Runbook: docs/runbooks/${kebab(owner)}.md`), id);
     assert.ok(description.length <= 1024 && !/ {2}|\n/.test(description), id);
     if (isWindow(alarm)) continue;
-    assert.match(description, /First look at /, id);
+    assert.match(description, /\b(whoever|everybody|nobody)\b.* First look at /i, `${id}: who suffers, and what to look at first`);
+    if (PAGING.includes(id)) assert.ok(description.includes(DASHBOARD), `${id} links the dashboard`);
 
     const text = runbook(id);
     assert.equal(text.split('\n')[0], `# ${id}`);
@@ -139,10 +165,54 @@ test('each alarm has its runbook, and each runbook its alarm, its severity and t
   const files = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'));
   const expected = alarms.filter((alarm) => !isWindow(alarm)).map(({ id }) => `${kebab(id)}.md`);
   assert.deepEqual(files.sort(), [...expected, 'README.md'].sort());
+  const slug = (heading) => heading.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-');
   for (const file of files) {
-    for (const [, link] of read('docs', 'runbooks', file).matchAll(/\]\(([\w./-]+\.md)(?:#changed-by-hand)?\)/g)) assert.ok(files.includes(link), `${file} links ${link}`);
+    for (const [, link, anchor] of read('docs', 'runbooks', file).matchAll(/\]\((?!https:)([^)#]*)#?([^)]*)\)/g)) {
+      const target = path.join(ROOT, 'docs', 'runbooks', link || file);
+      assert.ok(fs.existsSync(target), `${file} links ${link}`);
+      const headings = [...fs.readFileSync(target, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading));
+      assert.ok(!anchor || headings.includes(anchor), `${file} links ${link}#${anchor}`);
+    }
   }
   t.diagnostic(`${expected.length} alarms, ${expected.length} runbooks`);
+});
+
+test('commands of the runbooks are about the stage that was paged for, and what they name is there', async (t) => {
+  const all = await resources(t);
+  const known = [...['FunctionName', 'TableName', 'LogGroupName', 'DashboardName'].flatMap((name) => Object.values(all)
+    .flatMap(({ Properties }) => (typeof Properties?.[name] === 'string' ? Properties[name].split('/').at(-1) : []))), 'config-audit-dev', 'config-audit-dev-'];
+  let count = 0;
+  for (const file of fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'))) {
+    const text = read('docs', 'runbooks', file);
+    assert.doesNotMatch(text, /\bdev\b/, `${file}: at night the answer would be about the healthy stage`);
+    for (const [, before, after] of text.matchAll(/((?:config-audit|Configuration|Audit)-)(?:\$STAGE|\$\{STAGE:\?\})((?:-[a-z]*)*)/g)) {
+      assert.ok(known.includes(`${before}dev${after}`), `${file}: ${before}$STAGE${after}`);
+    }
+    const blocks = [...text.matchAll(/^ *```sh\n([^]*?)^ *```$/gm)].map(([, block]) => block.replaceAll(/\\\n\s*/g, ''));
+    for (const command of blocks.flatMap((block) => block.split('\n'))) {
+      if (/^ *$/.test(command)) continue;
+      // The shell of macOS takes no comment, and its date no -d.
+      assert.doesNotMatch(command, / # |\bdate -/, `${file}: ${command}`);
+      // An answer that is empty, for want of the stage, would read as if all were well.
+      if (/describe-alarms|get-metric-statistics|list-event-source-mappings/.test(command)) assert.match(command, /Name=FunctionName,Value=FUNCTION|\$\{STAGE:\?\}/, `${file}: ${command}`);
+      if (/config-audit redrive/.test(command)) assert.match(command, / --key-attribute KEY /, `${file}: ${command}`);
+      if (/serverless (deploy|print)/.test(command)) assert.match(command, / --stage \$STAGE$/, `${file}: ${command}`);
+      count += 1;
+    }
+  }
+  assert.match(read('docs', 'runbooks', 'README.md'), /^export STAGE=prod AWS_REGION=/m);
+  t.diagnostic(`${count} lines of commands`);
+
+  const calls = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks')).flatMap((file) => {
+    const text = read('docs', 'runbooks', file).replaceAll(/\\\n\s*/g, '');
+    const spans = text.replaceAll(/^ *```[^]*?^ *```$/gm, '').match(/`aws [^`]*`/g) || [];
+    return [...spans.map((span) => span.replaceAll('\n', ' ')), ...text.split('\n')]
+      .flatMap((line) => [...line.matchAll(/\baws (?!s3 )([a-z0-9]+) ([a-z][a-z0-9-]+)( --?[^]*)?/g)])
+      .map(([, service, operation, rest = '']) => [service, operation, [...rest.matchAll(/ --([a-z-]+)/g)].map(([, option]) => option)]);
+  });
+  const checked = await run(path.join(VENV, 'python'), [path.join(__dirname, 'check_commands.py')], { input: JSON.stringify(calls) });
+  assert.deepEqual([checked.status, checked.all], [0, '']);
+  t.diagnostic(`${calls.length} calls of the AWS CLI, by the APIs' models (botocore)`);
 });
 
 test('each alarm looks at metrics that exist, and says how missing data is taken, and why', async (t) => {
@@ -179,7 +249,7 @@ test('metric math is what an alarm may have, and what the evaluator knows', asyn
     const ids = Metrics.map((metric) => metric.Id);
     assert.equal(new Set(ids).size, ids.length, id);
     for (const { Expression } of Metrics.filter((metric) => metric.Expression)) {
-      for (const [word] of Expression.matchAll(/[A-Za-z_]\w*/g)) assert.ok([...ids, 'IF', 'FILL', 'ABS', 'AND', 'OR'].includes(word), `${id}: ${word}`);
+      for (const word of words(Expression)) assert.ok([...ids, ...FUNCTIONS].includes(word), `${id}: ${word}`);
       assert.match(Expression, /^[\w\s(),+*/<>=-]+$/, id);
     }
     for (const name of ids) assert.match(name, /^[a-z]\w*$/);
@@ -201,9 +271,11 @@ test('thresholds follow what they are thresholds of', async (t) => {
   const allowance = 0.1; // Per cent of the records of 30 days.
   for (const [composite, burn, windows] of [['FreshnessBurnFast', 14.4, { '1h': 3600, '5m': 300 }], ['FreshnessBurnSlow', 6, { '6h': 21600, '30m': 1800 }]]) {
     assert.deepEqual(names(alarm(composite).AlarmRule), Object.keys(windows).map((window) => composite + window));
-    for (const [window, period] of Object.entries(windows)) {
-      const [metric] = metricsOf(alarm(composite + window));
-      assert.deepEqual([metric.name, metric.stat, metric.period], ['AuditLag', 'PR(300000:)', period]);
+    for (const [index, [window, period]] of Object.entries(windows).entries()) {
+      // In the long window two late records are no trend; in the short one they say that it goes on.
+      const stats = index === 0 ? ['TC(300000:)', 'PR(300000:)'] : ['PR(300000:)'];
+      const metrics = metricsOf(alarm(composite + window));
+      assert.deepEqual(metrics.map(({ name, stat, period }) => [name, stat, period]), stats.map((stat) => ['AuditLag', stat, period]));
       assert.ok(Math.abs(alarm(composite + window).Threshold - burn * allowance) < 1e-9);
     }
     assert.ok(alarm(composite).AlarmDescription.startsWith(`More than ${+(burn * allowance).toFixed(2)} %`));
@@ -226,7 +298,7 @@ test('CloudWatch\'s API takes every alarm as the template gives it', async (t) =
 
 // ---- dashboards ------------------------------------------------------------------------------------------------------
 
-/** A dashboard's graphs, with what they draw: [{title, metrics: [{namespace, name, dimensions, stat, axis}], …}]. */
+/** A dashboard's graphs, with what they draw: [{title, metrics: [{id, namespace, name, dimensions, stat, period, axis}], …}]. */
 function graphsOf({ widgets }) {
   return widgets.filter(({ type }) => type === 'metric').map(({ width, properties }) => ({
     ...properties,
@@ -237,12 +309,16 @@ function graphsOf({ widgets }) {
       return {
         namespace,
         name,
+        id: options.id,
         dimensions: Object.fromEntries(Array.from({ length: pairs.length / 2 }, (_, index) => pairs.slice(2 * index, 2 * index + 2))),
         stat: options.stat || properties.stat,
+        period: options.period || properties.period,
         axis: options.yAxis || 'left',
         drawn: options.visible !== false,
       };
     }),
+    expressions: properties.metrics.filter(([first]) => typeof first === 'object').map(([expression]) => expression),
+    labels: properties.metrics.filter((entry) => entry.at(-1).visible !== false).map((entry) => entry.at(-1).label),
     axes: properties.metrics.map((entry) => entry.at(-1)?.yAxis || 'left'),
   }));
 }
@@ -267,6 +343,21 @@ test('dashboards are what CloudWatch takes: body, grid of 24 columns without gap
     assert.equal(cells.size, 24 * rows, `${name} has a gap`);
 
     const column = 1280 / 24;
+    for (const { title, width, labels, yAxis, annotations } of graphsOf(body)) {
+      const room = width * column;
+      let [rows, left] = [1, room];
+      for (const label of labels) {
+        const takes = label.length * 7 + 25; // With the coloured mark before it.
+        assert.ok(takes <= room, `"${title}": "${label}" does not fit ${width} columns`);
+        if (takes > left) [rows, left] = [rows + 1, room];
+        left -= takes;
+      }
+      assert.ok(rows <= 2, `"${title}" has ${rows} rows of legend`);
+      for (const { value } of annotations?.horizontal || []) {
+        assert.ok(value >= (yAxis.left.max ?? 0) / 20, `"${title}": ${value} can't be told from 0 on an axis up to ${yAxis.left.max}`);
+      }
+    }
+    for (const { properties } of body.widgets.filter(({ type }) => ['metric', 'log'].includes(type))) assert.equal(properties.region, 'REGION', properties.title);
     for (const { type, width, properties } of body.widgets.filter((widget) => widget.properties.title)) {
       assert.ok(width >= (type === 'metric' ? 6 : 8), `${properties.title} is too narrow`);
       assert.ok(properties.title.length * 7 <= width * column - 40, `"${properties.title}" does not fit ${width} columns`);
@@ -278,7 +369,12 @@ test('dashboards are what CloudWatch takes: body, grid of 24 columns without gap
 test('every graph draws metrics that exist, on axes that say the unit', async (t) => {
   let count = 0;
   for (const dashboard of dashboardsOf(await resources(t))) {
-    for (const { title, metrics, yAxis, axes } of graphsOf(dashboard)) {
+    for (const { title, metrics, expressions, yAxis, axes } of graphsOf(dashboard)) {
+      const ids = [...metrics, ...expressions].flatMap(({ id }) => id ?? []);
+      assert.equal(new Set(ids).size, ids.length, `"${title}" has no id twice`);
+      for (const { expression } of expressions) {
+        for (const word of words(expression)) assert.ok([...ids, ...FUNCTIONS].includes(word), `"${title}": ${word}`);
+      }
       assert.deepEqual(Object.keys(yAxis).sort(), [...new Set(axes)].sort(), `"${title}" labels the axes that it uses`);
       for (const metric of metrics) {
         const milliseconds = exists(metric) && !/^(SampleCount|PR\(.*)$/.test(metric.stat);
@@ -296,30 +392,29 @@ test('thresholds are drawn where the alarms have them, and every alarm has its s
   const all = await resources(t);
   const alarms = alarmsOf(all);
   const [operations] = dashboardsOf(all);
-  const key = ({ namespace, name }) => `${namespace} ${name}`;
   const thresholds = alarms.filter(({ Type, Threshold }) => Type === METRIC_ALARM && Threshold > 0)
-    .map((alarm) => ({ ...alarm, metric: metricsOf(alarm)[0] }));
-  const OBJECTIVE = Number(/PR\((\d+):\)/.exec(thresholds.find(({ metric }) => metric.name === 'AuditLag').metric.stat)[1]);
+    .map((alarm) => ({ id: alarm.id, value: alarm.Threshold, compared: compared(alarm) }));
+  const OBJECTIVE = Number(/PR\((\d+):\)/.exec(metricsOf(alarms.find(({ id }) => id === 'FreshnessBurnFast5m'))[0].stat)[1]);
 
-  const drawn = dashboardsOf(all).flatMap(graphsOf).flatMap(({ metrics, annotations, title }) => (annotations?.horizontal || [])
-    .map(({ value, label }) => ({ value, label, title, metrics })));
-  for (const { value, label, title, metrics } of drawn) {
-    const of = (metric) => thresholds.filter((alarm) => key(alarm.metric) === key(metric) && alarm.metric.stat.startsWith('PR(') === metric.stat.startsWith('PR('));
-    const known = metrics.some((metric) => of(metric).some(({ Threshold }) => Threshold === value)
-      || (metric.name === 'AuditLag' && !metric.stat.startsWith('PR(') && value === OBJECTIVE));
-    assert.ok(known, `"${title}" draws ${value} (${label}), which no alarm on its metrics has`);
+  const drawn = dashboardsOf(all).flatMap(graphsOf).flatMap(({ metrics, expressions, annotations, title }) => {
+    const lines = [...metrics.filter((metric) => metric.drawn).map(line), ...expressions.map(({ expression }) => lineOf(expression, metrics))];
+    const lag = metrics.some(({ name, stat }) => name === 'AuditLag' && /^(p\d+|Maximum)$/.test(stat));
+    return (annotations?.horizontal || []).map(({ value, label }) => ({ value, label, title, lines, lag }));
+  });
+  for (const { value, label, title, lines, lag } of drawn) {
+    const known = thresholds.some((alarm) => alarm.value === value && lines.includes(alarm.compared)) || (lag && value === OBJECTIVE);
+    assert.ok(known, `"${title}" draws ${value} (${label}), which is no alarm's threshold for a line in it`);
   }
-  for (const { id, Threshold, metric } of thresholds) {
-    const line = drawn.find(({ value, metrics }) => value === Threshold
-      && metrics.some((shown) => key(shown) === key(metric) && shown.stat === metric.stat));
-    assert.ok(line, `the threshold of ${id}, ${Threshold}, is drawn`);
+  for (const { id, value, compared: line } of thresholds) {
+    const there = drawn.find((threshold) => threshold.value === value && threshold.lines.includes(line));
+    assert.ok(there, `${id}: what it compares with ${value} is drawn, with the same statistic and period`);
     const severe = pages(alarms).some((page) => id.startsWith(page));
-    assert.ok(line.label.startsWith(severe ? 'page' : 'notify'), `${id}: ${line.label}`);
+    assert.ok(there.label.startsWith(severe ? 'page' : 'notify'), `${id}: ${there.label}`);
   }
 
   const shown = operations.widgets.filter(({ type }) => type === 'alarm').map(({ properties }) => properties.alarms.map((arn) => arn.split('-dev-')[1]));
   const [severe, others] = shown;
-  assert.deepEqual(severe.toSorted(), ['Incident', ...pages(alarms)].sort());
+  assert.deepEqual(severe.toSorted(), [...PAGING, ...pages(alarms)].sort());
   assert.deepEqual([...severe, ...others].sort(), alarms.filter((alarm) => !isWindow(alarm)).map(({ id }) => id).sort());
   const title = operations.widgets[0].properties.markdown;
   assert.ok(title.startsWith('# config-audit dev') && title.includes('docs/runbooks/README.md'));
@@ -329,19 +424,68 @@ test('thresholds are drawn where the alarms have them, and every alarm has its s
 // ---- queries ---------------------------------------------------------------------------------------------------------
 
 /** Members of Lambda's own log lines (AWS Lambda Developer Guide, "Lambda Telemetry API Event schema reference"). */
-const PLATFORM = ['type', 'record.requestId', 'record.status', 'record.metrics.initDurationMs'];
-const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|\d+h?)$/;
+const PLATFORM = ['type', 'record.requestId', 'record.status', 'record.errorType', 'record.metrics.initDurationMs'];
+const PLATFORM_VALUES = { type: ['platform.report'], 'record.status': ['error', 'failure', 'timeout'] };
+/** What the operator puts his own in for. */
+const PLACEHOLDERS = { itemKey: ['ITEM-KEY'], requestId: ['REQUEST-ID'], 'record.requestId': ['REQUEST-ID'] };
+const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|like|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|\d+h?)$/;
+
+/** A source file without its tests. */
+const code = (...parts) => read('src', ...parts).split(/^#\[cfg\(test\)\]\n(?:pub\(crate\) )?mod tests/m)[0];
+
+/** The arguments of each call of one of tracing's macros: [[macro, argument, …], …]. */
+function traced(text) {
+  return [...text.matchAll(/\btracing::(\w+)!\(/g)].map((call) => {
+    const parts = [''];
+    let depth = 1;
+    for (const [token] of text.slice(call.index + call[0].length).matchAll(/"(?:\\[^]|[^"\\])*"|[^]/g)) {
+      depth += '([{'.includes(token) ? 1 : ')]}'.includes(token) ? -1 : 0;
+      if (depth === 0) break;
+      if (depth === 1 && token === ',') parts.push('');
+      else parts[parts.length - 1] += token;
+    }
+    return [call[1], ...parts.map((part) => part.trim())];
+  });
+}
+
+/** The members that the function's lines have, and the values of those that its code names: from the code that writes them. */
+function printed() {
+  const wide = code('telemetry', 'mod.rs');
+  const calls = ['lambda.rs', 'main.rs', 'telemetry/mod.rs', 'telemetry/logs.rs'].flatMap((file) => traced(code(file)));
+  const members = [
+    ...[...wide.matchAll(/\("(\w+)", /g), ...code('telemetry', 'emf.rs').matchAll(/\.member\("(\w+)"/g),
+      ...code('telemetry', 'logs.rs').matchAll(/line\.insert\("(\w+)"/g)].map(([, name]) => name),
+    ...calls.flatMap(([, ...parts]) => parts.flatMap((part) => /^(\w+)(?: =[^]*)?$/.exec(part)?.[1] ?? [])),
+    ...Object.keys(CATALOG),
+  ];
+  const messages = [...wide.matchAll(/\("message", Value::from\("([^"]*)"\)\)/g)].map(([, value]) => value);
+  return {
+    members,
+    values: {
+      message: messages,
+      level: calls.map(([macro]) => macro.toUpperCase()),
+      // As text: what a metric's line has in it, whatever it is for.
+      '@message': [...code('telemetry', 'emf.rs').matchAll(/"(\w+)": \[/g)].map(([, name]) => name),
+    },
+  };
+}
 
 test('saved queries ask for what the log has, and runbooks and dashboards use their very words', async (t) => {
   const all = await resources(t);
   const queries = queriesOf(all);
-  const log = ['mod.rs', 'logs.rs', 'emf.rs', 'catalog.rs'].map((file) => read('src', 'telemetry', file)).join('\n');
+  const log = printed();
   for (const [name, query] of Object.entries(queries)) {
     const aliases = [...query.matchAll(/ as (\w+)/g)].map(([, alias]) => alias);
     for (const [word] of query.replace(/"[^"]*"/g, '').matchAll(/@?[\w.]+/g)) {
       if (word.startsWith('@') || LANGUAGE.test(word) || aliases.includes(word) || PLATFORM.includes(word)) continue;
-      const member = word.replace(/\.0$/, '');
-      assert.match(log, new RegExp(`"${member}"|\\b${member} = `), `"${name}" asks for ${word}, which the function's log has`);
+      assert.ok(log.members.includes(word.replace(/\.0$/, '')), `"${name}" asks for ${word}, which the function's log has`);
+    }
+    const literals = [...query.matchAll(/(@?[\w.]+) (?:=|in|like) ("[^"]*"|\[[^\]]*\])/g)]
+      .flatMap(([, member, list]) => [...list.matchAll(/"([^"]*)"/g)].map(([, value]) => [member, value]));
+    assert.equal(literals.length, query.split('"').length >> 1, `"${name}": each literal is some member's`);
+    for (const [member, value] of literals) {
+      const known = [log.values, PLATFORM_VALUES, PLACEHOLDERS].flatMap((values) => values[member] ?? []);
+      assert.ok(known.includes(value), `"${name}" asks for a ${member} of ${value}, which is one of ${[...new Set(known)]}`);
     }
     assert.ok(query.split('\n').every((line, index) => index === 0 || line.startsWith('| ')), name);
   }
@@ -362,6 +506,31 @@ test('saved queries ask for what the log has, and runbooks and dashboards use th
     assert.ok(Object.values(queries).some((saved) => saved.replaceAll('\n', ' ') === text), query);
   }
   t.diagnostic(`${Object.keys(queries).length} saved queries`);
+});
+
+test('runbooks have every reason that the function gives', () => {
+  const found = (text, ...patterns) => [...new Set(patterns.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name]) => name)))];
+  const part = (text, from, to) => {
+    const start = text.indexOf(from);
+    assert.ok(start >= 0, from);
+    return text.slice(start, text.indexOf(to, start));
+  };
+  const [handler, store] = [code('handler.rs'), code('store.rs')];
+  const refusals = found(code('stream', 'record.rs'), /=> "([a-z]\w+)",/g);
+  const records = [
+    ...refusals,
+    ...found(handler, /Cause::new\("(\w+)"/g),
+    ...found(code('writer.rs'), /Fate::Unknown\("(\w+)"/g, /note\(.*"(\w+)"\)/g, /unanswered\("(\w+)"/g),
+    // What DynamoDB answers, where it is no reason to fail the invocation; and what stands for no answer.
+    ...found(part(store, '"ProvisionedThroughputExceededException"', '_ if status'), /"(\w+)"/g),
+    ...found(part(store, 'fn classify_unanswered', 'fn is_about_the_key'), /Failure::Unavailable,\s*"(\w+)"/g),
+  ];
+  const invocations = found(part(handler, 'pub const fn code(', '\n    }'), /=> "(\w+)"/g);
+  for (const [id, codes, least] of [['RecordsFailing', records, 20], ['RecordsQuarantined', refusals, 6], ['InvocationErrors', invocations, 5]]) {
+    assert.ok(codes.length >= least, `${codes}`);
+    for (const name of codes) assert.ok(runbook(id).includes(`\`${name}\``), `${id} has ${name}`);
+  }
+  assert.match(runbook('RecordsFailing'), /^\| any other \| /m);
 });
 
 // ---- CloudFormation, as much of it as is needed ----------------------------------------------------------------------

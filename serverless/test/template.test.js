@@ -4,8 +4,10 @@
 // What keeps it safe (role, policies, encryption) is in security.test.js.
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
 const { test } = require('node:test');
-const { EXISTING_STREAM, EXISTING_TABLES, packaged } = require('./helpers');
+const { CLIS, EXISTING_STREAM, EXISTING_TABLES, ROOT, packaged, serviceCopy } = require('./helpers');
 
 const attribute = (resource, name) => ({ 'Fn::GetAtt': [resource, name] });
 const ofType = (template, type) => Object.keys(template.Resources).filter((name) => template.Resources[name].Type === type);
@@ -69,8 +71,13 @@ test('with no parameter, the stack makes both tables, the trigger, the function 
 
   const bucket = resources.FailureBucket.Properties;
   assert.equal(bucket.BucketName, undefined, 'the name is CloudFormation\'s choice, so no two accounts collide');
-  assert.equal(bucket.LifecycleConfiguration.Rules[0].ExpirationInDays, 90);
-  assert.ok(bucket.LifecycleConfiguration.Rules[0].AbortIncompleteMultipartUpload);
+  const rules = bucket.LifecycleConfiguration.Rules;
+  assert.deepEqual(rules.filter(({ ExpirationInDays }) => ExpirationInDays).map(({ Prefix, ExpirationInDays }) => [Prefix, ExpirationInDays]),
+    [['quarantined/', 90], ['aws/lambda/', 90], ['redriven/', 90]], 'not omitted/: entries name its objects');
+  const everywhere = rules.filter(({ Prefix }) => Prefix === undefined);
+  assert.equal(everywhere.length, 1);
+  assert.ok(everywhere[0].NoncurrentVersionExpiration && everywhere[0].AbortIncompleteMultipartUpload);
+  assert.ok(rules.every(({ Status }) => Status === 'Enabled'));
   t.diagnostic('failure bucket: lifecycle');
 
   for (const name of ['ConfigurationTableName', 'ConfigurationStreamArn', 'AuditTableName', 'FailureBucketName', 'AuditFunctionArn']) {
@@ -107,9 +114,40 @@ test('every other parameter arrives where it belongs, as a number where CloudFor
   const { AUDIT_TABLE, KEY_ATTRIBUTE, AUDIT_PROVENANCE, STAGE } = AuditLambdaFunction.Properties.Environment.Variables;
   assert.deepEqual([AUDIT_TABLE, KEY_ATTRIBUTE, AUDIT_PROVENANCE, STAGE], ['SettingsHistory', 'name', 'on', 'prod']);
   assert.equal(Number(AuditLogGroup.Properties.RetentionInDays), 14);
-  assert.equal(Number(FailureBucket.Properties.LifecycleConfiguration.Rules[0].ExpirationInDays), 7);
+  const expirations = FailureBucket.Properties.LifecycleConfiguration.Rules.flatMap(({ ExpirationInDays }) => ExpirationInDays ?? []);
+  assert.deepEqual(expirations.map(Number), [7, 7, 7]);
   const { PageEmail, NotifyEmail, RunbookUrl, Stage } = template.Parameters;
   assert.deepEqual([PageEmail, NotifyEmail, RunbookUrl, Stage].map((parameter) => parameter.Default),
     ['page@example.com', 'notify@example.com', 'https://example.com/runbooks', 'prod']);
   t.diagnostic('stage, table names, key, provenance, arm64 and retention times');
+});
+
+test('the parameters of a stage are kept in serverless.yml, as the README says', async (t) => {
+  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
+  const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
+  for (const [name, cli] of Object.entries(CLIS)) {
+    const service = serviceCopy(t);
+    const file = path.join(service.directory, 'serverless.yml');
+    fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `${example}\ncustom:\n`));
+    const printed = async (...args) => {
+      const result = await service.serverless(cli, ['print', '--format', 'json', ...args]);
+      assert.equal(result.status, 0, result.all);
+      const { custom, functions, resources } = JSON.parse(result.stdout);
+      const { Parameters: parameters } = [resources].flat().find(({ Parameters }) => Parameters);
+      return {
+        configurationStreamArn: custom.existingTables.ConfigurationTable,
+        existingAuditTable: custom.existingTables.AuditTable,
+        keyAttribute: functions.audit.environment.KEY_ATTRIBUTE,
+        recoveryRoleArn: custom.recoveryRole,
+        pageEmail: parameters.PageEmail.Default,
+        notifyEmail: parameters.NotifyEmail.Default,
+        runbookUrl: parameters.RunbookUrl.Default,
+      };
+    };
+    assert.deepEqual(await printed('--stage', 'prod'), given, name);
+    assert.deepEqual(await printed('--stage', 'prod', '--param', 'pageEmail=other@example.com'), { ...given, pageEmail: 'other@example.com' }, name);
+    const { configurationStreamArn, existingAuditTable, pageEmail } = await printed();
+    assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage has none of them');
+    t.diagnostic(`${name}: ${Object.keys(given).length} parameters`);
+  }
 });
