@@ -6,8 +6,8 @@
 //!
 //! The commands are thin: [`invoke`] runs one event through the function, [`run_local`] keeps the world up. [`history`],
 //! [`verify`], [`backfill`], [`tail`] and [`redrive`] work on the tables and the failure bucket of an account, or of the
-//! local world; what entries tell together is in [`trail`]. [`alarms`] tries the deployed alarms on simulated faults, with
-//! [`cloudwatch`] to evaluate them.
+//! local world; what entries tell together is in [`trail`]. [`alarms`] tries the deployed alarms on simulated faults, and
+//! [`dashboards`] draws the deployed dashboards of them, with [`cloudwatch`] to evaluate both.
 //! [`entry`] writes audit entries as plain JSON, [`telemetry`] makes sense of what the function printed and traced,
 //! and [`terminal`] is the one module that prints.
 
@@ -16,6 +16,7 @@ pub mod aws;
 pub mod backfill;
 pub mod clock;
 pub mod cloudwatch;
+pub mod dashboards;
 pub mod entry;
 pub mod environment;
 pub mod history;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use config_audit_operator::terminal::Terminal;
-use config_audit_operator::{alarms, backfill, history, invoke, redrive, run_local, tail, verify};
+use config_audit_operator::{alarms, backfill, dashboards, history, invoke, redrive, run_local, tail, verify};
 
 /// The audit Lambda on your own machine, and the trail that it writes.
 #[derive(Debug, Parser)]
@@ -38,6 +38,11 @@ enum Command {
     Redrive(redrive::RedriveArguments),
     /// Try the alarms that are deployed
     Alarms(alarms::AlarmsArguments),
+    /// Draw the dashboards that are deployed, as they would look while something is wrong
+    ///
+    /// Each becomes a page for a browser; their paths are printed. Exit code 0: they are drawn. 2: they can't be, and why is
+    /// said.
+    Dashboards(dashboards::DashboardsArguments),
     /// Show what happened to an item, or what it was at a time
     ///
     /// Exit code 0: it is shown. 1: there are no entries, or the item did not exist then. 2: the command line is wrong, or
@@ -95,6 +100,7 @@ async fn main() -> ExitCode {
             redrive::run(arguments, terminal).await.map_err(Failed::with(redrive::RedriveError::exit_code))
         }
         Command::Alarms(arguments) => alarms::run(arguments, terminal).map_err(Failed::with(|_| 2)),
+        Command::Dashboards(arguments) => dashboards::run(&arguments, terminal).map_err(Failed::with(|_| 2)),
         Command::History(arguments) => history::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
         Command::Tail(arguments) => tail::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
         Command::Verify(arguments) => verify::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),

@@ -107,9 +107,12 @@ struct Played {
 }
 
 /// A run, and what the alarms made of it.
-struct Run {
+pub(crate) struct Run {
     transitions: Vec<Transition>,
-    metrics: Metrics,
+    /// What CloudWatch has in the end.
+    pub(crate) metrics: Metrics,
+    /// The alarms' names.
+    names: Vec<String>,
     tally: Tally,
     /// The faults that were to come and did not, and the promises that were broken.
     problems: Vec<String>,
@@ -189,7 +192,6 @@ impl Deployed {
     /// Plays every trial, and the healthy month, on all processors.
     fn play_all(&self) -> Played {
         let trials = trials::all();
-        // A run has a runtime of its own, which needs a thread of its own too.
         let next = AtomicUsize::new(0);
         let work = || {
             let mut played = Vec::new();
@@ -211,8 +213,9 @@ impl Deployed {
     }
 
     /// Plays a scenario, and evaluates the alarms on what CloudWatch gets of it.
-    fn play(&self, scenario: &Scenario) -> Run {
-        let outcome = world::run(scenario, Tell::Observed);
+    pub(crate) fn play(&self, scenario: &Scenario) -> Run {
+        // A run has a runtime of its own, which needs a thread of its own too.
+        let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Tell::Observed))));
         let metrics = received(&outcome.observed);
         let transitions = self.alarms.evaluate(&metrics, time(0), time(scenario.end()));
         let mut problems = outcome.violations;
@@ -222,7 +225,8 @@ impl Deployed {
             }
         }
         problems.dedup();
-        Run { transitions, metrics, tally: outcome.tally, problems }
+        let names = self.alarms.all().iter().map(|alarm| alarm.name.clone()).collect();
+        Run { transitions, metrics, names, tally: outcome.tally, problems }
     }
 
     fn judge(&self, played: &Played) -> Checked {
@@ -335,6 +339,17 @@ impl Deployed {
     }
 }
 
+impl Run {
+    /// Each alarm's name and its state at a time.
+    pub(crate) fn states_at(&self, now: DateTime<Utc>) -> Vec<(String, State)> {
+        let states = self.names.iter().map(|name| {
+            let last = self.transitions.iter().rfind(|change| change.alarm == *name && change.at <= now);
+            (name.clone(), last.map_or(State::InsufficientData, |change| change.to))
+        });
+        states.collect()
+    }
+}
+
 /// The templates of a directory, by their names.
 fn templates(directory: &Path) -> Result<BTreeMap<String, String>, CheckError> {
     let unreadable = |path: &Path| {
@@ -413,12 +428,12 @@ fn unattended(tally: &Tally) -> String {
 }
 
 /// The simulator's time as a time of day.
-fn time(at: Millis) -> DateTime<Utc> {
+pub(crate) fn time(at: Millis) -> DateTime<Utc> {
     DateTime::from_timestamp(EPOCH, 0).unwrap_or_default() + std::time::Duration::from_millis(at)
 }
 
 /// What a resource or parameter of the template is called in the simulated deployment.
-fn named(name: &str) -> String {
+pub(crate) fn named(name: &str) -> String {
     let [service, stage] = observed::DIMENSIONS;
     let value = match name {
         "Service" => service,

@@ -10,7 +10,7 @@ use serde::Serialize;
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 /// When the fault begins: by then the alarms have seen that all is well.
-const BEGIN: Millis = 2 * HOUR;
+pub(crate) const BEGIN: Millis = 2 * HOUR;
 /// Nobody looks for longer than Lambda retries, and than the stream keeps its records.
 const END: Millis = BEGIN + 28 * HOUR;
 /// Changes an hour.
@@ -360,7 +360,8 @@ pub fn healthy_month() -> Scenario {
     scenario
 }
 
-fn healthy() -> Scenario {
+/// A day and more with nothing wrong.
+pub(crate) fn healthy() -> Scenario {
     let mut scenario = Scenario::of_traffic(7, END / HOUR + 1, |_| TRAFFIC);
     // Lambda does not say how long it waits before a retry: it is a longer time that alarms must be able to bridge.
     scenario.mapping.longest_retry_delay = Duration::from_mins(2);

@@ -1,6 +1,7 @@
 //! Metric data as CloudWatch keeps it, by the minute, and its statistics; and what of it has come at which time.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
@@ -162,6 +163,11 @@ impl Metrics {
     /// How many minutes after its end a period may still change: so many, and it does not any more.
     pub(super) fn settles_after(&self) -> i64 {
         self.longest_delay
+    }
+
+    /// The statistic of a period, as it is seen in the minute `now`; none where it has no sample by then.
+    pub(super) fn known_at(&self, metric: &Metric, stat: Stat, period: Range<i64>, now: i64) -> Option<f64> {
+        self.at_each(metric, stat, period.end - period.start, now - period.end, std::iter::once(period.end))[0]
     }
 
     /// The statistic of the period that ends with each of these minutes, which is not in the period itself, as it is seen

@@ -14,6 +14,7 @@ use template::{File, Resolve, TemplateError};
 
 pub mod alarm;
 pub mod composite;
+pub mod dashboard;
 pub mod logs;
 pub mod math;
 pub mod metrics;

@@ -248,7 +248,7 @@ impl Scope<'_> {
         match (function, argument) {
             ("Ref" | "Fn::GetAtt", Value::String(name)) => self.named(name),
             ("Fn::GetAtt", Value::Array(parts)) => self.named(&texts(parts).ok_or_else(wrong)?.join(".")),
-            ("Fn::Sub", Value::String(text)) => self.substitute(text),
+            ("Fn::Sub", Value::String(text)) => substitute(text, &|name| self.named(name).ok()),
             ("Ref" | "Fn::GetAtt" | "Fn::Sub", _) => Err(wrong()),
             _ => Err(format!("{function} is not known here; Ref, GetAtt and Sub of a text are")),
         }
@@ -260,22 +260,22 @@ impl Scope<'_> {
         let known = alarm(name).or_else(arn).or_else(|| (self.resolve)(name));
         known.ok_or_else(|| format!("nothing says what {name} is"))
     }
+}
 
-    /// Puts in what stands for each `${name}`.
-    fn substitute(&self, mut rest: &str) -> Result<String, String> {
-        let mut whole = String::new();
-        while let Some((before, (name, after))) =
-            rest.split_once("${").and_then(|(before, inside)| Some((before, inside.split_once('}')?)))
-        {
-            whole.push_str(before);
-            match name.strip_prefix('!') {
-                Some(literal) => whole.extend(["${", literal, "}"]),
-                None => whole.push_str(&self.named(name)?),
-            }
-            rest = after;
+/// Puts in what stands for each `${name}`, as `Fn::Sub` does.
+pub(super) fn substitute(mut rest: &str, resolve: Resolve) -> Result<String, String> {
+    let mut whole = String::new();
+    while let Some((before, (name, after))) =
+        rest.split_once("${").and_then(|(before, inside)| Some((before, inside.split_once('}')?)))
+    {
+        whole.push_str(before);
+        match name.strip_prefix('!') {
+            Some(literal) => whole.extend(["${", literal, "}"]),
+            None => whole.push_str(&resolve(name).ok_or_else(|| format!("nothing says what {name} is"))?),
         }
-        Ok(whole + rest)
+        rest = after;
     }
+    Ok(whole + rest)
 }
 
 /// The function that an object calls, and its argument.

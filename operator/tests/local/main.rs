@@ -7,6 +7,7 @@ mod commands;
 mod full_disk;
 mod function;
 mod loopback;
+mod monitoring;
 mod redrive;
 mod support;
 mod trail;
