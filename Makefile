@@ -82,7 +82,7 @@ fuzz: $(FUZZ) ## Bad input: libFuzzer on each target; SECONDS=n of each, or REPL
 ifdef REPLAY
 	.tools/cargo/bin/cargo-fuzz run $(FUZZ_BUILD) $(notdir $(patsubst %/,%,$(dir $(REPLAY)))) $(REPLAY)
 else
-	@for target in record event emf redrive; do \
+	@for target in record event emf redrive alarms dashboards; do \
 	  log=$(CARGO_TARGET)/fuzz/$$target.log; \
 	  mkdir -p $(CARGO_TARGET)/fuzz/corpus/$$target; \
 	  .tools/cargo/bin/cargo-fuzz run $(FUZZ_BUILD) $$target \

@@ -29,6 +29,10 @@ pub struct RuleError {
     pub at: String,
 }
 
+/// The most elements of a rule (Amazon CloudWatch API Reference, "PutCompositeAlarm"), which keeps what is nested from
+/// going too deep, too.
+const MOST_ELEMENTS: usize = 500;
+
 impl Rule {
     /// Reads a rule. `NOT` binds most and `OR` least. An ARN of an alarm stands for the alarm's name.
     ///
@@ -37,8 +41,10 @@ impl Rule {
     /// Says where it is no rule, and what could be there.
     pub fn parse(rule: &str) -> Result<Self, RuleError> {
         let mut rest = rule;
-        let parsed = disjunction(&mut rest)
-            .and_then(|parsed| if rest.trim_start().is_empty() { Ok(parsed) } else { Err("AND, OR or the end") });
+        let elements = rule.matches('(').count() + rule.matches("NOT").count();
+        let parsed = if elements > MOST_ELEMENTS { Err("fewer elements, 500 at most") } else { disjunction(&mut rest) };
+        let parsed =
+            parsed.and_then(|parsed| if rest.trim_start().is_empty() { Ok(parsed) } else { Err("AND, OR or the end") });
         let at = rest.trim_start().to_owned();
         parsed.map_err(|expected| RuleError { rule: rule.to_owned(), expected, at })
     }
@@ -192,6 +198,9 @@ mod tests {
             ("TRUER", function, "TRUER"),
             ("AT_LEAST(1, ALARM, (a, b))", function, "AT_LEAST(1, ALARM, (a, b))"),
         ];
+        let deep = "(".repeat(501);
+        assert_eq!(Rule::parse(&deep).unwrap_err().expected, "fewer elements, 500 at most");
+        assert_eq!(Rule::parse(&deep[1..]).unwrap_err().expected, function);
         for (rule, expected, at) in cases {
             let error = RuleError { rule: rule.to_owned(), expected, at: at.to_owned() };
             assert_eq!(Rule::parse(rule), Err(error));

@@ -38,6 +38,9 @@ pub struct Widget {
 /// The grid's columns.
 pub const COLUMNS: u32 = 24;
 
+/// The most rows that a widget may have; CloudWatch says no number for where it may begin.
+const ROWS: u32 = 1000;
+
 /// What lines are drawn in that name no color, by their order. Which colors CloudWatch takes is documented nowhere; these
 /// can be told apart.
 const COLORS: [&str; 7] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2"];
@@ -145,7 +148,8 @@ impl Dashboard {
         let body: Body = serde_json::from_str(&text).map_err(|reason| error(None)(reason.to_string()))?;
         let start = duration(&body.start).ok_or_else(|| error(None)(format!("start is {:?}", body.start)))?;
         let widgets = body.widgets.into_iter().map(|Placed { x, y, width, height, shown }| {
-            if width == 0 || height == 0 || x.checked_add(width).is_none_or(|right| right > COLUMNS) {
+            let is_within = x.checked_add(width).is_some_and(|right| right <= COLUMNS) && y <= ROWS;
+            if !is_within || width == 0 || !(1..=ROWS).contains(&height) {
                 return Err(error(None)(format!("a widget at {x}, {y} is not within {COLUMNS} columns")));
             }
             let content = match shown {

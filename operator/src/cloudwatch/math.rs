@@ -55,10 +55,18 @@ pub enum Problem {
     /// An `Id` whose expression needs itself.
     #[error("{0} needs its own value")]
     Cycle(String),
+    /// There is too much of it.
+    #[error("it is nested deeper than {DEEPEST}, or has more than {MOST_OPERANDS} operands")]
+    Large,
     /// It gives one number.
     #[error("{0} is one number, and a time series is needed")]
     Scalar(&'static str),
 }
+
+/// So deep an expression may be nested, and so many operands it may have with those of all that it names. CloudWatch takes
+/// 2,048 characters; these are read without running out of memory.
+const DEEPEST: usize = 100;
+const MOST_OPERANDS: usize = 2048;
 
 /// What two values give; none where that is not defined.
 type Operator = fn(f64, f64) -> Option<f64>;
@@ -112,7 +120,7 @@ impl Expression {
     ///
     /// Says what of which expression is wrong, or not known here.
     pub fn new(id: &str, queries: &BTreeMap<&str, Query>) -> Result<Self, MathError> {
-        let node = Parser::query(id, queries, &mut Vec::new())
+        let node = Parser::query(id, queries, &mut Reading::default())
             .unwrap_or_else(|| Err(MathError { expression: id.to_owned(), problem: Problem::Id(id.to_owned()) }))?;
         if !node.is_series() {
             let expression = match queries.get(id) {
@@ -213,10 +221,18 @@ fn token(text: &str) -> (Token<'_>, &str) {
     symbol.unwrap_or((Token::Other(first), &text[first.len_utf8()..]))
 }
 
+/// Where the reading of an expression is, and of those that it names.
+#[derive(Default)]
+struct Reading {
+    /// The Ids whose expressions are being read.
+    within: Vec<String>,
+    depth: usize,
+    operands: usize,
+}
+
 struct Parser<'a> {
     queries: &'a BTreeMap<&'a str, Query<'a>>,
-    /// The Ids whose expressions are being read.
-    within: &'a mut Vec<String>,
+    reading: &'a mut Reading,
     expression: &'a str,
     rest: &'a str,
 }
@@ -226,18 +242,18 @@ impl<'a> Parser<'a> {
     fn query(
         id: &str,
         queries: &'a BTreeMap<&'a str, Query<'a>>,
-        within: &'a mut Vec<String>,
+        reading: &'a mut Reading,
     ) -> Option<Result<Node, MathError>> {
         Some(match queries.get(id)? {
             Query::Metric(metric) => Ok(Node::Metric(*metric)),
             Query::Expression(expression) => {
-                within.push(id.to_owned());
-                let mut parser = Parser { queries, within: &mut *within, expression, rest: expression };
+                reading.within.push(id.to_owned());
+                let mut parser = Parser { queries, reading: &mut *reading, expression, rest: expression };
                 let node = parser.binary(&OPERATORS).and_then(|node| match parser.take() {
                     Token::End => Ok(node),
                     found => Err(parser.syntax("an operator or the end", found)),
                 });
-                within.pop();
+                reading.within.pop();
                 node
             }
         })
@@ -256,6 +272,17 @@ impl<'a> Parser<'a> {
     }
 
     fn unary(&mut self) -> Result<Node, MathError> {
+        self.reading.depth += 1;
+        self.reading.operands += 1;
+        if self.reading.depth > DEEPEST || self.reading.operands > MOST_OPERANDS {
+            return Err(self.error(Problem::Large));
+        }
+        let node = self.operand();
+        self.reading.depth -= 1;
+        node
+    }
+
+    fn operand(&mut self) -> Result<Node, MathError> {
         match self.take() {
             Token::Symbol("-") => Ok(Node::Unary(|value| -value, Box::new(self.unary()?))),
             Token::Symbol("(") => {
@@ -267,10 +294,10 @@ impl<'a> Parser<'a> {
             Token::Name(name) if self.is_next("(") => self.function(name),
             Token::Name(name) => {
                 let id = name.to_owned();
-                if self.within.contains(&id) {
+                if self.reading.within.contains(&id) {
                     return Err(self.error(Problem::Cycle(id)));
                 }
-                Parser::query(&id, self.queries, self.within).unwrap_or_else(|| Err(self.error(Problem::Id(id))))
+                Parser::query(&id, self.queries, self.reading).unwrap_or_else(|| Err(self.error(Problem::Id(id))))
             }
             found => Err(self.syntax("a number, an Id, a function or (", found)),
         }
@@ -430,6 +457,15 @@ mod tests {
             assert_eq!(problem(expression), format!("the expression `{expression}`: {expected}"));
         }
         assert_eq!(problem("e1"), "the expression `e1 + 1`: e1 needs its own value");
+        let large = "it is nested deeper than 100, or has more than 2048 operands";
+        assert!(problem(&"(".repeat(5000)).ends_with(large));
+        assert!(problem(&"-".repeat(5000)).ends_with(large));
+        let doubled: Vec<_> =
+            (0..40).map(|number| (format!("e{number}"), format!("e{0} + e{0}", number + 1))).collect();
+        let mut queries: BTreeMap<_, _> =
+            doubled.iter().map(|(id, text)| (id.as_str(), Query::Expression(text))).collect();
+        queries.insert("e40", Query::Metric(0));
+        assert!(Expression::new("e0", &queries).unwrap_err().to_string().ends_with(large));
     }
 
     proptest! {

@@ -35,6 +35,8 @@ pub type Resolve<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 const ALARM: &str = "AWS::CloudWatch::Alarm";
 const COMPOSITE_ALARM: &str = "AWS::CloudWatch::CompositeAlarm";
+/// An alarm looks back a day at most, or a week with periods of an hour and more. In seconds.
+const DAY: u64 = 86_400;
 /// So many metrics an alarm's expressions may use.
 const MOST_METRICS: usize = 10;
 /// What a resource may have. A `Condition` may do away with it, so that would have to be understood.
@@ -159,6 +161,12 @@ fn metric_alarm(mut properties: MetricProperties) -> Result<MetricAlarm, String>
     if !(1..=evaluation_periods).contains(&datapoints_to_alarm) {
         return Err(format!(
             "DatapointsToAlarm must be from 1 to EvaluationPeriods, and is {datapoints_to_alarm} of {evaluation_periods}"
+        ));
+    }
+    let longest = if seconds >= 3600 { 7 * DAY } else { DAY };
+    if (evaluation_periods as u64).saturating_mul(seconds.into()) > longest {
+        return Err(format!(
+            "{evaluation_periods} periods of {seconds} s are longer than CloudWatch looks back: {longest} s"
         ));
     }
     // AWS's default: a table without traffic has no metrics. In earlier editions of its documents there is nothing else.
@@ -557,6 +565,10 @@ Resources:
                 "DatapointsToAlarm must be from 1 to EvaluationPeriods, and is 4 of 3",
             ),
             (("EvaluationPeriods: 3", "EvaluationPeriods: some"), "Properties: `some`: invalid digit found in string"),
+            (
+                ("EvaluationPeriods: 3", "EvaluationPeriods: 289"),
+                "289 periods of 300 s are longer than CloudWatch looks back: 86400 s",
+            ),
             (("!Ref Audit", "!Ref Nothing"), "nothing says what Nothing is"),
             (("${Stage}", "${AWS::Account}"), "nothing says what AWS::Account is"),
             (("!Ref Audit", "!Select [0, [a]]"), "Fn::Select is not known here; Ref, GetAtt and Sub of a text are"),

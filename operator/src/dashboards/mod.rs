@@ -27,6 +27,8 @@ const WIDTH: u32 = 1280;
 const ROW: u32 = 48;
 /// What a widget's frame and heading take of it.
 const FRAME: (u32, u32) = (18, 62);
+/// Less than this a graph can't be drawn in, in pixels.
+const LEAST_HEIGHT: u32 = 60;
 
 /// Which dashboards, when, and where they go.
 #[derive(Debug, Args)]
@@ -196,7 +198,8 @@ fn page(name: &str, dashboard: &Dashboard, scene: &Scene) -> Result<String, Dash
                 );
             }
             Content::Graph(graph) => {
-                let size = (width * WIDTH / COLUMNS - FRAME.0, height * ROW - FRAME.1);
+                let size =
+                    (width * WIDTH / COLUMNS - FRAME.0, (height * ROW).saturating_sub(FRAME.1).max(LEAST_HEIGHT));
                 // Before its beginning a simulation has nothing to show.
                 let from = (scene.now - dashboard.start).max(alarms::time(0));
                 write_graph(&mut page, graph, (from, scene.now), size, scene)?;

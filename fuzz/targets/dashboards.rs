@@ -1,0 +1,38 @@
+//! The body of a dashboard, as `config-audit dashboards` reads it: refused with its place, or it is within the grid, and its
+//! lines can be drawn of any data.
+
+#![no_main]
+
+// The modules themselves, since the whole operator would be a long build for a few pure files.
+#[path = "../../operator/src/cloudwatch/mod.rs"]
+#[allow(dead_code, reason = "this target is about dashboards")]
+mod cloudwatch;
+#[path = "../../operator/src/telemetry.rs"]
+#[allow(dead_code, reason = "the log lines are another target's")]
+mod telemetry;
+
+use chrono::DateTime;
+use cloudwatch::dashboard::{COLUMNS, Content, Dashboard};
+use cloudwatch::metrics::{Metric, Metrics};
+use config_audit_fuzz::mutate;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutate(data, 0, size, max_size, seed) });
+
+fuzz_target!(|input: &str| {
+    let resolve = |name: &str| (name != "unknown").then(|| name.to_owned());
+    let Ok(dashboard) = Dashboard::read("dashboard.json", input, &resolve) else { return };
+    let at = |minute: i64| DateTime::from_timestamp(1_772_496_000 + minute * 60, 0).expect("a time");
+    let mut metrics = Metrics::default();
+    for minute in 0..30 {
+        metrics.add(&Metric::new("N", "A", &[]), at(minute), at(minute + 2), 1e9 - 1e8 * minute as f64);
+    }
+    for widget in dashboard.widgets {
+        assert!(widget.x + widget.width <= COLUMNS && widget.height > 0, "{widget:?} is not within the grid");
+        let Content::Graph(graph) = widget.content else { continue };
+        for line in &graph.lines {
+            let points = line.points(&metrics, at(0), at(60));
+            assert!(points.len() <= 60 && points.is_sorted_by(|one, next| one.0 < next.0), "{points:?}");
+        }
+    }
+});
