@@ -19,6 +19,7 @@ pub mod cloudwatch;
 pub mod dashboards;
 pub mod entry;
 pub mod environment;
+pub mod files;
 pub mod history;
 pub mod invoke;
 pub mod local;

@@ -57,8 +57,12 @@ const dashboardsOf = (all) => ofType(all, 'AWS::CloudWatch::Dashboard').map(([, 
 const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefinition')
   .map(([, { Properties }]) => [Properties.Name.replace('config-audit-dev/', ''), Properties.QueryString]));
 
-/** A window of an objective is no alarm of its own: it acts on nothing, and the alarm above it has the runbook. */
-const isWindow = ({ id }) => /^Freshness.*\d+[hm]$/.test(id);
+/** A part of another alarm is none of its own: it acts on nothing, and the other has the runbook. */
+const OF_PARTS = ['FreshnessBurnFast', 'FreshnessBurnSlow', 'MappingStopped'];
+const whole = ({ id }) => OF_PARTS.find((whole) => id.startsWith(whole)) ?? id;
+/** Where no data is the very thing that is looked for. */
+const SILENCE_IS_BAD = ['MappingStoppedPolls', 'MappingStoppedLately'];
+const isPart = (alarm) => whole(alarm) !== alarm.id;
 /** The alarms that a rule asks for, and those that it excepts. */
 const names = (rule) => [...rule.matchAll(/(?<!NOT )ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
 const excepted = (rule) => [...rule.matchAll(/NOT ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
@@ -119,7 +123,7 @@ test('an incident pages once, and loss once more: all alarms act on the topic no
   const alarms = alarmsOf(all);
   for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
     const topic = [PAGING.includes(id) ? 'PageTopic' : 'NotifyTopic'];
-    assert.deepEqual([onAlarm, onOk], isWindow({ id }) ? [undefined, undefined] : [topic, topic], id);
+    assert.deepEqual([onAlarm, onOk], isPart({ id }) ? [undefined, undefined] : [topic, topic], id);
   }
   const severe = pages(alarms);
   assert.equal(new Set(severe).size, severe.length, 'none pages through both');
@@ -131,7 +135,7 @@ test('an incident pages once, and loss once more: all alarms act on the topic no
   assert.deepEqual(topics, ['config-audit-dev-page', 'config-audit-dev-notify']);
   const mails = ofType(all, 'AWS::SNS::Subscription').map(([, { Condition, Properties }]) => [Condition, Properties.TopicArn]);
   assert.deepEqual(mails, [['PageByEmail', 'PageTopic'], ['NotifyByEmail', 'NotifyTopic']], 'nobody gets mail who was not named');
-  t.diagnostic(`${severe.length} alarms page through ${PAGING.length}, ${alarms.filter((alarm) => !isWindow(alarm)).length - severe.length - PAGING.length} notify`);
+  t.diagnostic(`${severe.length} alarms page through ${PAGING.length}, ${alarms.filter((alarm) => !isPart(alarm)).length - severe.length - PAGING.length} notify`);
 });
 
 const DASHBOARD = 'https://REGION.console.aws.amazon.com/cloudwatch/home?region=REGION#dashboards/dashboard/config-audit-dev-operations ';
@@ -141,10 +145,9 @@ test('each alarm has its runbook, and each runbook its alarm, its severity and t
   const severe = [...PAGING, ...pages(alarms)];
   for (const alarm of alarms) {
     const { id, AlarmDescription: description } = alarm;
-    const owner = isWindow(alarm) ? id.replace(/\d+[hm]$/, '') : id;
-    assert.ok(description.endsWith(`Runbook: docs/runbooks/${kebab(owner)}.md`), id);
+    assert.ok(description.endsWith(`Runbook: docs/runbooks/${kebab(whole(alarm))}.md`), id);
     assert.ok(description.length <= 1024 && !/ {2}|\n/.test(description), id);
-    if (isWindow(alarm)) continue;
+    if (isPart(alarm)) continue;
     assert.match(description, /\b(whoever|everybody|nobody)\b.* First look at /i, `${id}: who suffers, and what to look at first`);
     if (PAGING.includes(id)) assert.ok(description.includes(DASHBOARD), `${id} links the dashboard`);
 
@@ -163,7 +166,7 @@ test('each alarm has its runbook, and each runbook its alarm, its severity and t
       `| [${id}](${kebab(id)}.md) | ${severe.includes(id) ? 'page' : 'notify'} | ${within} minutes |`), `the index has ${id}`);
   }
   const files = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'));
-  const expected = alarms.filter((alarm) => !isWindow(alarm)).map(({ id }) => `${kebab(id)}.md`);
+  const expected = alarms.filter((alarm) => !isPart(alarm)).map(({ id }) => `${kebab(id)}.md`);
   assert.deepEqual(files.sort(), [...expected, 'README.md'].sort());
   const slug = (heading) => heading.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-');
   for (const file of files) {
@@ -220,7 +223,7 @@ test('each alarm looks at metrics that exist, and says how missing data is taken
   for (const alarm of alarms) {
     metricsOf(alarm).forEach(exists);
     assert.equal(alarm.ComparisonOperator, 'GreaterThanThreshold', alarm.id);
-    assert.equal(alarm.TreatMissingData, 'notBreaching', alarm.id);
+    assert.equal(alarm.TreatMissingData, SILENCE_IS_BAD.includes(alarm.id) ? 'breaching' : 'notBreaching', alarm.id);
     assert.ok(metricsOf(alarm)[0].period * alarm.EvaluationPeriods <= 86400, `${alarm.id} looks back for a day at most`);
   }
   let reasons = 0;
@@ -415,7 +418,7 @@ test('thresholds are drawn where the alarms have them, and every alarm has its s
   const shown = operations.widgets.filter(({ type }) => type === 'alarm').map(({ properties }) => properties.alarms.map((arn) => arn.split('-dev-')[1]));
   const [severe, others] = shown;
   assert.deepEqual(severe.toSorted(), [...PAGING, ...pages(alarms)].sort());
-  assert.deepEqual([...severe, ...others].sort(), alarms.filter((alarm) => !isWindow(alarm)).map(({ id }) => id).sort());
+  assert.deepEqual([...severe, ...others].sort(), alarms.filter((alarm) => !isPart(alarm)).map(({ id }) => id).sort());
   const title = operations.widgets[0].properties.markdown;
   assert.ok(title.startsWith('# config-audit dev') && title.includes('docs/runbooks/README.md'));
   t.diagnostic(`${drawn.length} lines; ${severe.length} alarms of severity page, ${others.length} of severity notify`);

@@ -61,7 +61,7 @@ macro_rules! catalog {
 }
 
 catalog! {
-    RECORDS_RECEIVED = "RecordsReceived", Count, Counter, "Stream records in the event; always the sum of the next four.";
+    RECORDS_RECEIVED = "RecordsReceived", Count, Counter, "Stream records in the event; without a bug or a loss the sum of the next four.";
     RECORDS_AUDITED = "RecordsAudited", Count, Counter, "Records whose entries are all known to be stored.";
     RECORDS_UNCHANGED = "RecordsUnchanged", Count, Counter, "Records that changed no attribute, and so have no entries.";
     RECORDS_QUARANTINED = "RecordsQuarantined", Count, Counter, "Records that no retry can mend, put whole into the failure bucket.";

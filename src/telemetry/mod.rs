@@ -63,7 +63,7 @@ impl Telemetry {
             }
             None => 0,
         };
-        for line in self.wide(report, spans_lost).lines() {
+        for line in self.observe(report, spans_lost).lines() {
             output::line(&line);
         }
     }
@@ -72,7 +72,7 @@ impl Telemetry {
     /// printed at every `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml`
     /// sets INFO.) `spans_lost` is how many of its spans could not be sent.
     #[must_use]
-    pub fn wide<'a>(&'a self, report: &'a Report, spans_lost: u64) -> Wide<'a> {
+    pub fn observe<'a>(&'a self, report: &'a Report, spans_lost: u64) -> Wide<'a> {
         self.metrics.record(report, spans_lost);
         let now = report.time_of(report.span.1);
         let mut common = vec![

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
@@ -25,6 +26,7 @@ use crate::cloudwatch::alarm::State;
 use crate::cloudwatch::logs::Line;
 use crate::cloudwatch::metrics::{Metric, Metrics};
 use crate::cloudwatch::{Alarm, Alarms, AlarmsError, Kind, Transition};
+use crate::files::{Unreadable, read_all};
 use crate::terminal::{Terminal, Tone};
 
 /// What a page goes to.
@@ -33,6 +35,8 @@ const PAGE_TOPIC: &str = "PageTopic";
 const DELAY_OF_METRICS: i64 = 1;
 /// Metrics that are made from log lines come later, by one or the other of these minutes.
 const DELAYS_OF_LOGS: [i64; 3] = [1, 2, 3];
+/// A record that is audited later than this is late (alarms/freshness.yml).
+const LATE: Duration = Duration::from_mins(5);
 /// What a healthy month must have seen, or it shows nothing.
 const LEAST_IN_A_MONTH: u64 = 25_000;
 
@@ -77,13 +81,8 @@ enum Output {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// A file or directory.
-    #[error("{} can't be read; run this in the repository, or name the directories", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// The alarms.
     #[error(transparent)]
     Alarms(#[from] AlarmsError),
@@ -111,8 +110,6 @@ pub(crate) struct Run {
     transitions: Vec<Transition>,
     /// What CloudWatch has in the end.
     pub(crate) metrics: Metrics,
-    /// The alarms' names.
-    names: Vec<String>,
     tally: Tally,
     /// The faults that were to come and did not, and the promises that were broken.
     problems: Vec<String>,
@@ -165,13 +162,11 @@ impl Deployed {
     ///
     /// # Errors
     /// When a file can't be read, or an alarm can't be understood.
-    pub fn read(alarms: &Path, runbooks: &Path) -> Result<Self, CheckError> {
-        Self::new(&templates(alarms)?, runbooks)
+    pub fn read(templates: &Path, runbooks: &Path) -> Result<Self, CheckError> {
+        Ok(Self::new(read(templates)?, runbooks))
     }
 
-    fn new(templates: &BTreeMap<String, String>, runbooks: &Path) -> Result<Self, CheckError> {
-        let files: Vec<_> = templates.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        let alarms = Alarms::read(&files, &|name| Some(named(name)))?;
+    fn new(alarms: Alarms, runbooks: &Path) -> Self {
         let within = alarms.all().iter().map(|alarm| {
             let file = runbooks.join(format!("{}.md", kebab_case(&alarm.id)));
             // A test holds runbooks and alarms to each other; here one that is missing states no time.
@@ -180,7 +175,7 @@ impl Deployed {
             (alarm.id.clone(), stated.and_then(|minutes| minutes.parse().ok()))
         });
         let within = within.collect();
-        Ok(Self { alarms, within })
+        Self { alarms, within }
     }
 
     /// Tries all alarms on all faults.
@@ -198,11 +193,11 @@ impl Deployed {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(trial) = trials.get(index) else { return played };
-                played.push((index, self.play(&trial.scenario)));
+                played.push((index, play(&self.alarms, &trial.scenario)));
             }
         };
         let (mut runs, month) = std::thread::scope(|scope| {
-            let month = scope.spawn(|| self.play(&trials::healthy_month()));
+            let month = scope.spawn(|| play(&self.alarms, &trials::healthy_month()));
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let runs: Vec<(usize, Run)> = workers.into_iter().flat_map(finish).collect();
@@ -210,23 +205,6 @@ impl Deployed {
         });
         runs.sort_by_key(|(index, _)| *index);
         Played { trials: trials.into_iter().zip(runs.into_iter().map(|(_, run)| run)).collect(), month }
-    }
-
-    /// Plays a scenario, and evaluates the alarms on what CloudWatch gets of it.
-    pub(crate) fn play(&self, scenario: &Scenario) -> Run {
-        // A run has a runtime of its own, which needs a thread of its own too.
-        let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Tell::Observed))));
-        let metrics = received(&outcome.observed);
-        let transitions = self.alarms.evaluate(&metrics, time(0), time(scenario.end()));
-        let mut problems = outcome.violations;
-        for weather in &scenario.weather {
-            if outcome.seen.of(weather.fault) == 0 {
-                problems.push(format!("{} did not happen", weather.fault.words()));
-            }
-        }
-        problems.dedup();
-        let names = self.alarms.all().iter().map(|alarm| alarm.name.clone()).collect();
-        Run { transitions, metrics, names, tally: outcome.tally, problems }
     }
 
     fn judge(&self, played: &Played) -> Checked {
@@ -279,7 +257,11 @@ impl Deployed {
         for Meant { alarm, severity, since } in &trial.meant {
             let since = match since {
                 Since::Fault => Some(begin),
-                Since::First(metric, least) => run.metrics.first(metric, *least).map(|at| (at - time(0)).num_minutes()),
+                Since::First(metric, least) => run.metrics.at_least(metric, *least).first().map(|(at, _)| minute(*at)),
+                Since::ThirdLate => {
+                    let late = run.metrics.at_least("AuditLag", LATE.as_secs_f64() * 1e3);
+                    late.get(2).map(|(at, _)| minute(*at))
+                }
             };
             let found = fired.iter().find(|fired| fired.alarm == *alarm);
             match (self.within.get(*alarm), since, found) {
@@ -302,9 +284,9 @@ impl Deployed {
             let causes = fired.iter().filter(|fired| names(page, &fired.alarm, &self.alarms));
             let first = causes.map(|fired| begin + fired.after_minutes).min();
             let times: Vec<i64> = pages.iter().filter(|(alarm, _)| alarm.id == page.id).map(|(_, at)| *at).collect();
-            let expected = if first.is_some() { 1..=trial.incidents } else { 0..=0 };
-            if !expected.contains(&times.len()) {
-                problem(format!("{} pages {} times, and is to {expected:?}", page.id, times.len()));
+            let expected = if first.is_some() { trial.pages } else { 0 };
+            if times.len() != expected {
+                problem(format!("{} pages {} times, and is to {expected} times", page.id, times.len()));
             }
             let within = self.within.get(&page.id).copied().flatten();
             if let (Some(first), Some(times)) = (first, times.first())
@@ -317,6 +299,14 @@ impl Deployed {
                 ));
             }
         }
+        let fault_ends = trial.scenario.weather.iter().map(|weather| weather.to).max();
+        let fault_ends = time(fault_ends.unwrap_or_else(|| trial.scenario.end()));
+        for alarm in self.alarms.all().iter().filter(|alarm| trial.stay_on.contains(&alarm.id.as_str())) {
+            let state = run.state_at(&alarm.name, fault_ends);
+            if state != State::Alarm {
+                problem(format!("{} is {state} before the fault is over", alarm.id));
+            }
+        }
         run.problems.iter().for_each(|what| problem(what.clone()));
         let pages = pages.into_iter().map(|(_, at)| at - begin).collect();
         Tried { fault: trial.fault.to_owned(), fired, pages, unattended: unattended(&run.tally) }
@@ -326,7 +316,7 @@ impl Deployed {
     fn fired<'a>(&'a self, transitions: &'a [Transition]) -> impl Iterator<Item = (&'a Alarm, i64)> {
         transitions.iter().filter(|transition| transition.to == State::Alarm).filter_map(|transition| {
             let alarm = self.alarms.all().iter().find(|alarm| alarm.name == transition.alarm)?;
-            let minute = (transition.at - time(0)).num_seconds().div_euclid(60);
+            let minute = minute(transition.at);
             (!alarm.alarm_actions.is_empty()).then_some((alarm, minute))
         })
     }
@@ -340,31 +330,41 @@ impl Deployed {
 }
 
 impl Run {
-    /// Each alarm's name and its state at a time.
-    pub(crate) fn states_at(&self, now: DateTime<Utc>) -> Vec<(String, State)> {
-        let states = self.names.iter().map(|name| {
-            let last = self.transitions.iter().rfind(|change| change.alarm == *name && change.at <= now);
-            (name.clone(), last.map_or(State::InsufficientData, |change| change.to))
-        });
-        states.collect()
+    /// The state of the alarm of this name at a time.
+    pub(crate) fn state_at(&self, name: &str, now: DateTime<Utc>) -> State {
+        let last = self.transitions.iter().rfind(|change| change.alarm == name && change.at <= now);
+        last.map_or(State::InsufficientData, |change| change.to)
     }
 }
 
-/// The templates of a directory, by their names.
-fn templates(directory: &Path) -> Result<BTreeMap<String, String>, CheckError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        |source| CheckError::File { path, source }
-    };
-    let mut texts = BTreeMap::new();
-    for file in std::fs::read_dir(directory).map_err(unreadable(directory))? {
-        let path = file.map_err(unreadable(directory))?.path();
-        if path.extension().is_some_and(|extension| extension == "yml") {
-            let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-            texts.insert(path.display().to_string(), text);
+/// Reads the alarms' templates.
+///
+/// # Errors
+/// When a file can't be read, or an alarm can't be understood.
+pub fn read(templates: &Path) -> Result<Alarms, CheckError> {
+    understood(&read_all(templates, "yml")?)
+}
+
+fn understood(templates: &BTreeMap<PathBuf, String>) -> Result<Alarms, CheckError> {
+    let files: Vec<_> = templates.iter().map(|(path, text)| (path.display().to_string(), text.as_str())).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    Ok(Alarms::read(&files, &|name| Some(named(name)))?)
+}
+
+/// Plays a scenario, and evaluates the alarms on what CloudWatch gets of it.
+pub(crate) fn play(alarms: &Alarms, scenario: &Scenario) -> Run {
+    // A run has a runtime of its own, which needs a thread of its own too.
+    let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Tell::Observed))));
+    let metrics = received(&outcome.observed);
+    let transitions = alarms.evaluate(&metrics, time(0), time(scenario.end()));
+    let mut problems = outcome.violations;
+    for weather in &scenario.weather {
+        if outcome.seen.of(weather.fault) == 0 {
+            problems.push(format!("{} did not happen", weather.fault.words()));
         }
     }
-    Ok(texts)
+    problems.dedup();
+    Run { transitions, metrics, tally: outcome.tally, problems }
 }
 
 fn is_page(alarm: &Alarm) -> bool {
@@ -412,6 +412,11 @@ fn finish<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// A time of day as minutes of the simulator's time.
+fn minute(at: DateTime<Utc>) -> i64 {
+    (at - time(0)).num_seconds().div_euclid(60)
+}
+
 fn minutes(at: Millis) -> i64 {
     i64::try_from(at / 60_000).unwrap_or(i64::MAX)
 }
@@ -429,7 +434,7 @@ fn unattended(tally: &Tally) -> String {
 
 /// The simulator's time as a time of day.
 pub(crate) fn time(at: Millis) -> DateTime<Utc> {
-    DateTime::from_timestamp(EPOCH, 0).unwrap_or_default() + std::time::Duration::from_millis(at)
+    DateTime::from_timestamp(EPOCH, 0).unwrap_or_default() + Duration::from_millis(at)
 }
 
 /// What a resource or parameter of the template is called in the simulated deployment.
@@ -448,16 +453,16 @@ pub(crate) fn named(name: &str) -> String {
 /// A metric of AWS, with the dimensions that the alarms name.
 fn metric_of_aws(metric: observed::Metric) -> Metric {
     use observed::Metric::{
-        ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount, Duration, Errors,
-        FailedInvokeEventCount, IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge,
-        OnFailureDestinationDeliveredEventCount, PolledEventCount, Throttles, WriteThrottleEvents,
+        ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount, Errors, FailedInvokeEventCount,
+        IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge, OnFailureDestinationDeliveredEventCount,
+        PolledEventCount, Throttles, WriteThrottleEvents,
     };
     let function = [("FunctionName", "AuditLambdaFunction")];
     let mapping = [("EventSourceMappingUUID", "ConfigurationStreamMapping")];
     let audit = ("TableName", "AuditTableName");
     let name = format!("{metric:?}");
     match metric {
-        Invocations | Errors | Throttles | Duration | IteratorAge | DestinationDeliveryFailures => {
+        Invocations | Errors | Throttles | observed::Metric::Duration | IteratorAge | DestinationDeliveryFailures => {
             Metric::new("AWS/Lambda", &name, &function)
         }
         PolledEventCount
@@ -572,9 +577,10 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
-    /// A template without one of its resources.
+    /// A template without one of its resources, and without what other alarms say of it.
     fn without(template: &str, id: &str) -> String {
-        let Some(from) = template.find(&format!("\n  {id}:\n")) else { return template.to_owned() };
+        let template = template.replace(&format!("ALARM(\"${{{id}}}\")"), "FALSE");
+        let Some(from) = template.find(&format!("\n  {id}:\n")) else { return template };
         let rest = &template[from + 1..];
         let is_next = |line: &str| line.starts_with("  ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_uppercase);
         let length = rest.split_inclusive('\n').skip(1).take_while(|line| !is_next(line)).map(str::len).sum::<usize>();
@@ -585,24 +591,28 @@ mod tests {
     #[test]
     fn every_fault_fires_its_alarm_in_time_a_healthy_month_pages_nobody_and_no_alarm_can_be_left_out() {
         let runbooks = repository().join("docs/runbooks");
-        let templates = templates(&repository().join("alarms")).unwrap();
-        let deployed = Deployed::new(&templates, &runbooks).unwrap();
+        let templates = read_all(&repository().join("alarms"), "yml").unwrap();
+        let deployed = Deployed::new(understood(&templates).unwrap(), &runbooks);
         let played = deployed.play_all();
         let checked = deployed.judge(&played);
         assert_eq!(checked.problems, [""; 0]);
         assert!(checked.trials.len() >= 20);
         let readme = include_str!("../../../README.md");
         assert!(readme.contains(&checked.markdown()), "the README is to have this table:\n{}", checked.markdown());
-        for Alarm { id, .. } in deployed.alarms.all() {
-            let fewer: BTreeMap<_, _> =
-                templates.iter().map(|(name, text)| (name.clone(), without(text, id))).collect();
-            match Deployed::new(&fewer, &runbooks) {
-                Err(error) => assert!(error.to_string().contains(id), "{error}"),
-                Ok(fewer) => {
-                    assert_eq!(fewer.alarms.all().len(), deployed.alarms.all().len() - 1);
-                    assert_ne!(fewer.judge(&played).problems, [""; 0], "nothing is missed without {id}");
-                }
-            }
+        // A part of an alarm acts on nothing by itself: without it that alarm can't be read.
+        let (whole, parts): (Vec<_>, Vec<_>) =
+            deployed.alarms.all().iter().partition(|alarm| !alarm.alarm_actions.is_empty());
+        for Alarm { id, .. } in whole {
+            let fewer = templates.iter().map(|(name, text)| (name.clone(), without(text, id))).collect();
+            let fewer = Deployed::new(understood(&fewer).unwrap(), &runbooks);
+            assert_eq!(fewer.alarms.all().len(), deployed.alarms.all().len() - 1);
+            assert_ne!(fewer.judge(&played).problems, [""; 0], "nothing is missed without {id}");
+        }
+        for Alarm { id, .. } in parts {
+            let said = |text: &String| text.replace(&format!("\n  {id}:\n"), "\n  Other:\n");
+            let fewer = templates.iter().map(|(name, text)| (name.clone(), said(text))).collect();
+            let error = understood(&fewer).unwrap_err().to_string();
+            assert!(error.contains(id), "{error}");
         }
     }
 }

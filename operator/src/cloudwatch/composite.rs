@@ -29,7 +29,7 @@ pub struct RuleError {
     pub at: String,
 }
 
-/// The most elements of a rule (Amazon CloudWatch API Reference, "PutCompositeAlarm"), which keeps what is nested from
+/// The most elements of a rule (Amazon CloudWatch API Reference, `PutCompositeAlarm`), which keeps what is nested from
 /// going too deep, too.
 const MOST_ELEMENTS: usize = 500;
 

@@ -152,12 +152,14 @@ impl Metrics {
         }
     }
 
-    /// When a metric of this name, with whatever dimensions, first had a value of at least so much.
+    /// The times and values of the metrics of this name, with whatever dimensions, that are at least so much; oldest first.
     #[must_use]
-    pub fn first(&self, name: &str, least: f64) -> Option<DateTime<Utc>> {
+    pub fn at_least(&self, name: &str, least: f64) -> Vec<(DateTime<Utc>, f64)> {
         let samples = self.samples.iter().filter(|(metric, _)| metric.name == name).flat_map(|(_, samples)| samples);
-        let minute = samples.filter(|sample| sample.value >= least).map(|sample| sample.minute).min()?;
-        DateTime::from_timestamp(minute * 60, 0)
+        let mut samples: Vec<_> = samples.filter(|sample| sample.value >= least).collect();
+        samples.sort_by_key(|sample| sample.minute);
+        let time = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
+        samples.into_iter().map(|sample| (time(sample.minute), sample.value)).collect()
     }
 
     /// How many minutes after its end a period may still change: so many, and it does not any more.
@@ -264,7 +266,7 @@ mod tests {
         assert_eq!(sums, [Some(1.0), Some(5.0), Some(4.0), Some(7.0), None]);
         let other = Metric::new("ConfigAudit", "AuditLag", &[("Stage", "dev")]);
         assert_eq!(metrics.at_each(&other, Stat::Sum, 5, 0, 5..=5), [None]);
-        assert_eq!([metrics.first("AuditLag", 3.5), metrics.first("AuditLag", 8.0)], [Some(at(300)), None]);
+        assert_eq!(metrics.at_least("AuditLag", 3.5), [(at(300), 4.0), (at(600), 7.0)]);
     }
 
     #[test]

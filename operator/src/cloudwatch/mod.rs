@@ -118,7 +118,11 @@ impl Alarms {
                 Kind::Composite(rule) => rule.alarms().into_iter().find(|name| !is_placed(name)).map(ToOwned::to_owned),
             };
             let Some(next) = waiting.iter().position(|alarm| awaits(alarm).is_none()) else {
-                return match waiting.iter().find_map(|alarm| Some((alarm.name.clone(), awaits(alarm)?))) {
+                // One that waits for what is nowhere is to blame, and not those that wait for it.
+                let mut stuck: Vec<_> =
+                    waiting.iter().filter_map(|alarm| Some((alarm.name.clone(), awaits(alarm)?))).collect();
+                stuck.sort_by_key(|(_, other)| waiting.iter().any(|alarm| alarm.name == *other));
+                return match stuck.into_iter().next() {
                     Some((alarm, other)) => Err(AlarmsError::Order { alarm, other }),
                     None => Ok(Self { alarms }),
                 };
@@ -176,15 +180,15 @@ enum Watch<'a> {
 /// and for each minute in which more data may still come.
 struct MetricWatch<'a> {
     alarm: &'a MetricAlarm,
-    /// Each metric's values.
-    values: Vec<Seen>,
+    /// What is compared to the threshold.
+    values: Seen,
     /// How many samples the first metric's periods have; read only where it matters.
     counts: Option<Seen>,
     /// A period, in minutes.
     period: usize,
 }
 
-/// A statistic, by how many minutes after a period's end it is looked at, then by the minute that the period ends with.
+/// A value, by how many minutes after a period's end it is looked at, then by the minute that the period ends with.
 /// The first of those is of the oldest period in the evaluation range. What is older than the oldest age changes no more.
 struct Seen(Vec<Vec<Option<f64>>>);
 
@@ -202,13 +206,16 @@ impl<'a> Watch<'a> {
         };
         let minutes = i64::from(alarm.period_minutes);
         let older = (1..alarm.rule.evaluation_range()).fold(first, |oldest, _| oldest - minutes);
-        let read = |metric, stat| {
-            let ages = 0..=metrics.settles_after();
-            Seen(ages.map(|age| metrics.at_each(metric, stat, minutes, age, older..=last)).collect())
-        };
-        let values = alarm.metrics.iter().map(|(metric, stat)| read(metric, *stat)).collect();
+        let ages = || 0..=metrics.settles_after();
+        let read = |metric, stat, age| metrics.at_each(metric, stat, minutes, age, older..=last);
+        let values = ages().map(|age| {
+            let of_each: Vec<_> = alarm.metrics.iter().map(|(metric, stat)| read(metric, *stat, age)).collect();
+            let ends = 0..usize::try_from(last - older + 1).unwrap_or_default();
+            ends.map(|end| alarm.expression.value(&|metric| of_each[metric][end])).collect()
+        });
+        let values = Seen(values.collect());
         let counted = alarm.metrics.first().filter(|_| alarm.samples_needed.is_some());
-        let counts = counted.map(|(metric, _)| read(metric, Stat::SampleCount));
+        let counts = counted.map(|(metric, _)| Seen(ages().map(|age| read(metric, Stat::SampleCount, age)).collect()));
         Self::Metric(MetricWatch { alarm, values, counts, period: alarm.period_minutes as usize })
     }
 }
@@ -216,7 +223,7 @@ impl<'a> Watch<'a> {
 impl MetricWatch<'_> {
     /// The state at a minute, the `step`th of the stretch.
     fn next(&self, state: State, step: usize, minute: i64) -> State {
-        let MetricAlarm { expression, rule, samples_needed, .. } = self.alarm;
+        let MetricAlarm { rule, samples_needed, .. } = self.alarm;
         let is_long = self.period * rule.evaluation_periods > DAY;
         if is_long && minute % 60 != 0 {
             return state;
@@ -232,8 +239,7 @@ impl MetricWatch<'_> {
                 return state;
             }
         }
-        let datapoint = |period| expression.value(&|metric| seen(&self.values[metric], period));
-        let datapoints: Vec<_> = (0..range).map(datapoint).collect();
+        let datapoints: Vec<_> = (0..range).map(|period| seen(&self.values, period)).collect();
         rule.next(state, &datapoints)
     }
 }

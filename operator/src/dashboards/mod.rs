@@ -15,10 +15,11 @@ use pulldown_cmark::{CowStr, Event, Parser, Tag, html};
 use pulldown_cmark_escape::escape_html;
 
 use crate::alarms::trials::{self, Trial};
-use crate::alarms::{self, CheckError, Deployed};
+use crate::alarms::{self, CheckError};
 use crate::cloudwatch::alarm::State;
 use crate::cloudwatch::dashboard::{COLUMNS, Content, Dashboard, DashboardError, Graph, Widget};
 use crate::cloudwatch::metrics::Metrics;
+use crate::files::{Unreadable, read_all};
 use crate::terminal::Terminal;
 
 /// The width of a page, in pixels: that of the smallest screen that a dashboard must be readable on.
@@ -64,13 +65,8 @@ pub enum DashboardsError {
         known: Vec<&'static str>,
     },
     /// A file of the dashboards.
-    #[error("{} can't be read; run this in the repository, or name the directories", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// A page.
     #[error("{} can't be written", path.display())]
     Unwritable {
@@ -108,8 +104,9 @@ struct Scene {
 /// When a file can't be read, understood or written, or there is no such fault.
 pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, DashboardsError> {
     let scene = Scene::play(&arguments.alarms, arguments.fault.as_deref(), arguments.after)?;
-    for (name, text) in files(&arguments.dashboards)? {
-        let dashboard = Dashboard::read(&name, &text, &|name| Some(alarms::named(name)))?;
+    for (path, text) in read_all(&arguments.dashboards, "json")? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let dashboard = Dashboard::read(&path.display().to_string(), &text, &|name| Some(alarms::named(name)))?;
         let page = page(&name, &dashboard, &scene)?;
         let path = arguments.to.join(format!("{name}.html"));
         let written = std::fs::create_dir_all(&arguments.to).and_then(|()| std::fs::write(&path, page));
@@ -119,24 +116,6 @@ pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, Da
     Ok(0)
 }
 
-/// The dashboards' names and texts, the first one first.
-fn files(directory: &Path) -> Result<Vec<(String, String)>, DashboardsError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        |source| DashboardsError::Unreadable { path, source }
-    };
-    let mut files = Vec::new();
-    for file in std::fs::read_dir(directory).map_err(unreadable(directory))? {
-        let path = file.map_err(unreadable(directory))?.path();
-        if let (Some("json"), Some(name)) = (path.extension().and_then(|it| it.to_str()), path.file_stem()) {
-            let name = name.to_string_lossy().into_owned();
-            files.push((name, std::fs::read_to_string(&path).map_err(unreadable(&path))?));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 impl Scene {
     fn play(alarms: &Path, fault: Option<&str>, after: u32) -> Result<Self, DashboardsError> {
         let trial = fault.map(find).transpose()?;
@@ -144,9 +123,11 @@ impl Scene {
             Some(Trial { begin, scenario, .. }) => (*begin, scenario.clone()),
             None => (trials::BEGIN, trials::healthy()),
         };
-        let run = Deployed::read(alarms, Path::new(""))?.play(&scenario);
+        let alarms = alarms::read(alarms)?;
+        let run = alarms::play(&alarms, &scenario);
         let now = alarms::time(begin) + TimeDelta::minutes(after.into());
-        let alarms = run.states_at(now);
+        let states = alarms.all().iter().map(|alarm| (alarm.name.clone(), run.state_at(&alarm.name, now)));
+        let alarms = states.collect();
         let what = trial.map_or("nothing is wrong", |trial| trial.fault);
         let when = if fault.is_some() { format!(", {after} minutes after it began") } else { String::new() };
         Ok(Self { what, when, now, metrics: run.metrics, alarms })
@@ -278,8 +259,9 @@ mod tests {
 
     fn pages(fault: Option<&str>) -> Vec<(String, Dashboard, String)> {
         let scene = Scene::play(&repository().join("alarms"), fault, 60).unwrap();
-        let files = files(&repository().join("dashboards")).unwrap();
-        let pages = files.into_iter().map(|(name, body)| {
+        let files = read_all(&repository().join("dashboards"), "json").unwrap();
+        let pages = files.into_iter().map(|(path, body)| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let dashboard = Dashboard::read(&name, &body, &|name| Some(alarms::named(name))).unwrap();
             let page = page(&name, &dashboard, &scene).unwrap();
             (name, dashboard, page)
@@ -320,7 +302,7 @@ mod tests {
             several.starts_with("0 faults are called") && several.contains("\n  the mapping is disabled"),
             "{several}"
         );
-        let several = find("an hour ").unwrap_err().to_string();
+        let several = find("clock is an hour ").unwrap_err().to_string();
         assert!(several.starts_with("2 faults") && several.lines().count() == 3, "{several}");
     }
 }
