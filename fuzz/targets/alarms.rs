@@ -2,20 +2,12 @@
 
 #![no_main]
 
-// The modules themselves, since the whole operator would be a long build for a few pure files.
-#[path = "../../operator/src/cloudwatch/mod.rs"]
-#[allow(dead_code, reason = "this target is about alarms")]
-mod cloudwatch;
-#[path = "../../operator/src/telemetry.rs"]
-#[allow(dead_code, reason = "the log lines are another target's")]
-mod telemetry;
-
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use cloudwatch::alarm::State;
-use cloudwatch::metrics::Metrics;
-use cloudwatch::{Alarms, AlarmsError, Kind};
+use config_audit_fuzz::cloudwatch::alarm::State;
+use config_audit_fuzz::cloudwatch::metrics::Metrics;
+use config_audit_fuzz::cloudwatch::{Alarms, AlarmsError, Kind};
 use config_audit_fuzz::mutate;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

@@ -3,17 +3,9 @@
 
 #![no_main]
 
-// The modules themselves, since the whole operator would be a long build for a few pure files.
-#[path = "../../operator/src/cloudwatch/mod.rs"]
-#[allow(dead_code, reason = "this target is about dashboards")]
-mod cloudwatch;
-#[path = "../../operator/src/telemetry.rs"]
-#[allow(dead_code, reason = "the log lines are another target's")]
-mod telemetry;
-
 use chrono::DateTime;
-use cloudwatch::dashboard::{COLUMNS, Content, Dashboard};
-use cloudwatch::metrics::{Metric, Metrics};
+use config_audit_fuzz::cloudwatch::dashboard::{COLUMNS, Content, Dashboard};
+use config_audit_fuzz::cloudwatch::metrics::{Metric, Metrics};
 use config_audit_fuzz::mutate;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

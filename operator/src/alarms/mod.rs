@@ -52,7 +52,7 @@ enum AlarmsCommand {
     /// Try the alarms on every fault in the catalogue, and on thirty days in which nothing is wrong
     ///
     /// Exit code 0: each fault fires the alarms that are there for it, within the time that their runbooks state, and no
-    /// others; each incident pages once; the healthy month pages nobody. 1: not so. 2: the files can't be read.
+    /// others but those that follow; it pages as often as it comes; the healthy month pages nobody. 1: not so. 2: the files can't be read.
     Check(CheckArguments),
 }
 

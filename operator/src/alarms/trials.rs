@@ -26,7 +26,7 @@ pub struct Trial {
     /// The alarms that are there for it.
     pub meant: Vec<Meant>,
     /// The alarms that may fire besides, for what the fault leads to. No other may.
-    pub also: &'static [&'static str],
+    pub also: Vec<&'static str>,
     /// How often each alarm that pages goes off: once for each time the trouble comes.
     pub pages: usize,
     /// The alarms that are still on when the fault ends, or the run does.
@@ -86,10 +86,23 @@ impl Meant {
 }
 
 impl Trial {
-    fn new(fault: &'static str, meant: &[Meant], also: &'static [&'static str], scenario: Scenario) -> Self {
+    fn new(fault: &'static str, meant: &[Meant], also: &[&'static str], scenario: Scenario) -> Self {
         // Some are there from the start.
         let begin = if scenario.wrong_view_type || scenario.clock_ahead != 0 { 0 } else { BEGIN };
-        Self { fault, begin, meant: meant.to_vec(), also, pages: 1, stay_on: &[], scenario }
+        Self { fault, begin, meant: meant.to_vec(), also: also.to_vec(), pages: 1, stay_on: &[], scenario }
+    }
+
+    fn also(mut self, alarm: &'static str) -> Self {
+        self.also.push(alarm);
+        self
+    }
+
+    fn pages(self, pages: usize) -> Self {
+        Self { pages, ..self }
+    }
+
+    fn stays_on(self, stay_on: &'static [&'static str]) -> Self {
+        Self { stay_on, ..self }
     }
 }
 
@@ -101,16 +114,6 @@ const OUTAGE: &[&str] = &[
     "IteratorAgeCritical",
     "RecordsGivenUp",
     // When it is over, and what waited is audited.
-    "FreshnessBurnFast",
-    "FreshnessBurnSlow",
-];
-/// The same where what the failure bucket refused is put into it in the end.
-const OUTAGE_OF_BUCKET: &[&str] = &[
-    "RecordsQuarantined",
-    "DurationHigh",
-    "IteratorAgeHigh",
-    "IteratorAgeCritical",
-    "RecordsGivenUp",
     "FreshnessBurnFast",
     "FreshnessBurnSlow",
 ];
@@ -183,43 +186,37 @@ fn of_the_function() -> Vec<Trial> {
             scenario
         }),
         // Late records come in clumps, hours apart, and each clump pages.
-        Trial {
-            pages: 9,
-            ..Trial::new(
-                "seven in ten invocations are throttled",
-                &[throttles, page("FreshnessBurnFast").once_late()],
-                &["FreshnessBurnSlow"],
-                healthy().with(Fault::FunctionThrottled, BEGIN, END, 70),
-            )
-        },
+        Trial::new(
+            "seven in ten invocations are throttled",
+            &[throttles, page("FreshnessBurnFast").once_late()],
+            &["FreshnessBurnSlow"],
+            healthy().with(Fault::FunctionThrottled, BEGIN, END, 70),
+        )
+        .pages(9),
         Trial::new(
             "every invocation is throttled",
             &[throttles, page("InvocationsBlocked")],
             &["RecordsGivenUp", "FreshnessBurnSlow"],
             lasting(Fault::FunctionThrottled),
         ),
-        Trial {
-            stay_on: &["MappingStopped"],
-            ..Trial::new(
-                "the mapping is disabled",
-                &[page("MappingStopped")],
-                &["RecordsGivenUp", "FreshnessBurnSlow"],
-                lasting(Fault::MappingDisabled),
-            )
-        },
-        Trial {
-            stay_on: &["MappingStopped"],
-            ..Trial::new(
-                "the mapping is disabled, and an hour later nobody changes anything",
-                &[page("MappingStopped")],
-                &[],
-                {
-                    let mut scenario = healthy();
-                    scenario.writes.retain(|write| write.at < BEGIN + HOUR);
-                    scenario.with(Fault::MappingDisabled, BEGIN, BEGIN + 20 * HOUR, 100)
-                },
-            )
-        },
+        Trial::new(
+            "the mapping is disabled",
+            &[page("MappingStopped")],
+            &["RecordsGivenUp", "FreshnessBurnSlow"],
+            lasting(Fault::MappingDisabled),
+        )
+        .stays_on(&["MappingStopped"]),
+        Trial::new(
+            "the mapping is disabled, and an hour later nobody changes anything",
+            &[page("MappingStopped")],
+            &[],
+            {
+                let mut scenario = healthy();
+                scenario.writes.retain(|write| write.at < BEGIN + HOUR);
+                scenario.with(Fault::MappingDisabled, BEGIN, BEGIN + 20 * HOUR, 100)
+            },
+        )
+        .stays_on(&["MappingStopped"]),
     ]
 }
 
@@ -228,25 +225,23 @@ fn of_records() -> Vec<Trial> {
     let failing = page("RecordsFailing");
     let refused = |scenario: Scenario| scenario.with(Fault::BucketRefuses, BEGIN, END, 100);
     // There is one in two or three hours.
-    let again = |fault, oddity| Trial { pages: 12, ..Trial::new(fault, &[quarantined], &[], with_oddity(oddity)) };
+    let again = |fault, oddity| Trial::new(fault, &[quarantined], &[], with_oddity(oddity)).pages(12);
+    // What the failure bucket refused is put into it in the end.
+    let refusing = |fault, scenario| Trial::new(fault, &[failing], OUTAGE, scenario).also("RecordsQuarantined");
     vec![
         again("records without a key", Oddity::NoKey),
         again("records that cannot be decoded", Oddity::Undecodable),
         again("records whose entry DynamoDB rejects", Oddity::Rejected),
-        Trial::new("records without a key, and the failure bucket refuses", &[failing], OUTAGE_OF_BUCKET, {
-            refused(with_oddity(Oddity::NoKey))
-        }),
-        Trial::new("records without a key, and the failure bucket does not answer", &[failing], OUTAGE_OF_BUCKET, {
+        refusing("records without a key, and the failure bucket refuses", refused(with_oddity(Oddity::NoKey))),
+        refusing("records without a key, and the failure bucket does not answer", {
             with_oddity(Oddity::NoKey).with(Fault::BucketIsSilent, BEGIN, END, 100)
         }),
-        Trial::new("records without a key, and no failure bucket", &[failing], OUTAGE_OF_BUCKET, {
+        refusing("records without a key, and no failure bucket", {
             let mut scenario = with_oddity(Oddity::NoKey);
             scenario.has_bucket = false;
             scenario
         }),
-        Trial::new("values too large for an entry, and the failure bucket refuses", &[failing], OUTAGE_OF_BUCKET, {
-            refused(with_large_values())
-        }),
+        refusing("values too large for an entry, and the failure bucket refuses", refused(with_large_values())),
     ]
 }
 
@@ -315,15 +310,13 @@ fn in_the_end() -> Vec<Trial> {
             failing().with(Fault::DestinationMissing, BEGIN, END, 100),
         ),
         // Once of 24 times nothing is changed meanwhile.
-        Trial {
-            pages: 23,
-            ..Trial::new(
-                "the function fails for six minutes, again and again",
-                &[notify("FreshnessBurnSlow").once_late(), page("InvocationErrors")],
-                &["FreshnessBurnFast"],
-                often,
-            )
-        },
+        Trial::new(
+            "the function fails for six minutes, again and again",
+            &[notify("FreshnessBurnSlow").once_late(), page("InvocationErrors")],
+            &["FreshnessBurnFast"],
+            often,
+        )
+        .pages(23),
     ]
 }
 

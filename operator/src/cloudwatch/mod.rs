@@ -30,8 +30,6 @@ pub struct Alarm {
     pub id: String,
     /// Its name: `AlarmName`, or the logical id where there is none.
     pub name: String,
-    /// `AlarmDescription`; empty when there is none.
-    pub description: String,
     /// Whom it tells when it goes into `ALARM`: the logical ids of resources of the same templates, or what else the
     /// template says; nobody with `ActionsEnabled: false`.
     pub alarm_actions: Vec<String>,

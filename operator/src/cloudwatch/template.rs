@@ -42,7 +42,7 @@ const MOST_METRICS: usize = 10;
 /// What a resource may have. A `Condition` may do away with it, so that would have to be understood.
 const ATTRIBUTES: [&str; 5] = ["Type", "Properties", "Metadata", "DependsOn", "DeletionPolicy"];
 /// Properties that change nothing of an alarm's states, nor of whom it tells that it is in `ALARM`.
-const WITHOUT_EFFECT: [&str; 3] = ["OKActions", "InsufficientDataActions", "Tags"];
+const WITHOUT_EFFECT: [&str; 4] = ["AlarmDescription", "OKActions", "InsufficientDataActions", "Tags"];
 
 /// The alarms of these files, which are one template together, in the order of their logical ids. Resources of other
 /// kinds are passed over. An alarm stands for its name.
@@ -107,8 +107,6 @@ fn alarm(scope: &Scope, id: &str, resource: &Value) -> Result<Alarm, String> {
     let alarm_actions = actions.filter(|_| enabled.is_none_or(|Text(enabled)| enabled)).unwrap_or_default();
     properties.remove("AlarmName");
     let name = scope.declared.alarms.get(id).cloned().unwrap_or_default();
-    let description = properties.remove("AlarmDescription").unwrap_or_default();
-    let description: Option<String> = from_value(scope.resolve(&description)?, "AlarmDescription")?;
     let properties = scope.resolve(&Value::Object(properties))?;
     let kind = if resource["Type"] == COMPOSITE_ALARM {
         let properties: CompositeProperties = from_value(properties, "Properties")?;
@@ -116,7 +114,7 @@ fn alarm(scope: &Scope, id: &str, resource: &Value) -> Result<Alarm, String> {
     } else {
         Kind::Metric(Box::new(metric_alarm(from_value(properties, "Properties")?)?))
     };
-    Ok(Alarm { id: id.to_owned(), name, description: description.unwrap_or_default(), alarm_actions, kind })
+    Ok(Alarm { id: id.to_owned(), name, alarm_actions, kind })
 }
 
 fn metric_alarm(mut properties: MetricProperties) -> Result<MetricAlarm, String> {
@@ -483,7 +481,7 @@ Resources:
     fn an_alarm_on_one_metric_is_read_with_all_it_says() {
         let alarm = one(ONE_METRIC);
         assert_eq!((alarm.id.as_str(), alarm.name.as_str()), ("Lag", "config-audit-dev-lag"));
-        assert_eq!(alarm.description, "Entries come too late in eu-west-1. Costs ${x}.");
+        assert_eq!(substitute("${!x} of ${Stage}", &resolve), Ok("${x} of dev".to_owned()));
         assert_eq!(alarm.alarm_actions, ["Topic"]);
         let silent = ONE_METRIC.replace("AlarmName:", "ActionsEnabled: false\n      AlarmName:");
         assert_eq!(one(&silent).alarm_actions, [""; 0]);
