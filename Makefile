@@ -53,7 +53,7 @@ test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
 	cargo test --locked --workspace --lib --bins
 	$(NODE_TEST) serverless/test/plugin.test.js serverless/test/template.test.js serverless/test/security.test.js serverless/test/operations.test.js
 
-# The operator's tests run target/debug/bootstrap, which `cargo test` alone does not build for them.
+# The local suite runs target/debug/bootstrap, which `cargo test` alone does not build for it.
 .PHONY: test-slow
 test-slow: tools deny simulate fuzz ## Licences; the simulator; bad input; both binaries against real parts; package, deploy, remove and invoke local
 	cargo test --locked --profile simulation -p config-audit-simulator --test sabotage

@@ -93,7 +93,7 @@ class ConfigAuditPlugin {
     await this.run('cargo', [
       'build', '--locked',
       '-p', 'config-audit', '--bin', 'bootstrap',
-      '-p', 'config-audit-operator', '--bin', 'config-audit',
+      '-p', 'config-audit-cli', '--bin', 'config-audit',
     ]);
 
     let environment = aws.getConfiguredEnvVars();

@@ -2,12 +2,6 @@
 //!
 //! libFuzzer alone changes bytes, and nearly all that it makes of JSON is none. [`mutate`] changes the document.
 
-// The modules themselves, since the whole operator would be a long build for a few pure files.
-#[path = "../../operator/src/cloudwatch/mod.rs"]
-pub mod cloudwatch;
-#[path = "../../operator/src/telemetry.rs"]
-pub mod telemetry;
-
 use std::borrow::Cow;
 
 use fastrand::Rng;

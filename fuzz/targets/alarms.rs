@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use config_audit_fuzz::cloudwatch::alarm::State;
-use config_audit_fuzz::cloudwatch::metrics::Metrics;
-use config_audit_fuzz::cloudwatch::{Alarms, AlarmsError, Kind};
+use config_audit_cloudwatch::alarm::State;
+use config_audit_cloudwatch::metrics::Metrics;
+use config_audit_cloudwatch::{Alarms, AlarmsError, Kind};
 use config_audit_fuzz::mutate;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

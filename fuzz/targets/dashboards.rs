@@ -4,8 +4,8 @@
 #![no_main]
 
 use chrono::DateTime;
-use config_audit_fuzz::cloudwatch::dashboard::{COLUMNS, Content, Dashboard};
-use config_audit_fuzz::cloudwatch::metrics::{Metric, Metrics};
+use config_audit_cloudwatch::dashboard::{COLUMNS, Content, Dashboard};
+use config_audit_cloudwatch::metrics::{Metric, Metrics};
 use config_audit_fuzz::mutate;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

@@ -3,18 +3,13 @@
 
 #![no_main]
 
-// The module itself, since the whole operator would be a long build for one pure file.
-#[path = "../../operator/src/redrive/object.rs"]
-#[allow(dead_code, reason = "what is too large is found by who fetches it")]
-mod object;
-
 use std::collections::HashMap;
 
 use config_audit::quarantine::KeptRecord;
 use config_audit::stream::records;
 use config_audit_fuzz::{MARKER, mutate};
+use config_audit_mapping::object::{Damage, Held, read};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use object::{Damage, Held, read};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -95,7 +95,7 @@ test('invoke local builds both binaries and plays the event through config-audit
       assert.equal(result.status, 0, result.all);
       assert.match(result.stdout, /what config-audit prints/);
       const [build, invoke] = service.calls().slice(-2);
-      assert.deepEqual(build.args, ['build', '--locked', '-p', 'config-audit', '--bin', 'bootstrap', '-p', 'config-audit-operator', '--bin', 'config-audit']);
+      assert.deepEqual(build.args, ['build', '--locked', '-p', 'config-audit', '--bin', 'bootstrap', '-p', 'config-audit-cli', '--bin', 'config-audit']);
       assert.deepEqual(JSON.parse(invoke.event), EVENT);
       assert.equal(invoke.credentials, undefined);
       assert.deepEqual(invoke.args, [

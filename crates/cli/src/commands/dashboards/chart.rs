@@ -1,0 +1,241 @@
+//! A graph of a dashboard as SVG: lines, thresholds and axes, as CloudWatch draws them.
+
+use std::ops::Range;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use config_audit_cloudwatch::dashboard::{Axis, Graph};
+
+/// The values of a line by time; none where there is no data.
+pub type Points = Vec<(DateTime<Utc>, Option<f64>)>;
+
+/// A graph that can't be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("a graph can't be drawn: {0}")]
+pub struct ChartError(String);
+
+impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for ChartError {
+    fn from(error: DrawingAreaErrorKind<E>) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Draws a graph, with the points of each of its lines, of the stretch between two times.
+///
+/// # Errors
+/// When there is no room for it.
+pub fn svg(
+    graph: &Graph,
+    points: &[Points],
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    size: (u32, u32),
+) -> Result<String, ChartError> {
+    let mut svg = String::new();
+    draw(&SVGBackend::with_string(&mut svg, size).into_drawing_area(), graph, points, (from, to))?;
+    Ok(svg)
+}
+
+fn draw(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    graph: &Graph,
+    points: &[Points],
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<(), ChartError> {
+    let points = if graph.is_stacked { stacked(points) } else { points.to_vec() };
+    let values = |right: bool| {
+        let lines = graph.lines.iter().zip(&points).filter(move |(line, _)| line.is_right == right);
+        lines.flat_map(|(_, points)| points.iter().filter_map(|(_, value)| *value))
+    };
+    let [left, right] = &graph.axes;
+    let thresholds = graph.thresholds.iter().map(|threshold| threshold.value);
+    let (left_range, right_range) = (range(left, values(false).chain(thresholds)), range(right, values(true)));
+    let has_right = graph.lines.iter().any(|line| line.is_right);
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .x_label_area_size(24)
+        .y_label_area_size(56)
+        .right_y_label_area_size(if has_right { 56 } else { 8 })
+        .build_cartesian_2d(from..to, left_range.clone())?
+        .set_secondary_coord(from..to, right_range.clone());
+    let is_long = to - from > TimeDelta::days(1);
+    let time = |at: &DateTime<Utc>| at.format(if is_long { "%d %b %H:%M" } else { "%H:%M" }).to_string();
+    let text = || ("sans-serif", 11).into_font().color(&GRAY);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRAY.mix(0.2))
+        .axis_style(GRAY.mix(0.5))
+        .x_labels(if is_long { 4 } else { 6 })
+        .y_labels(5)
+        .x_label_formatter(&time)
+        .y_label_formatter(&short)
+        .y_desc(&left.label)
+        .label_style(text())
+        .axis_desc_style(text())
+        .draw()?;
+    if has_right {
+        chart
+            .configure_secondary_axes()
+            .y_labels(5)
+            .y_label_formatter(&short)
+            .y_desc(&right.label)
+            .axis_style(GRAY.mix(0.5))
+            .label_style(text())
+            .axis_desc_style(text())
+            .draw()?;
+    }
+    // The topmost of a stack is the greatest, and is covered by those below it.
+    for (line, points) in graph.lines.iter().zip(&points).rev() {
+        let color = color(&line.color);
+        // What an axis leaves out is drawn at its end.
+        let Range { start, end } = if line.is_right { right_range.clone() } else { left_range.clone() };
+        let points = points.iter().map(|(at, value)| (*at, value.map(|value| value.clamp(start, end))));
+        if graph.is_stacked {
+            let points = points.map(|(at, value)| (at, value.unwrap_or(start)));
+            chart.draw_series(AreaSeries::new(points, start, color.mix(0.9)).border_style(color))?;
+            continue;
+        }
+        let points: Points = points.collect();
+        for run in points.split(|(_, value)| value.is_none()).filter(|run| !run.is_empty()) {
+            let points = || run.iter().filter_map(|(at, value)| Some((*at, (*value)?)));
+            let dots = points().filter(|_| run.len() == 1).map(|point| Circle::new(point, 2, color.filled()));
+            let lines = LineSeries::new(points().filter(|_| run.len() > 1), color.stroke_width(2));
+            if line.is_right {
+                chart.draw_secondary_series(lines)?;
+                chart.draw_secondary_series(dots)?;
+            } else {
+                chart.draw_series(lines)?;
+                chart.draw_series(dots)?;
+            }
+        }
+    }
+    for threshold in &graph.thresholds {
+        let color = color(&threshold.color);
+        let value = threshold.value.clamp(left_range.start, left_range.end);
+        let ends = [(from, value), (to, value)];
+        chart.draw_series(LineSeries::new(ends, color.mix(0.7).stroke_width(1)))?;
+        let style = ("sans-serif", 11).into_font().color(&color);
+        chart.draw_series([Text::new(threshold.label.clone(), (from, value), style)])?;
+    }
+    Ok(())
+}
+
+/// Each line on top of those before it. What has no data counts as 0.
+fn stacked(lines: &[Points]) -> Vec<Points> {
+    let mut sums: Points = Vec::new();
+    let mut stack = Vec::new();
+    for points in lines {
+        let below = |at: &DateTime<Utc>| sums.iter().find(|(other, _)| other == at).and_then(|(_, sum)| *sum);
+        let on_top = |(at, value): &(DateTime<Utc>, Option<f64>)| {
+            (*at, Some(value.unwrap_or_default() + below(at).unwrap_or_default()))
+        };
+        sums = points.iter().map(on_top).collect();
+        stack.push(sums.clone());
+    }
+    stack
+}
+
+/// From where to where an axis goes.
+fn range(axis: &Axis, values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    for value in values {
+        (least, most) = (least.min(value), most.max(value));
+    }
+    if least > most {
+        (least, most) = (0.0, 1.0);
+    }
+    let from = axis.min.unwrap_or(least).min(most);
+    // A line at the very top would be cut.
+    let room = if most > from { (most - from) * 0.1 } else { 1.0 };
+    from..axis.max.unwrap_or(most + room).max(from + f64::EPSILON.max(from.abs() * 1e-9))
+}
+
+/// `#rrggbb`, or gray.
+fn color(text: &str) -> RGBColor {
+    let part = |from: usize| u8::from_str_radix(text.get(from..from + 2)?, 16).ok();
+    match (part(1), part(3), part(5)) {
+        (Some(red), Some(green), Some(blue)) if text.len() == 7 => RGBColor(red, green, blue),
+        _ => RGBColor(127, 127, 127),
+    }
+}
+
+const GRAY: RGBColor = RGBColor(90, 90, 90);
+
+/// A number in a few characters: 1.5M, 300k, 42, 0.25.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "a formatter of plotters")]
+fn short(value: &f64) -> String {
+    let (value, unit) = match value.abs() {
+        1e9.. => (value / 1e9, "G"),
+        1e6.. => (value / 1e6, "M"),
+        1e3.. => (value / 1e3, "k"),
+        _ => (*value, ""),
+    };
+    let text = format!("{value:.2}");
+    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use config_audit_cloudwatch::dashboard::{Content, Dashboard};
+
+    fn graph(stacked: bool) -> Graph {
+        let body = r##"{ "start": "-PT1H", "widgets": [{ "type": "metric", "x": 0, "y": 0, "width": 8, "height": 6, "properties": {
+          "title": "T", "region": "r", "view": "timeSeries", "stacked": STACKED, "stat": "Sum", "period": 60,
+          "metrics": [["N", "A", { "color": "#d62728" }], ["N", "B", { "color": "#1f77b4", "yAxis": "SIDE" }]],
+          "yAxis": { "left": { "label": "records <a minute>", "min": 0 }, "right": { "label": "ms" } },
+          "annotations": { "horizontal": [{ "value": 5, "label": "page & <notify>", "color": "#d62728" }] } } }] }"##;
+        let body =
+            body.replace("STACKED", &stacked.to_string()).replace("SIDE", if stacked { "left" } else { "right" });
+        match Dashboard::read("d.json", &body, &|_| None).unwrap().widgets.remove(0).content {
+            Content::Graph(graph) => graph,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_772_496_000 + 60 * minute, 0).unwrap()
+    }
+
+    fn points(values: &[Option<f64>]) -> Points {
+        (0..).zip(values).map(|(minute, value)| (at(minute), *value)).collect()
+    }
+
+    #[test]
+    fn lines_have_gaps_where_data_is_missing_and_a_single_value_is_a_dot() {
+        let lines = [points(&[Some(1.0), Some(2.0), None, Some(3.0), None]), points(&[None; 5])];
+        let svg = svg(&graph(false), &lines, (at(0), at(60)), (400, 240)).unwrap();
+        let thick = |color: &str| svg.matches(&format!("stroke=\"{color}\" stroke-width=\"2\"")).count();
+        assert_eq!((thick("#D62728"), svg.matches("<circle").count()), (1, 1), "{svg}");
+        assert!(svg.contains("page &amp; &lt;notify&gt;") && svg.contains("records &lt;a minute&gt;"), "{svg}");
+    }
+
+    #[test]
+    fn stacked_lines_stand_on_each_other() {
+        let stack = stacked(&[points(&[Some(1.0), None]), points(&[Some(2.0), Some(4.0)])]);
+        assert_eq!(stack, [points(&[Some(1.0), Some(0.0)]), points(&[Some(3.0), Some(4.0)])]);
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let short: Vec<_> = [0.0, 0.25, 42.0, 1_500.0, 300_000.0, 7_200_000.0, -2e9].iter().map(short).collect();
+        assert_eq!(short, ["0", "0.25", "42", "1.5k", "300k", "7.2M", "-2G"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_data_can_be_drawn(
+            one in prop::collection::vec(prop::option::of(-1e12..1e12), 0..20),
+            other in prop::collection::vec(prop::option::of(prop_oneof![Just(0.0), Just(5.0), -1.0..1.0]), 0..20),
+            is_stacked in any::<bool>(),
+        ) {
+            let drawn = svg(&graph(is_stacked), &[points(&one), points(&other)], (at(0), at(60)), (400, 240));
+            prop_assert!(drawn.unwrap().ends_with("</svg>\n"));
+        }
+    }
+}

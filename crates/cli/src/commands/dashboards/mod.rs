@@ -1,0 +1,308 @@
+//! `config-audit dashboards`: the dashboards as they would look while something is wrong, before anything is deployed.
+//!
+//! The files are those that are deployed, and the data is what CloudWatch would get of a simulated fault: see
+//! [`crate::commands::alarms`]. Each dashboard becomes one page, to be opened in a browser.
+
+pub mod chart;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use config_audit_simulator::observed;
+use pulldown_cmark::{CowStr, Event, Parser, Tag, html};
+use pulldown_cmark_escape::escape_html;
+
+use crate::commands::alarms::trials::{self, Trial};
+use crate::commands::alarms::{self, CheckError};
+use crate::files::{Unreadable, read_all};
+use crate::terminal::Terminal;
+use config_audit_cloudwatch::alarm::State;
+use config_audit_cloudwatch::dashboard::{COLUMNS, Content, Dashboard, DashboardError, Graph, Widget};
+use config_audit_cloudwatch::metrics::Metrics;
+
+/// The width of a page, in pixels: that of the smallest screen that a dashboard must be readable on.
+const WIDTH: u32 = 1280;
+/// The height of a row of the grid, in pixels.
+const ROW: u32 = 48;
+/// What a widget's frame and heading take of it.
+const FRAME: (u32, u32) = (18, 62);
+/// Less than this a graph can't be drawn in, in pixels.
+const LEAST_HEIGHT: u32 = 60;
+
+/// Which dashboards, when, and where they go.
+#[derive(Debug, Args)]
+pub struct DashboardsArguments {
+    /// A fault of `config-audit alarms check`, in its words or a part of them; left out: nothing is wrong
+    #[arg(long)]
+    fault: Option<String>,
+    /// How long after the fault began, in minutes, up to a day
+    #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=1440))]
+    after: u32,
+    /// The directory with the dashboards
+    #[arg(long, value_name = "DIR", default_value = "dashboards")]
+    dashboards: PathBuf,
+    /// The directory with the alarms' templates
+    #[arg(long, value_name = "DIR", default_value = "alarms")]
+    alarms: PathBuf,
+    /// The directory for the pages
+    #[arg(long, value_name = "DIR", default_value = "target/dashboards")]
+    to: PathBuf,
+}
+
+/// Why the dashboards can't be drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum DashboardsError {
+    /// There is no such fault, or there are several.
+    #[error("{count} faults are called {wanted:?}; name one of these:\n  {}", known.join("\n  "))]
+    Fault {
+        /// What was asked for.
+        wanted: String,
+        /// How many there are of it.
+        count: usize,
+        /// All there are, or those that were found.
+        known: Vec<&'static str>,
+    },
+    /// A file of the dashboards.
+    #[error(transparent)]
+    File(#[from] Unreadable),
+    /// A page.
+    #[error("{} can't be written", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The alarms.
+    #[error(transparent)]
+    Alarms(#[from] CheckError),
+    /// A dashboard.
+    #[error(transparent)]
+    Dashboard(#[from] DashboardError),
+    /// A graph.
+    #[error(transparent)]
+    Chart(#[from] chart::ChartError),
+}
+
+/// What the pages show.
+struct Scene {
+    /// The fault, in words.
+    what: &'static str,
+    /// How long after it began, in words.
+    when: String,
+    now: DateTime<Utc>,
+    metrics: Metrics,
+    /// Each alarm's name and state.
+    alarms: Vec<(String, State)>,
+}
+
+/// Runs the command; returns its exit code.
+///
+/// # Errors
+/// When a file can't be read, understood or written, or there is no such fault.
+pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, DashboardsError> {
+    let scene = Scene::play(&arguments.alarms, arguments.fault.as_deref(), arguments.after)?;
+    for (path, text) in read_all(&arguments.dashboards, "json")? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let dashboard = Dashboard::read(&path.display().to_string(), &text, &|name| Some(alarms::named(name)))?;
+        let page = page(&name, &dashboard, &scene)?;
+        let path = arguments.to.join(format!("{name}.html"));
+        let written = std::fs::create_dir_all(&arguments.to).and_then(|()| std::fs::write(&path, page));
+        written.map_err(|source| DashboardsError::Unwritable { path: path.clone(), source })?;
+        terminal.result(&path.display().to_string());
+    }
+    Ok(0)
+}
+
+impl Scene {
+    fn play(alarms: &Path, fault: Option<&str>, after: u32) -> Result<Self, DashboardsError> {
+        let trial = fault.map(find).transpose()?;
+        let (begin, scenario) = match &trial {
+            Some(Trial { begin, scenario, .. }) => (*begin, scenario.clone()),
+            None => (trials::BEGIN, trials::healthy()),
+        };
+        let alarms = alarms::read(alarms)?;
+        let run = alarms::play(&alarms, &scenario);
+        let now = alarms::time(begin) + TimeDelta::minutes(after.into());
+        let states = alarms.all().iter().map(|alarm| (alarm.name.clone(), run.state_at(&alarm.name, now)));
+        let alarms = states.collect();
+        let what = trial.map_or("nothing is wrong", |trial| trial.fault);
+        let when = if fault.is_some() { format!(", {after} minutes after it began") } else { String::new() };
+        Ok(Self { what, when, now, metrics: run.metrics, alarms })
+    }
+}
+
+/// The fault of this name, or the only one with this in its name.
+fn find(wanted: &str) -> Result<Trial, DashboardsError> {
+    let (named, mut alike) = trials::all().into_iter().partition::<Vec<_>, _>(|trial| trial.fault == wanted);
+    if let Some(trial) = named.into_iter().next() {
+        return Ok(trial);
+    }
+    alike.retain(|trial| trial.fault.contains(wanted));
+    let count = alike.len();
+    if count == 1
+        && let Some(trial) = alike.pop()
+    {
+        return Ok(trial);
+    }
+    let known = if alike.is_empty() { trials::all() } else { alike };
+    let known = known.iter().map(|trial| trial.fault).collect();
+    Err(DashboardsError::Fault { wanted: wanted.to_owned(), count, known })
+}
+
+const STYLE: &str = include_str!("page.css");
+
+/// A dashboard as a page.
+fn page(name: &str, dashboard: &Dashboard, scene: &Scene) -> Result<String, DashboardsError> {
+    let mut page = String::new();
+    let (name, what, when, style) = (text(name), text(scene.what), &scene.when, STYLE);
+    let now = scene.now.format("%Y-%m-%d %H:%M");
+    // Writing to a string does not fail, here and below.
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{name}: {what}</title>\n\
+         <style>{style}</style>\n<header>simulated: <b>{what}</b>{when}; {now} UTC</header>\n<main>\n"
+    );
+    for Widget { x, y, width, height, content } in &dashboard.widgets {
+        let (column, row) = (x + 1, y + 1);
+        let _ = writeln!(page, "<section style=\"grid-area: {row} / {column} / span {height} / span {width}\">");
+        match content {
+            Content::Text(markdown) => html::push_html(&mut page, Parser::new(markdown).map(to_page)),
+            Content::Alarms { title, names } => write_alarms(&mut page, title, names, scene),
+            Content::Log { title, query } => {
+                let (title, query) = (text(title), text(query));
+                let _ = writeln!(
+                    page,
+                    "<h3>{title}</h3>\n<p class=\"quiet\">Logs Insights is not simulated. The query:</p>\n<pre>{query}</pre>"
+                );
+            }
+            Content::Graph(graph) => {
+                let size =
+                    (width * WIDTH / COLUMNS - FRAME.0, (height * ROW).saturating_sub(FRAME.1).max(LEAST_HEIGHT));
+                // Before its beginning a simulation has nothing to show.
+                let from = (scene.now - dashboard.start).max(alarms::time(0));
+                write_graph(&mut page, graph, (from, scene.now), size, scene)?;
+            }
+        }
+        page.push_str("</section>\n");
+    }
+    page.push_str("</main>\n</html>\n");
+    Ok(page)
+}
+
+fn write_alarms(page: &mut String, title: &str, names: &[String], scene: &Scene) {
+    let _ = writeln!(page, "<h3>{}</h3>\n<ul class=\"alarms\">", text(title));
+    for name in names {
+        let state = scene.alarms.iter().find(|(alarm, _)| alarm == name).map(|(_, state)| state.to_string());
+        let state = state.unwrap_or_else(|| "no such alarm".to_owned());
+        let class = state.to_lowercase().replace(['_', ' '], "-");
+        let _ = writeln!(page, "<li class=\"{class}\" title=\"{state}\">{}</li>", text(in_short(name)));
+    }
+    page.push_str("</ul>\n");
+}
+
+fn write_graph(
+    page: &mut String,
+    graph: &Graph,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    size: (u32, u32),
+    scene: &Scene,
+) -> Result<(), DashboardsError> {
+    let points: Vec<_> = graph.lines.iter().map(|line| line.points(&scene.metrics, from, to)).collect();
+    let svg = chart::svg(graph, &points, (from, to), size)?;
+    let _ = writeln!(page, "<h3>{}</h3>\n{svg}<p class=\"legend\">", text(&graph.title));
+    for (line, points) in graph.lines.iter().zip(&points) {
+        let has_data = points.iter().any(|(_, value)| value.is_some());
+        let (color, label) = (text(&line.color), text(&line.label));
+        let class = if has_data { "" } else { " class=\"quiet\" title=\"no data\"" };
+        let _ = writeln!(page, "<span{class}><i style=\"background: {color}\"></i>{label}</span>");
+    }
+    page.push_str("</p>\n");
+    Ok(())
+}
+
+/// A link to another dashboard leads to its page.
+fn to_page(event: Event<'_>) -> Event<'_> {
+    match event {
+        Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
+            let other = dest_url.strip_prefix("#dashboards:name=").map(|name| format!("{}.html", in_short(name)));
+            let dest_url = other.map_or(dest_url, CowStr::from);
+            Event::Start(Tag::Link { link_type, dest_url, title, id })
+        }
+        other => other,
+    }
+}
+
+/// A name without what the names of all alarms and dashboards begin with.
+fn in_short(name: &str) -> &str {
+    let [service, stage] = observed::DIMENSIONS;
+    let short = || name.strip_prefix(service)?.strip_prefix('-')?.strip_prefix(stage)?.strip_prefix('-');
+    short().unwrap_or(name)
+}
+
+/// Text as HTML.
+fn text(text: &str) -> String {
+    let mut escaped = String::new();
+    let _ = escape_html(&mut escaped, text);
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    fn pages(fault: Option<&str>) -> Vec<(String, Dashboard, String)> {
+        let scene = Scene::play(&repository().join("alarms"), fault, 60).unwrap();
+        let files = read_all(&repository().join("dashboards"), "json").unwrap();
+        let pages = files.into_iter().map(|(path, body)| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let dashboard = Dashboard::read(&name, &body, &|name| Some(alarms::named(name))).unwrap();
+            let page = page(&name, &dashboard, &scene).unwrap();
+            (name, dashboard, page)
+        });
+        pages.collect()
+    }
+
+    #[test]
+    fn each_dashboard_is_drawn_as_it_would_look_in_an_outage() {
+        let pages = pages(Some("the Audit table throttles every write"));
+        let names: Vec<_> = pages.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(names, ["deep-dive", "operations"]);
+        for (name, dashboard, page) in &pages {
+            let graphs = dashboard.widgets.iter().filter(|widget| matches!(widget.content, Content::Graph(_))).count();
+            assert_eq!((page.matches("<svg").count(), page.contains("${")), (graphs, false), "{name}");
+        }
+        let operations = &pages[1].2;
+        for (alarm, state) in [("Incident", "alarm"), ("RecordsFailing", "alarm"), ("LossImminent", "ok")] {
+            let chip = format!("<li class=\"{state}\" title=\"{}\">{alarm}</li>", state.to_uppercase());
+            assert!(operations.contains(&chip), "{chip}\n{operations}");
+        }
+        assert!(operations.contains("<a href=\"deep-dive.html\">"), "{operations}");
+        assert!(!operations.contains("no such alarm"), "{operations}");
+    }
+
+    #[test]
+    fn where_nothing_is_wrong_no_alarm_is_on() {
+        for (name, _, page) in pages(None) {
+            assert!(page.contains("nothing is wrong") && !page.contains("class=\"alarm\""), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_fault_can_be_named_by_a_part_and_all_are_listed_where_it_is_none() {
+        assert_eq!(find("clock is an hour behind").unwrap().fault, "the function's clock is an hour behind");
+        let several = find("hour behind or not").unwrap_err().to_string();
+        assert!(
+            several.starts_with("0 faults are called") && several.contains("\n  the mapping is disabled"),
+            "{several}"
+        );
+        let several = find("clock is an hour ").unwrap_err().to_string();
+        assert!(several.starts_with("2 faults") && several.lines().count() == 3, "{several}");
+    }
+}

@@ -1,0 +1,393 @@
+//! `config-audit invoke`: one event through the real bootstrap, and all that came of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::terminal::{Terminal, Tone, indent};
+use config_audit_cloudwatch::telemetry::{self, Metric};
+use config_audit_local::bucket::StoredObject;
+use config_audit_local::entry::Entry;
+use config_audit_local::happening::LogSource;
+use config_audit_local::{Answer, Happening, Happenings, Store, World, WorldError, WorldSettings};
+
+/// One event through the real bootstrap, under a Runtime API.
+#[derive(Debug, Args)]
+pub struct InvokeArguments {
+    /// The file with the event; without --event and --data it is read from standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    event: Option<PathBuf>,
+    /// The event itself
+    #[arg(long, value_name = "JSON")]
+    data: Option<String>,
+    /// The function's settings
+    #[command(flatten)]
+    function: FunctionArguments,
+    /// Where the entries go: a fresh embedded DynamoDB and S3, or the real account of your AWS_* settings
+    #[arg(long, value_enum, default_value_t = StoreArgument::Memory)]
+    store: StoreArgument,
+    /// The function's name
+    #[arg(long, value_name = "NAME", default_value = "config-audit-local-audit")]
+    function_name: String,
+    /// How to print the outcome
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// What `invoke` and `local` both take about the function.
+#[derive(Debug, Args)]
+pub struct FunctionArguments {
+    /// The function's binary [default: `bootstrap` beside this command]
+    #[arg(long, value_name = "PATH")]
+    pub bootstrap: Option<PathBuf>,
+    /// Seconds until an invocation is killed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u16).range(1..=900))]
+    pub timeout: u16,
+    /// The function's memory in MB; told to it, not enforced
+    #[arg(long, value_name = "MB", default_value = "128", value_parser = clap::value_parser!(u32).range(128..=10_240))]
+    pub memory: u32,
+    /// A variable of the function's environment; may be repeated
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
+    pub environment: Vec<(String, String)>,
+}
+
+impl FunctionArguments {
+    /// The function's variables.
+    #[must_use]
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        self.environment.iter().cloned().collect()
+    }
+
+    /// The function's binary: the one named, or the one beside this command.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn bootstrap(&self) -> Result<PathBuf, InvokeError> {
+        let path = match &self.bootstrap {
+            Some(path) => path.clone(),
+            None => std::env::current_exe().map_err(InvokeError::Executable)?.with_file_name("bootstrap"),
+        };
+        // A bare file name would be looked up on PATH.
+        let path = std::path::absolute(path).map_err(InvokeError::Executable)?;
+        if path.is_file() { Ok(path) } else { Err(InvokeError::NoBootstrap { path }) }
+    }
+
+    /// Settings of a world for this function; whichever tables and bucket --env names are the ones that are made.
+    ///
+    /// # Errors
+    /// When the binary is not there.
+    pub fn world(&self) -> Result<WorldSettings, InvokeError> {
+        let mut settings = WorldSettings::new(self.bootstrap()?);
+        settings.function.timeout = Duration::from_secs(self.timeout.into());
+        settings.function.memory_mb = self.memory;
+        settings.function.environment = self.variables();
+        // An empty one is the function's affair; the world has a table and a bucket all the same.
+        let named = |name: &str| settings.function.environment.get(name).filter(|value| !value.is_empty()).cloned();
+        let (table, bucket) = (named("AUDIT_TABLE"), named("FAILURE_BUCKET"));
+        settings.audit_table = table.unwrap_or(settings.audit_table);
+        settings.failure_bucket = bucket.unwrap_or(settings.failure_bucket);
+        Ok(settings)
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, as in STAGE=test".to_owned()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoreArgument {
+    Memory,
+    Aws,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Why there was no invocation.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// The event can't be read.
+    #[error("can't read the event from {place}")]
+    ReadEvent {
+        /// The file, or standard input.
+        place: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Nothing says what the event is.
+    #[error("no event: give --event FILE or --data JSON, or pipe one in")]
+    NoEvent,
+    /// Lambda takes JSON only.
+    #[error("the event is no JSON, and Lambda takes nothing else")]
+    NotJson(#[source] serde_json::Error),
+    /// The binary is not there.
+    #[error(
+        "there is no {}: build it with `cargo build --bin bootstrap`, or name another with --bootstrap", path.display()
+    )]
+    NoBootstrap {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The system does not say where this command is.
+    #[error("can't find this command's own path; name the binary with --bootstrap")]
+    Executable(#[source] std::io::Error),
+    /// The local world.
+    #[error(transparent)]
+    World(#[from] WorldError),
+}
+
+impl InvokeError {
+    /// 2 where the command line is to blame, 1 otherwise.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::World(_) | Self::Executable(_) => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// All that came of one invocation.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// How it ended.
+    pub answer: Answer,
+    /// How long it took, a cold start included.
+    pub duration: Duration,
+    /// The entries in the Audit table afterwards.
+    pub entries: Vec<Entry>,
+    /// The objects in the failure bucket afterwards.
+    pub failures: Vec<StoredObject>,
+    /// What the function printed, in order.
+    pub lines: Vec<(LogSource, String)>,
+    /// The segment documents that reached the X-Ray daemon.
+    pub segments: Vec<Value>,
+}
+
+/// Starts a world, invokes the function once, and stops the world.
+///
+/// # Errors
+/// When a part can't be started, or the store can't be read afterwards. What goes wrong in the function is in the report.
+pub async fn invoke_once(settings: WorldSettings, event: Vec<u8>) -> Result<Report, WorldError> {
+    let happenings = Happenings::new();
+    let mut heard = happenings.subscribe();
+    let world = World::start(settings, happenings).await?;
+    let invoked = world.invoke(event).await;
+    let entries = world.entries().await;
+    let failures = world.failures().await;
+    world.stop().await;
+    let invoked = invoked?;
+    let (mut lines, mut segments) = (Vec::new(), Vec::new());
+    // The world is gone, so this ends.
+    while let Some(happening) = heard.recv().await {
+        match &*happening {
+            Happening::LogLine { source, line } => lines.push((*source, line.clone())),
+            Happening::SegmentReceived { document } => segments.push(document.clone()),
+            _ => {}
+        }
+    }
+    let (entries, failures) = (entries?, failures?);
+    Ok(Report { answer: invoked.answer, duration: invoked.duration, entries, failures, lines, segments })
+}
+
+impl Report {
+    /// True when the function returned and reported no failure.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        let Answer::Returned(body) = &self.answer else { return false };
+        match serde_json::from_slice::<Value>(body) {
+            Ok(response) => match &response["batchItemFailures"] {
+                Value::Null => true,
+                Value::Array(failures) => failures.is_empty(),
+                _ => false,
+            },
+            // An empty answer is Lambda's null.
+            Err(_) => body.is_empty(),
+        }
+    }
+
+    /// The metrics of all EMF documents that the function printed.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.lines.iter().flat_map(|(_, line)| telemetry::metrics(line)).collect()
+    }
+
+    /// For tools: one JSON document with `response`, `error`, `durationMs`, `entries`, `failures`, `logs`, `metrics` and
+    /// `segments`.
+    ///
+    /// # Errors
+    /// When an entry has a value of a type that this version does not know.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        #[derive(serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document<'a> {
+            response: Box<RawValue>,
+            error: Value,
+            duration_ms: f64,
+            entries: &'a [Entry],
+            failures: Vec<Object<'a>>,
+            logs: Vec<Value>,
+            metrics: Vec<Metric>,
+            segments: &'a [Value],
+        }
+        #[derive(serde::Serialize)]
+        struct Object<'a> {
+            key: &'a str,
+            body: Box<RawValue>,
+        }
+        let response = match &self.answer {
+            Answer::Returned(body) => json_or_text(body)?,
+            _ => json_or_text(b"null")?,
+        };
+        let error = |kind: &str, message: String| json!({ "errorType": kind, "errorMessage": message });
+        let error = match &self.answer {
+            Answer::Returned(_) => Value::Null,
+            Answer::FunctionError(report) | Answer::InitFailed(report) => {
+                error(&report.error_type, report.message.clone())
+            }
+            Answer::TimedOut => error("Sandbox.Timedout", "the function timed out".to_owned()),
+            Answer::Exited { status } => error("Runtime.ExitError", format!("the process ended: {status}")),
+        };
+        let objects = self.failures.iter();
+        let failures: Result<_, serde_json::Error> =
+            objects.map(|object| Ok(Object { key: &object.key, body: json_or_text(&object.body)? })).collect();
+        let source = |source| if source == LogSource::Stdout { "stdout" } else { "stderr" };
+        serde_json::to_string_pretty(&Document {
+            response,
+            error,
+            duration_ms: self.duration.as_secs_f64() * 1000.0,
+            entries: &self.entries,
+            failures: failures?,
+            logs: self.lines.iter().map(|(from, line)| json!({ "source": source(*from), "line": line })).collect(),
+            metrics: self.metrics(),
+            segments: &self.segments,
+        })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn to_text(&self, terminal: Terminal, store_is_listed: bool) -> String {
+        let heading = |text: &str| terminal.paint(Tone::Heading, text);
+        let tone = if self.is_success() { Tone::Good } else { Tone::Bad };
+        let answer = describe(&self.answer);
+        let mut text = String::new();
+        // Writing to a string does not fail, here and below.
+        let took = format!("{} ms", self.duration.as_millis());
+        let _ = writeln!(
+            text,
+            "{} {}  {}",
+            heading("Answer"),
+            terminal.paint(tone, &answer),
+            terminal.paint(Tone::Quiet, &took)
+        );
+        if store_is_listed {
+            let _ = writeln!(text, "\n{} {}", heading("Audit entries"), self.entries.len());
+            for entry in &self.entries {
+                let _ = writeln!(text, "{}", indent(&entry.to_pretty_json(), 2));
+            }
+            if !self.failures.is_empty() {
+                let _ = writeln!(text, "\n{} {}", heading("Failure bucket"), self.failures.len());
+                for object in &self.failures {
+                    let _ = writeln!(text, "  {}  {} bytes", object.key, object.body.len());
+                }
+            }
+        }
+        let metrics = self.metrics();
+        if !metrics.is_empty() {
+            let _ = write!(text, "\n{}\n{}", heading("Metrics"), terminal.metric_table(&metrics));
+        }
+        let logs: Vec<_> =
+            self.lines.iter().map(|(_, line)| line).filter(|line| telemetry::metrics(line).is_empty()).collect();
+        if !logs.is_empty() {
+            let _ = writeln!(text, "\n{}", heading("Logs"));
+            for line in logs {
+                let _ = writeln!(text, "  {}", telemetry::readable_log(line));
+            }
+        }
+        if !self.segments.is_empty() {
+            let spans = telemetry::spans(&self.segments);
+            let _ = write!(text, "\n{}\n{}", heading("Spans"), terminal.span_tree(&spans));
+        }
+        text
+    }
+}
+
+/// An answer in one line.
+#[must_use]
+pub fn describe(answer: &Answer) -> String {
+    match answer {
+        Answer::Returned(body) => String::from_utf8_lossy(body).into_owned(),
+        failed => failed.failure().unwrap_or_default(),
+    }
+}
+
+/// Bytes as the JSON they are, or else as a JSON string.
+fn json_or_text(bytes: &[u8]) -> Result<Box<RawValue>, serde_json::Error> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    match RawValue::from_string(text.clone()) {
+        Ok(raw) => Ok(raw),
+        Err(_) => RawValue::from_string(serde_json::to_string(&text)?),
+    }
+}
+
+/// Runs the command; returns its exit code: 0 when the function returned and reported no failure, otherwise 1.
+///
+/// # Errors
+/// When there was no invocation.
+pub async fn run(arguments: InvokeArguments, terminal: Terminal) -> Result<u8, InvokeError> {
+    let event = event(arguments.event.as_deref(), arguments.data)?;
+    let mut settings = arguments.function.world()?;
+    settings.function.name.clone_from(&arguments.function_name);
+    if arguments.store == StoreArgument::Aws {
+        settings.store = Store::Aws;
+        terminal.progress("writing to the real AWS account that your AWS_* settings name; nothing is listed from it");
+    }
+    let listed = arguments.store == StoreArgument::Memory;
+    let report = invoke_once(settings, event).await?;
+    match arguments.format {
+        Format::Text => terminal.result(report.to_text(terminal, listed).trim_end()),
+        Format::Json => match report.to_json() {
+            Ok(document) => terminal.result(&document),
+            Err(error) => {
+                terminal.progress(&format!("the outcome can't be written as JSON: {error}"));
+                return Ok(1);
+            }
+        },
+    }
+    Ok(u8::from(!report.is_success()))
+}
+
+fn event(file: Option<&Path>, data: Option<String>) -> Result<Vec<u8>, InvokeError> {
+    let event = match (file, data) {
+        (Some(file), _) => std::fs::read(file)
+            .map_err(|source| InvokeError::ReadEvent { place: file.display().to_string(), source })?,
+        (None, Some(data)) => data.into_bytes(),
+        (None, None) => {
+            if std::io::stdin().is_terminal() {
+                return Err(InvokeError::NoEvent);
+            }
+            let mut event = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut event);
+            read.map_err(|source| InvokeError::ReadEvent { place: "standard input".to_owned(), source })?;
+            if event.iter().all(u8::is_ascii_whitespace) {
+                return Err(InvokeError::NoEvent);
+            }
+            event
+        }
+    };
+    // Checked, but passed on as it came: numbers must not lose digits on the way.
+    serde_json::from_slice::<&RawValue>(&event).map_err(InvokeError::NotJson)?;
+    Ok(event)
+}

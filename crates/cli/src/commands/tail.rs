@@ -1,0 +1,317 @@
+//! `config-audit tail`: new entries as they are written, and loudly what happens to old ones.
+//!
+//! An entry is written once. The function may write it again with the same content when a record is redelivered; whoever
+//! changes or deletes one tampers with the trail, unless it is DynamoDB's time to live.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodbstreams::types::{OperationType, Record};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use config_audit::audit::time_text;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::aws::AwsArguments;
+use crate::tables::{SdkItem, Trail, TrailError};
+use crate::terminal::{Output, Terminal, Tone, harmless};
+use crate::trail::backfill_id;
+use config_audit_local::entry::{Entry, Plain};
+use config_audit_local::stream::{Page, StreamError, StreamReader};
+
+/// How often the stream is asked; it takes five requests a second of all its readers.
+const POLL: Duration = Duration::from_secs(1);
+/// After how many polls new shards are looked for.
+const REFRESH: u32 = 20;
+/// How many polls may fail one after the other.
+const FAILURES: u32 = 10;
+
+/// New entries, from the Audit table's stream.
+#[derive(Debug, Args)]
+pub struct TailArguments {
+    /// The Audit table; it must have a stream with both images
+    #[arg(long, value_name = "NAME")]
+    table: String,
+    /// Begin with the oldest entry in the stream, up to 24 hours ago, not with the next one
+    #[arg(long)]
+    since_start: bool,
+    /// Show the values of the configuration, not just the names of attributes
+    #[arg(long)]
+    values: bool,
+    /// A line for people, or a JSON object
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(flatten)]
+    aws: AwsArguments,
+}
+
+/// Runs the command until Ctrl-C, SIGTERM, or until nobody reads any more.
+///
+/// # Errors
+/// When AWS refuses, or the table has no stream.
+pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TrailError> {
+    let mut terminated = signal(SignalKind::terminate()).map_err(TrailError::Signal)?;
+    tokio::select! {
+        outcome = follow(&arguments, terminal) => outcome.map(|()| 0),
+        signal = tokio::signal::ctrl_c() => signal.map_err(TrailError::Signal).map(|()| 0),
+        _ = terminated.recv() => Ok(0),
+    }
+}
+
+async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), TrailError> {
+    let aws = arguments.aws.load().await;
+    let stream = Trail::new(&aws, &arguments.table).stream().await?;
+    let refused = |error| TrailError::Stream { table: arguments.table.clone(), error };
+    let mut reader = StreamReader::new(aws.streams(), stream, BTreeMap::new());
+    reader.refresh().await.map_err(refused)?;
+    if !arguments.since_start {
+        reader.skip_to_now().await.map_err(refused)?;
+    }
+    terminal.progress(&format!("Following table {}. Ctrl-C ends.", arguments.table));
+    let (mut polls, mut failures) = (0_u32, 0);
+    loop {
+        let tell = |page: Page| {
+            if let Some(notice) = page.notice {
+                terminal.progress(&notice);
+            }
+            let mut news = page.records.iter().filter_map(News::of);
+            news.all(|news| terminal.tells(&news.line(arguments, terminal)))
+        };
+        match poll(&mut reader, polls.is_multiple_of(REFRESH), tell).await {
+            Ok(true) => failures = 0,
+            Ok(false) => return Ok(()),
+            Err(error) if failures < FAILURES && !error.is_final() => failures += 1,
+            Err(error) => return Err(refused(error)),
+        }
+        polls = polls.wrapping_add(1);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Tells what is new in all shards; a shard's records come after those of its parent. False when nobody listens any more.
+///
+/// The reader goes on with each page that it gives, so a page is told before the next shard is asked, which may fail.
+async fn poll(
+    reader: &mut StreamReader,
+    refresh: bool,
+    mut tell: impl FnMut(Page) -> bool,
+) -> Result<bool, StreamError> {
+    if refresh {
+        reader.refresh().await?;
+    }
+    let shards: Vec<(String, Option<String>)> =
+        reader.shards().map(|(id, parent)| (id.to_owned(), parent.map(str::to_owned))).collect();
+    let known: HashSet<&String> = shards.iter().map(|(id, _)| id).collect();
+    for (id, parent) in &shards {
+        let is_parent_unread =
+            parent.as_ref().is_some_and(|parent| known.contains(parent) && !reader.is_exhausted(parent));
+        if is_parent_unread {
+            continue;
+        }
+        if !tell(reader.read(id, 1000).await?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What happened to an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Event {
+    Written,
+    Backfilled,
+    /// Tampering.
+    Altered,
+    /// Tampering.
+    Deleted,
+    /// By DynamoDB's time to live.
+    Expired,
+}
+
+/// What one record of the stream tells.
+#[derive(Debug)]
+struct News {
+    event: Event,
+    /// The entry as it is, or as it was before it was deleted.
+    entry: Entry,
+    /// The entry's attributes that were altered.
+    altered: Vec<String>,
+    /// When, where that is not what the entry says.
+    time: Option<DateTime<Utc>>,
+}
+
+impl News {
+    /// Nothing for a record that tells of an entry written again with the same content.
+    fn of(record: &Record) -> Option<Self> {
+        let change = record.dynamodb.as_ref()?;
+        let time = change.approximate_creation_date_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
+        let image = |image: &Option<HashMap<_, _>>| {
+            image.clone().map(|image| -> SdkItem {
+                image.into_iter().map(|(name, value)| (name, dynamodb_value(value))).collect()
+            })
+        };
+        let (old, new) = (image(&change.old_image), image(&change.new_image));
+        let (event, item, altered) = match (old, new) {
+            (None, Some(new)) => (written(&new), new, Vec::new()),
+            (Some(old), Some(new)) => {
+                let altered = altered(&old, &new);
+                if altered.is_empty() {
+                    return None;
+                }
+                (Event::Altered, new, altered)
+            }
+            (Some(old), None) => {
+                let principal = record.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
+                let is_expiry = principal == Some("dynamodb.amazonaws.com");
+                (if is_expiry { Event::Expired } else { Event::Deleted }, old, Vec::new())
+            }
+            (None, None) if record.event_name == Some(OperationType::Remove) => {
+                let keys = image(&change.keys).unwrap_or_default();
+                (Event::Deleted, keys, Vec::new())
+            }
+            (None, None) => return None,
+        };
+        let is_written = matches!(event, Event::Written | Event::Backfilled);
+        Some(Self { event, entry: Entry::from_item(item), altered, time: time.filter(|_| !is_written) })
+    }
+
+    fn line(&self, arguments: &TailArguments, terminal: Terminal) -> String {
+        match arguments.output {
+            Output::Text => self.text(arguments.values, terminal),
+            Output::Json => self.json(arguments.values),
+        }
+    }
+
+    fn text(&self, values: bool, terminal: Terminal) -> String {
+        let entry = &self.entry;
+        let text = |name: &str| entry.text(name).escape_debug().to_string();
+        let attribute = text("updatedAttribute");
+        let what = match (attribute.as_str(), entry.value("oldValue"), entry.value("newValue")) {
+            ("", None, Some(_)) if self.event == Event::Backfilled => "backfilled".to_owned(),
+            ("", None, _) => "created".to_owned(),
+            ("", Some(_), _) => "removed".to_owned(),
+            (name, None, _) => format!("{name} added"),
+            (name, Some(_), None) => format!("{name} removed"),
+            (name, Some(_), Some(_)) => format!("{name} changed"),
+        };
+        let mut line = format!("{}  {}  {what}", text("modificationTime"), text("itemKey"));
+        if values {
+            let value = |name: &str| {
+                entry.value(name).map(|value| harmless(&serde_json::to_string(&value).unwrap_or_default()))
+            };
+            let change: Vec<String> = [value("oldValue"), value("newValue")].into_iter().flatten().collect();
+            line = format!("{line}  {}", change.join(" -> "));
+        }
+        let loud = match self.event {
+            Event::Written | Event::Backfilled => return line,
+            Event::Altered => format!("ALTERED ({})", self.altered.join(", ").escape_debug()),
+            Event::Deleted => "DELETED".to_owned(),
+            Event::Expired => "expired".to_owned(),
+        };
+        let when = self.time.map(|time| format!(" at {}", time_text(time))).unwrap_or_default();
+        let loud = format!("{loud} entry {}{when}:", text("id"));
+        let tone = if self.event == Event::Expired { Tone::Quiet } else { Tone::Bad };
+        format!("{} {line}", terminal.paint(tone, &loud))
+    }
+
+    fn json(&self, values: bool) -> String {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            event: Event,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            altered: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            time: Option<String>,
+            entry: &'a Entry,
+        }
+        let without = self.entry.without_values();
+        let entry = if values { &self.entry } else { &without };
+        let time = self.time.map(time_text);
+        // Maps with string keys, numbers and strings: there is nothing in it that could fail.
+        serde_json::to_string(&Line { event: self.event, altered: &self.altered, time, entry }).unwrap_or_default()
+    }
+}
+
+fn written(item: &SdkItem) -> Event {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let is_backfilled = text("itemKey").is_some_and(|key| text("id") == Some(&backfill_id(key).to_string()));
+    if is_backfilled { Event::Backfilled } else { Event::Written }
+}
+
+/// The entry's attributes that differ. A redelivery writes the entry again with the trace of its own invocation.
+fn altered(old: &SdkItem, new: &SdkItem) -> Vec<String> {
+    let plain = |item: &SdkItem, name: &str| {
+        let mut value = item.get(name).cloned()?;
+        if let (AttributeValue::M(members), "provenance") = (&mut value, name) {
+            members.remove("traceId");
+        }
+        serde_json::to_string(&Plain(&value)).ok()
+    };
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().filter(|name| plain(old, name) != plain(new, name)).cloned().collect()
+}
+
+/// The Streams SDK has a value type of its own, the same in all but name.
+fn dynamodb_value(value: aws_sdk_dynamodbstreams::types::AttributeValue) -> AttributeValue {
+    serde_dynamo::AttributeValue::from(value).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodbstreams::Client;
+    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
+    use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
+    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
+    use aws_sdk_dynamodbstreams::types::error::InternalServerError;
+    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+
+    use super::*;
+
+    #[test]
+    fn no_text_of_an_entry_hides_or_forges_a_line() {
+        let evil = "x\n\u{1b}[2K\u{9b}2K\u{202e}";
+        let names = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
+        let entry = names.into_iter().map(|name| (name.to_owned(), AttributeValue::S(evil.to_owned()))).collect();
+        let altered = vec![evil.to_owned()];
+        let news = News { event: Event::Altered, entry: Entry::from_item(entry), altered, time: None };
+        let line = news.text(true, Terminal::plain());
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+    }
+
+    #[tokio::test]
+    async fn what_one_shard_gave_is_told_although_another_fails() {
+        let describe = mock!(Client::describe_stream).then_output(|| {
+            let shard = |id: &str| Shard::builder().shard_id(id).build();
+            let description = StreamDescription::builder().shards(shard("good")).shards(shard("refused")).build();
+            DescribeStreamOutput::builder().stream_description(description).build()
+        });
+        let iterator = |shard: &'static str| {
+            mock!(Client::get_shard_iterator)
+                .match_requests(move |request| request.shard_id() == Some(shard))
+                .then_output(move || GetShardIteratorOutput::builder().shard_iterator(shard).build())
+        };
+        let (good, refused) = (iterator("good"), iterator("refused"));
+        let records = mock!(Client::get_records)
+            .match_requests(|request| request.shard_iterator() == Some("good"))
+            .then_output(|| GetRecordsOutput::builder().records(Record::builder().build()).build());
+        let failure = mock!(Client::get_records)
+            .match_requests(|request| request.shard_iterator() == Some("refused"))
+            .then_error(|| GetRecordsError::InternalServerError(InternalServerError::builder().build()));
+        let rules = [&describe, &good, &refused, &records, &failure];
+        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
+        let mut told = 0;
+        let polled = poll(&mut reader, true, |page| {
+            told += page.records.len();
+            true
+        });
+        assert!(polled.await.is_err());
+        assert_eq!(told, 1);
+    }
+}

@@ -1,0 +1,141 @@
+//! The one module that prints: results to standard output, progress and errors to standard error.
+//!
+//! Colours are used on a terminal only, and not where `NO_COLOR` is set. A reader that went away is no error here.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use clap::ValueEnum;
+
+use config_audit::settings::{Environment, ProcessEnvironment};
+use config_audit_cloudwatch::telemetry::{Metric, Span};
+
+/// Whom a command's result is for; each command says how it prints for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// People.
+    Text,
+    /// Tools.
+    Json,
+}
+
+/// How a piece of text is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// A heading.
+    Heading,
+    /// Something that went well.
+    Good,
+    /// Something that went wrong.
+    Bad,
+    /// Something beside the point.
+    Quiet,
+}
+
+/// Where people read.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    colours: bool,
+}
+
+impl Terminal {
+    /// This process's standard output and error.
+    #[must_use]
+    pub fn new() -> Self {
+        let forbidden = ProcessEnvironment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { colours: std::io::stdout().is_terminal() && !forbidden }
+    }
+
+    /// The same with no colours.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { colours: false }
+    }
+
+    /// The text in the tone's colour.
+    #[must_use]
+    pub fn paint(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Heading => "1",
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Quiet => "2",
+        };
+        if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Prints a result.
+    pub fn result(self, text: &str) {
+        let mut output = std::io::stdout().lock();
+        let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+    }
+
+    /// Prints a result; false when nobody reads it any more.
+    #[must_use]
+    pub fn tells(self, text: &str) -> bool {
+        let mut output = std::io::stdout().lock();
+        writeln!(output, "{text}").and_then(|()| output.flush()).is_ok()
+    }
+
+    /// Prints progress, or an error.
+    pub fn progress(self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Metrics as a table: name, samples, unit.
+    #[must_use]
+    pub fn metric_table(self, metrics: &[Metric]) -> String {
+        let width = metrics.iter().map(|metric| metric.name.len()).max().unwrap_or_default();
+        let mut table = String::new();
+        for metric in metrics {
+            let unit = self.paint(Tone::Quiet, &metric.unit);
+            // Writing to a string does not fail, here and below.
+            let _ = writeln!(table, "  {:width$}  {} {unit}", metric.name, metric.summary());
+        }
+        table
+    }
+
+    /// Spans as a tree: name, duration, and whether it failed.
+    #[must_use]
+    pub fn span_tree(self, spans: &[Span]) -> String {
+        let mut tree = String::new();
+        self.write_spans(&mut tree, spans, 1);
+        tree
+    }
+
+    fn write_spans(self, tree: &mut String, spans: &[Span], depth: usize) {
+        for span in spans {
+            let took =
+                span.milliseconds.map_or_else(|| "in progress".to_owned(), |duration| format!("{duration:.2} ms"));
+            let failed = if span.failed { self.paint(Tone::Bad, " failed") } else { String::new() };
+            let _ = writeln!(tree, "{}{}  {}{failed}", "  ".repeat(depth), span.name, self.paint(Tone::Quiet, &took));
+            self.write_spans(tree, &span.children, depth + 1);
+        }
+    }
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// JSON as a terminal may show it: what JSON lets through that would move the cursor or turn the text around is escaped.
+#[must_use]
+pub fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '"' | '\'' | '\\' => text.push(character),
+            _ => text.extend(character.escape_debug()),
+        }
+    }
+    text
+}
+
+/// Every line of a text, this far to the right.
+#[must_use]
+pub fn indent(text: &str, by: usize) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("{}{line}", " ".repeat(by))).collect();
+    lines.join("\n")
+}

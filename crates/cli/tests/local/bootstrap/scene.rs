@@ -1,0 +1,334 @@
+//! The stage of every test: an engine, a proxy before it, and the real bootstrap in the local world. Whatever a test is
+//! about, each of its invocations is held to what is promised of all of them: [`Told::check`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use config_audit_local::bucket::StoredObject;
+use config_audit_local::happening::LogSource;
+use config_audit_local::{
+    Answer, Database, ErrorReport, Happening, Happenings, Source, Store, Trace, World, WorldSettings,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::engine::Engine;
+use super::proxy::{Fault, Proxy};
+use super::records::{SECRET, SECRET_DIGITS};
+use super::{emf, segments};
+use crate::support::{GENEROUS, bootstrap};
+
+/// The Audit table.
+pub(crate) const AUDIT_TABLE: &str = "Audit-test";
+/// The failure bucket.
+pub(crate) const FAILURE_BUCKET: &str = "failures-test";
+
+/// How the function is to be run.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    engine: Engine,
+    environment: BTreeMap<String, String>,
+    timeout: Duration,
+    trace: Trace,
+    source: Option<Source>,
+    faults: Vec<Fault>,
+    is_down: bool,
+}
+
+impl Scene {
+    pub(crate) fn on(engine: Engine) -> Self {
+        let environment = BTreeMap::new();
+        let (timeout, trace) = (GENEROUS, Trace::Sampled);
+        Self { engine, environment, timeout, trace, source: None, faults: Vec::new(), is_down: false }
+    }
+
+    /// With a variable of its environment set so.
+    pub(crate) fn with(mut self, variable: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(variable.to_owned(), value.into());
+        self
+    }
+
+    /// With so much time for an invocation.
+    pub(crate) fn allowing(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    pub(crate) fn traced(mut self, trace: Trace) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// With a table whose stream invokes it.
+    pub(crate) fn fed_by(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// With these faults of the first requests that write entries.
+    pub(crate) fn failing_first(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.faults.extend(faults);
+        self
+    }
+
+    /// With a store that refuses connections until it is told to be up.
+    pub(crate) fn with_the_store_down(mut self) -> Self {
+        self.is_down = true;
+        self
+    }
+
+    pub(crate) async fn start(self) -> Play {
+        self.start_after(async |_| ()).await
+    }
+
+    /// Starts it after something was done to the database.
+    pub(crate) async fn start_after(mut self, prepare: impl AsyncFnOnce(&Database)) -> Play {
+        let (database, identity) = self.engine.database().await;
+        prepare(&database).await;
+        let mut proxy = Proxy::down(database.url());
+        proxy.next(self.faults);
+        if !self.is_down {
+            proxy.up();
+        }
+        self.environment.entry("AWS_ENDPOINT_URL_DYNAMODB".to_owned()).or_insert_with(|| proxy.url());
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = WorldSettings::new(bootstrap());
+        settings.store = Store::Endpoint(database.url().to_owned());
+        settings.identity = identity;
+        settings.directory = Some(directory.path().to_owned());
+        AUDIT_TABLE.clone_into(&mut settings.audit_table);
+        FAILURE_BUCKET.clone_into(&mut settings.failure_bucket);
+        settings.source = self.source;
+        settings.function.timeout = self.timeout;
+        settings.function.init_timeout = GENEROUS;
+        settings.function.trace = self.trace;
+        settings.function.environment = self.environment;
+        let happenings = Happenings::new();
+        let heard = happenings.subscribe();
+        let world = World::start(settings, happenings).await.unwrap();
+        Play { world, heard, proxy, database, directory }
+    }
+}
+
+/// The function, with all around it.
+#[derive(Debug)]
+pub(crate) struct Play {
+    pub(crate) world: World,
+    pub(crate) heard: UnboundedReceiver<Arc<Happening>>,
+    pub(crate) proxy: Proxy,
+    pub(crate) database: Database,
+    /// Where the buckets are.
+    directory: TempDir,
+}
+
+impl Play {
+    /// Invokes the function, and returns all that it told.
+    pub(crate) async fn invoke(&mut self, event: &Value) -> Told {
+        self.invoke_with(event.to_string()).await
+    }
+
+    /// The same with any bytes.
+    pub(crate) async fn invoke_with(&mut self, event: impl Into<Vec<u8>>) -> Told {
+        self.world.invoke(event.into()).await.unwrap();
+        self.told_after(Vec::new()).await
+    }
+
+    /// The same, with the store down until the function has said that it is.
+    pub(crate) async fn invoke_and_bring_the_store_up(&mut self, event: &Value) -> Told {
+        let (world, heard, proxy) = (&self.world, &mut self.heard, &mut self.proxy);
+        let mut told = Vec::new();
+        let bring_up = async {
+            while let Some(happening) = heard.recv().await {
+                let is_it = matches!(&*happening, Happening::LogLine { line, .. } if line.contains("not ready yet"));
+                told.push(happening);
+                if is_it {
+                    return proxy.up();
+                }
+            }
+        };
+        let invoked = async { world.invoke(event.to_string().into_bytes()).await.unwrap() };
+        tokio::join!(bring_up, invoked);
+        self.told_after(told).await
+    }
+
+    async fn told_after(&mut self, mut happenings: Vec<Arc<Happening>>) -> Told {
+        // All that belongs to an invocation is told before it is answered.
+        while !happenings.last().is_some_and(|last| matches!(**last, Happening::Answered { .. })) {
+            happenings.push(self.heard.recv().await.expect("the world ended"));
+        }
+        let told = Told::from(&happenings);
+        told.check();
+        told
+    }
+
+    /// The Audit table's entries as plain JSON, oldest first.
+    pub(crate) async fn entries(&self) -> Vec<String> {
+        self.world.entries().await.unwrap().iter().map(|entry| serde_json::to_string(entry).unwrap()).collect()
+    }
+
+    /// The `itemKey` of each entry, oldest first.
+    pub(crate) async fn item_keys(&self) -> Vec<String> {
+        self.world.entries().await.unwrap().iter().map(|entry| entry.text("itemKey").to_owned()).collect()
+    }
+
+    /// What is in the failure bucket.
+    pub(crate) async fn objects(&self) -> Vec<StoredObject> {
+        self.world.failures().await.unwrap()
+    }
+
+    /// Makes a bucket that was missing.
+    pub(crate) fn make_bucket(&self, name: &str) {
+        std::fs::create_dir(self.directory.path().join("s3").join(name)).unwrap();
+    }
+
+    pub(crate) async fn stop(self) {
+        self.world.stop().await;
+        self.database.stop().await;
+    }
+}
+
+/// All that the function told in one invocation, and before it when it was started for it.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) request_id: String,
+    pub(crate) trace_header: String,
+    pub(crate) answer: Answer,
+    pub(crate) duration: Duration,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+    pub(crate) segments: Vec<Value>,
+    /// Whether the process was started for this invocation.
+    pub(crate) has_started: bool,
+    /// Whether it is gone.
+    pub(crate) has_exited: bool,
+}
+
+impl Told {
+    fn from(happenings: &[Arc<Happening>]) -> Self {
+        let mut told = Self {
+            request_id: String::new(),
+            trace_header: String::new(),
+            answer: Answer::TimedOut,
+            duration: Duration::ZERO,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            segments: Vec::new(),
+            has_started: false,
+            has_exited: false,
+        };
+        for happening in happenings {
+            match (**happening).clone() {
+                Happening::InvocationStarted { trace_header, .. } => told.trace_header = trace_header,
+                Happening::LogLine { source: LogSource::Stdout, line } => told.stdout.push(line),
+                Happening::LogLine { source: LogSource::Stderr, line } => told.stderr.push(line),
+                Happening::SegmentReceived { document } => told.segments.push(document),
+                Happening::SegmentRefused { why } => panic!("no segment document: {why}"),
+                Happening::ProcessStarted { .. } => told.has_started = true,
+                Happening::ProcessExited { .. } => told.has_exited = true,
+                Happening::Answered { request_id, answer, duration } => {
+                    (told.request_id, told.answer, told.duration) = (request_id, answer, duration);
+                }
+                _ => {}
+            }
+        }
+        told
+    }
+
+    /// What is promised of every invocation, whatever comes of it.
+    fn check(&self) {
+        let lines = self.lines();
+        // What is logged while the process starts belongs to no invocation.
+        let first = lines.iter().position(|line| line.get("requestId").is_some()).unwrap_or(lines.len());
+        for (index, line) in lines.iter().enumerate() {
+            let is_outside = self.has_started && index < first;
+            let text = |member: &str| line[member].as_str().unwrap_or_else(|| panic!("no {member}: {line}"));
+            assert!(["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&text("level")), "{line}");
+            assert!(chrono::DateTime::parse_from_rfc3339(text("timestamp")).is_ok(), "{line}");
+            assert!(!text("message").is_empty(), "{line}");
+            assert!(is_outside || text("requestId") == self.request_id, "{line}");
+        }
+        for line in &self.stdout {
+            emf::check(line).unwrap_or_else(|problem| panic!("{problem}: {line}"));
+        }
+        let is_answered = matches!(self.answer, Answer::Returned(_) | Answer::FunctionError(_));
+        if is_answered {
+            let parts = ["RecordsAudited", "RecordsUnchanged", "RecordsQuarantined", "RecordsFailed"];
+            let sum: u64 = parts.iter().map(|part| self.count(part)).sum();
+            assert_eq!(self.count("RecordsReceived"), sum, "the books do not balance: {:?}", self.stdout);
+            assert_eq!(self.samples("WriteLatency").len() as u64, self.wide()["writes"].as_u64().unwrap());
+        }
+        if is_answered {
+            segments::check(&self.segments, &self.trace_header);
+        }
+        assert_keeps_secrets(&format!("{self:?}"));
+        assert_keeps_secrets(&self.answer.failure().unwrap_or_default());
+    }
+
+    /// The lines of standard output; each is one JSON object.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let parse = |line: &String| match serde_json::from_str(line) {
+            Ok(object @ Value::Object(_)) => object,
+            _ => panic!("no JSON object: {line}"),
+        };
+        self.stdout.iter().map(parse).collect()
+    }
+
+    /// The documents of the embedded metric format; the first is the wide line.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = Value> {
+        self.lines().into_iter().filter(|line| line.get("_aws").is_some())
+    }
+
+    pub(crate) fn wide(&self) -> Value {
+        self.documents().next().unwrap_or_else(|| panic!("no wide line: {:?}", self.stdout))
+    }
+
+    /// A metric that is counted; 0 where it is absent.
+    pub(crate) fn count(&self, metric: &str) -> u64 {
+        self.documents().filter_map(|document| document[metric].as_u64()).sum()
+    }
+
+    /// All samples of a metric, of all documents.
+    pub(crate) fn samples(&self, metric: &str) -> Vec<f64> {
+        let values = |document: Value| match &document[metric] {
+            Value::Array(values) => values.iter().filter_map(Value::as_f64).collect(),
+            value => value.as_f64().into_iter().collect::<Vec<_>>(),
+        };
+        self.documents().flat_map(values).collect()
+    }
+
+    /// The sequence numbers that are reported as failed, sorted.
+    pub(crate) fn failed(&self) -> Vec<String> {
+        let Answer::Returned(body) = &self.answer else { panic!("{self:#?}") };
+        let answer: Value = serde_json::from_slice(body).unwrap();
+        let failures = answer["batchItemFailures"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let number = |failure: &Value| failure["itemIdentifier"].as_str().unwrap().to_owned();
+        let mut failed: Vec<String> = failures.iter().map(number).collect();
+        failed.sort();
+        failed
+    }
+
+    /// The error of an invocation that failed as a whole.
+    pub(crate) fn error(&self) -> &ErrorReport {
+        let Answer::FunctionError(report) = &self.answer else { panic!("{self:#?}") };
+        report
+    }
+
+    /// The error of a process that did not start.
+    pub(crate) fn refusal_to_start(&self) -> &ErrorReport {
+        let Answer::InitFailed(report) = &self.answer else { panic!("{self:#?}") };
+        report
+    }
+}
+
+/// Fails where a text has a value of the events in it, in any of the forms that values are printed in.
+pub(crate) fn assert_keeps_secrets(text: &str) {
+    let bytes = format!("{:?}", SECRET.as_bytes());
+    for form in [SECRET, SECRET_DIGITS, &STANDARD.encode(SECRET), bytes.trim_matches(['[', ']'])] {
+        let at = text.find(form);
+        assert!(at.is_none(), "a value leaked: …{}", &text[at.unwrap_or_default().saturating_sub(200)..]);
+    }
+}

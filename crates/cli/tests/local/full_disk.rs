@@ -1,0 +1,99 @@
+//! A full disk under the failure bucket: nothing is acknowledged that is not kept, and when there is room all goes on.
+
+use std::process::Stdio;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use config_audit_local::Identity;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
+
+use crate::support::{GENEROUS, bootstrap};
+
+/// Runs the rest of its arguments with a disk of 256 KB, and with a larger one once it reads a line. What it starts ends
+/// with it.
+const ON_A_SMALL_DISK: &str = r#"
+    disk=$1; shift
+    mount -t tmpfs -o size=256k none "$disk"
+    "$@" &
+    read -r _ && mount -o remount,size=8m "$disk"
+    wait
+"#;
+
+/// Larger than the disk, and with what an entry adds to it too large for one, so that the whole record has to be kept.
+const LARGE: usize = 409_500;
+
+/// The next line with this in it; returns all up to it.
+async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, part: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    let waiting = async {
+        loop {
+            let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended after {seen:#?}"));
+            let is_it = line.contains(part);
+            seen.push(line);
+            if is_it {
+                return;
+            }
+        }
+    };
+    let found = tokio::time::timeout(GENEROUS, waiting).await;
+    assert!(found.is_ok(), "no {part:?} in {seen:#?}");
+    seen
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().join("s3");
+    std::fs::create_dir(&disk).unwrap();
+    // A file system of our own needs no rights where the kernel lets users have name spaces.
+    let mut command = Command::new("unshare");
+    command.args([
+        "--map-root-user",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-euc",
+        ON_A_SMALL_DISK,
+        "sh",
+    ]);
+    command.arg(&disk).arg(env!("CARGO_BIN_EXE_config-audit")).arg("local");
+    command.arg("--directory").arg(directory.path()).arg("--bootstrap").arg(bootstrap());
+    let mut world = command
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("unshare (of util-linux) can't be run");
+    let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
+    let introduction = line_with(&mut lines, "Waiting for changes").await;
+    let url = introduction.iter().find_map(|line| line.strip_prefix("DynamoDB  ")?.split(' ').next()).unwrap();
+    let client = Identity::throw_away().dynamodb(url);
+    let put = async |key: &str, value: String| {
+        let put = client.put_item().table_name("Configuration-local").item("key", AttributeValue::S(key.to_owned()));
+        put.item("value", AttributeValue::S(value)).send().await.unwrap();
+    };
+    let is_audited = async |key: &str| {
+        let found = client.scan().table_name("Audit-local").filter_expression("itemKey = :key");
+        let found = found.expression_attribute_values(":key", AttributeValue::S(key.to_owned())).send().await.unwrap();
+        found.items().len()
+    };
+
+    put("LARGE", "x".repeat(LARGE)).await;
+    line_with(&mut lines, "record failed, and will be delivered again").await;
+    // It stays failed for as long as the disk is full, and what it needs is said.
+    let told = line_with(&mut lines, "record failed, and will be delivered again").await;
+    assert!(told.iter().any(|line| line.contains("failure bucket")), "{told:#?}");
+    assert_eq!(is_audited("LARGE").await, 0);
+
+    world.stdin.take().unwrap().write_all(b"make room\n").await.unwrap();
+    line_with(&mut lines, "\"itemKey\": \"LARGE\"").await;
+    // The shard is free again.
+    put("SMALL", "x".to_owned()).await;
+    line_with(&mut lines, "\"itemKey\": \"SMALL\"").await;
+    assert_eq!((is_audited("LARGE").await, is_audited("SMALL").await), (1, 1));
+    world.start_kill().unwrap();
+    tokio::time::timeout(GENEROUS, world.wait()).await.unwrap().unwrap();
+}

@@ -1,0 +1,87 @@
+//! AWS refuses one thing: the command says which permission is missing, and on what.
+
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, Response};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde_json::json;
+
+use super::scene::{AUDIT, CONFIGURATION, Tables, item, run_at};
+use crate::bootstrap::engine::Engine;
+use config_audit_cli::tables::sdk_item;
+
+/// The engine, but for one operation, which is refused as IAM refuses it.
+async fn refusing(engine: &str, operation: &'static str) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
+    let engine = engine.to_owned();
+    let answer = move |headers: HeaderMap, body: Bytes| {
+        let (client, engine) = (client.clone(), engine.clone());
+        async move {
+            let target = headers["x-amz-target"].to_str().unwrap();
+            if target.ends_with(&format!(".{operation}")) {
+                let refusal = json!({ "__type": "com.amazon.coral.service#AccessDeniedException", "message": "no" });
+                return Response::builder().status(400).body(Body::from(refusal.to_string())).unwrap();
+            }
+            let mut request = Request::post(engine).body(Body::from(body)).unwrap();
+            *request.headers_mut() = headers;
+            client.request(request).await.unwrap().map(Body::new)
+        }
+    };
+    let server = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+    (url, server)
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named() {
+    let tables = Tables::on(Engine::Embedded).await;
+    tables.write(CONFIGURATION, [sdk_item(item("K", &[]))]).await;
+    let both = ["--table", CONFIGURATION, "--audit-table", AUDIT];
+    let verify = [&["verify", "--settle", "0"], &both[..]].concat();
+    let backfill = [&["backfill"], &both[..]].concat();
+    let audit = ["--table", AUDIT];
+    let history = [&["history", "K"], &audit[..]].concat();
+    let tail = [&["tail"], &audit[..]].concat();
+    let index = format!("on table {AUDIT} and its indexes");
+    let configuration = format!("on table {CONFIGURATION}");
+    for (command, operation, place) in [
+        (&history, "Query", &index),
+        (&verify, "DescribeTable", &configuration),
+        (&verify, "Scan", &configuration),
+        (&verify, "Query", &index),
+        (&verify, "GetItem", &configuration),
+        (&backfill, "Scan", &configuration),
+        (&backfill, "PutItem", &format!("on table {AUDIT}")),
+        (&tail, "DescribeTable", &format!("on table {AUDIT}")),
+        (&tail, "DescribeStream", &format!("on the stream of table {AUDIT}")),
+        (&tail, "GetRecords", &format!("on the stream of table {AUDIT}")),
+    ] {
+        let (url, server) = refusing(tables.database.url(), operation).await;
+        let ran = run_at(&url, &tables.identity, command).await;
+        assert_eq!(ran.code, 2, "{operation}: {ran:?}");
+        assert!(ran.stderr.contains(&format!("dynamodb:{operation}")) && ran.stderr.contains(place), "{ran:?}");
+        server.abort();
+    }
+    tables.database.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_is_named() {
+    let tables = Tables::on(Engine::Embedded).await;
+    for command in [
+        &["history", "K", "--table", "Nowhere"][..],
+        &["verify", "--table", "Nowhere", "--audit-table", AUDIT],
+        &["verify", "--table", CONFIGURATION, "--audit-table", "Nowhere"],
+        &["backfill", "--table", "Nowhere", "--audit-table", AUDIT],
+        &["tail", "--table", "Nowhere"],
+    ] {
+        let ran = tables.run(command).await;
+        assert_eq!(ran.code, 2, "{command:?}: {ran:?}");
+        assert!(ran.stderr.contains("table Nowhere") && ran.stderr.contains("no such table"), "{ran:?}");
+    }
+    tables.database.stop().await;
+}

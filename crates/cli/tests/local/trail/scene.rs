@@ -1,0 +1,182 @@
+//! Two tables on an engine, entries as the function writes them, and the command.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Output;
+
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use chrono::DateTime;
+use config_audit::audit::{Context, plan};
+use config_audit::stream::{Change, Images};
+use config_audit_cli::tables::{SdkItem, sdk_item};
+use config_audit_cli::trail::Item;
+use config_audit_local::{Database, Identity};
+use futures_util::stream::{StreamExt, iter};
+use serde_json::Value;
+
+use crate::bootstrap::engine::Engine;
+use crate::support::config_audit;
+
+pub(crate) const CONFIGURATION: &str = "Configuration-trail";
+pub(crate) const AUDIT: &str = "Audit-trail";
+/// The first second of histories: 2024-09-11T09:02:28Z.
+pub(crate) const EPOCH: i64 = 1_726_045_348;
+
+/// What became of an item: seconds, and the item from then on.
+pub(crate) type History = Vec<(i64, Option<Item>)>;
+
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) database: Database,
+    pub(crate) identity: Identity,
+}
+
+impl Tables {
+    pub(crate) async fn on(engine: Engine) -> Self {
+        let (database, identity) = engine.database().await;
+        Self::of(database, identity).await
+    }
+
+    /// On the embedded engine, kept in this directory.
+    pub(crate) async fn in_directory(directory: &Path) -> Self {
+        let identity = Identity::throw_away();
+        Self::of(Database::in_directory(directory, 0, identity.clone()).await.unwrap(), identity).await
+    }
+
+    async fn of(database: Database, identity: Identity) -> Self {
+        database.ensure_configuration_table(CONFIGURATION, "key").await.unwrap();
+        database.ensure_audit_table(AUDIT).await.unwrap();
+        Self { database, identity }
+    }
+
+    /// Writes all of these, in no order.
+    pub(crate) async fn write(&self, table: &str, items: impl IntoIterator<Item = SdkItem>) {
+        let put =
+            |item| WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(item)).build().unwrap());
+        let requests: Vec<WriteRequest> = items.into_iter().map(|item| put(item).build()).collect();
+        iter(requests.chunks(25))
+            .for_each_concurrent(8, async |chunk| {
+                let mut left = HashMap::from([(table.to_owned(), chunk.to_vec())]);
+                while !left.is_empty() {
+                    let output = self.database.client().batch_write_item().set_request_items(Some(left)).send().await;
+                    left = output.unwrap().unprocessed_items.unwrap_or_default();
+                }
+            })
+            .await;
+    }
+
+    pub(crate) async fn delete(&self, table: &str, key: &str, value: &str) {
+        let value = AttributeValue::S(value.to_owned());
+        self.database.client().delete_item().table_name(table).key(key, value).send().await.unwrap();
+    }
+
+    /// Somebody changes an attribute of an entry.
+    pub(crate) async fn alter(&self, id: &str, attribute: &str, value: AttributeValue) {
+        let update = self.database.client().update_item().table_name(AUDIT).key("id", AttributeValue::S(id.to_owned()));
+        let update = update.update_expression("SET #name = :value").expression_attribute_names("#name", attribute);
+        update.expression_attribute_values(":value", value).send().await.unwrap();
+    }
+
+    /// Runs the command on these tables.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        run_at(self.database.url(), &self.identity, arguments).await
+    }
+
+    pub(crate) async fn verify(&self) -> Ran {
+        self.run(&["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0", "--output", "json"])
+            .await
+    }
+
+    pub(crate) async fn backfill(&self, more: &[&str]) -> Ran {
+        self.run(&[&["backfill", "--table", CONFIGURATION, "--audit-table", AUDIT], more].concat()).await
+    }
+
+    pub(crate) async fn history(&self, key: &str, more: &[&str]) -> Ran {
+        self.run(&[&["history", key, "--table", AUDIT], more].concat()).await
+    }
+}
+
+pub(crate) async fn run_at(url: &str, identity: &Identity, arguments: &[&str]) -> Ran {
+    let output = command(url, identity, arguments).output().await.unwrap();
+    Ran::from(&output)
+}
+
+pub(crate) fn command(url: &str, identity: &Identity, arguments: &[&str]) -> tokio::process::Command {
+    let mut command = config_audit();
+    command.envs(identity.environment()).args(arguments).args(["--endpoint-url", url]);
+    command
+}
+
+/// How a run of the command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<&Output> for Ran {
+    fn from(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        Self { code: output.status.code().unwrap(), stdout, stderr }
+    }
+}
+
+impl Ran {
+    /// The JSON objects of standard output, one a line.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What `verify` found, and its summary.
+    pub(crate) fn findings(&self) -> (Vec<Value>, Value) {
+        let mut lines = self.lines();
+        let summary = lines.pop().unwrap_or_else(|| panic!("{self:?}"))["summary"].take();
+        (lines, summary)
+    }
+
+    /// All that it said.
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// An item of this key with these numbers.
+pub(crate) fn item(key: &str, numbers: &[(&str, i64)]) -> Item {
+    let numbers =
+        numbers.iter().map(|(name, number)| ((*name).to_owned(), serde_dynamo::AttributeValue::N(number.to_string())));
+    numbers.chain([("key".to_owned(), serde_dynamo::AttributeValue::S(key.to_owned()))]).collect()
+}
+
+/// The entries that the function writes for a history, oldest first.
+pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
+    let mut entries = Vec::new();
+    let mut before: Option<Item> = None;
+    for (number, (time, item)) in history.iter().enumerate() {
+        let images = match (before.take(), item.clone()) {
+            (None, Some(new)) => Images::Insert { new: new.into() },
+            (Some(old), Some(new)) => Images::Modify { old: old.into(), new: new.into() },
+            (Some(old), None) => Images::Remove { old: old.into() },
+            (None, None) => continue,
+        };
+        let change = Change {
+            stream_arn: "arn".to_owned(),
+            event_id: format!("{key} {number}"),
+            item_key: key.to_owned(),
+            created: None,
+            principal: None,
+            sequence_number: None,
+            images,
+        };
+        let time = DateTime::from_timestamp(*time, 0).unwrap();
+        let plan = plan(change, time, &Context::default(), String::new);
+        entries.extend(plan.entries.iter().map(|entry| sdk_item(entry.item().into_inner())));
+        before.clone_from(item);
+    }
+    entries
+}
+
+pub(crate) fn id(entry: &SdkItem) -> String {
+    entry["id"].as_s().unwrap().clone()
+}

@@ -1,0 +1,333 @@
+//! Reads a table's stream through the Streams API, shard by shard.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
+use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
+use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
+
+use super::clients::refusal;
+use config_audit_mapping::SequenceNumber;
+
+/// Reads one stream, from its beginning or from where it was left.
+#[derive(Debug)]
+pub struct StreamReader {
+    client: Client,
+    stream_arn: String,
+    shards: BTreeMap<String, Shard>,
+    /// Where to go on in shards that have not been seen yet.
+    resume: BTreeMap<String, SequenceNumber>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    parent: Option<String>,
+    /// The last record read, or where reading is to go on.
+    after: Option<SequenceNumber>,
+    iterator: Option<String>,
+    /// Reading begins with the next record that is written, not with the oldest.
+    from_now: bool,
+    /// The shard takes no more records, and all of them have been read.
+    exhausted: bool,
+    /// Records left the stream before they were read, and nobody has been told yet.
+    lost: bool,
+}
+
+impl Shard {
+    /// What was to be read next is gone.
+    fn restart_at_oldest(&mut self) {
+        self.after = None;
+        self.from_now = false;
+        self.lost = true;
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Records, in the stream's order.
+    pub records: Vec<Record>,
+    /// Something the reader of these records should know, such as records that were lost.
+    pub notice: Option<String>,
+}
+
+/// A request that failed. The next read tries again from the same place.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {what} of stream {stream_arn}: {message}")]
+pub struct StreamError {
+    what: &'static str,
+    stream_arn: String,
+    code: Option<String>,
+    message: String,
+}
+
+impl StreamError {
+    /// Whether the next read will fail the same way: the endpoint does not let us, or knows no such stream.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let codes = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+}
+
+impl StreamReader {
+    /// A reader of this stream. In the shards of `resume` it goes on after the given record, in all others it begins
+    /// with the oldest.
+    #[must_use]
+    pub fn new(client: Client, stream_arn: String, resume: BTreeMap<String, SequenceNumber>) -> Self {
+        Self { client, stream_arn, shards: BTreeMap::new(), resume }
+    }
+
+    /// Asks which shards there are.
+    ///
+    /// # Errors
+    /// When the endpoint refuses or does not answer.
+    pub async fn refresh(&mut self) -> Result<(), StreamError> {
+        let mut start = None;
+        loop {
+            let request = self.client.describe_stream().stream_arn(&self.stream_arn);
+            let output = request.set_exclusive_start_shard_id(start).send().await;
+            let description = output.map_err(|error| self.error("list the shards", &error))?.stream_description;
+            let Some(description) = description else { return Ok(()) };
+            for shard in description.shards.unwrap_or_default() {
+                let Some(id) = shard.shard_id else { continue };
+                let after = self.resume.remove(&id);
+                let fresh = || Shard { after, ..Shard::default() };
+                self.shards.entry(id).or_insert_with(fresh).parent = shard.parent_shard_id;
+            }
+            start = description.last_evaluated_shard_id;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins now in all shards that are known: what is in them is passed over. Shards that are made later are read whole.
+    ///
+    /// # Errors
+    /// When the endpoint refuses or does not answer.
+    pub async fn skip_to_now(&mut self) -> Result<(), StreamError> {
+        let shards: Vec<String> = self.shards.keys().cloned().collect();
+        for id in shards {
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.from_now = true;
+            }
+            self.iterator(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// The shards that are known, each with its parent.
+    pub fn shards(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.shards.iter().map(|(id, shard)| (id.as_str(), shard.parent.as_deref()))
+    }
+
+    /// True when a shard takes no more records and all of them have been read.
+    #[must_use]
+    pub fn is_exhausted(&self, shard_id: &str) -> bool {
+        self.shards.get(shard_id).is_some_and(|shard| shard.exhausted)
+    }
+
+    /// Reads up to `limit` records (1,000 at most). None is no error: there may be more later.
+    ///
+    /// # Errors
+    /// When the endpoint refuses or does not answer.
+    pub async fn read(&mut self, shard_id: &str, limit: usize) -> Result<Page, StreamError> {
+        if self.is_exhausted(shard_id) {
+            return Ok(Page::default());
+        }
+        let Some(iterator) = self.iterator(shard_id).await? else { return Ok(Page::default()) };
+        let limit = i32::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
+        let output = match self.client.get_records().shard_iterator(iterator).limit(limit).send().await {
+            Ok(output) => output,
+            Err(error) => return self.failed_read(shard_id, &error),
+        };
+        let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
+        let lost = std::mem::take(&mut shard.lost);
+        let notice =
+            lost.then(|| format!("records of shard {shard_id} left the stream, 24 hours old, before they were read"));
+        shard.exhausted = output.next_shard_iterator.is_none();
+        shard.iterator = output.next_shard_iterator;
+        let records = output.records.unwrap_or_default();
+        let newest = records.last().and_then(|record| record.dynamodb.as_ref()?.sequence_number.clone());
+        if let Some(newest) = newest {
+            shard.after = Some(SequenceNumber::new(newest));
+        }
+        Ok(Page { records, notice })
+    }
+
+    async fn iterator(&mut self, shard_id: &str) -> Result<Option<String>, StreamError> {
+        let Some(shard) = self.shards.get(shard_id) else { return Ok(None) };
+        if shard.iterator.is_some() {
+            return Ok(shard.iterator.clone());
+        }
+        let request = self.client.get_shard_iterator().stream_arn(&self.stream_arn).shard_id(shard_id);
+        let request = match &shard.after {
+            None if shard.from_now => request.shard_iterator_type(ShardIteratorType::Latest),
+            None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Some(after) => {
+                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(after.as_str())
+            }
+        };
+        let result = request.send().await;
+        let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(None) };
+        match result {
+            Ok(output) => shard.iterator = output.shard_iterator,
+            // What came after it is gone too; the oldest that is left is where to go on.
+            Err(error)
+                if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception) =>
+            {
+                shard.restart_at_oldest();
+            }
+            Err(error) => return Err(self.error("start reading a shard", &error)),
+        }
+        Ok(shard.iterator.clone())
+    }
+
+    /// What an iterator's failure means: it lives 15 minutes, and records live 24 hours.
+    fn failed_read(&mut self, shard_id: &str, error: &SdkError<GetRecordsError>) -> Result<Page, StreamError> {
+        let service_error = error.as_service_error();
+        let expired = service_error.is_some_and(GetRecordsError::is_expired_iterator_exception);
+        let trimmed = service_error.is_some_and(GetRecordsError::is_trimmed_data_access_exception);
+        let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
+        // An iterator that failed is not used again, unless nothing else leads back to the same place.
+        let is_only_way = shard.from_now && shard.after.is_none();
+        if expired || trimmed || !is_only_way {
+            shard.iterator = None;
+        }
+        if trimmed {
+            shard.restart_at_oldest();
+        }
+        // Nothing says what was written between the old iterator and a new one that begins now.
+        let notice = (expired && is_only_way).then(|| {
+            format!(
+                "shard {shard_id} could not be read for 15 minutes, and is read from now on: what was written to it \
+                 meanwhile may be missing here"
+            )
+        });
+        if expired || trimmed { Ok(Page { notice, ..Page::default() }) } else { Err(self.error("read a shard", error)) }
+    }
+
+    fn error<E, R>(&self, what: &'static str, error: &SdkError<E, R>) -> StreamError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let code = error.code().map(str::to_owned);
+        StreamError { what, stream_arn: self.stream_arn.clone(), code, message: refusal(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
+    use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsOutput;
+    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
+    use aws_sdk_dynamodbstreams::types::error::{ExpiredIteratorException, TrimmedDataAccessException};
+    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription, StreamRecord};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+
+    use super::*;
+
+    const NUMBER: &str = "100000000000000000001";
+
+    fn shards() -> DescribeStreamOutput {
+        let shard = Shard::builder().shard_id("one").build();
+        let description = StreamDescription::builder().shards(shard).build();
+        DescribeStreamOutput::builder().stream_description(description).build()
+    }
+
+    fn page(next: Option<&str>) -> GetRecordsOutput {
+        let change = StreamRecord::builder().sequence_number(NUMBER).build();
+        let record = Record::builder().dynamodb(change).build();
+        GetRecordsOutput::builder().records(record).set_next_shard_iterator(next.map(ToOwned::to_owned)).build()
+    }
+
+    fn resume() -> BTreeMap<String, SequenceNumber> {
+        BTreeMap::from([("one".to_owned(), SequenceNumber::new(NUMBER))])
+    }
+
+    #[tokio::test]
+    async fn a_new_shard_is_read_from_its_oldest_record_to_its_end() {
+        let describe = mock!(Client::describe_stream).then_output(shards);
+        let iterator = mock!(Client::get_shard_iterator)
+            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::TrimHorizon))
+            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("first").build());
+        let records = mock!(Client::get_records)
+            .match_requests(|request| request.shard_iterator() == Some("first"))
+            .then_output(|| page(None));
+        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &iterator, &records]);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
+        reader.refresh().await.unwrap();
+        assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
+        assert!(reader.is_exhausted("one"));
+        // There is nothing to ask for any more.
+        assert!(reader.read("one", 10).await.unwrap().records.is_empty());
+        assert_eq!(records.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_iterator_that_expired_is_replaced_by_one_after_the_last_record() {
+        let describe = mock!(Client::describe_stream).then_output(shards);
+        let iterator = mock!(Client::get_shard_iterator)
+            .match_requests(|request| request.sequence_number() == Some(NUMBER))
+            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("again").build());
+        let expired = mock!(Client::get_records)
+            .sequence()
+            .error(|| GetRecordsError::ExpiredIteratorException(ExpiredIteratorException::builder().build()))
+            .output(|| page(Some("next")))
+            .build();
+        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &iterator, &expired]);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), resume());
+        reader.refresh().await.unwrap();
+        assert!(reader.read("one", 10).await.unwrap().records.is_empty());
+        assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
+        assert_eq!(iterator.num_calls(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_iterator_from_now_on_that_expired_is_replaced_and_told() {
+        let describe = mock!(Client::describe_stream).then_output(shards);
+        let latest = mock!(Client::get_shard_iterator)
+            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::Latest))
+            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("now").build());
+        let expired = mock!(Client::get_records)
+            .sequence()
+            .error(|| GetRecordsError::ExpiredIteratorException(ExpiredIteratorException::builder().build()))
+            .output(|| page(Some("next")))
+            .build();
+        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &latest, &expired]);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
+        reader.refresh().await.unwrap();
+        reader.skip_to_now().await.unwrap();
+        assert!(reader.read("one", 10).await.unwrap().notice.unwrap().contains("may be missing"));
+        let page = reader.read("one", 10).await.unwrap();
+        assert_eq!((page.records.len(), page.notice), (1, None));
+        assert_eq!(latest.num_calls(), 2);
+    }
+
+    #[tokio::test]
+    async fn records_that_left_the_stream_are_told_and_the_oldest_left_is_next() {
+        let describe = mock!(Client::describe_stream).then_output(shards);
+        let trimmed = mock!(Client::get_shard_iterator)
+            .match_requests(|request| request.sequence_number() == Some(NUMBER))
+            .then_error(|| {
+                let error = TrimmedDataAccessException::builder().build();
+                GetShardIteratorError::TrimmedDataAccessException(error)
+            });
+        let oldest = mock!(Client::get_shard_iterator)
+            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::TrimHorizon))
+            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("oldest").build());
+        let records = mock!(Client::get_records).then_output(|| page(Some("next")));
+        let rules = [&describe, &trimmed, &oldest, &records];
+        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), resume());
+        reader.refresh().await.unwrap();
+        assert!(reader.read("one", 10).await.unwrap().records.is_empty());
+        let page = reader.read("one", 10).await.unwrap();
+        assert!(page.notice.unwrap().contains("left the stream"));
+        assert_eq!(page.records.len(), 1);
+    }
+}

@@ -1,0 +1,24 @@
+//! Lambda's event source mapping for a DynamoDB stream, and what it leaves in the failure bucket.
+//!
+//! [`shard`] decides what happens to a shard's records. The simulator runs it a million times, and the local world takes
+//! real streams to a real function by it. [`destination`] writes the object for a batch that Lambda gives up; [`object`]
+//! reads such an object, and those that the function itself keeps.
+//!
+//! Pure: no I/O, no clock, no async. Of this workspace it uses the Lambda's library only, to read an event's records.
+
+pub mod destination;
+pub mod object;
+mod sequence;
+pub mod shard;
+
+pub use sequence::SequenceNumber;
+pub use shard::{Condition, MappingSettings, ShardState, Step, StreamRecord};
+
+use std::sync::Arc;
+
+/// The event with these records, as Lambda sends it: `{"Records": […]}`.
+#[must_use]
+pub fn event(records: &[Arc<StreamRecord>]) -> String {
+    let records: Vec<_> = records.iter().map(|record| record.json.as_str()).collect();
+    format!("{{\"Records\":[{}]}}", records.join(","))
+}

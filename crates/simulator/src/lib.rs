@@ -1,0 +1,18 @@
+//! The whole path of an audit on a virtual clock: nothing lost, nothing twice, whatever goes wrong.
+//!
+//! A run is made of one seed: [`scenario`] is what the writers do and which faults come when; [`world`] plays it on one
+//! thread, with the Lambda's real handler, the mapping as Lambda has it, and a table and a bucket that fail in every
+//! way of [`fault`]. [`change`] is the reference: which entries a change must have. A campaign makes many runs, and fails
+//! where it has not seen every fault. A run that breaks a promise is made [`shrink`]er, until it can be read.
+//!
+//! Of this workspace it uses the Lambda's library and the mapping. It does no I/O; its time is virtual.
+
+pub mod campaign;
+pub mod change;
+pub mod fault;
+mod laws;
+pub mod observed;
+mod parts;
+pub mod scenario;
+pub mod shrink;
+pub mod world;

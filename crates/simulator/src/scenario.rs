@@ -1,0 +1,316 @@
+//! What a run is made of: all of it from one seed, and all of it readable, so that a failing run can be made smaller.
+
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::change::{Oddity, Value};
+use crate::fault::Fault;
+use config_audit_mapping::MappingSettings;
+
+/// The times of a run are in milliseconds since its start.
+pub type Millis = u64;
+
+const SECOND: Millis = 1_000;
+const MINUTE: Millis = 60 * SECOND;
+const HOUR: Millis = 60 * MINUTE;
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// What chance decides in the run comes from this seed.
+    pub seed: u64,
+    /// What the writers do, in order of time.
+    pub writes: Vec<Write>,
+    /// How many shards the stream has at first.
+    pub shards: usize,
+    /// When a shard splits.
+    pub splits: Vec<Millis>,
+    /// The event source mapping.
+    pub mapping: MappingSettings,
+    /// `ParallelizationFactor`, 1 to 10.
+    pub parallelization_factor: u64,
+    /// The function's time-out.
+    pub timeout: Duration,
+    /// Whether it has a failure bucket.
+    pub has_bucket: bool,
+    /// How far the function's clock is ahead of DynamoDB's, in milliseconds.
+    pub clock_ahead: i64,
+    /// Whether entries tell where they come from.
+    pub provenance: bool,
+    /// Whether the stream lacks an image.
+    pub wrong_view_type: bool,
+    /// The faults that come and go.
+    pub weather: Vec<Weather>,
+}
+
+/// One write to the Configuration table.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// When.
+    pub at: Millis,
+    /// The item.
+    pub key: String,
+    /// What is done to it.
+    pub what: What,
+    /// What is odd about the record of it.
+    pub oddity: Option<Oddity>,
+}
+
+/// What is done to an item.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// These attributes get these values, or are removed; the item is made if there is none.
+    Set(Vec<(&'static str, Option<Value>)>),
+    /// The same values again, written otherwise.
+    Rewrite,
+    /// It is deleted.
+    Delete,
+}
+
+/// A fault that comes and goes.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    /// Which.
+    pub fault: Fault,
+    /// From when.
+    pub from: Millis,
+    /// Until when.
+    pub to: Millis,
+    /// How often it strikes where it could, in per cent.
+    pub chance: u8,
+}
+
+impl Scenario {
+    /// The run of this seed.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let rng = &mut rng;
+        // Most runs are a minute's work; some are a day's, since an outage of a day is another matter.
+        let is_long = rng.u8(..100) < 6;
+        let span = if is_long { rng.u64(HOUR..30 * HOUR) } else { rng.u64(SECOND..10 * MINUTE) };
+        let wrong_view_type = rng.u16(..1_000) < 3;
+        let mut scenario = Self {
+            seed,
+            writes: writes(rng, span),
+            shards: rng.usize(1..=3),
+            splits: Vec::new(),
+            mapping: MappingSettings {
+                batch_size: *choose(rng, &[1, 2, 5, 10, 25, 100, 100]),
+                batching_window: Duration::from_secs(*choose(rng, &[0, 1, 1, 5, 60])),
+                maximum_retry_attempts: (rng.u8(..100) < 10).then(|| rng.u32(0..4)),
+                maximum_record_age: Some(Duration::from_secs(*choose(rng, &[3_600, 79_200, 79_200, 79_200]))),
+                bisect_batch_on_function_error: rng.u8(..100) < 80,
+                report_batch_item_failures: true,
+                first_retry_delay: Duration::from_millis(500),
+                // In a long run the waits are long: the outcome is the same, and there are fewer of them.
+                longest_retry_delay: if is_long { Duration::from_mins(20) } else { Duration::from_mins(1) },
+            },
+            parallelization_factor: *choose(rng, &[1, 1, 1, 2, 3, 10]),
+            timeout: Duration::from_secs(*choose(rng, &[2, 5, 30, 30])),
+            has_bucket: rng.u8(..100) < 95,
+            clock_ahead: 0,
+            provenance: rng.u8(..100) < 15,
+            wrong_view_type,
+            weather: Vec::new(),
+        };
+        while rng.u8(..100) < 20 {
+            scenario.splits.push(rng.u64(..span));
+        }
+        scenario.splits.sort_unstable();
+        if rng.u8(..100) < 20 {
+            scenario.clock_ahead = rng.i64(-3_600_000..3_600_000);
+        }
+        let windows = rng.usize(..6);
+        for _ in 0..windows {
+            let fault = *choose(rng, &Fault::WEATHER);
+            let from = rng.u64(..span);
+            let length = rng.u64(..span.max(2));
+            scenario.weather.push(Weather {
+                fault,
+                from,
+                to: from + length,
+                chance: *choose(rng, &[5, 20, 50, 80, 100]),
+            });
+        }
+        if is_long && rng.u8(..100) < 30 {
+            // Longer than the stream keeps its records.
+            let from = rng.u64(..span);
+            let to = from + rng.u64(HOUR..40 * HOUR);
+            scenario.weather.push(Weather { fault: Fault::MappingDisabled, from, to, chance: 100 });
+        }
+        scenario
+    }
+
+    /// So many hours of traffic through what `serverless.yml` deploys, with nothing wrong. `per_hour` says how many changes
+    /// an hour has, counted from 0.
+    #[must_use]
+    pub fn of_traffic(seed: u64, hours: u64, per_hour: impl Fn(u64) -> u64) -> Self {
+        let scenario = Self {
+            seed,
+            writes: Vec::new(),
+            shards: 1,
+            splits: Vec::new(),
+            mapping: MappingSettings { batching_window: Duration::from_secs(1), ..MappingSettings::default() },
+            parallelization_factor: 1,
+            timeout: Duration::from_secs(30),
+            has_bucket: true,
+            clock_ahead: 0,
+            provenance: false,
+            wrong_view_type: false,
+            weather: Vec::new(),
+        };
+        (0..hours).fold(scenario, |scenario, hour| scenario.with_burst(hour * HOUR, HOUR, per_hour(hour)))
+    }
+
+    /// The same with so many changes more, from one time on for so long.
+    #[must_use]
+    pub fn with_burst(mut self, from: Millis, length: Millis, changes: u64) -> Self {
+        let mut rng = Rng::with_seed(self.seed ^ from);
+        for _ in 0..changes {
+            let what = What::Set(vec![("value", Some(Value::Number(rng.i64(..), 0)))]);
+            let at = from + rng.u64(..length);
+            self.writes.push(Write { at, key: format!("KEY_{}", rng.u32(..200)), what, oddity: None });
+        }
+        self.writes.sort_by_key(|write| write.at);
+        self
+    }
+
+    /// The same with a fault from one time to another.
+    #[must_use]
+    pub fn with(mut self, fault: Fault, from: Millis, to: Millis, chance: u8) -> Self {
+        self.weather.push(Weather { fault, from, to, chance });
+        self
+    }
+
+    /// Whether nothing at all is to fail in it.
+    #[must_use]
+    pub fn is_fair(&self) -> bool {
+        let is_odd = |write: &Write| {
+            let sets_large = |what: &What| match what {
+                What::Set(values) => values.iter().any(|(_, value)| matches!(value, Some(Value::Large(_)))),
+                What::Rewrite | What::Delete => false,
+            };
+            write.oddity.is_some() || sets_large(&write.what)
+        };
+        let bucket_is_missed = !self.has_bucket && self.writes.iter().any(is_odd);
+        self.weather.is_empty() && !self.wrong_view_type && !bucket_is_missed
+    }
+
+    /// When the last write and the last fault are over.
+    #[must_use]
+    pub fn end(&self) -> Millis {
+        let writes = self.writes.iter().map(|write| write.at);
+        writes.chain(self.weather.iter().map(|weather| weather.to)).max().unwrap_or_default()
+    }
+}
+
+fn choose<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
+    &from[rng.usize(..from.len())]
+}
+
+const ATTRIBUTES: [&str; 4] = ["value", "owner", "hosts", "note"];
+
+fn writes(rng: &mut Rng, span: Millis) -> Vec<Write> {
+    let keys = rng.u32(1..=5);
+    let count = *choose(rng, &[1, 3, 8, 15, 30, 60]);
+    // A burst puts many changes into the same second.
+    let is_burst = rng.u8(..100) < 30;
+    let has_oddities = rng.u8(..100) < 40;
+    let has_large = rng.u16(..1_000) < 10;
+    let mut unique = 1_000;
+    let mut writes: Vec<Write> = (0..count)
+        .map(|_| {
+            let at = if is_burst { rng.u64(..span.min(2 * SECOND)) } else { rng.u64(..span) };
+            let oddity = if has_oddities && rng.u8(..100) < 15 {
+                use Oddity::{InvalidValue, NoKey, NoSequenceNumber, NoTime, Rejected, Undecodable, UnknownEvent};
+                let all = [InvalidValue, NoKey, NoSequenceNumber, NoTime, Rejected, Undecodable, UnknownEvent];
+                Some(*choose(rng, &all))
+            } else {
+                None
+            };
+            // Two oddities are the item's, not the record's, so that an entry tells whether it is odd.
+            let key = match oddity {
+                Some(Oddity::Rejected) => "REJECTED".to_owned(),
+                Some(Oddity::NoTime) => "TIMELESS".to_owned(),
+                _ => format!("KEY_{}", rng.u32(..keys)),
+            };
+            let what = match rng.u8(..100) {
+                ..10 => What::Delete,
+                10..15 => What::Rewrite,
+                _ => What::Set(assignments(rng, &mut unique, has_large)),
+            };
+            Write { at, key, what, oddity }
+        })
+        .collect();
+    writes.sort_by_key(|write| write.at);
+    writes
+}
+
+fn assignments(rng: &mut Rng, unique: &mut i64, has_large: bool) -> Vec<(&'static str, Option<Value>)> {
+    let mut set = Vec::new();
+    for name in ATTRIBUTES {
+        if rng.u8(..100) >= 40 {
+            continue;
+        }
+        let value = match rng.u8(..100) {
+            ..10 => None,
+            10..25 => Some(Value::Number(rng.i64(..3), rng.usize(..3))),
+            25..35 => Some(Value::Set(vec![rng.i64(..3), 10, rng.i64(20..23)])),
+            35..37 if has_large => Some(Value::Large(420_000 + rng.usize(..2))),
+            35..60 => {
+                *unique += 1;
+                Some(Value::Text(format!("text {unique}")))
+            }
+            _ => {
+                *unique += 1;
+                Some(Value::Number(*unique, 0))
+            }
+        };
+        set.push((name, value));
+    }
+    set
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mapping = &self.mapping;
+        writeln!(
+            formatter,
+            "seed {}; {} shard(s), parallelization factor {}; batch size {}, window {:?}, bisect {}, retries {}, age {:?}",
+            self.seed,
+            self.shards,
+            self.parallelization_factor,
+            mapping.batch_size,
+            mapping.batching_window,
+            mapping.bisect_batch_on_function_error,
+            mapping.maximum_retry_attempts.map_or_else(|| "without end".to_owned(), |most| most.to_string()),
+            mapping.maximum_record_age.unwrap_or_default(),
+        )?;
+        writeln!(
+            formatter,
+            "time-out {:?}, failure bucket {}, provenance {}, function's clock {} ms ahead, view type {}",
+            self.timeout,
+            self.has_bucket,
+            self.provenance,
+            self.clock_ahead,
+            if self.wrong_view_type { "KEYS_ONLY" } else { "NEW_AND_OLD_IMAGES" },
+        )?;
+        for split in &self.splits {
+            writeln!(formatter, "{split:>10} ms  a shard splits")?;
+        }
+        for Weather { fault, from, to, chance } in &self.weather {
+            writeln!(formatter, "{from:>10} ms  to {to} ms: {} ({chance} %)", fault.words())?;
+        }
+        for Write { at, key, what, oddity } in &self.writes {
+            write!(formatter, "{at:>10} ms  {key}: {what:?}")?;
+            match oddity {
+                Some(oddity) => writeln!(formatter, ", {oddity:?}")?,
+                None => writeln!(formatter)?,
+            }
+        }
+        Ok(())
+    }
+}
