@@ -2,7 +2,8 @@
 //!
 //! Pure: no I/O, no clock, no SDK, and no other package of this workspace.
 //!
-//! [`telemetry`] reads log lines and segments; [`logs`] says which lines become metrics, and which CloudWatch refuses.
+//! [`line`] parses what a function prints, and says which lines become metrics and which CloudWatch rejects. [`span`] reads
+//! segment documents, and [`units`] writes values for people.
 //! [`dashboard`] reads a dashboard's body. [`alarm`], [`composite`], [`math`] and [`metrics`] evaluate alarms:
 //! [`Alarms::read`] takes the templates, [`metrics::Metrics`] the metric data, and [`Alarms::evaluate`] says how the
 //! alarms' states change. [`alarm`] has the rules for one alarm, and says what of them is AWS's and what was chosen.
@@ -19,11 +20,12 @@ use template::{File, Resolve, TemplateError};
 pub mod alarm;
 pub mod composite;
 pub mod dashboard;
-pub mod logs;
+pub mod line;
 pub mod math;
 pub mod metrics;
-pub mod telemetry;
+pub mod span;
 pub mod template;
+pub mod units;
 
 /// So many minutes are a day. An alarm that looks back further is evaluated once an hour, and others every minute.
 const DAY: usize = 24 * 60;

@@ -25,7 +25,7 @@ use self::trials::{Meant, Severity, Since, Trial};
 use crate::files::{Unreadable, read_all};
 use crate::terminal::{Terminal, Tone};
 use config_audit_cloudwatch::alarm::State;
-use config_audit_cloudwatch::logs::Line;
+use config_audit_cloudwatch::line::{Ingested, Line};
 use config_audit_cloudwatch::metrics::{Metric, Metrics};
 use config_audit_cloudwatch::{Alarm, Alarms, AlarmsError, Kind, Transition};
 
@@ -393,15 +393,15 @@ fn received(observed: &Observed) -> Metrics {
         // The same for all lines of a minute, and otherwise as good as by chance.
         let delay = DELAYS_OF_LOGS[(written / 60_000 * 7 % 11 % 3) as usize];
         let arrived = now + TimeDelta::minutes(delay);
-        match Line::read(line, now) {
-            Line::Log => {}
-            Line::Metrics(at, samples) => {
+        match Line::parse(line).ingest(now) {
+            Ingested::Log => {}
+            Ingested::Metrics(at, samples) => {
                 for (metric, value) in samples {
                     metrics.add(&metric, at, arrived, value);
                 }
             }
-            Line::Unparsed => metrics.add(&log_group("EMFParsingErrors"), now, arrived, 1.0),
-            Line::Invalid => metrics.add(&log_group("EMFValidationErrors"), now, arrived, 1.0),
+            Ingested::Unparsed => metrics.add(&log_group("EMFParsingErrors"), now, arrived, 1.0),
+            Ingested::Invalid => metrics.add(&log_group("EMFValidationErrors"), now, arrived, 1.0),
         }
     }
     metrics

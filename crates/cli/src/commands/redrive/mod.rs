@@ -33,7 +33,7 @@ use self::summary::{Summary, describe};
 use crate::aws::{AwsArguments, AwsError};
 use crate::terminal::{Output, Terminal};
 use config_audit::settings::{Environment, ProcessEnvironment};
-use config_audit_local::error_chain;
+use config_audit_local::aws::error_chain;
 use config_audit_mapping::object::{self, Damage, Held};
 
 /// The most objects under way at once; each may have eight requests to the table under way.
