@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::s3::{PUBLIC_DOMAIN, domain};
+use crate::aws::partition::{PUBLIC_DOMAIN, domain};
+use crate::aws::tls::Trust;
 
 /// Where variables come from: the process's environment, or a test's table.
 pub trait Environment {
@@ -33,15 +34,6 @@ pub enum LogFormat {
     Json,
     /// Plain lines for people, on standard error. Metrics stay JSON on standard output.
     Text,
-}
-
-/// Which root certificates are trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// Amazon's own: all that the endpoints of AWS's public regions need.
-    AmazonRoots,
-    /// The system's: for endpoints of one's own, and for partitions that have other authorities.
-    System,
 }
 
 /// The function's settings; `docs` of each: the README's table of settings.

@@ -98,7 +98,7 @@ mod tests {
 
     fn entry(old_value: Option<AttributeValue>, new_value: Option<AttributeValue>) -> Entry {
         Entry {
-            id: entry_id("arn", "event", Some("value")),
+            id: entry_id(None, "event", Some("value")),
             item_key: "KEY".to_owned(),
             modification_time: DateTime::UNIX_EPOCH,
             updated_attribute: Some("value".to_owned()),

@@ -3,8 +3,10 @@
 //! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. Each record is decoded on its own
 //! from its raw JSON, so that a bad one never costs the others.
 
+mod event_name;
 mod record;
 
+pub use event_name::EventName;
 pub use record::{Change, Identity, Images, NotAChange, Refusal, decode, identify, key_text};
 
 use serde::Deserialize;

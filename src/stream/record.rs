@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_dynamo::{AttributeValue, Item};
 use serde_json::value::RawValue;
 
+use super::EventName;
+use crate::aws::arn::StreamArn;
 use crate::value::{InvalidValue, base64_text, validate_all};
 
 /// The longest partition key, and so the longest `itemKey` that the Audit table's index takes
@@ -15,8 +17,8 @@ const MAX_KEY_BYTES: usize = 2048;
 /// What one record of the stream says was done to one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The ARN of the stream; empty where the record has none.
-    pub stream_arn: String,
+    /// The ARN of the stream; `None` where the record has none.
+    pub stream_arn: Option<StreamArn>,
     /// The record's unique ID; the same each time the record is delivered.
     pub event_id: String,
     /// The record's place in its shard, and its name in the answer to Lambda.
@@ -54,13 +56,13 @@ pub enum Images {
 }
 
 impl Images {
-    /// The event's name as DynamoDB Streams has it.
+    /// The kind of change.
     #[must_use]
-    pub const fn event_name(&self) -> &'static str {
+    pub const fn event_name(&self) -> EventName {
         match self {
-            Self::Insert { .. } => "INSERT",
-            Self::Modify { .. } => "MODIFY",
-            Self::Remove { .. } => "REMOVE",
+            Self::Insert { .. } => EventName::Insert,
+            Self::Modify { .. } => EventName::Modify,
+            Self::Remove { .. } => EventName::Remove,
         }
     }
 }
@@ -125,11 +127,11 @@ pub enum Refusal {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The ARN of its stream, if that can be read.
-    pub stream_arn: Option<String>,
+    pub stream_arn: Option<StreamArn>,
     /// Its place in its shard, if that can be read.
     pub sequence_number: Option<String>,
-    /// INSERT, MODIFY or REMOVE, if that can be read.
-    pub event_name: Option<&'static str>,
+    /// What was done to the item, if that can be read.
+    pub event_name: Option<EventName>,
 }
 
 /// A record as it stands in the event. All is optional, so that what is missing can be named.
@@ -174,13 +176,13 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     // Without its ID a record could not be told from another, nor a redelivery from a new change.
     let event_id = record.event_id.filter(|id| !id.is_empty()).ok_or(NotAChange::Missing("eventID"))?;
     let event_name = record.event_name.ok_or(NotAChange::Missing("eventName"))?;
+    let event_name = EventName::parse(&event_name).ok_or(NotAChange::UnknownEventName)?;
     let new = || stream.new_image.ok_or(NotAChange::Missing("dynamodb.NewImage"));
     let old = || stream.old_image.ok_or(NotAChange::Missing("dynamodb.OldImage"));
-    let images = match event_name.as_str() {
-        "INSERT" => Images::Insert { new: new()? },
-        "MODIFY" => Images::Modify { old: old()?, new: new()? },
-        "REMOVE" => Images::Remove { old: old()? },
-        _ => return Err(NotAChange::UnknownEventName.into()),
+    let images = match event_name {
+        EventName::Insert => Images::Insert { new: new()? },
+        EventName::Modify => Images::Modify { old: old()?, new: new()? },
+        EventName::Remove => Images::Remove { old: old()? },
     };
 
     let (before, after) = match &images {
@@ -201,7 +203,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     validate_all(either().flat_map(|item| item.values())).map_err(NotAChange::InvalidValue)?;
 
     Ok(Change {
-        stream_arn: record.stream_arn.unwrap_or_default(),
+        stream_arn: record.stream_arn.filter(|arn| !arn.is_empty()).map(StreamArn::parse),
         event_id,
         item_key,
         created: stream.approximate_creation_date_time.and_then(from_epoch_seconds),
@@ -256,10 +258,9 @@ pub fn identify(raw: &RawValue) -> Identity {
     let record: Outline<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let stream: Option<StreamOutline<'_>> = record.dynamodb.and_then(|raw| serde_json::from_str(raw.get()).ok());
     Identity {
-        stream_arn: text(record.stream_arn),
+        stream_arn: text(record.stream_arn).map(StreamArn::parse),
         sequence_number: text(stream.unwrap_or_default().sequence_number),
-        event_name: text(record.event_name)
-            .and_then(|name| ["INSERT", "MODIFY", "REMOVE"].into_iter().find(|known| *known == name)),
+        event_name: text(record.event_name).and_then(|name| EventName::parse(&name)),
     }
 }
 
@@ -311,7 +312,7 @@ mod tests {
         assert_eq!(change.sequence_number.as_deref(), Some("9700002673137973216305"));
         assert_eq!(change.item_key, "CACHE_TTL_SEC");
         assert_eq!(change.created.unwrap().to_rfc3339(), "2024-09-11T09:02:28+00:00");
-        assert_eq!(change.images.event_name(), "INSERT");
+        assert_eq!(change.images.event_name(), EventName::Insert);
         assert_eq!(change.principal, None);
     }
 
@@ -365,7 +366,7 @@ mod tests {
         record["dynamodb"]["OldImage"] = record["dynamodb"]["NewImage"].take();
         record["userIdentity"] = json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});
         let change = decode(&raw(&record), "key").unwrap();
-        assert_eq!(change.images.event_name(), "REMOVE");
+        assert_eq!(change.images.event_name(), EventName::Remove);
         assert_eq!(change.principal.as_deref(), Some("dynamodb.amazonaws.com"));
     }
 
@@ -412,7 +413,7 @@ mod tests {
             let identity = identify(&RawValue::from_string(record).unwrap());
             assert_eq!(
                 (identity.sequence_number.as_deref(), identity.event_name),
-                (Some("7"), Some("INSERT")),
+                (Some("7"), Some(EventName::Insert)),
                 "{odd:.20}"
             );
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use chrono::DateTime;
+use config_audit::aws::arn::StreamArn;
 use config_audit::quarantine::{KeptRecord, omitted_key, quarantine_key};
 use config_audit::store::DynamoDbStore;
 use config_audit_operator::clock;
@@ -34,8 +35,8 @@ use crate::support::{GENEROUS, config_audit, scripted_function};
 /// An object's key and what is in it.
 type Object = (String, Vec<u8>);
 
-fn stream_arn() -> String {
-    insert(0)["eventSourceARN"].as_str().unwrap().to_owned()
+fn stream_arn() -> StreamArn {
+    StreamArn::parse(insert(0)["eventSourceARN"].as_str().unwrap().to_owned())
 }
 
 fn raw(record: &Value) -> Box<RawValue> {
@@ -69,7 +70,7 @@ fn given_up(records: &[Value], request_id: &str, function_arn: &str) -> Object {
     let records: Vec<_> = records.iter().map(record).collect();
     let given_up = GivenUp {
         mapping: Uuid::nil(),
-        stream_arn: &stream_arn(),
+        stream_arn: stream_arn().as_str(),
         shard_id: "shardId-00000001726045348000-a1b2c3d4",
         function_arn,
         records: &records,

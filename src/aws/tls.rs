@@ -3,7 +3,14 @@
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use crate::settings::Trust;
+/// Which root certificates are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Amazon's own: all that the endpoints of AWS's public regions need.
+    AmazonRoots,
+    /// The system's: for endpoints of one's own, and for partitions with other certificate authorities.
+    System,
+}
 
 /// Amazon Root CA 1 to 4 and Starfield Services Root G2: the roots that all of AWS's endpoints chain to in its public
 /// regions (Amazon Trust Services repository). Reading the system's 140 certificates instead takes four fifths of

@@ -20,16 +20,22 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::{Quarantine, QuarantineError};
+use crate::aws::partition::domain;
 use crate::clock::Clock;
 
+/// What is encoded in an object's path: all but slashes and RFC 3986's unreserved characters.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// The longest wait for one answer, before the request is sent again.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Puts objects into one bucket.
+/// The failure bucket in S3.
 #[derive(Debug)]
-pub struct S3 {
+pub struct S3Quarantine {
     config: SdkConfig,
+    bucket: String,
     address: Address,
     clock: Clock,
     operation: Operation<Put, (), PutError>,
@@ -37,7 +43,7 @@ pub struct S3 {
 
 /// An object was not put, or it is not known whether it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PutError {
+enum PutError {
     /// S3 refused it, with this error code.
     #[error("{0}")]
     Refused(String),
@@ -59,7 +65,7 @@ impl std::fmt::Debug for Put {
     }
 }
 
-impl S3 {
+impl S3Quarantine {
     /// A client for `bucket` that uses the region, the credentials, the HTTP client and the time-outs of `config`, and
     /// `endpoint` where S3 is not at AWS's own address.
     #[must_use]
@@ -85,15 +91,11 @@ impl S3 {
         if let Some(sleep) = config.sleep_impl() {
             operation = operation.sleep_impl(sleep);
         }
-        Self { operation: operation.build(), config, address, clock }
+        Self { operation: operation.build(), config, bucket: bucket.to_owned(), address, clock }
     }
 
-    /// Puts a JSON document. The key has only characters that a URL needs not encode.
-    ///
-    /// # Errors
-    ///
-    /// [`PutError`], after the retries.
-    pub async fn put_object(&self, key: &str, body: Vec<u8>) -> Result<(), PutError> {
+    /// Puts a JSON document, with retries.
+    async fn put_object(&self, key: &str, body: Vec<u8>) -> Result<(), PutError> {
         let put = self.signed(key, body).await?;
         self.operation.invoke(put).await.map_err(|error| match error {
             SdkError::ServiceError(error) => error.into_err(),
@@ -121,7 +123,7 @@ impl S3 {
             .settings(settings)
             .build()
             .map_err(|error| failed(&error.to_string()))?;
-        let path = format!("{}/{key}", self.address.path);
+        let path = format!("{}/{}", self.address.path, utf8_percent_encode(key, &ENCODED));
         let url = format!("{}{path}", self.address.origin);
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         let signable = SignableRequest::new(
@@ -137,23 +139,34 @@ impl S3 {
     }
 }
 
-/// The domain of a region's endpoints; another than [`PUBLIC_DOMAIN`] is of another partition, which has certificates of
-/// its own (the AWS SDKs' `partitions.json`).
-#[must_use]
-pub fn domain(region: &str) -> &'static str {
-    let partitions = [
-        ("cn-", "amazonaws.com.cn"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("us-isob-", "sc2s.sgov.gov"),
-        ("us-isof-", "csp.hci.ic.gov"),
-        ("eu-isoe-", "cloud.adc-e.uk"),
-        ("eusc-", "amazonaws.eu"),
-    ];
-    partitions.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or(PUBLIC_DOMAIN, |(_, domain)| domain)
-}
+impl Quarantine for S3Quarantine {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+        let Err(error) = self.put_object(key, body).await else { return Ok(()) };
+        let bucket = &self.bucket;
+        let (code, message) = match error {
+            PutError::Unanswered(cause) => {
+                ("unavailable".to_owned(), format!("the failure bucket {bucket} could not be reached: {cause}"))
+            }
+            PutError::Refused(code) => {
+                let message = match code.as_str() {
+                    "NoSuchBucket" => {
+                        format!("the failure bucket {bucket} does not exist; create it, or set FAILURE_BUCKET")
+                    }
+                    "AccessDenied" => format!(
+                        "the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"
+                    ),
+                    _ => format!("the failure bucket {bucket} refused a record ({code})"),
+                };
+                (code, message)
+            }
+        };
+        Err(QuarantineError { code, message })
+    }
 
-/// The domain of AWS's public partition.
-pub const PUBLIC_DOMAIN: &str = "amazonaws.com";
+    fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+}
 
 /// Where a bucket is: an object's URL is the origin, the path, a slash and the key. At AWS the bucket is part of the host's
 /// name; one with a dot in its name has no certificate there, and at an address of its own there is no such host

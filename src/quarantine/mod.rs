@@ -1,10 +1,12 @@
 //! The failure bucket behind a small trait, and what is put into it.
 
+pub mod s3;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::s3::{PutError, S3};
+use crate::aws::arn::{StreamArn, table};
 use crate::value::hex;
 
 /// Where records are kept that no retry can mend, and the full records of values that were too large for an entry.
@@ -28,50 +30,6 @@ pub struct QuarantineError {
     pub code: String,
     /// What was wrong, and what to do.
     pub message: String,
-}
-
-/// The failure bucket in S3.
-#[derive(Debug)]
-pub struct S3Quarantine {
-    s3: S3,
-    bucket: String,
-}
-
-impl S3Quarantine {
-    /// Puts objects by way of a client for `bucket`.
-    #[must_use]
-    pub fn new(s3: S3, bucket: &str) -> Self {
-        Self { s3, bucket: bucket.to_owned() }
-    }
-}
-
-impl Quarantine for S3Quarantine {
-    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
-        let Err(error) = self.s3.put_object(key, body).await else { return Ok(()) };
-        let bucket = &self.bucket;
-        let (code, message) = match error {
-            PutError::Unanswered(cause) => {
-                ("unavailable".to_owned(), format!("the failure bucket {bucket} could not be reached: {cause}"))
-            }
-            PutError::Refused(code) => {
-                let message = match code.as_str() {
-                    "NoSuchBucket" => {
-                        format!("the failure bucket {bucket} does not exist; create it, or set FAILURE_BUCKET")
-                    }
-                    "AccessDenied" => format!(
-                        "the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"
-                    ),
-                    _ => format!("the failure bucket {bucket} refused a record ({code})"),
-                };
-                (code, message)
-            }
-        };
-        Err(QuarantineError { code, message })
-    }
-
-    fn url(&self, key: &str) -> String {
-        format!("s3://{}/{key}", self.bucket)
-    }
 }
 
 /// What stands in the failure bucket for one record.
@@ -102,27 +60,17 @@ impl KeptRecord<'_> {
 /// The key of the object for a record that no retry can mend. It comes from the record's own text, so that a record
 /// delivered again is kept once, and no two records share one.
 #[must_use]
-pub fn quarantine_key(stream_arn: Option<&str>, raw: &RawValue) -> String {
+pub fn quarantine_key(stream_arn: Option<&StreamArn>, raw: &RawValue) -> String {
     format!("quarantined/{}/{}.json", table(stream_arn), hex(&Sha256::digest(raw.get())))
 }
 
 /// The key of the object for a record whose values are left out of its entries. It comes from the record's ID alone,
 /// since the entries name it and must be the same each time.
 #[must_use]
-pub fn omitted_key(stream_arn: Option<&str>, event_id: &str) -> String {
+pub fn omitted_key(stream_arn: Option<&StreamArn>, event_id: &str) -> String {
     let plain = event_id.len() <= 128 && event_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let name = if plain { event_id.to_owned() } else { hex(&Sha256::digest(event_id)) };
     format!("omitted/{}/{name}.json", table(stream_arn))
-}
-
-/// The table's name in a stream's ARN, `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<label>`.
-#[must_use]
-pub fn table(stream_arn: Option<&str>) -> &str {
-    let name = stream_arn.and_then(|arn| arn.split_once(":table/")?.1.split('/').next());
-    let is_name = |name: &&str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
-    };
-    name.filter(is_name).unwrap_or("unknown")
 }
 
 #[cfg(test)]
@@ -133,26 +81,15 @@ mod tests {
 
     #[test]
     fn keys_are_the_same_for_the_same_record_and_differ_for_another() {
+        let arn = StreamArn::parse(ARN.to_owned());
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        let key = quarantine_key(Some(ARN), &raw("{}"));
+        let key = quarantine_key(Some(&arn), &raw("{}"));
         assert!(key.starts_with("quarantined/Configuration/44136fa355b3678a"), "{key}");
-        assert_eq!(key, quarantine_key(Some(ARN), &raw("{}")));
-        assert_ne!(key, quarantine_key(Some(ARN), &raw("[]")));
-        assert_eq!(omitted_key(Some(ARN), "97f346f5"), "omitted/Configuration/97f346f5.json");
+        assert_eq!(key, quarantine_key(Some(&arn), &raw("{}")));
+        assert_ne!(key, quarantine_key(Some(&arn), &raw("[]")));
+        assert_eq!(omitted_key(Some(&arn), "97f346f5"), "omitted/Configuration/97f346f5.json");
         assert!(omitted_key(None, "../../x").starts_with("omitted/unknown/"));
         assert!(!omitted_key(None, "../../x").contains(".."));
-    }
-
-    #[test]
-    fn tables_are_read_from_arns() {
-        for (arn, name) in [
-            (Some(ARN), "Configuration"),
-            (None, "unknown"),
-            (Some("arn:aws:sqs:x"), "unknown"),
-            (Some("x:table/a b/"), "unknown"),
-        ] {
-            assert_eq!(table(arn), name);
-        }
     }
 
     #[test]
