@@ -215,40 +215,4 @@ fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn objects_are_where_s3_looks_for_them() {
-        for (endpoint, region, bucket, expected) in [
-            (None, "eu-central-1", "failures", ("https://failures.s3.eu-central-1.amazonaws.com", "")),
-            (None, "cn-north-1", "failures", ("https://failures.s3.cn-north-1.amazonaws.com.cn", "")),
-            (None, "eusc-de-east-1", "failures", ("https://failures.s3.eusc-de-east-1.amazonaws.eu", "")),
-            (None, "eu-central-1", "my.failures", ("https://s3.eu-central-1.amazonaws.com", "/my.failures")),
-            (Some("http://127.0.0.1:9000/"), "eu-central-1", "failures", ("http://127.0.0.1:9000", "/failures")),
-        ] {
-            let Address { origin, path } = Address::new(endpoint, region, bucket);
-            assert_eq!((origin.as_str(), path.as_str()), expected);
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_known_by_its_code() {
-        for (status, body, code) in [
-            (403, "<Error><Code>AccessDenied</Code><Message>secret</Message></Error>", "AccessDenied"),
-            (500, "", "Http500"),
-            (400, "<Code>not a code, but secret</Code>", "Http400"),
-        ] {
-            let answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
-            let error = response(&answer).unwrap_err();
-            assert_eq!(error.as_operation_error(), Some(&PutError::Refused(code.to_owned())));
-        }
-        assert!(response(&HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())).is_ok());
-    }
-
-    #[test]
-    fn a_record_is_not_in_what_a_request_shows_of_itself() {
-        let put = Put { path: "/y".to_owned(), headers: vec![], body: b"secret".to_vec() };
-        assert_eq!(format!("{put:?}"), r#"Put { path: "/y", .. }"#);
-    }
-}
+mod tests;

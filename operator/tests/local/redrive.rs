@@ -68,9 +68,10 @@ fn given_up(records: &[Value], request_id: &str, function_arn: &str) -> Object {
         })
     };
     let records: Vec<_> = records.iter().map(record).collect();
+    let stream_arn = stream_arn();
     let given_up = GivenUp {
         mapping: Uuid::nil(),
-        stream_arn: stream_arn().as_str(),
+        stream_arn: stream_arn.as_str(),
         shard_id: "shardId-00000001726045348000-a1b2c3d4",
         function_arn,
         records: &records,
