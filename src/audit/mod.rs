@@ -287,6 +287,32 @@ mod tests {
         );
     }
 
+    /// The same image from new maps. Each has another hasher, so its members come in another order.
+    fn rebuilt(image: &Item) -> Item {
+        fn rebuilt_value(value: &AttributeValue) -> AttributeValue {
+            match value {
+                AttributeValue::L(members) => AttributeValue::L(members.iter().map(rebuilt_value).collect()),
+                AttributeValue::M(members) => AttributeValue::M(
+                    members.iter().map(|(name, member)| (name.clone(), rebuilt_value(member))).collect(),
+                ),
+                other => other.clone(),
+            }
+        }
+        let members: HashMap<_, _> = image.iter().map(|(name, value)| (name.clone(), rebuilt_value(value))).collect();
+        Item::from(members)
+    }
+
+    /// A note in the place of a value has a hash of the value's text, which must not depend on the order of its members.
+    #[test]
+    fn the_same_large_value_leaves_the_same_note() {
+        let members: serde_json::Map<_, _> =
+            (0..5_000).map(|n| (format!("member-{n}"), json!({"S": "x".repeat(100)}))).collect();
+        let image = item(json!({"key": {"S": "K"}, "value": {"M": members}}));
+        let plan = plan_of(Images::Insert { new: image.clone() });
+        assert_eq!(plan.values_omitted, 1);
+        assert_eq!(plan, plan_of(Images::Insert { new: rebuilt(&image) }));
+    }
+
     fn any_item() -> impl Strategy<Value = Item> {
         prop::collection::hash_map("[a-e]", any_value(), 0..5).prop_map(Item::from)
     }
@@ -312,9 +338,9 @@ mod tests {
         }
 
         #[test]
-        fn the_same_change_makes_the_same_entries(old in any_item(), new in any_item()) {
-            let images = Images::Modify { old, new };
-            prop_assert_eq!(plan_of(images.clone()), plan_of(images));
+        fn the_same_change_makes_the_same_entries_in_whatever_order_its_maps_are(old in any_item(), new in any_item()) {
+            let again = Images::Modify { old: rebuilt(&old), new: rebuilt(&new) };
+            prop_assert_eq!(plan_of(Images::Modify { old, new }), plan_of(again));
         }
     }
 }

@@ -35,6 +35,15 @@ pub fn http_client(trust: Trust) -> Result<SharedHttpClient, Box<dyn std::error:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::process::Command;
+
+    use aws_smithy_runtime::client::orchestrator::operation::Operation;
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::display::DisplayErrorContext;
     use base64::Engine;
     use sha2::{Digest, Sha256};
 
@@ -63,9 +72,88 @@ mod tests {
         );
     }
 
+    /// A server on this machine that takes one connection and answers whatever is asked; its URL and its certificate,
+    /// which it signed itself.
+    fn server() -> (String, String) {
+        let identity = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let certificate = identity.cert.der().clone();
+        let base64 = base64::engine::general_purpose::STANDARD.encode(&certificate);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
+        let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key.into())
+            .unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut tls = rustls::ServerConnection::new(config.into()).unwrap();
+            let mut stream = rustls::Stream::new(&mut tls, &mut connection);
+            // Both fail where the client refuses the certificate; then there is nothing to answer.
+            if stream.read(&mut [0; 4096]).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            }
+        });
+        (url, pem)
+    }
+
+    /// Sends one request; the text of the error where it fails.
+    async fn get(url: &str, trust: Trust) -> Result<(), String> {
+        let operation = Operation::builder()
+            .service_name("test")
+            .operation_name("Get")
+            .endpoint_url(url)
+            .no_auth()
+            .no_retry()
+            .http_client(http_client(trust).unwrap())
+            .serializer(|()| Ok(HttpRequest::new(SdkBody::empty())))
+            .deserializer::<(), Infallible>(|_: &HttpResponse| Ok(()))
+            .build();
+        operation.invoke(()).await.map_err(|error| DisplayErrorContext(error).to_string())
+    }
+
+    fn assert_refused(result: Result<(), String>) {
+        let error = result.expect_err("the certificate was accepted");
+        assert!(error.contains("UnknownIssuer"), "{error}");
+    }
+
+    /// For a real server both must be right: that what it presents is trusted, and that nothing else is. No test can
+    /// present a certificate of Amazon's; that the roots are Amazon's, the test above shows.
+    #[tokio::test]
+    async fn a_certificate_that_nobody_vouches_for_is_refused() {
+        for trust in [Trust::AmazonRoots, Trust::System] {
+            assert_refused(get(&server().0, trust).await);
+        }
+    }
+
+    /// The system's certificates are read once for a process, so this one is another. `SSL_CERT_FILE` says where they are.
     #[test]
-    fn a_client_can_be_made_either_way() {
-        assert!(http_client(Trust::AmazonRoots).is_ok());
-        assert!(http_client(Trust::System).is_ok());
+    fn what_the_system_trusts_is_accepted_only_by_a_client_that_trusts_the_system() {
+        let (url, pem) = server();
+        let (other_url, other_pem) = server();
+        let certificates = std::env::temp_dir().join(format!("config-audit-roots-{}.pem", std::process::id()));
+        std::fs::write(&certificates, pem + &other_pem).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "aws::tls::tests::in_a_process_that_trusts_the_servers"])
+            .env("SSL_CERT_FILE", &certificates)
+            .env("TEST_SERVERS", format!("{url} {other_url}"))
+            .output()
+            .unwrap();
+        std::fs::remove_file(&certificates).unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[tokio::test]
+    #[ignore = "the test above runs it, in a process of its own"]
+    #[allow(clippy::disallowed_methods, reason = "the test above passes the servers' URLs")]
+    async fn in_a_process_that_trusts_the_servers() {
+        let urls = std::env::var("TEST_SERVERS").unwrap();
+        let (url, other_url) = urls.split_once(' ').unwrap();
+        assert_eq!(get(url, Trust::System).await, Ok(()));
+        assert_refused(get(other_url, Trust::AmazonRoots).await);
     }
 }
