@@ -1,24 +1,24 @@
-//! The one place that reads the clock, and how times are written.
+//! The one place that reads the clock, and the one that writes a time as text.
 
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::time::Instant;
 
-/// The time of day, and the steady time that waits and time-outs go by.
+/// The time of day, and the monotonic time that waits and time-outs use.
 ///
-/// The two are read separately because Lambda freezes the process between invocations: the steady clock may stand still
+/// The two are read separately because Lambda freezes the process between invocations: monotonic time may stand still
 /// then, the time of day does not.
 #[derive(Debug, Clone, Copy)]
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// A clock that starts at a given time and moves on with tokio's, which tests pause and advance.
+    /// A clock that starts at a given time and runs with tokio's clock, which tests pause and advance.
     StartingAt(DateTime<Utc>, Instant),
 }
 
 impl Clock {
-    /// A clock that shows `time` now, and moves on with tokio's.
+    /// A clock that shows `time` now, and runs with tokio's clock.
     #[must_use]
     pub fn starting_at(time: DateTime<Utc>) -> Self {
         Self::StartingAt(time, Self::System.instant())
@@ -34,7 +34,7 @@ impl Clock {
         }
     }
 
-    /// The steady time.
+    /// The monotonic time.
     #[must_use]
     pub fn instant(&self) -> Instant {
         #[allow(clippy::disallowed_methods, reason = "this is the one place")]
@@ -42,12 +42,12 @@ impl Clock {
     }
 }
 
-/// When something started and ended, by the steady clock.
+/// When something started and ended, in monotonic time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval {
     /// When it started.
     pub started: Instant,
-    /// When it ended. Until then, the same as [`Self::started`].
+    /// When it ended; until then, the same as [`Self::started`].
     pub ended: Instant,
 }
 
@@ -58,7 +58,7 @@ impl Interval {
         Self { started, ended: started }
     }
 
-    /// The time from start to end; zero where it ended before it started.
+    /// The time from start to end; zero if it ended before it started.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.ended.saturating_duration_since(self.started)
@@ -78,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_for_tests_moves_on_with_tokios() {
+    async fn a_clock_that_starts_at_a_time_runs_with_tokios_clock() {
         let start = DateTime::from_timestamp(1_726_045_348, 0).unwrap();
         let clock = Clock::starting_at(start);
         let began = clock.instant();

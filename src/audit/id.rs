@@ -7,10 +7,10 @@ use crate::aws::arn::StreamArn;
 
 /// The ID of the entry for one attribute of one record; `attribute` is `None` for an entry about the whole item.
 ///
-/// A version 4 UUID in form (RFC 9562, section 5.4), whose 122 bits are the first ones of
-/// `SHA-256(stream ARN ‖ 0x00 ‖ event ID ‖ 0x00 ‖ attribute)`; no ARN counts as an empty one. So a record that is delivered again gets the same IDs,
-/// and writes over the entries that it wrote before. No ARN and no event ID has a zero byte, and no attribute's name is
-/// empty, so different inputs are never joined to the same bytes.
+/// It has the form of a version 4 UUID (RFC 9562, section 5.4). Its 122 free bits are the first ones of
+/// `SHA-256(stream ARN ‖ 0x00 ‖ event ID ‖ 0x00 ‖ attribute)`, where a missing ARN counts as empty text. So a redelivered
+/// record has the same IDs, and overwrites the entries of its first delivery. ARNs and event IDs have no zero byte, and
+/// names of attributes are never empty, so different inputs are never hashed as the same bytes.
 #[must_use]
 pub fn entry_id(stream_arn: Option<&StreamArn>, event_id: &str, attribute: Option<&str>) -> Uuid {
     let mut hash = Sha256::new();
@@ -35,14 +35,14 @@ mod tests {
         entry_id(Some(&StreamArn::parse(arn.to_owned())), event_id, attribute)
     }
 
-    /// Entries are found by their IDs years later: the way they are made must not change. The hash was taken with
+    /// A later release must give a redelivered record the same IDs. The hash is from
     /// `printf 'arn\0id\0value' | sha256sum`.
     #[test]
     fn ids_stay_what_they_are() {
         assert_eq!(id_of("arn", "id", Some("value")).to_string(), "1cfb5917-3592-456f-a518-4c7146a4e455");
     }
 
-    /// The hash was taken with `printf '\0id\0value' | sha256sum`.
+    /// The hash is from `printf '\0id\0value' | sha256sum`.
     #[test]
     fn a_record_without_an_arn_keeps_its_id_too() {
         assert_eq!(entry_id(None, "id", Some("value")).to_string(), "55603a4a-8b3d-428a-8906-a0d16cb63b51");

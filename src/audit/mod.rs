@@ -1,7 +1,7 @@
 //! What goes out: the audit entries of a change.
 //!
-//! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. The same change always makes the
-//! same entries, byte for byte.
+//! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. The same change always has the same
+//! entries, byte for byte.
 
 mod id;
 mod limits;
@@ -24,53 +24,53 @@ use crate::value::equal;
 pub struct Entry {
     /// The table's key; see [`entry_id`].
     pub id: Uuid,
-    /// The key of the item that was changed, as text.
+    /// The key of the changed item, as text.
     pub item_key: String,
     /// When the item was changed.
     pub modification_time: DateTime<Utc>,
-    /// The attribute that was changed; `None` where the whole item was created or deleted.
+    /// The changed attribute; `None` if the whole item was created or deleted.
     pub updated_attribute: Option<String>,
-    /// The value before; `None` where there was none.
+    /// The value before the change; `None` if there was none.
     pub old_value: Option<AttributeValue>,
-    /// The value after; `None` where there is none.
+    /// The value after the change; `None` if there is none.
     pub new_value: Option<AttributeValue>,
-    /// Where the entry comes from, where the operator has switched that on.
+    /// Which record the entry comes from, if the operator has switched that on.
     pub provenance: Option<Provenance>,
 }
 
-/// Which record, and which delivery of it, wrote an entry.
+/// The record that an entry comes from, and the invocation that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
     /// The stream record's ID.
     pub event_id: String,
     /// The stream record's sequence number.
     pub sequence_number: Option<String>,
-    /// The trace of the invocation that wrote the entry last, as X-Ray writes it (`1-…`).
+    /// The trace ID of the invocation that last wrote the entry, as X-Ray writes it (`1-…`).
     pub trace_id: Option<String>,
-    /// Who made the change, where the record says.
+    /// Who made the change, if the record says.
     pub principal: Option<String>,
 }
 
-/// What an invocation adds to the changes that it plans.
+/// What an invocation adds to the entries of its changes.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// `Some` where entries are to carry their provenance, with the invocation's trace ID where there is one.
+    /// `Some` if entries have their provenance: the invocation's trace ID, if it has one.
     pub provenance: Option<Option<String>>,
 }
 
-/// What is to be written for one change.
+/// What must be written for one change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The entries; none where nothing was changed.
+    /// The entries; none if nothing changed.
     pub entries: Vec<Entry>,
-    /// How many attributes a modification changed.
+    /// How many attributes changed, if the change is a modification.
     pub attributes_changed: usize,
-    /// How many values were too large or too deep for an entry, and were replaced by a note.
+    /// How many values were too large or too deeply nested for an entry, and were replaced by a note.
     pub values_omitted: usize,
 }
 
-/// The entries for a change. `modification_time` is the change's own time, or a stand-in where it has none;
-/// `full_record` says where the full record will be, for the entries whose values are left out.
+/// Plans the entries of a change. `modification_time` is the change's own time, or a substitute if it has none;
+/// `full_record` says where the full record will be, for entries with omitted values.
 #[must_use]
 pub fn plan(
     change: Change,
@@ -105,13 +105,13 @@ pub fn plan(
             differences.into_iter().map(|(name, old, new)| entry(Some(name), old, new)).collect()
         }
     };
-    let values_omitted = entries.iter_mut().map(|entry| limits::keep(entry, &full_record)).sum();
+    let values_omitted = entries.iter_mut().map(|entry| limits::fit(entry, &full_record)).sum();
     Plan { entries, attributes_changed, values_omitted }
 }
 
 type Difference = (String, Option<AttributeValue>, Option<AttributeValue>);
 
-/// The top-level attributes that differ, by name.
+/// The top-level attributes that differ, in order of name.
 fn differences(mut old: HashMap<String, AttributeValue>, mut new: HashMap<String, AttributeValue>) -> Vec<Difference> {
     let names: BTreeSet<String> = old
         .iter()
@@ -130,7 +130,7 @@ fn differences(mut old: HashMap<String, AttributeValue>, mut new: HashMap<String
 }
 
 impl Entry {
-    /// The entry as an item of the Audit table: exactly the contract's attributes, and no others.
+    /// The entry as an item of the Audit table, with exactly the contract's attributes.
     #[must_use]
     pub fn item(&self) -> Item {
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -196,7 +196,7 @@ mod tests {
     }
 
     /// The items that a plan writes, without their IDs.
-    fn written(images: Images) -> Vec<Value> {
+    fn items_of(images: Images) -> Vec<Value> {
         let items = plan_of(images).entries.into_iter().map(|entry| {
             let mut item = serde_json::to_value(entry.item()).unwrap();
             assert!(item.as_object_mut().unwrap().remove("id").is_some());
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_first_example_of_the_contract() {
         assert_eq!(
-            written(Images::Insert { new: setting("3600") }),
+            items_of(Images::Insert { new: setting("3600") }),
             [json!({
                 "itemKey": {"S": "CACHE_TTL_SEC"},
                 "modificationTime": {"S": "2024-09-11T09:02:28.000Z"},
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn the_second_example_of_the_contract() {
         assert_eq!(
-            written(Images::Modify { old: setting("3600"), new: setting("1800") }),
+            items_of(Images::Modify { old: setting("3600"), new: setting("1800") }),
             [json!({
                 "itemKey": {"S": "CACHE_TTL_SEC"},
                 "modificationTime": {"S": "2024-09-11T09:02:28.000Z"},
@@ -236,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_keeps_the_whole_old_image() {
-        let written = written(Images::Remove { old: setting("1800") });
+    fn a_removal_has_the_whole_old_image() {
+        let written = items_of(Images::Remove { old: setting("1800") });
         assert_eq!(written[0]["oldValue"], json!({"M": {"key": {"S": "CACHE_TTL_SEC"}, "value": {"N": "1800"}}}));
         assert_eq!(written[0].get("newValue"), None);
         assert_eq!(written[0].get("updatedAttribute"), None);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn provenance_is_added_where_it_is_asked_for() {
+    fn provenance_is_added_if_it_is_switched_on() {
         let mut change = change(Images::Insert { new: setting("1") });
         change.principal = Some("dynamodb.amazonaws.com".to_owned());
         let time = change.created.unwrap();
@@ -287,7 +287,7 @@ mod tests {
         );
     }
 
-    /// The same image from new maps. Each has another hasher, so its members come in another order.
+    /// The same image in new maps. Each map has its own hasher, so its members are in another order.
     fn rebuilt(image: &Item) -> Item {
         fn rebuilt_value(value: &AttributeValue) -> AttributeValue {
             match value {
@@ -302,7 +302,7 @@ mod tests {
         Item::from(members)
     }
 
-    /// A note in the place of a value has a hash of the value's text, which must not depend on the order of its members.
+    /// A note that replaces a value has a hash of the value's text, which must not depend on the order of its members.
     #[test]
     fn the_same_large_value_leaves_the_same_note() {
         let members: serde_json::Map<_, _> =
@@ -318,7 +318,7 @@ mod tests {
     }
 
     proptest! {
-        /// Applying the entries to the old image gives the new one: nothing is lost, nothing is invented.
+        /// Applying the entries to the old image gives the new one: nothing is missing, nothing is added.
         #[test]
         fn the_entries_of_a_modification_are_the_difference(old in any_item(), new in any_item()) {
             let plan = plan_of(Images::Modify { old: old.clone(), new: new.clone() });
@@ -338,7 +338,7 @@ mod tests {
         }
 
         #[test]
-        fn the_same_change_makes_the_same_entries_in_whatever_order_its_maps_are(old in any_item(), new in any_item()) {
+        fn the_same_change_has_the_same_entries_whatever_the_order_of_its_maps(old in any_item(), new in any_item()) {
             let again = Images::Modify { old: rebuilt(&old), new: rebuilt(&new) };
             prop_assert_eq!(plan_of(Images::Modify { old, new }), plan_of(again));
         }

@@ -1,4 +1,4 @@
-//! Which certificates the function trusts.
+//! The root certificates that the function trusts.
 
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -6,22 +6,22 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 /// Which root certificates are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Amazon's own: all that the endpoints of AWS's public regions need.
+    /// Amazon's own. They are enough for the endpoints of AWS's public regions.
     AmazonRoots,
-    /// The system's: for endpoints of one's own, and for partitions with other certificate authorities.
+    /// The system's, for custom endpoints and for partitions with other certificate authorities.
     System,
 }
 
-/// Amazon Root CA 1 to 4 and Starfield Services Root G2: the roots that all of AWS's endpoints chain to in its public
-/// regions (Amazon Trust Services repository). Reading the system's 140 certificates instead takes four fifths of
-/// start-up (docs/decisions.md).
+/// Amazon Root CA 1 to 4 and Starfield Services Root G2: all endpoints in AWS's public regions chain to one of them (Amazon
+/// Trust Services repository). Reading the system's 140 certificates instead takes four fifths of the start-up time
+/// (docs/decisions.md).
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
-/// An HTTP client for AWS's services that trusts as `trust` says.
+/// An HTTP client for AWS's services.
 ///
 /// # Errors
 ///
-/// Where the TLS library refuses its settings.
+/// The TLS library does not accept its configuration.
 pub fn http_client(trust: Trust) -> Result<SharedHttpClient, Box<dyn std::error::Error + Send + Sync>> {
     let roots = match trust {
         Trust::AmazonRoots => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
@@ -72,8 +72,7 @@ mod tests {
         );
     }
 
-    /// A server on this machine that takes one connection and answers whatever is asked; its URL and its certificate,
-    /// which it signed itself.
+    /// A server on this machine that answers one request. Returns its URL and its self-signed certificate.
     fn server() -> (String, String) {
         let identity = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let certificate = identity.cert.der().clone();
@@ -92,7 +91,7 @@ mod tests {
             let (mut connection, _) = listener.accept().unwrap();
             let mut tls = rustls::ServerConnection::new(config.into()).unwrap();
             let mut stream = rustls::Stream::new(&mut tls, &mut connection);
-            // Both fail where the client refuses the certificate; then there is nothing to answer.
+            // Reading fails if the client refuses the certificate. Then there is nothing to answer.
             if stream.read(&mut [0; 4096]).is_ok() {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             }
@@ -100,7 +99,7 @@ mod tests {
         (url, pem)
     }
 
-    /// Sends one request; the text of the error where it fails.
+    /// Sends one request. The error is its text.
     async fn get(url: &str, trust: Trust) -> Result<(), String> {
         let operation = Operation::builder()
             .service_name("test")
@@ -120,18 +119,17 @@ mod tests {
         assert!(error.contains("UnknownIssuer"), "{error}");
     }
 
-    /// For a real server both must be right: that what it presents is trusted, and that nothing else is. No test can
-    /// present a certificate of Amazon's; that the roots are Amazon's, the test above shows.
+    /// No test can present a certificate of Amazon's; the test above shows that the roots are Amazon's.
     #[tokio::test]
-    async fn a_certificate_that_nobody_vouches_for_is_refused() {
+    async fn an_unknown_certificate_is_refused() {
         for trust in [Trust::AmazonRoots, Trust::System] {
             assert_refused(get(&server().0, trust).await);
         }
     }
 
-    /// The system's certificates are read once for a process, so this one is another. `SSL_CERT_FILE` says where they are.
+    /// `SSL_CERT_FILE` replaces the system's certificates. A process reads them once, so this test starts another.
     #[test]
-    fn what_the_system_trusts_is_accepted_only_by_a_client_that_trusts_the_system() {
+    fn a_certificate_that_the_system_trusts_is_accepted_only_by_clients_that_trust_the_system() {
         let (url, pem) = server();
         let (other_url, other_pem) = server();
         let certificates = std::env::temp_dir().join(format!("config-audit-roots-{}.pem", std::process::id()));
@@ -143,8 +141,8 @@ mod tests {
             .output()
             .unwrap();
         std::fs::remove_file(&certificates).unwrap();
-        let said = String::from_utf8_lossy(&child.stdout);
-        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{output}");
     }
 
     #[tokio::test]

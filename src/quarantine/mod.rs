@@ -1,4 +1,4 @@
-//! The failure bucket behind a small trait, and what is put into it.
+//! The failure bucket behind a small trait, and the objects in it.
 
 pub mod s3;
 
@@ -9,20 +9,20 @@ use sha2::{Digest, Sha256};
 use crate::aws::arn::{StreamArn, table};
 use crate::value::hex;
 
-/// Where records are kept that no retry can mend, and the full records of values that were too large for an entry.
+/// Stores records that no retry can fix, and the full records of values that were too large for an entry.
 pub trait Quarantine {
-    /// Puts an object. An object of the same key is replaced.
+    /// Puts an object, and replaces one with the same key.
     ///
     /// # Errors
     ///
-    /// [`QuarantineError`]; whether the object was put then is not known.
+    /// [`QuarantineError`]. It is then unknown whether the object was stored.
     fn put(&self, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), QuarantineError>>;
 
-    /// Where an object of this key is, as an `s3://` URL.
+    /// The `s3://` URL of the object with this key.
     fn url(&self, key: &str) -> String;
 }
 
-/// The failure bucket did not take an object.
+/// Why an object is not known to be in the failure bucket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct QuarantineError {
@@ -32,19 +32,19 @@ pub struct QuarantineError {
     pub message: String,
 }
 
-/// What stands in the failure bucket for one record.
+/// The object that the failure bucket has for one record.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptRecord<'a> {
-    /// Why it is here: the code of a [`crate::report::Cause`], or `value_omitted`.
+    /// Why the record is here: the code of a [`crate::report::Cause`], or `value_omitted`.
     pub reason: &'a str,
-    /// The same in one sentence.
+    /// The reason in one sentence.
     pub detail: &'a str,
-    /// The invocation that put it here.
+    /// The ID of the invocation that put it here.
     pub request_id: &'a str,
-    /// The function that put it here.
+    /// The ARN of the function that put it here.
     pub function_arn: &'a str,
-    /// The record as the stream delivered it, to the letter.
+    /// The record, byte for byte as the stream delivered it.
     pub record: &'a RawValue,
 }
 
@@ -52,24 +52,24 @@ impl KeptRecord<'_> {
     /// The object's body.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
-        // Texts and raw JSON have nothing in them that cannot be written as JSON.
+        // Strings and raw JSON can always be written as JSON.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-/// The key of the object for a record that no retry can mend. It comes from the record's own text, so that a record
-/// delivered again is kept once, and no two records share one.
+/// The key of the object for a record that no retry can fix. It is derived from the record's text, so that a redelivered
+/// record is stored once, and no two records share a key.
 #[must_use]
 pub fn quarantine_key(stream_arn: Option<&StreamArn>, raw: &RawValue) -> String {
     format!("quarantined/{}/{}.json", table(stream_arn), hex(&Sha256::digest(raw.get())))
 }
 
-/// The key of the object for a record whose values are left out of its entries. It comes from the record's ID alone,
-/// since the entries name it and must be the same each time.
+/// The key of the object for a record with values that its entries omit. It is derived from the event ID alone: the entries
+/// refer to it, and must be the same at each delivery.
 #[must_use]
 pub fn omitted_key(stream_arn: Option<&StreamArn>, event_id: &str) -> String {
-    let plain = event_id.len() <= 128 && event_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let name = if plain { event_id.to_owned() } else { hex(&Sha256::digest(event_id)) };
+    let is_plain = event_id.len() <= 128 && event_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let name = if is_plain { event_id.to_owned() } else { hex(&Sha256::digest(event_id)) };
     format!("omitted/{}/{name}.json", table(stream_arn))
 }
 
@@ -80,7 +80,7 @@ mod tests {
     const ARN: &str = "arn:aws:dynamodb:eu-central-1:905418349556:table/Configuration/stream/2024-09-11T09:00:17.927";
 
     #[test]
-    fn keys_are_the_same_for_the_same_record_and_differ_for_another() {
+    fn the_same_record_has_the_same_key_and_another_has_another() {
         let arn = StreamArn::parse(ARN.to_owned());
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
         let key = quarantine_key(Some(&arn), &raw("{}"));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_is_kept_to_the_letter() {
+    fn the_record_is_stored_byte_for_byte() {
         let record = RawValue::from_string(r#"{ "b":1.50, "a": "é" }"#.to_owned()).unwrap();
         let kept = KeptRecord {
             reason: "no_key",

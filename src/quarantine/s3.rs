@@ -1,7 +1,8 @@
-//! S3's `PutObject`, all that the function needs of S3: signed by `aws-sigv4`, sent and retried by the SDK's runtime.
+//! S3's `PutObject`, the one operation of S3 that the function uses: signed by `aws-sigv4`, sent and retried by the SDK's
+//! runtime.
 //!
-//! The SDK's own S3 crate is left out for its size: a quarter of the whole binary, most of it tables of checksums
-//! (docs/decisions.md has the figures).
+//! The SDK's own S3 crate would be a quarter of the binary, most of it tables of checksums (docs/decisions.md has the
+//! figures). The tests hold the signature to it.
 
 use std::time::Duration;
 
@@ -26,10 +27,10 @@ use super::{Quarantine, QuarantineError};
 use crate::aws::partition::domain;
 use crate::clock::Clock;
 
-/// What is encoded in an object's path: all but slashes and RFC 3986's unreserved characters.
+/// The characters of a key that its path encodes: all but slashes and RFC 3986's unreserved characters.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-/// The longest wait for one answer, before the request is sent again.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+/// How long one attempt may take before the request is sent again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The failure bucket in S3.
 #[derive(Debug)]
@@ -41,18 +42,18 @@ pub struct S3Quarantine {
     operation: Operation<Put, (), PutError>,
 }
 
-/// An object was not put, or it is not known whether it was.
+/// Why an object is not known to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum PutError {
-    /// S3 refused it, with this error code.
+    /// S3 refused the request with this error code.
     #[error("{0}")]
     Refused(String),
-    /// S3 could not be asked, or did not answer.
+    /// The request could not be sent, or was not answered.
     #[error("{0}")]
     Unanswered(String),
 }
 
-/// A signed request. Its body is not shown: it is a record.
+/// A signed request. Its `Debug` form leaves out the body, which is a record.
 struct Put {
     path: String,
     headers: Vec<(String, String)>,
@@ -66,8 +67,8 @@ impl std::fmt::Debug for Put {
 }
 
 impl S3Quarantine {
-    /// A client for `bucket` that uses the region, the credentials, the HTTP client and the time-outs of `config`, and
-    /// `endpoint` where S3 is not at AWS's own address.
+    /// A client for `bucket`, with the region, the credentials, the HTTP client and the time-outs of `config`. `endpoint` is
+    /// the URL of S3, unless it is AWS's own.
     #[must_use]
     pub fn new(config: SdkConfig, endpoint: Option<&str>, bucket: &str, clock: Clock) -> Self {
         let region = config.region().map(AsRef::as_ref).unwrap_or_default();
@@ -84,7 +85,7 @@ impl S3Quarantine {
             .serializer(request)
             .deserializer(response);
         let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
-        operation = operation.timeout_config(timeouts.operation_attempt_timeout(LONGEST_ATTEMPT).build());
+        operation = operation.timeout_config(timeouts.operation_attempt_timeout(ATTEMPT_TIMEOUT).build());
         if let Some(client) = config.http_client() {
             operation = operation.http_client(client);
         }
@@ -103,10 +104,10 @@ impl S3Quarantine {
         })
     }
 
-    /// Signs a request (AWS Identity and Access Management User Guide, "Create a signed AWS API request"; for S3 the
-    /// path is encoded once, and the body's hash is a header).
+    /// Signs a request (AWS Identity and Access Management User Guide, "Create a signed AWS API request"; S3
+    /// wants the path encoded once, and the body's hash as a header).
     async fn signed(&self, key: &str, body: Vec<u8>) -> Result<Put, PutError> {
-        let failed = |what: &str| PutError::Unanswered(format!("no request to S3 could be signed: {what}"));
+        let failed = |what: &str| PutError::Unanswered(format!("the request could not be signed: {what}"));
         let region = self.config.region().ok_or_else(|| failed("there is no region; set AWS_REGION"))?.as_ref();
         let credentials = self.config.credentials_provider().ok_or_else(|| failed("there are no credentials"))?;
         let credentials = credentials.provide_credentials().await.map_err(|error| failed(&error.to_string()))?;
@@ -155,7 +156,7 @@ impl Quarantine for S3Quarantine {
                     "AccessDenied" => format!(
                         "the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"
                     ),
-                    _ => format!("the failure bucket {bucket} refused a record ({code})"),
+                    _ => format!("the failure bucket {bucket} refused the object ({code})"),
                 };
                 (code, message)
             }
@@ -168,9 +169,8 @@ impl Quarantine for S3Quarantine {
     }
 }
 
-/// Where a bucket is: an object's URL is the origin, the path, a slash and the key. At AWS the bucket is part of the host's
-/// name; one with a dot in its name has no certificate there, and at an address of its own there is no such host
-/// (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
+/// The address of a bucket: an object's URL is the origin, the path, a slash and the key. AWS has a host for each bucket;
+/// its certificate does not cover a bucket with a dot in its name, and a custom endpoint has no such hosts (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
     origin: String,
@@ -202,7 +202,7 @@ fn request(put: Put) -> Result<HttpRequest, BoxError> {
     Ok(request)
 }
 
-/// Reads an answer; a refusal's code is in its XML (Amazon S3 API Reference, "Error responses").
+/// Reads an answer; an error's code is in its XML (Amazon S3 API Reference, "Error responses").
 fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> {
     if response.status().is_success() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! One raw record of the stream, and the change it tells of.
+//! One raw record of the stream, and the change that it describes.
 
 use aws_lambda_events::event::dynamodb::UserIdentity;
 use chrono::{DateTime, Datelike, Utc};
@@ -10,11 +10,11 @@ use super::EventName;
 use crate::aws::arn::StreamArn;
 use crate::value::{InvalidValue, base64_text, validate_all};
 
-/// The longest partition key, and so the longest `itemKey` that the Audit table's index takes
+/// The longest partition key, and so the longest `itemKey` that the Audit table's index can hold
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
 const MAX_KEY_BYTES: usize = 2048;
 
-/// What one record of the stream says was done to one item.
+/// A change of one item, as one record of the stream describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The ARN of the stream; `None` where the record has none.
@@ -25,11 +25,11 @@ pub struct Change {
     pub sequence_number: Option<String>,
     /// The item's key as text: a string as it is, a number as its decimal text, binary as base64.
     pub item_key: String,
-    /// When DynamoDB applied the change, to the second as DynamoDB tells it; `None` where the record does not say.
+    /// When DynamoDB applied the change, in whole seconds; `None` if the record does not say.
     pub created: Option<DateTime<Utc>>,
     /// The item before and after.
     pub images: Images,
-    /// Who made the change, where the record says: only for deletions by DynamoDB's time to live.
+    /// Who made the change, if the record says: it does only for deletions by DynamoDB's time to live.
     pub principal: Option<String>,
 }
 
@@ -67,38 +67,39 @@ impl Images {
     }
 }
 
-/// Why a record is no change that can be audited. No retry mends it. Never quotes the record: it holds configuration.
+/// Why a record is not a change that can be audited. No retry can fix it. Never quotes the record, which holds
+/// configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAChange {
-    /// The record's JSON is not of a stream record's shape.
-    #[error("the record is not of the shape of a DynamoDB Streams record (line {line}, column {column} of the record)")]
+    /// The record's JSON does not have the shape of a stream record.
+    #[error("the record does not have the shape of a DynamoDB Streams record (its line {line}, column {column})")]
     Undecodable {
         /// Line in the record's JSON, from 1.
         line: usize,
         /// Column in that line, from 1.
         column: usize,
     },
-    /// A member that every stream record has is not there.
+    /// A member that every stream record has is missing.
     #[error("the record has no {0}")]
     Missing(&'static str),
     /// An event name other than INSERT, MODIFY, REMOVE.
-    #[error("the record's eventName is none of INSERT, MODIFY, REMOVE")]
+    #[error("the record's eventName is not INSERT, MODIFY or REMOVE")]
     UnknownEventName,
-    /// The key attribute is not there, or is of a type that no key can have.
+    /// The key attribute is missing, or has a type that a key cannot have.
     #[error(
-        "the record has no key: the attribute that KEY_ATTRIBUTE names is missing, or is no string, number or binary"
+        "the record has no key: the attribute that KEY_ATTRIBUTE names is missing, or is not a string, number or binary"
     )]
     NoKey,
-    /// A key that is too long for the Audit table's index.
+    /// The key is too long for the Audit table's index.
     #[error("the record's key is longer than 2,048 bytes as text, too long for the Audit table's index")]
     KeyTooLong,
-    /// A value that DynamoDB would refuse.
+    /// The record has a value that DynamoDB would refuse.
     #[error("an attribute has an invalid value: {0}")]
     InvalidValue(InvalidValue),
 }
 
 impl NotAChange {
-    /// A short name of the reason, for metrics, logs and the failure bucket.
+    /// The reason's short name, for metrics, logs and the failure bucket.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -112,29 +113,29 @@ impl NotAChange {
     }
 }
 
-/// Why a record was not decoded.
+/// Why a record could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// This record cannot be mended by any retry.
+    /// The record itself is wrong; no retry can fix it.
     #[error(transparent)]
     Record(#[from] NotAChange),
-    /// The stream itself does not carry what an audit needs: its view type, which is not `NEW_AND_OLD_IMAGES`.
+    /// The stream does not carry both images. This is its view type, which is not `NEW_AND_OLD_IMAGES`.
     #[error("the stream's view type is {0}")]
     ViewType(String),
 }
 
-/// What a record still tells about itself that is not a change.
+/// What can be read of a record, even of one that cannot be decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The ARN of its stream, if that can be read.
     pub stream_arn: Option<StreamArn>,
-    /// Its place in its shard, if that can be read.
+    /// Its sequence number, if that can be read.
     pub sequence_number: Option<String>,
     /// What was done to the item, if that can be read.
     pub event_name: Option<EventName>,
 }
 
-/// A record as it stands in the event. All is optional, so that what is missing can be named.
+/// A record as the event has it. Every member is optional, so that an error can name the one that is missing.
 #[derive(Deserialize)]
 struct Record {
     #[serde(rename = "eventID")]
@@ -159,21 +160,21 @@ struct StreamRecord {
     stream_view_type: Option<String>,
 }
 
-/// Decodes one record; `key_attribute` names the attribute that is the item's key.
+/// Decodes one record; `key_attribute` is the name of the item's key.
 ///
 /// # Errors
 ///
-/// [`Refusal`]. What the record still tells about itself then, [`identify`] says.
+/// [`Refusal`]. [`identify`] reads what can be read of the record then.
 pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     let record: Record = serde_json::from_str(raw.get())
         .map_err(|error| NotAChange::Undecodable { line: error.line(), column: error.column() })?;
     let stream = record.dynamodb.ok_or(NotAChange::Missing("dynamodb"))?;
     if let Some(view) = stream.stream_view_type.as_deref().filter(|view| *view != "NEW_AND_OLD_IMAGES") {
-        // Known names only: nothing else of a record is ever quoted.
+        // Only known names are quoted: any other text could be configuration.
         let known = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"].into_iter().find(|known| *known == view);
-        return Err(Refusal::ViewType(known.unwrap_or("of an unknown name").to_owned()));
+        return Err(Refusal::ViewType(known.unwrap_or("unknown").to_owned()));
     }
-    // Without its ID a record could not be told from another, nor a redelivery from a new change.
+    // Without an ID, a redelivered record could not be told from a new change.
     let event_id = record.event_id.filter(|id| !id.is_empty()).ok_or(NotAChange::Missing("eventID"))?;
     let event_name = record.event_name.ok_or(NotAChange::Missing("eventName"))?;
     let event_name = EventName::parse(&event_name).ok_or(NotAChange::UnknownEventName)?;
@@ -191,7 +192,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
         Images::Remove { old } => (Some(old), None),
     };
     let either = || before.into_iter().chain(after);
-    // Where the record names its keys, no other attribute is taken for one: its value could be a secret.
+    // If the record lists its keys, no other attribute is used as one: its value could be a secret.
     let key = match &stream.keys {
         Some(keys) => keys.get(key_attribute),
         None => either().find_map(|item| item.get(key_attribute)),
@@ -213,7 +214,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     })
 }
 
-/// The text that an entry's `itemKey` is for this key; `None` for what is no key.
+/// The `itemKey` of an entry for this key; `None` for a value that cannot be a key.
 #[must_use]
 pub fn key_text(key: &AttributeValue) -> Option<String> {
     match key {
@@ -224,20 +225,23 @@ pub fn key_text(key: &AttributeValue) -> Option<String> {
     .filter(|text| !text.is_empty())
 }
 
-/// A time as the stream tells it; `None` for what is no time that can be written with four digits of a year.
+/// A time as the stream writes it; `None` unless its year is from 1971 to 9999.
 fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
     let milliseconds = (seconds * 1000.0).round();
-    // 9999-12-31T23:59:59.999Z. A time of 1970 or before is a default that somebody forgot to fill in.
+    // The limit is the start of the year 10000. A time in 1970 or before is a default that was never filled in.
     (milliseconds < 253_402_300_800_000.0)
         .then(|| {
-            #[allow(clippy::cast_possible_truncation, reason = "what is too low for an i64 becomes its lowest")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "a number below the lowest i64 becomes the lowest, and is filtered out"
+            )]
             DateTime::from_timestamp_millis(milliseconds as i64)
         })
         .flatten()
         .filter(|time| time.year() > 1970)
 }
 
-/// What can be read of a record whose other parts cannot be.
+/// Reads what can be read of a record, whatever the rest of it is.
 #[must_use]
 pub fn identify(raw: &RawValue) -> Identity {
     #[derive(Default, Deserialize)]

@@ -1,6 +1,6 @@
-//! DynamoDB's numbers, compared by value.
+//! DynamoDB's numbers, compared by numeric value.
 
-/// A DynamoDB number in its one normal form: `0.<digits> × 10^exponent`, with no zero at either end of the digits.
+/// A DynamoDB number in normal form: `0.<digits> × 10^exponent`, where the digits neither start nor end with zero.
 ///
 /// `1`, `1.0` and `1E0` are the same `Number`; so are `0`, `-0` and `0E5`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -10,14 +10,14 @@ pub struct Number {
     digits: String,
 }
 
-/// The most significant digits that DynamoDB keeps.
+/// The most significant digits that DynamoDB stores.
 const MAX_DIGITS: usize = 38;
-/// Magnitudes go from 1E-130 to 9.99…E+125; with the point before the first digit that is one more.
+/// Magnitudes go from 1E-130 to 9.99…E+125. Here the point stands before the first digit, so the exponents are one higher.
 const EXPONENTS: std::ops::RangeInclusive<i64> = -129..=126;
 
 impl Number {
-    /// Reads the decimal text of a number; `None` where DynamoDB would refuse it: not a decimal number, more than 38
-    /// significant digits, or a magnitude outside 1E-130 to 9.99…E+125
+    /// Parses a decimal number; `None` if DynamoDB would refuse it: the text is not a decimal number, it has more than 38
+    /// significant digits, or its magnitude is outside 1E-130 to 9.99…E+125
     /// (Amazon DynamoDB Developer Guide, "Supported data types", Number).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -51,15 +51,15 @@ impl Number {
         Some(Self { negative, exponent: i32::try_from(exponent).ok()?, digits: digits.to_owned() })
     }
 
-    /// How many bytes DynamoDB counts for the number: one for each two significant digits, and one, and one more for a
-    /// sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats").
+    /// The size of the number in bytes, as DynamoDB counts it: one for each two significant digits, one more, and another
+    /// one for a minus sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats").
     #[must_use]
     pub fn size(&self) -> usize {
         self.digits.len().div_ceil(2) + 1 + usize::from(self.negative)
     }
 }
 
-/// The power after `E`: a sign and digits. A power of any length is read, so that `0E99999999999999999999` is a zero.
+/// Parses the exponent after `E`: a sign and digits. It may have any length, so that `0E99999999999999999999` is zero.
 fn parse_power(text: &str) -> Option<i64> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -69,7 +69,7 @@ fn parse_power(text: &str) -> Option<i64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // Far outside of what a number can have, and far from overflowing the sums that follow.
+    // A longer exponent is replaced by one that is too large for any number but zero, and too small to overflow a sum.
     let power = digits
         .trim_start_matches('0')
         .parse::<u32>()
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_one_value_are_equal_however_they_are_written() {
+    fn numbers_of_the_same_value_are_equal_however_they_are_written() {
         for same in [
             &["1", "1.0", "1E0", "+1", "01", "0.1E1", "10E-1", "1.", "1e+00"][..],
             &["0", "-0", "0.000", "0E5", "000", ".0", "0E99999999999999999999"],
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dynamodb_refuses_is_no_number() {
+    fn text_that_dynamodb_refuses_is_not_a_number() {
         let too_many = "1".repeat(39);
         for text in [
             "",

@@ -10,7 +10,7 @@ use chrono::DateTime;
 
 use super::*;
 
-/// Keeps each request instead of sending it, and answers that all is well.
+/// Captures each request instead of sending it, and answers with success.
 #[derive(Debug, Clone, Default)]
 struct Capture(Arc<Mutex<Vec<HttpRequest>>>);
 
@@ -22,7 +22,7 @@ impl HttpConnector for Capture {
 }
 
 impl Capture {
-    /// The configuration of a client whose requests are kept here.
+    /// The configuration of a client whose requests are captured here.
     fn config(&self, session_token: Option<&str>) -> SdkConfig {
         let connector = SharedHttpConnector::new(self.clone());
         let credentials = Credentials::new(
@@ -41,7 +41,7 @@ impl Capture {
             .build()
     }
 
-    /// The one request that was kept.
+    /// The one request that was captured.
     fn request(&self) -> HttpRequest {
         let mut requests = self.0.lock().unwrap();
         assert_eq!(requests.len(), 1);
@@ -53,8 +53,8 @@ fn time() -> DateTime<chrono::Utc> {
     DateTime::from_timestamp(1_726_045_348, 0).unwrap()
 }
 
-/// The request of the SDK's own S3 crate, reduced before it is signed to what ours has: the crate adds checksums, headers
-/// about itself and a query that S3 ignores.
+/// The request of the SDK's S3 crate, without what the crate adds to ours before it signs: the length, headers about
+/// itself, and a query that S3 ignores.
 async fn request_of_the_sdk(
     endpoint: Option<&str>,
     bucket: &str,
@@ -88,8 +88,8 @@ async fn our_request(endpoint: Option<&str>, bucket: &str, token: Option<&str>, 
     capture.request()
 }
 
-/// Everything that S3 verifies is in the `Authorization` header: the time, the region, the service, the names of the
-/// headers that are signed, and the signature over their values, the method, the path and the body's hash.
+/// The `Authorization` header has all that S3 verifies: the date, the region, the service, the names of the signed headers,
+/// and the signature over their values, the method, the path and the body's hash.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_signed_as_the_sdk_signs_it() {
     for (endpoint, bucket) in [(None, "failures"), (None, "my.failures"), (Some("http://127.0.0.1:9000"), "failures")] {
@@ -118,7 +118,7 @@ async fn a_request_is_signed_as_the_sdk_signs_it() {
 }
 
 #[test]
-fn objects_are_where_s3_looks_for_them() {
+fn a_bucket_has_the_address_at_which_s3_serves_it() {
     for (endpoint, region, bucket, expected) in [
         (None, "eu-central-1", "failures", ("https://failures.s3.eu-central-1.amazonaws.com", "")),
         (None, "cn-north-1", "failures", ("https://failures.s3.cn-north-1.amazonaws.com.cn", "")),
@@ -132,7 +132,7 @@ fn objects_are_where_s3_looks_for_them() {
 }
 
 #[test]
-fn a_refusal_is_known_by_its_code() {
+fn an_error_is_known_by_its_code() {
     for (status, body, code) in [
         (403, "<Error><Code>AccessDenied</Code><Message>secret</Message></Error>", "AccessDenied"),
         (500, "", "Http500"),
@@ -146,7 +146,7 @@ fn a_refusal_is_known_by_its_code() {
 }
 
 #[test]
-fn a_record_is_not_in_what_a_request_shows_of_itself() {
+fn the_debug_form_of_a_request_does_not_show_the_record() {
     let put = Put { path: "/y".to_owned(), headers: vec![], body: b"secret".to_vec() };
     assert_eq!(format!("{put:?}"), r#"Put { path: "/y", .. }"#);
 }
