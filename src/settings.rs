@@ -12,7 +12,7 @@ use crate::aws::tls::Trust;
 
 /// Where variables come from: the process's environment, or a table in a test.
 pub trait Environment {
-    /// The variable's value; `None` where it is not set.
+    /// The variable's value; `None` if it is not set.
     fn get(&self, name: &str) -> Option<String>;
 }
 
@@ -73,7 +73,7 @@ pub struct Settings {
 
 /// A setting that is missing or wrong, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable} {problem}; accepted is {accepted}")]
+#[error("{variable} {problem}; it must be {accepted}")]
 pub struct SettingsError {
     /// The variable's name.
     pub variable: &'static str,
@@ -91,8 +91,8 @@ impl Settings {
     /// The first setting that is missing or wrong.
     pub fn read(environment: &impl Environment) -> Result<Self, SettingsError> {
         let table = "the name (3 to 255 of a-z A-Z 0-9 _ - .) or the ARN of the Audit table";
-        let bucket = "the name of an S3 bucket (3 to 63 of a-z 0-9 - .), or nothing";
-        let dimension = "1 to 255 printable ASCII characters, not only spaces, the first not a colon";
+        let bucket = "the name of an S3 bucket (3 to 63 of a-z 0-9 - .), or empty";
+        let dimension = "1 to 255 printable ASCII characters, not only spaces, and must not start with a colon";
         let address = "an address and a port, such as 127.0.0.1:9464";
         let url = "a URL that starts with http:// or https://";
         let daemon = "an address and a port, such as 127.0.0.1:2000";
@@ -105,7 +105,7 @@ impl Settings {
             })?,
             failure_bucket: reader.text("FAILURE_BUCKET", bucket, is_bucket)?,
             key_attribute: reader
-                .text("KEY_ATTRIBUTE", "an attribute's name of 1 to 255 bytes", |name| name.len() <= 255)?
+                .text("KEY_ATTRIBUTE", "the name of an attribute, 1 to 255 bytes", |name| name.len() <= 255)?
                 .unwrap_or_else(|| "key".to_owned()),
             provenance: reader
                 .one_of("AUDIT_PROVENANCE", "on or off", &[("off", false), ("on", true)])?
@@ -113,7 +113,11 @@ impl Settings {
             service: reader.text("SERVICE_NAME", dimension, is_dimension)?.unwrap_or_else(|| "config-audit".to_owned()),
             stage: reader.text("STAGE", dimension, is_dimension)?.unwrap_or_else(|| "dev".to_owned()),
             namespace: reader
-                .text("METRICS_NAMESPACE", "1 to 255 of a-z A-Z 0-9 . - _ / # : not starting with AWS/", is_namespace)?
+                .text(
+                    "METRICS_NAMESPACE",
+                    "1 to 255 of a-z A-Z 0-9 . - _ / # : and must not start with AWS/",
+                    is_namespace,
+                )?
                 .unwrap_or_else(|| "ConfigAudit".to_owned()),
             prometheus: reader.parsed("PROMETHEUS_LISTEN", address, |text| text.parse().ok())?,
             log_level: reader
@@ -308,7 +312,7 @@ pub(crate) mod tests {
             environment.insert(variable, value);
             let error = Settings::read(&environment).unwrap_err().to_string();
             let problem = if value.is_empty() { "is not set".to_owned() } else { format!("is {value:?}") };
-            assert!(error.starts_with(&format!("{variable} {problem}; accepted is ")), "{error}");
+            assert!(error.starts_with(&format!("{variable} {problem}; it must be ")), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }

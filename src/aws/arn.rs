@@ -1,6 +1,6 @@
 //! Amazon Resource Names: what the function reads from those of its stream and of itself.
 
-/// The table's name where a stream's ARN has none.
+/// The table's name if a stream's ARN has none.
 const UNKNOWN_TABLE: &str = "unknown";
 
 /// The ARN of a table's stream, `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<label>`.
@@ -30,20 +30,20 @@ impl StreamArn {
         &self.arn
     }
 
-    /// The table's name; `unknown` where the ARN has another shape.
+    /// The table's name; `unknown` if the ARN has another shape.
     #[must_use]
     pub fn table(&self) -> &str {
         &self.table
     }
 }
 
-/// The table's name in a stream's ARN; `unknown` where there is no ARN, or where it has another shape.
+/// The table's name in a stream's ARN; `unknown` if there is no ARN, or it has another shape.
 #[must_use]
 pub fn table(stream_arn: Option<&StreamArn>) -> &str {
     stream_arn.map_or(UNKNOWN_TABLE, StreamArn::table)
 }
 
-/// The account in an ARN, `arn:<partition>:<service>:<region>:<account>:<resource>`; `None` where there is none.
+/// The account in an ARN, `arn:<partition>:<service>:<region>:<account>:<resource>`; `None` if it has none.
 #[must_use]
 pub fn account_id(arn: &str) -> Option<&str> {
     arn.split(':').nth(4).filter(|account| !account.is_empty())

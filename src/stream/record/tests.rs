@@ -24,7 +24,7 @@ fn insert() -> Value {
     })
 }
 
-/// The same record with one member replaced, or removed where it is null; the path is a JSON pointer.
+/// The same record with one member replaced, or removed if the value is null; the path is a JSON pointer.
 fn with(path: &str, value: Value) -> Value {
     let mut record = insert();
     let (parent, name) = path.rsplit_once('/').unwrap();
@@ -231,7 +231,7 @@ proptest! {
                     sequence_number: change.sequence_number,
                 }),
                 Err(Refusal::Record(reason)) => prop_assert!(!reason.to_string().contains("secret"), "{}", reason),
-                Err(Refusal::ViewType(view)) => prop_assert!(false, "{} is no view type of the record", view),
+                Err(Refusal::ViewType(view)) => prop_assert!(false, "{} is not the record's view type", view),
             }
         }
     }
