@@ -17,11 +17,12 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::audit::{Context, Entry, plan};
+use crate::aws::arn::StreamArn;
 use crate::clock::Clock;
 use crate::quarantine::{KeptRecord, Quarantine, omitted_key, quarantine_key};
 use crate::report::{Cause, Object, Outcome, Record, Report};
 use crate::store::{Store, StoreError};
-use crate::stream::{NotAnEvent, Refusal, decode, identify, records};
+use crate::stream::{EventName, NotAnEvent, Refusal, decode, identify, records};
 use crate::writer::{Fate, Written, write};
 
 /// What is kept of the time that Lambda allows, to answer and to send the telemetry: a tenth, within these bounds.
@@ -229,7 +230,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             for (index, work) in work.iter().enumerate().filter(|(_, work)| !work.places.is_empty()) {
                 let fates = work.places.iter().map(|place| &written.fates[*place]);
                 if settle(&mut report.records[index], fates, self.clock.instant()) == Settled::Rejected {
-                    let key = quarantine_key(identify(raw[index]).stream_arn.as_deref(), raw[index]);
+                    let key = quarantine_key(identify(raw[index]).stream_arn.as_ref(), raw[index]);
                     let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
                     rejected.push((index, Keep { key, cause: Cause::new("rejected_by_dynamodb", message) }));
                 }
@@ -279,13 +280,13 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             let change = decode(raw, &self.key_attribute)?;
             #[cfg(test)]
             crate::testing::panic_if_asked(&change.item_key);
-            let arn = Some(change.stream_arn.clone()).filter(|arn| !arn.is_empty());
+            let arn = change.stream_arn.clone();
             let mut record = unsettled(started);
-            record.event_name = Some(change.images.event_name());
+            record.event_name = Some(change.images.event_name().as_str());
             record.item_key = Some(change.item_key.clone());
             record.sequence_number.clone_from(&change.sequence_number);
             record.created = change.created;
-            let full_record_key = omitted_key(arn.as_deref(), &change.event_id);
+            let full_record_key = omitted_key(arn.as_ref(), &change.event_id);
             let time = change.created.unwrap_or(report.started);
             let full_record =
                 || self.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(&full_record_key));
@@ -370,11 +371,11 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
 }
 
 /// What is to be done for a record that no retry can mend: it is kept under a name that its stream's ARN and its text give.
-fn not_a_change(record: &mut Record, stream_arn: &mut Option<String>, raw: &RawValue, cause: Cause) -> Work {
+fn not_a_change(record: &mut Record, stream_arn: &mut Option<StreamArn>, raw: &RawValue, cause: Cause) -> Work {
     let identity = identify(raw);
-    let key = quarantine_key(identity.stream_arn.as_deref(), raw);
+    let key = quarantine_key(identity.stream_arn.as_ref(), raw);
     record.sequence_number = identity.sequence_number;
-    record.event_name = identity.event_name;
+    record.event_name = identity.event_name.map(EventName::as_str);
     *stream_arn = stream_arn.take().or(identity.stream_arn);
     Work { keep: Some(Keep { key, cause }), ..Work::default() }
 }

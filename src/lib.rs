@@ -13,7 +13,8 @@
 //! | what an entry has in it | [`audit`] |
 //! | when two values are equal | [`value`] |
 //! | batches, retries, time-outs | [`writer`] |
-//! | what an AWS error means | [`store`], [`quarantine`], [`s3`] |
+//! | what an AWS error means | [`store`], [`quarantine`] |
+//! | an ARN, a partition, a certificate | [`aws`] |
 //! | a metric | [`telemetry::catalog`], and where it is counted, [`telemetry::metrics`] |
 //! | a setting | [`settings`] |
 //!
@@ -29,18 +30,17 @@
 //! - What one invocation did is one [`report::Report`]; nothing logs, counts or traces beside it.
 
 pub mod audit;
+pub mod aws;
 pub mod clock;
 pub mod handler;
 pub mod lambda;
 pub mod quarantine;
 pub mod report;
-pub mod s3;
 pub mod settings;
 pub mod store;
 pub mod stream;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
-pub mod tls;
 pub mod value;
 pub mod writer;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use tokio::time::Instant;
 
+use crate::aws::arn::StreamArn;
 use crate::handler::InvocationError;
 use crate::writer::Request;
 
@@ -28,7 +29,7 @@ pub struct Report {
     /// How much time Lambda had given it.
     pub allowed: Duration,
     /// The stream that the records came from.
-    pub stream_arn: Option<String>,
+    pub stream_arn: Option<StreamArn>,
     /// How many records the event has: counted apart from [`Self::records`], so that one that is lost on the way shows.
     pub received: usize,
     /// Each record, in the order of the event.

@@ -120,7 +120,7 @@ impl Store for MemoryStore {
 /// As many different entries as asked for; the same ones each time.
 pub(crate) fn entries(count: usize) -> Vec<Entry> {
     let entry = |index: usize| Entry {
-        id: entry_id("arn", &format!("event-{index}"), None),
+        id: entry_id(None, &format!("event-{index}"), None),
         item_key: format!("KEY_{index}"),
         modification_time: DateTime::UNIX_EPOCH,
         updated_attribute: None,

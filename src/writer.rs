@@ -189,7 +189,7 @@ mod tests {
         let (written, took) = runtime.block_on(async {
             let start = Clock::System.instant();
             let written = write(&store, Clock::System, &entries, start + limit).await;
-            (written, start.elapsed())
+            (written, Clock::System.instant() - start)
         });
         for (entry, fate) in entries.iter().zip(&written.fates) {
             if matches!(fate, Fate::Stored(_)) {

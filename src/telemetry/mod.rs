@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tracing::Level;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, timestamp};
 use crate::handler::trace_id_text;
 use crate::report::{Outcome, Record, Report};
 use crate::settings::Settings;
@@ -76,7 +76,7 @@ impl Telemetry {
         self.metrics.record(report, spans_lost);
         let now = report.time_of(report.span.1);
         let mut common = vec![
-            ("timestamp", Value::from(logs::timestamp(now))),
+            ("timestamp", Value::from(timestamp(now))),
             ("level", Value::from("INFO")),
             ("message", Value::from("invocation")),
             ("requestId", Value::from(report.request_id.as_str())),

@@ -24,8 +24,8 @@ use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanExporter, 
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
-use crate::quarantine::table;
+use crate::aws::arn::{account_id, table, with_version};
+use crate::clock::{Clock, timestamp};
 use crate::report::{Object, Outcome, Record, Report};
 use crate::settings::Settings;
 use crate::writer::Request;
@@ -253,7 +253,7 @@ impl<'a> Maker<'a> {
             KeyValue::new("cloud.resource_id", with_version(arn, &self.names.version)),
             KeyValue::new("config_audit.outcome", report.outcome()),
         ];
-        attributes.extend(arn.split(':').nth(4).map(|account| KeyValue::new("cloud.account.id", account.to_owned())));
+        attributes.extend(account_id(arn).map(|account| KeyValue::new("cloud.account.id", account.to_owned())));
         let counts = report.counts();
         for (name, count) in [
             ("config_audit.records.received", report.received),
@@ -283,7 +283,7 @@ impl<'a> Maker<'a> {
             Some("REMOVE") => "delete",
             _ => "unknown",
         };
-        let collection = table(self.report.stream_arn.as_deref());
+        let collection = table(self.report.stream_arn.as_ref());
         let text =
             |name: &'static str, value: &Option<String>| value.as_ref().map(|value| KeyValue::new(name, value.clone()));
         let mut attributes = vec![
@@ -297,7 +297,7 @@ impl<'a> Maker<'a> {
         ];
         attributes.extend(text("faas.document.name", &record.item_key));
         attributes.extend(text("config_audit.record.sequence_number", &record.sequence_number));
-        let time = record.created.map(super::logs::timestamp);
+        let time = record.created.map(timestamp);
         attributes.extend(text("faas.document.time", &time));
         let error = record.outcome.cause().map(|cause| (cause.code.as_ref(), cause.message.as_ref()));
         let name = format!("{operation} {collection}");
@@ -356,10 +356,4 @@ impl<'a> Maker<'a> {
 /// A list of one text, as attributes have it that may have more.
 fn strings(one: String) -> Value {
     Value::Array(vec![StringValue::from(one)].into())
-}
-
-/// A function's ARN with the version that runs, instead of an alias or nothing.
-fn with_version(arn: &str, version: &str) -> String {
-    let unqualified: Vec<&str> = arn.split(':').take(7).collect();
-    format!("{}:{version}", unqualified.join(":"))
 }

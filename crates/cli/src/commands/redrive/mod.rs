@@ -388,7 +388,7 @@ pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, 
         }
         summary.add(object);
         seen += 1;
-        if !dry_run && (seen.is_multiple_of(PROGRESS_OBJECTS) || told.elapsed() > PROGRESS_TIME) {
+        if !dry_run && (seen.is_multiple_of(PROGRESS_OBJECTS) || Clock::System.instant() - told > PROGRESS_TIME) {
             terminal.progress(&summary.progress());
             told = Clock::System.instant();
         }

@@ -1,7 +1,8 @@
-//! S3's `PutObject`, all that the function needs of S3: signed by `aws-sigv4`, sent and retried by the SDK's runtime.
+//! S3's `PutObject`, the one operation of S3 that the function uses: signed by `aws-sigv4`, sent and retried by the SDK's
+//! runtime.
 //!
-//! The SDK's own S3 crate is left out for its size: a quarter of the whole binary, most of it tables of checksums
-//! (docs/decisions.md has the figures).
+//! The SDK's own S3 crate would be a quarter of the binary, most of it tables of checksums (docs/decisions.md has the
+//! figures). The tests hold the signature to it.
 
 use std::time::Duration;
 
@@ -20,33 +21,39 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::{Quarantine, QuarantineError};
+use crate::aws::partition::domain;
 use crate::clock::Clock;
 
-/// The longest wait for one answer, before the request is sent again.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+/// The characters of a key that its path encodes: all but slashes and RFC 3986's unreserved characters.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// How long one attempt may take before the request is sent again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Puts objects into one bucket.
+/// The failure bucket in S3.
 #[derive(Debug)]
-pub struct S3 {
+pub struct S3Quarantine {
     config: SdkConfig,
+    bucket: String,
     address: Address,
     clock: Clock,
     operation: Operation<Put, (), PutError>,
 }
 
-/// An object was not put, or it is not known whether it was.
+/// Why an object is not known to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PutError {
-    /// S3 refused it, with this error code.
+enum PutError {
+    /// S3 refused the request with this error code.
     #[error("{0}")]
     Refused(String),
-    /// S3 could not be asked, or did not answer.
+    /// The request could not be sent, or was not answered.
     #[error("{0}")]
     Unanswered(String),
 }
 
-/// A signed request. Its body is not shown: it is a record.
+/// A signed request. Its `Debug` form leaves out the body, which is a record.
 struct Put {
     path: String,
     headers: Vec<(String, String)>,
@@ -59,9 +66,9 @@ impl std::fmt::Debug for Put {
     }
 }
 
-impl S3 {
-    /// A client for `bucket` that uses the region, the credentials, the HTTP client and the time-outs of `config`, and
-    /// `endpoint` where S3 is not at AWS's own address.
+impl S3Quarantine {
+    /// A client for `bucket`, with the region, the credentials, the HTTP client and the time-outs of `config`. `endpoint` is
+    /// the URL of S3, unless it is AWS's own.
     #[must_use]
     pub fn new(config: SdkConfig, endpoint: Option<&str>, bucket: &str, clock: Clock) -> Self {
         let region = config.region().map(AsRef::as_ref).unwrap_or_default();
@@ -78,22 +85,18 @@ impl S3 {
             .serializer(request)
             .deserializer(response);
         let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
-        operation = operation.timeout_config(timeouts.operation_attempt_timeout(LONGEST_ATTEMPT).build());
+        operation = operation.timeout_config(timeouts.operation_attempt_timeout(ATTEMPT_TIMEOUT).build());
         if let Some(client) = config.http_client() {
             operation = operation.http_client(client);
         }
         if let Some(sleep) = config.sleep_impl() {
             operation = operation.sleep_impl(sleep);
         }
-        Self { operation: operation.build(), config, address, clock }
+        Self { operation: operation.build(), config, bucket: bucket.to_owned(), address, clock }
     }
 
-    /// Puts a JSON document. The key has only characters that a URL needs not encode.
-    ///
-    /// # Errors
-    ///
-    /// [`PutError`], after the retries.
-    pub async fn put_object(&self, key: &str, body: Vec<u8>) -> Result<(), PutError> {
+    /// Puts a JSON document, with retries.
+    async fn put_object(&self, key: &str, body: Vec<u8>) -> Result<(), PutError> {
         let put = self.signed(key, body).await?;
         self.operation.invoke(put).await.map_err(|error| match error {
             SdkError::ServiceError(error) => error.into_err(),
@@ -101,10 +104,10 @@ impl S3 {
         })
     }
 
-    /// Signs a request (AWS Identity and Access Management User Guide, "Create a signed AWS API request"; for S3 the
-    /// path is encoded once, and the body's hash is a header).
+    /// Signs a request (AWS Identity and Access Management User Guide, "Create a signed AWS API request"; S3
+    /// wants the path encoded once, and the body's hash as a header).
     async fn signed(&self, key: &str, body: Vec<u8>) -> Result<Put, PutError> {
-        let failed = |what: &str| PutError::Unanswered(format!("no request to S3 could be signed: {what}"));
+        let failed = |what: &str| PutError::Unanswered(format!("the request could not be signed: {what}"));
         let region = self.config.region().ok_or_else(|| failed("there is no region; set AWS_REGION"))?.as_ref();
         let credentials = self.config.credentials_provider().ok_or_else(|| failed("there are no credentials"))?;
         let credentials = credentials.provide_credentials().await.map_err(|error| failed(&error.to_string()))?;
@@ -121,7 +124,7 @@ impl S3 {
             .settings(settings)
             .build()
             .map_err(|error| failed(&error.to_string()))?;
-        let path = format!("{}/{key}", self.address.path);
+        let path = format!("{}/{}", self.address.path, utf8_percent_encode(key, &ENCODED));
         let url = format!("{}{path}", self.address.origin);
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         let signable = SignableRequest::new(
@@ -137,27 +140,37 @@ impl S3 {
     }
 }
 
-/// The domain of a region's endpoints; another than [`PUBLIC_DOMAIN`] is of another partition, which has certificates of
-/// its own (the AWS SDKs' `partitions.json`).
-#[must_use]
-pub fn domain(region: &str) -> &'static str {
-    let partitions = [
-        ("cn-", "amazonaws.com.cn"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("us-isob-", "sc2s.sgov.gov"),
-        ("us-isof-", "csp.hci.ic.gov"),
-        ("eu-isoe-", "cloud.adc-e.uk"),
-        ("eusc-", "amazonaws.eu"),
-    ];
-    partitions.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or(PUBLIC_DOMAIN, |(_, domain)| domain)
+impl Quarantine for S3Quarantine {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+        let Err(error) = self.put_object(key, body).await else { return Ok(()) };
+        let bucket = &self.bucket;
+        let (code, message) = match error {
+            PutError::Unanswered(cause) => {
+                ("unavailable".to_owned(), format!("the failure bucket {bucket} could not be reached: {cause}"))
+            }
+            PutError::Refused(code) => {
+                let message = match code.as_str() {
+                    "NoSuchBucket" => {
+                        format!("the failure bucket {bucket} does not exist; create it, or set FAILURE_BUCKET")
+                    }
+                    "AccessDenied" => format!(
+                        "the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"
+                    ),
+                    _ => format!("the failure bucket {bucket} refused the object ({code})"),
+                };
+                (code, message)
+            }
+        };
+        Err(QuarantineError { code, message })
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
 }
 
-/// The domain of AWS's public partition.
-pub const PUBLIC_DOMAIN: &str = "amazonaws.com";
-
-/// Where a bucket is: an object's URL is the origin, the path, a slash and the key. At AWS the bucket is part of the host's
-/// name; one with a dot in its name has no certificate there, and at an address of its own there is no such host
-/// (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
+/// The address of a bucket: an object's URL is the origin, the path, a slash and the key. AWS has a host for each bucket;
+/// its certificate does not cover a bucket with a dot in its name, and a custom endpoint has no such hosts (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
     origin: String,
@@ -189,7 +202,7 @@ fn request(put: Put) -> Result<HttpRequest, BoxError> {
     Ok(request)
 }
 
-/// Reads an answer; a refusal's code is in its XML (Amazon S3 API Reference, "Error responses").
+/// Reads an answer; an error's code is in its XML (Amazon S3 API Reference, "Error responses").
 fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> {
     if response.status().is_success() {
         return Ok(());
@@ -202,40 +215,4 @@ fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn objects_are_where_s3_looks_for_them() {
-        for (endpoint, region, bucket, expected) in [
-            (None, "eu-central-1", "failures", ("https://failures.s3.eu-central-1.amazonaws.com", "")),
-            (None, "cn-north-1", "failures", ("https://failures.s3.cn-north-1.amazonaws.com.cn", "")),
-            (None, "eusc-de-east-1", "failures", ("https://failures.s3.eusc-de-east-1.amazonaws.eu", "")),
-            (None, "eu-central-1", "my.failures", ("https://s3.eu-central-1.amazonaws.com", "/my.failures")),
-            (Some("http://127.0.0.1:9000/"), "eu-central-1", "failures", ("http://127.0.0.1:9000", "/failures")),
-        ] {
-            let Address { origin, path } = Address::new(endpoint, region, bucket);
-            assert_eq!((origin.as_str(), path.as_str()), expected);
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_known_by_its_code() {
-        for (status, body, code) in [
-            (403, "<Error><Code>AccessDenied</Code><Message>secret</Message></Error>", "AccessDenied"),
-            (500, "", "Http500"),
-            (400, "<Code>not a code, but secret</Code>", "Http400"),
-        ] {
-            let answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
-            let error = response(&answer).unwrap_err();
-            assert_eq!(error.as_operation_error(), Some(&PutError::Refused(code.to_owned())));
-        }
-        assert!(response(&HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())).is_ok());
-    }
-
-    #[test]
-    fn a_record_is_not_in_what_a_request_shows_of_itself() {
-        let put = Put { path: "/y".to_owned(), headers: vec![], body: b"secret".to_vec() };
-        assert_eq!(format!("{put:?}"), r#"Put { path: "/y", .. }"#);
-    }
-}
+mod tests;
