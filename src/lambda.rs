@@ -17,10 +17,12 @@ use tracing::Instrument;
 
 use crate::aws::tls::http_client;
 use crate::clock::Clock;
-use crate::handler::{Handler, Invocation};
+use crate::handler::Handler;
+use crate::invocation::Invocation;
 use crate::quarantine::s3::S3Quarantine;
 use crate::settings::Settings;
-use crate::store::{DynamoDbStore, Failure};
+use crate::store::Failure;
+use crate::store::dynamodb::DynamoDbStore;
 use crate::telemetry::{Telemetry, logs};
 
 /// How long a connection may take to open.
@@ -75,9 +77,9 @@ pub async fn run(
             event: &event,
         };
         async {
-            let report = handler.handle(&invocation).await;
+            let mut report = handler.handle(&invocation).await;
             if let Some(telemetry) = telemetry {
-                telemetry.publish(&report, clock).await;
+                telemetry.publish(&mut report, clock).await;
             }
             report.answer()
         }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use config_audit::audit::{Context, Entry, MAX_ITEM_BYTES, Plan, plan};
 use config_audit::clock::Clock;
-use config_audit::handler::{Handler, Invocation};
+use config_audit::handler::Handler;
+use config_audit::invocation::Invocation;
 use config_audit::quarantine::{Quarantine, QuarantineError, omitted_key, quarantine_key};
 use config_audit::report::{Outcome, Report};
 use config_audit::store::{Failure, MAX_BATCH, Put, Store, StoreError};
@@ -144,7 +145,7 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
             }
         }
         if let Some(cause) = record.outcome.cause() {
-            assert!(!cause.code.contains(MARKER) && !cause.message.contains(MARKER), "a cause quotes the record");
+            assert!(!cause.reason.code().contains(MARKER) && !cause.message.contains(MARKER), "a cause quotes the record");
         }
     }
 }

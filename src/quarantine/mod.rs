@@ -1,5 +1,6 @@
 //! The failure bucket behind a small trait, and the objects in it.
 
+pub mod keeper;
 pub mod s3;
 
 use serde::Serialize;
@@ -36,7 +37,7 @@ pub struct QuarantineError {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptRecord<'a> {
-    /// Why the record is here: the code of a [`crate::report::Cause`], or `value_omitted`.
+    /// Why the record is here: the code of a [`crate::reason::Reason`].
     pub reason: &'a str,
     /// The reason in one sentence.
     pub detail: &'a str,

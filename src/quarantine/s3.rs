@@ -18,12 +18,12 @@ use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier,
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Quarantine, QuarantineError};
+use crate::aws::error_chain;
 use crate::aws::partition::domain;
 use crate::clock::Clock;
 
@@ -100,7 +100,7 @@ impl S3Quarantine {
         let put = self.signed(key, body).await?;
         self.operation.invoke(put).await.map_err(|error| match error {
             SdkError::ServiceError(error) => error.into_err(),
-            other => PutError::Unanswered(DisplayErrorContext(other).to_string()),
+            other => PutError::Unanswered(error_chain(&other)),
         })
     }
 

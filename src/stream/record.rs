@@ -98,21 +98,6 @@ pub enum NotAChange {
     InvalidValue(InvalidValue),
 }
 
-impl NotAChange {
-    /// The reason's short name, for metrics, logs and the failure bucket.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Undecodable { .. } => "undecodable",
-            Self::Missing(_) => "incomplete",
-            Self::UnknownEventName => "unknown_event_name",
-            Self::NoKey => "no_key",
-            Self::KeyTooLong => "key_too_long",
-            Self::InvalidValue(_) => "invalid_value",
-        }
-    }
-}
-
 /// Why a record could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

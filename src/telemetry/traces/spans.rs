@@ -1,157 +1,44 @@
-//! Spans: from a report to AWS X-Ray, by way of the daemon that Lambda runs.
-//!
-//! Spans are made after the work, from the report, and only for a trace that is sampled: an invocation whose trace is
-//! not sampled pays nothing for them. They are exported by `opentelemetry-aws`. The invocation's span is of kind
-//! INTERNAL, since the exporter would make a segment, a second node on the map, of one of kind SERVER; so all of them
-//! are subsegments that hang under the segment that Lambda itself makes of the function.
-//!
-//! A large batch is bounded: all records that were not audited as they should be, and the [`MAX_HEALTHY`] slowest of the
-//! others; the same for requests and objects. Those that there is no time to send before the deadline are counted as lost.
-//! What UDP loses after it was sent, nobody can count.
-
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+//! The spans of one report.
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
-use opentelemetry_aws::detector::LambdaResourceDetector;
 use opentelemetry_aws::trace::XrayIdGenerator;
-use opentelemetry_aws::xray_exporter::{SegmentDocument, SegmentDocumentExporter, SegmentTranslator, XrayExporter};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanExporter, SpanLinks};
-use tokio::net::UdpSocket;
-use tokio::time::Instant;
+use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanLinks};
 
 use crate::aws::arn::{account_id, table, with_version};
-use crate::clock::{Clock, timestamp};
-use crate::report::{Object, Outcome, Record, Report};
-use crate::settings::Settings;
-use crate::writer::Request;
+use crate::clock::{Interval, timestamp};
+use crate::report::{Object, Outcome, Record, Report, Request};
+use crate::stream::EventName;
 
 /// The most spans of healthy records, of healthy requests, and of healthy objects, for one invocation.
-pub const MAX_HEALTHY: usize = 100;
-/// Attributes that X-Ray makes searchable. Only the invocation's span has them: X-Ray takes 50 for a whole trace.
-const INDEXED: [&str; 3] = ["faas.invocation_id", "faas.coldstart", "config_audit.outcome"];
-/// Spans are sent in bursts of this many, with a pause between them for the daemon to catch up.
-const BURST: usize = 100;
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// Sends spans to the X-Ray daemon.
-#[derive(Debug)]
-pub struct Traces {
-    exporter: XrayExporter<Daemon>,
-    sent: Arc<AtomicU64>,
-    names: Names,
-}
+pub(super) const MAX_HEALTHY: usize = 100;
+/// The longest name that X-Ray takes, in characters.
+const MAX_NAME: usize = 200;
 
 /// What spans are named after.
 #[derive(Debug, Clone)]
-struct Names {
-    function: String,
-    version: String,
-    table: String,
+pub(super) struct Names {
+    pub(super) function: String,
+    pub(super) version: String,
+    pub(super) table: String,
 }
-
-impl Traces {
-    /// Sends to the daemon at `address`, spans that are named as the settings have it.
-    #[must_use]
-    pub fn new(address: SocketAddr, settings: &Settings) -> Self {
-        let translator = SegmentTranslator::new().with_indexed_attrs(INDEXED.map(str::to_owned)).metadata_all_attrs();
-        let sent = Arc::new(AtomicU64::new(0));
-        let mut exporter = XrayExporter::new(Daemon { address, sent: sent.clone() }).with_translator(translator);
-        exporter.set_resource(
-            &Resource::builder_empty()
-                .with_service_name(settings.service.clone())
-                .with_detector(Box::new(LambdaResourceDetector))
-                .build(),
-        );
-        let names = Names {
-            function: settings.function_name.clone(),
-            version: settings.function_version.clone(),
-            table: settings.audit_table.clone(),
-        };
-        Self { exporter, sent, names }
-    }
-
-    /// Sends the spans of an invocation, if its trace is sampled, until it is `until`. Returns how many were not sent.
-    pub async fn export(&self, report: &Report, clock: Clock, until: Instant) -> u64 {
-        if !report.trace.is_valid() || !report.trace.is_sampled() {
-            return 0;
-        }
-        let maker = Maker::new(report, &self.names);
-        let planned = maker.plan();
-        let sent = self.sent.load(Ordering::Relaxed);
-        for (index, burst) in planned.chunks(BURST).enumerate() {
-            if index > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            if clock.instant() >= until {
-                break;
-            }
-            // The exporter's error says no more than the count does.
-            let _ = self.exporter.export(burst.iter().map(|subject| maker.make(subject)).collect()).await;
-        }
-        (planned.len() as u64).saturating_sub(self.sent.load(Ordering::Relaxed) - sent)
-    }
-}
-
-/// The UDP client of the X-Ray daemon. Unlike the exporter's own it waits while the socket is full, goes on after a
-/// document that could not be sent, and counts.
-#[derive(Debug)]
-struct Daemon {
-    address: SocketAddr,
-    sent: Arc<AtomicU64>,
-}
-
-impl SegmentDocumentExporter for Daemon {
-    type Error = std::io::Error;
-
-    async fn export_segment_documents(&self, batch: Vec<SegmentDocument<'_>>) -> Result<(), Self::Error> {
-        // Turned to text first: a document is not to be held while the task waits.
-        let datagrams: Vec<String> =
-            batch.into_iter().map(|document| format!("{HEADER}{}", document.to_string())).collect();
-        let any: SocketAddr = if self.address.is_ipv4() {
-            (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        // A new socket for each invocation: after Lambda has frozen and thawed the process, an old one may be dead.
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(self.address).await?;
-        for datagram in datagrams {
-            if socket.send(datagram.as_bytes()).await.is_ok() {
-                self.sent.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What stands before each document in a datagram (AWS X-Ray Developer Guide, "Sending segment documents to the X-Ray
-/// daemon").
-const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
 /// All that are not healthy, and the slowest [`MAX_HEALTHY`] of the others, in their order.
 fn bounded<T>(
     all: &[T],
-    span: impl Fn(&T) -> (Instant, Instant),
+    interval: impl Fn(&T) -> Interval,
     is_healthy: impl Fn(&T) -> bool,
 ) -> impl Iterator<Item = &T> {
     let mut healthy: Vec<usize> = (0..all.len()).filter(|index| is_healthy(&all[*index])).collect();
     let mut kept: Vec<usize> = (0..all.len()).filter(|index| !is_healthy(&all[*index])).collect();
-    healthy.sort_by_key(|index| {
-        let (started, ended) = span(&all[*index]);
-        std::cmp::Reverse(ended.saturating_duration_since(started))
-    });
+    healthy.sort_by_key(|index| std::cmp::Reverse(interval(&all[*index]).duration()));
     kept.extend(healthy.into_iter().take(MAX_HEALTHY));
     kept.sort_unstable();
     kept.into_iter().map(|index| &all[index])
 }
 
 /// What a span is of.
-enum Subject<'a> {
+pub(super) enum Subject<'a> {
     Invocation,
     Record(&'a Record),
     Request(&'a Request),
@@ -159,7 +46,7 @@ enum Subject<'a> {
 }
 
 /// Makes the spans of one report.
-struct Maker<'a> {
+pub(super) struct Maker<'a> {
     report: &'a Report,
     names: &'a Names,
     ids: XrayIdGenerator,
@@ -170,7 +57,7 @@ struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    fn new(report: &'a Report, names: &'a Names) -> Self {
+    pub(super) fn new(report: &'a Report, names: &'a Names) -> Self {
         let ids = XrayIdGenerator::default();
         let invocation = ids.new_span_id();
         let scope = InstrumentationScope::builder("config-audit").build();
@@ -178,16 +65,15 @@ impl<'a> Maker<'a> {
     }
 
     /// What there are spans of: the invocation, then its records, its requests and its objects.
-    fn plan(&self) -> Vec<Subject<'a>> {
+    pub(super) fn plan(&self) -> Vec<Subject<'a>> {
         let report = self.report;
         let records = bounded(
             &report.records,
-            |record| record.span,
+            |record| record.interval,
             |record| matches!(record.outcome, Outcome::Audited | Outcome::Unchanged),
         );
-        let requests =
-            bounded(&report.requests, |request| (request.started, request.ended), |request| request.result.is_ok());
-        let objects = bounded(&report.objects, |object| object.span, |object| object.error.is_none());
+        let requests = bounded(&report.requests, |request| request.interval, |request| request.result.is_ok());
+        let objects = bounded(&report.objects, |object| object.interval, |object| object.error.is_none());
         std::iter::once(Subject::Invocation)
             .chain(records.map(Subject::Record))
             .chain(requests.map(Subject::Request))
@@ -195,7 +81,7 @@ impl<'a> Maker<'a> {
             .collect()
     }
 
-    fn make(&self, subject: &Subject<'_>) -> SpanData {
+    pub(super) fn make(&self, subject: &Subject<'_>) -> SpanData {
         match subject {
             Subject::Invocation => self.of_invocation(),
             Subject::Record(record) => self.of_record(record),
@@ -209,7 +95,7 @@ impl<'a> Maker<'a> {
         (id, parent): (SpanId, SpanId),
         kind: SpanKind,
         name: String,
-        (started, ended): (Instant, Instant),
+        interval: Interval,
         attributes: Vec<KeyValue>,
         error: Option<(&str, &str)>,
     ) -> SpanData {
@@ -224,9 +110,9 @@ impl<'a> Maker<'a> {
             parent_span_id: parent,
             parent_span_is_remote: parent == trace.span_id(),
             span_kind: kind,
-            name: name.into(),
-            start_time: self.report.time_of(started).into(),
-            end_time: self.report.time_of(ended.max(started)).into(),
+            name: fitting(name).into(),
+            start_time: self.report.time_of(interval.started).into(),
+            end_time: self.report.time_of(interval.ended.max(interval.started)).into(),
             attributes,
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
@@ -272,16 +158,23 @@ impl<'a> Maker<'a> {
             _ => None,
         };
         let name = self.names.function.clone();
-        self.span((self.invocation, report.trace.span_id()), SpanKind::Internal, name, report.span, attributes, error)
+        self.span(
+            (self.invocation, report.trace.span_id()),
+            SpanKind::Internal,
+            name,
+            report.interval,
+            attributes,
+            error,
+        )
     }
 
     /// OpenTelemetry semantic conventions, "`FaaS` spans", Datasource.
     fn of_record(&self, record: &Record) -> SpanData {
         let operation = match record.event_name {
-            Some("INSERT") => "insert",
-            Some("MODIFY") => "edit",
-            Some("REMOVE") => "delete",
-            _ => "unknown",
+            Some(EventName::Insert) => "insert",
+            Some(EventName::Modify) => "edit",
+            Some(EventName::Remove) => "delete",
+            None => "unknown",
         };
         let collection = table(self.report.stream_arn.as_ref());
         let text =
@@ -299,9 +192,9 @@ impl<'a> Maker<'a> {
         attributes.extend(text("config_audit.record.sequence_number", &record.sequence_number));
         let time = record.created.map(timestamp);
         attributes.extend(text("faas.document.time", &time));
-        let error = record.outcome.cause().map(|cause| (cause.code.as_ref(), cause.message.as_ref()));
+        let error = record.outcome.cause().map(|cause| (cause.reason.code(), cause.message.as_ref()));
         let name = format!("{operation} {collection}");
-        self.span(self.child(), SpanKind::Internal, name, record.span, attributes, error)
+        self.span(self.child(), SpanKind::Internal, name, record.interval, attributes, error)
     }
 
     /// OpenTelemetry semantic conventions, "Database spans" and "DynamoDB"; `aws.service` and `aws.operation` are what
@@ -338,7 +231,7 @@ impl<'a> Maker<'a> {
             }
         }
         let name = format!("{operation} {table}");
-        self.span(self.child(), SpanKind::Client, name, (request.started, request.ended), attributes, error)
+        self.span(self.child(), SpanKind::Client, name, request.interval, attributes, error)
     }
 
     /// One object put into the failure bucket.
@@ -349,8 +242,13 @@ impl<'a> Maker<'a> {
             KeyValue::new("config_audit.object.url", object.url.clone()),
         ];
         let error = object.error.as_deref().map(|code| (code, "the failure bucket did not take a record"));
-        self.span(self.child(), SpanKind::Client, "PutObject".to_owned(), object.span, attributes, error)
+        self.span(self.child(), SpanKind::Client, "PutObject".to_owned(), object.interval, attributes, error)
     }
+}
+
+/// A name that X-Ray takes: of 200 characters at most (AWS X-Ray Developer Guide, "AWS X-Ray segment documents").
+fn fitting(name: String) -> String {
+    if name.len() <= MAX_NAME { name } else { name.chars().take(MAX_NAME).collect() }
 }
 
 /// A list of one text, as attributes have it that may have more.
