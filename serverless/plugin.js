@@ -156,8 +156,8 @@ class ConfigAuditPlugin {
   }
 }
 
-const UNKNOWN_SERVERLESS = 'This version of Serverless has no `invoke local` to take over. '
-  + 'Use `npx osls` of package.json, or Serverless 3.40.';
+const UNKNOWN_SERVERLESS = 'this version of Serverless has no `invoke local` that the plugin can replace; '
+  + 'use the osls that package.json pins: `npm ci`, then `npx serverless`';
 const NO_EVENT = 'There is no event. Name a file with --path, give --data, or pipe one in: '
   + '`serverless invoke local -f audit -p events/insert.json`.';
 const RUST = 'Rust is missing: there is no `cargo` on the PATH. '

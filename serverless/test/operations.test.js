@@ -46,9 +46,8 @@ const VALUES = {
 const CATALOG = Object.fromEntries([...read('src', 'telemetry', 'catalog.rs').matchAll(/^ {4}[A-Z_]+ = "(\w+)", (\w+), \w+, /gm)]
   .map(([, name, unit]) => [name, unit]));
 
-let made;
 /** The packaged template's resources, as CloudFormation resolves them. */
-const resources = (t) => { made ??= packaged(t, []).then(resolved); return made; };
+const resources = async (t) => resolved((await packaged(t, [])).template);
 const ofType = (all, ...types) => Object.entries(all).filter(([, { Type }]) => types.includes(Type));
 const alarmsOf = (all) => ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([id, { Type, Properties }]) => ({ id, Type, ...Properties }));
 const dashboardsOf = (all) => ofType(all, 'AWS::CloudWatch::Dashboard').map(([, { Properties }]) => ({

@@ -35,10 +35,9 @@ const PERMISSIONS = [
 const ACCEPTED = ['BatchWriteItem', 'DeleteItem', 'PutItem', 'UpdateItem', 'PartiQLDelete', 'PartiQLInsert', 'PartiQLUpdate',
   'DeleteTable', 'UpdateTable', 'UpdateContinuousBackups', 'UpdateTimeToLive'].map((action) => `dynamodb:${action}`);
 
-let made;
-/** The template with no parameter given, packaged once. */
-const template = (t) => { made ??= packaged(t, []); return made; };
-const withRecoveryRole = (t) => packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE}`]);
+/** The template with no parameter given. */
+const template = async (t) => (await packaged(t, [])).template;
+const withRecoveryRole = async (t) => (await packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE}`])).template;
 
 const list = (value) => [value].flat();
 const ofType = ({ Resources }, type) => Object.values(Resources).filter((resource) => resource.Type.startsWith(type));
