@@ -57,10 +57,10 @@ test('cargo-lambda comes from .tools/venv when it is not on the PATH, and is put
 
 test('without Rust, or without Python, one error says what to install', async (t) => {
   const noRust = serviceCopy(t, { tools: [] });
-  failsWith(await noRust.serverless(['package']), /Rust is missing: .* Install it with rustup/);
-  failsWith(await noRust.serverless(['invoke', 'local', '-f', 'audit', '--data', '{}']), /Rust is missing: .* Install it with rustup/);
+  failsWith(await noRust.serverless(['package']), /Rust is missing: .* install it with rustup/);
+  failsWith(await noRust.serverless(['invoke', 'local', '-f', 'audit', '--data', '{}']), /Rust is missing: .* install it with rustup/);
   const noPython = serviceCopy(t, { tools: ['cargo'] });
-  failsWith(await noPython.serverless(['package']), /Python 3 is missing: .*\n?.* Install Python 3/);
+  failsWith(await noPython.serverless(['package']), /Python 3 is missing: .*\n?.* install Python 3/);
   t.diagnostic('package and invoke local');
 });
 
@@ -126,8 +126,8 @@ test('invoke local ends with the status of config-audit, and adds nothing to wha
 test('invoke local says what is wrong with its own input', async (t) => {
   const service = withFakeOperator(t);
   const local = (...args) => service.serverless(['invoke', 'local', '-f', 'audit', ...args], { input: '' });
-  failsWith(await local(), /There is no event\. Name a file with --path/);
-  failsWith(await local('--data', '{}', '--param', 'store=disk'), /The parameter store is "disk"\. It can be memory or aws\./);
+  failsWith(await local(), /there is no event; give a file with --path/);
+  failsWith(await local('--data', '{}', '--param', 'store=disk'), /the parameter store is "disk"; it must be memory or aws/);
   failsWith(await local('-p', 'nowhere.json'), /does not exist/);
   assert.deepEqual(service.calls(), []);
   service.standIn(path.join(service.bin, 'cargo'), "console.error('error: could not compile'); process.exit(101);");
