@@ -1,6 +1,6 @@
 'use strict';
 
-// `serverless invoke local` for real: the function, the embedded store, every sample event, no Docker and no account.
+// `serverless invoke local` with the real function, the embedded store and every sample event, without Docker or an account.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');

@@ -1,7 +1,7 @@
 'use strict';
 
-// serverless/plugin.js, with stand-ins for cargo, cargo-lambda, Python and config-audit: what it runs, with which
-// arguments, and what it says when something is missing or fails.
+// serverless/plugin.js with stand-ins for cargo, cargo-lambda, Python and config-audit: what it runs, with which arguments,
+// and its errors when something is missing or fails.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -11,14 +11,14 @@ const { OTHER_PARAMETERS, packaged, serviceCopy } = require('./helpers');
 
 const BUILD = ['lambda', 'build', '--release', '--locked', '--bin', 'bootstrap', '--output-format', 'zip'];
 
-/** One error that says what to do, and no stack trace. */
+/** Asserts that the command fails with this error and without a stack trace. */
 function failsWith(result, message) {
   assert.notEqual(result.status, 0, result.all);
   assert.match(result.all, message);
   assert.doesNotMatch(result.all, /^\s+at .*:\d+:\d+\)?$/m, 'a stack trace');
 }
 
-test('package builds for the architecture asked for', async (t) => {
+test('package builds for the architecture given', async (t) => {
   for (const [parameters, flag] of [[[], '--x86-64'], [OTHER_PARAMETERS, '--arm64']]) {
     const { calls } = await packaged(t, parameters);
     assert.deepEqual(calls, [{ tool: 'cargo-lambda', args: [...BUILD, flag] }]);
@@ -26,7 +26,7 @@ test('package builds for the architecture asked for', async (t) => {
   }
 });
 
-test('a build that fails stops the packaging, with its own messages and one that says which command it was', async (t) => {
+test('a failed build stops the packaging, with the build\'s messages and an error that names the command', async (t) => {
   const service = serviceCopy(t);
   service.standIn(path.join(service.bin, 'cargo-lambda'), "console.error('error[E0425]: cannot find value'); process.exit(101);");
   const result = await service.serverless(['package']);
@@ -34,7 +34,7 @@ test('a build that fails stops the packaging, with its own messages and one that
   assert.match(result.stderr, /error\[E0425\]: cannot find value/);
 });
 
-test('cargo-lambda comes from .tools/venv when it is not on the PATH, and is put there when it is nowhere', async (t) => {
+test('cargo-lambda is taken from .tools/venv if it is not on the PATH, and installed there if it is missing', async (t) => {
   const service = serviceCopy(t, { tools: ['cargo'] });
   const venv = path.join(service.directory, '.tools', 'venv', 'bin');
   service.standIn(path.join(service.bin, 'python3'), `note(); fs.mkdirSync(${JSON.stringify(venv)}, { recursive: true }); fs.copyFileSync(__filename.replace('python3', 'pip'), ${JSON.stringify(path.join(venv, 'python'))});`);
@@ -52,10 +52,10 @@ test('cargo-lambda comes from .tools/venv when it is not on the PATH, and is put
   assert.equal(second.status, 0, second.all);
   assert.doesNotMatch(second.all, /Installing/);
   assert.deepEqual(service.calls().map((call) => call.tool), ['python3', 'python', 'cargo-lambda', 'cargo-lambda']);
-  t.diagnostic('installed once, in one line; found again the next time');
+  t.diagnostic('installed once, with one line of output');
 });
 
-test('without Rust, or without Python, one error says what to install', async (t) => {
+test('without Rust or Python the error says what to install', async (t) => {
   const noRust = serviceCopy(t, { tools: [] });
   failsWith(await noRust.serverless(['package']), /Rust is missing: .* install it with rustup/);
   failsWith(await noRust.serverless(['invoke', 'local', '-f', 'audit', '--data', '{}']), /Rust is missing: .* install it with rustup/);
@@ -64,7 +64,7 @@ test('without Rust, or without Python, one error says what to install', async (t
   t.diagnostic('package and invoke local');
 });
 
-/** A service whose config-audit notes what it was given, and ends with FAKE_STATUS. */
+/** A service whose config-audit records its input, and exits with FAKE_STATUS. */
 function withFakeOperator(t) {
   const service = serviceCopy(t, { tools: ['cargo'] });
   service.standIn(path.join(service.directory, 'target', 'debug', 'config-audit'), `
@@ -76,7 +76,7 @@ process.exit(Number(process.env.FAKE_STATUS || 0));`);
 
 const EVENT = { Records: [{ eventID: '1', dynamodb: { Keys: { key: { S: 'ü "quoted"' } } } }] };
 
-test('invoke local builds both binaries and plays the event through config-audit', async (t) => {
+test('invoke local builds both binaries and passes the event to config-audit', async (t) => {
   const service = withFakeOperator(t);
   fs.writeFileSync(path.join(service.directory, 'event.json'), JSON.stringify(EVENT));
   const ways = [
@@ -103,7 +103,7 @@ test('invoke local builds both binaries and plays the event through config-audit
   }
 });
 
-test('invoke local passes --env on, after what serverless.yml says', async (t) => {
+test('invoke local passes --env on, which overrides serverless.yml', async (t) => {
   const service = withFakeOperator(t);
   const result = await service.serverless(['invoke', 'local', '-f', 'audit', '--data', '{}', '--env', 'STAGE=mine', '--env', 'A=b=c']);
   assert.equal(result.status, 0, result.all);
@@ -113,7 +113,7 @@ test('invoke local passes --env on, after what serverless.yml says', async (t) =
   assert.doesNotMatch(given, /STAGE=dev/);
 });
 
-test('invoke local ends with the status of config-audit, and adds nothing to what it said', async (t) => {
+test('invoke local exits with the status of config-audit, and adds nothing to its output', async (t) => {
   const service = withFakeOperator(t);
   for (const status of ['1', '2']) {
     const result = await service.serverless(['invoke', 'local', '-f', 'audit', '--data', '[]'], { env: { FAKE_STATUS: status } });
@@ -123,7 +123,7 @@ test('invoke local ends with the status of config-audit, and adds nothing to wha
   }
 });
 
-test('invoke local says what is wrong with its own input', async (t) => {
+test('invoke local reports errors in its own input', async (t) => {
   const service = withFakeOperator(t);
   const local = (...args) => service.serverless(['invoke', 'local', '-f', 'audit', ...args], { input: '' });
   failsWith(await local(), /there is no event; give a file with --path/);

@@ -5,7 +5,7 @@
 
 const { describe } = require('node:test');
 
-const FILES = ['plugin', 'template', 'security', 'operations'];
+const FILES = ['plugin', 'template', 'security', 'operations', 'runbooks'];
 
 describe('the service', { concurrency: FILES.length }, () => {
   for (const file of FILES) describe(file, { concurrency: 2 }, () => require(`./${file}.test`));

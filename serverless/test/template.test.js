@@ -13,7 +13,7 @@ const attribute = (resource, name) => ({ 'Fn::GetAtt': [resource, name] });
 const ofType = (template, type) => Object.keys(template.Resources).filter((name) => template.Resources[name].Type === type);
 const statements = (template) => template.Resources.IamRoleLambdaExecution.Properties.Policies[0].PolicyDocument.Statement;
 
-test('with no parameter, the stack makes both tables, the trigger, the function and the bucket', async (t) => {
+test('without parameters, the stack has both tables, the trigger, the function and the bucket', async (t) => {
   const { template } = await packaged(t, []);
   const { Resources: resources, Outputs: outputs } = template;
 
@@ -70,10 +70,10 @@ test('with no parameter, the stack makes both tables, the trigger, the function 
   t.diagnostic('function: runtime, environment, X-Ray, JSON logs at INFO, log group with retention');
 
   const bucket = resources.FailureBucket.Properties;
-  assert.equal(bucket.BucketName, undefined, 'the name is CloudFormation\'s choice, so no two accounts collide');
+  assert.equal(bucket.BucketName, undefined, 'CloudFormation chooses the name, so no two accounts collide');
   const rules = bucket.LifecycleConfiguration.Rules;
   assert.deepEqual(rules.filter(({ ExpirationInDays }) => ExpirationInDays).map(({ Prefix, ExpirationInDays }) => [Prefix, ExpirationInDays]),
-    [['quarantined/', 90], ['aws/lambda/', 90], ['redriven/', 90]], 'not omitted/: entries name its objects');
+    [['quarantined/', 90], ['aws/lambda/', 90], ['redriven/', 90]], 'not omitted/, because entries refer to its objects');
   const everywhere = rules.filter(({ Prefix }) => Prefix === undefined);
   assert.equal(everywhere.length, 1);
   assert.ok(everywhere[0].NoncurrentVersionExpiration && everywhere[0].AbortIncompleteMultipartUpload);
@@ -85,7 +85,7 @@ test('with no parameter, the stack makes both tables, the trigger, the function 
   }
 });
 
-test('with the stream and the Audit table that exist already, the stack makes neither table and uses those', async (t) => {
+test('with an existing stream and Audit table, the stack has no table and uses those', async (t) => {
   const { template } = await packaged(t, EXISTING_TABLES);
   assert.deepEqual(ofType(template, 'AWS::DynamoDB::Table'), []);
   assert.equal(template.Resources.ConfigurationStreamMapping.Properties.EventSourceArn, EXISTING_STREAM);
@@ -95,12 +95,12 @@ test('with the stream and the Audit table that exist already, the stack makes ne
   assert.equal(read.Resource, EXISTING_STREAM);
   assert.equal(template.Outputs.AuditTableName.Value, 'History');
   const { ConfigurationTableName, AuditTableName } = template.Parameters;
-  assert.deepEqual([ConfigurationTableName.Default, AuditTableName.Default], ['Settings', 'History'], 'alarms and dashboards watch them too');
+  assert.deepEqual([ConfigurationTableName.Default, AuditTableName.Default], ['Settings', 'History'], 'alarms and dashboards use them too');
   assert.doesNotMatch(JSON.stringify(template), /Configuration-dev|Audit-dev"|"ConfigurationTable"|"AuditTable"/);
-  t.diagnostic('no table is made; trigger, role, environment and outputs name the existing ones');
+  t.diagnostic('trigger, role, environment and outputs name the existing tables');
 });
 
-test('every other parameter arrives where it belongs, as a number where CloudFormation wants one', async (t) => {
+test('every other parameter reaches the template, as a number where CloudFormation expects one', async (t) => {
   const { template } = await packaged(t, OTHER_PARAMETERS);
   const { ConfigurationTable, AuditTable, AuditLambdaFunction, AuditLogGroup, FailureBucket } = template.Resources;
   assert.equal(ConfigurationTable.Properties.TableName, 'Settings');
