@@ -118,8 +118,8 @@ test('every other parameter reaches the template, as a number where CloudFormati
   t.diagnostic('stage, table names, key, provenance, arm64 and retention times');
 });
 
-test('the parameters of a stage are kept in serverless.yml, as the README says', async (t) => {
-  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
+test('the parameters of a stage are kept in serverless.yml, as docs/configuration.md says', async (t) => {
+  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'docs', 'configuration.md'), 'utf8'));
   const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
   const service = serviceCopy(t);
   const file = path.join(service.directory, 'serverless.yml');
