@@ -107,7 +107,7 @@ async fn main() -> ExitCode {
         Command::Backfill(arguments) => backfill::run(arguments, terminal).await.map_err(Failed::with(|_| 2)),
     };
     ExitCode::from(ended.unwrap_or_else(|Failed(error, code)| {
-        terminal.progress(&format!("config-audit: {}", config_audit_local::aws::error_chain(&*error)));
+        terminal.progress(&format!("config-audit: {}", config_audit::aws::error_chain(&*error)));
         code
     }))
 }

@@ -11,6 +11,7 @@ use std::fmt::Debug;
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::{Builder, tls};
+use config_audit::aws::error_chain;
 
 pub use settings::AwsSettings;
 pub use tables::{Item, item};
@@ -36,17 +37,4 @@ where
         (Some(code), None) => code.to_owned(),
         _ => error_chain(error),
     }
-}
-
-/// An error and what caused it, in one line.
-#[must_use]
-pub fn error_chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }

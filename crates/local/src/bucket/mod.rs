@@ -173,7 +173,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::aws::error_chain;
+    use config_audit::aws::error_chain;
 
     async fn bucket(directory: &Path) -> Bucket {
         Bucket::start(directory, "failures", &AwsSettings::dummy()).await.unwrap()

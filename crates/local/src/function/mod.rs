@@ -63,7 +63,7 @@ impl Function {
         });
         let started = Clock::System.instant();
         let outcome = self.outcome(&request_id, trace_header, event.into()).await?;
-        let completed = CompletedInvocation { request_id, outcome, duration: started.elapsed() };
+        let completed = CompletedInvocation { request_id, outcome, duration: Clock::System.instant() - started };
         self.xray.flush().await?;
         self.bus.publish(WorldEvent::InvocationEnded(completed.clone()));
         Ok(completed)
