@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 
-/// What the function returned, JSON as a rule; or why it returned nothing.
+/// What the function returned, usually JSON, or why it returned nothing.
 pub type Outcome = Result<Bytes, InvocationError>;
 
 /// An invocation that has ended.
@@ -42,7 +42,7 @@ pub enum InvocationError {
 }
 
 impl InvocationError {
-    /// The error as Lambda reports it to whoever invokes the function.
+    /// The error as Lambda reports it to the function's caller.
     #[must_use]
     pub fn report(&self) -> ErrorReport {
         match self {

@@ -1,10 +1,9 @@
 //! Credentials, region and endpoint, and SDK clients made from them.
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::{Builder, tls};
 use aws_types::SdkConfig;
-
-use super::http_client;
 
 /// The credentials and the region that every client of the local world uses, the function included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +89,16 @@ impl AwsSettings {
             .retry_config(RetryConfig::standard())
             .endpoint_url(endpoint_url)
             .build()
+    }
+}
+
+/// An HTTP client for this endpoint. Plain HTTP needs no trust store, and reading one takes a while.
+#[must_use]
+pub fn http_client(endpoint_url: &str) -> SharedHttpClient {
+    if endpoint_url.starts_with("https:") {
+        Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
+    } else {
+        Builder::new().build_http()
     }
 }
 

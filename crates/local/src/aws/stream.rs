@@ -8,7 +8,7 @@ use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
 use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
 use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
 
-use super::error_message;
+use super::error::error_message;
 use config_audit_mapping::SequenceNumber;
 
 /// Reads one stream, from its beginning or from where it was left.

@@ -9,11 +9,18 @@ use tokio::fs;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-use super::StoredObject;
-
 /// The directory that has the buckets' directories.
 #[derive(Debug, Clone)]
 pub(super) struct Root(PathBuf);
+
+/// An object of the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its key.
+    pub key: String,
+    /// Its content.
+    pub body: Vec<u8>,
+}
 
 /// Why an object has no file.
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,8 @@ use crate::server::Server;
 use api::Api;
 use directory::Root;
 
+pub use directory::StoredObject;
+
 /// A bucket of the embedded S3.
 #[derive(Debug)]
 pub struct Bucket {
@@ -25,15 +27,6 @@ pub struct Bucket {
     root: Root,
     aws: AwsSettings,
     server: Server,
-}
-
-/// An object of the bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredObject {
-    /// Its key.
-    pub key: String,
-    /// Its content.
-    pub body: Vec<u8>,
 }
 
 /// Why the bucket could not be started, read or written.
