@@ -121,7 +121,7 @@ async fn main() -> ExitCode {
     let terminal = Terminal::new();
     std::panic::set_hook(Box::new(move |panic| terminal.progress(&panic_message(panic))));
     let exit_code = Arguments::parse().command.run(terminal).await.unwrap_or_else(|Failure { error, exit_code }| {
-        terminal.progress(&format!("config-audit: {}", config_audit_local::error_chain(&*error)));
+        terminal.progress(&format!("config-audit: {}", config_audit::aws::error_chain(&*error)));
         exit_code
     });
     ExitCode::from(exit_code)

@@ -8,7 +8,9 @@ use std::io::{IsTerminal, Write as _};
 use clap::ValueEnum;
 
 use config_audit::settings::{Environment, ProcessEnvironment};
-use config_audit_cloudwatch::telemetry::{Metric, Span};
+use config_audit_cloudwatch::line::EmfMetric;
+use config_audit_cloudwatch::span::Span;
+use config_audit_cloudwatch::units::duration;
 
 /// How a command prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,15 +84,14 @@ impl Terminal {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
-    /// Metrics as a table: name, samples, unit.
+    /// Metrics as a table: name, samples.
     #[must_use]
-    pub fn metric_table(self, metrics: &[Metric]) -> String {
+    pub fn metric_table(self, metrics: &[&EmfMetric]) -> String {
         let width = metrics.iter().map(|metric| metric.name.len()).max().unwrap_or_default();
         let mut table = String::new();
         for metric in metrics {
-            let unit = self.paint(Tone::Quiet, &metric.unit);
             // Writing to a string does not fail, here and below.
-            let _ = writeln!(table, "  {:width$}  {} {unit}", metric.name, metric.summary());
+            let _ = writeln!(table, "  {:width$}  {}", metric.name, metric.summary());
         }
         table
     }
@@ -105,8 +106,7 @@ impl Terminal {
 
     fn write_spans(self, tree: &mut String, spans: &[Span], depth: usize) {
         for span in spans {
-            let took =
-                span.milliseconds.map_or_else(|| "in progress".to_owned(), |duration| format!("{duration:.2} ms"));
+            let took = span.milliseconds.map_or_else(|| "in progress".to_owned(), duration);
             let failed = if span.failed { self.paint(Tone::Bad, " failed") } else { String::new() };
             let _ = writeln!(tree, "{}{}  {}{failed}", "  ".repeat(depth), span.name, self.paint(Tone::Quiet, &took));
             self.write_spans(tree, &span.children, depth + 1);

@@ -2,17 +2,17 @@
 //!
 //! Pure: no I/O, no clock, no SDK, and no other package of this workspace.
 //!
-//! - [`telemetry`] reads log lines and X-Ray segments; [`logs`] decides which lines become metrics and which ones CloudWatch
-//!   rejects; [`units`] writes values with a unit that people can read.
+//! - [`line`] parses what a function prints, and decides which lines become metrics and which ones CloudWatch rejects;
+//!   [`span`] reads X-Ray segments; [`units`] writes values for people.
 //! - [`metrics`] holds metric data, and [`math`] evaluates expressions of it.
 //! - [`alarms`] reads alarms and says how their states change; [`dashboard`] reads dashboards. Both come from the files that
 //!   are deployed, which are [`template`]s or contain placeholders as templates do.
 
 pub mod alarms;
 pub mod dashboard;
-pub mod logs;
+pub mod line;
 pub mod math;
 pub mod metrics;
-pub mod telemetry;
+pub mod span;
 pub mod template;
 pub mod units;

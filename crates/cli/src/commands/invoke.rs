@@ -11,11 +11,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::terminal::{Output, Terminal, Tone, indent};
-use config_audit_cloudwatch::telemetry::{self, Metric};
+use config_audit_cloudwatch::line::{EmfMetric, Line};
+use config_audit_cloudwatch::span::spans;
+use config_audit_cloudwatch::units::{duration, size};
+use config_audit_local::aws::entry::Entry;
 use config_audit_local::bucket::StoredObject;
-use config_audit_local::entry::Entry;
-use config_audit_local::happening::LogSource;
-use config_audit_local::{Answer, Happening, Happenings, Store, World, WorldError, WorldSettings};
+use config_audit_local::event::LogSource;
+use config_audit_local::{EventBus, Outcome, Store, World, WorldError, WorldEvent, WorldSettings};
 
 /// One event for the real bootstrap, which runs with a Lambda Runtime API.
 #[derive(Debug, Args)]
@@ -153,12 +155,12 @@ impl InvokeError {
     }
 }
 
-/// All that came of one invocation.
+/// Everything that one invocation led to.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// How it ended.
-    pub answer: Answer,
-    /// How long it took, a cold start included.
+    pub outcome: Outcome,
+    /// How long it took, including a cold start.
     pub duration: Duration,
     /// The entries in the Audit table afterwards.
     pub entries: Vec<Entry>,
@@ -175,9 +177,9 @@ pub struct Report {
 /// # Errors
 /// When a part can't be started, or the store can't be read afterwards. The function's own errors are in the report.
 pub async fn invoke_once(settings: WorldSettings, event: Vec<u8>) -> Result<Report, WorldError> {
-    let happenings = Happenings::new();
-    let mut heard = happenings.subscribe();
-    let world = World::start(settings, happenings).await?;
+    let bus = EventBus::new();
+    let mut events = bus.subscribe();
+    let world = World::start(settings, bus).await?;
     let invoked = world.invoke(event).await;
     let entries = world.entries().await;
     let failures = world.failures().await;
@@ -185,22 +187,22 @@ pub async fn invoke_once(settings: WorldSettings, event: Vec<u8>) -> Result<Repo
     let invoked = invoked?;
     let (mut lines, mut segments) = (Vec::new(), Vec::new());
     // The world has stopped, so there is a last event.
-    while let Some(happening) = heard.recv().await {
-        match &*happening {
-            Happening::LogLine { source, line } => lines.push((*source, line.clone())),
-            Happening::SegmentReceived { document } => segments.push(document.clone()),
+    while let Some(event) = events.recv().await {
+        match &*event {
+            WorldEvent::LogLine { source, line } => lines.push((*source, line.clone())),
+            WorldEvent::SegmentReceived { document } => segments.push(document.clone()),
             _ => {}
         }
     }
     let (entries, failures) = (entries?, failures?);
-    Ok(Report { answer: invoked.answer, duration: invoked.duration, entries, failures, lines, segments })
+    Ok(Report { outcome: invoked.outcome, duration: invoked.duration, entries, failures, lines, segments })
 }
 
 impl Report {
     /// True when the function returned and reported no failure.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        let Answer::Returned(body) = &self.answer else { return false };
+        let Ok(body) = &self.outcome else { return false };
         match serde_json::from_slice::<Value>(body) {
             Ok(response) => match &response["batchItemFailures"] {
                 Value::Null => true,
@@ -210,12 +212,6 @@ impl Report {
             // Lambda treats an empty answer as null.
             Err(_) => body.is_empty(),
         }
-    }
-
-    /// The metrics of all EMF documents that the function printed.
-    #[must_use]
-    pub fn metrics(&self) -> Vec<Metric> {
-        self.lines.iter().flat_map(|(_, line)| telemetry::metrics(line)).collect()
     }
 
     /// For tools: one JSON document with `response`, `error`, `durationMs`, `entries`, `failures`, `logs`, `metrics` and
@@ -233,7 +229,7 @@ impl Report {
             entries: &'a [Entry],
             failures: Vec<Object<'a>>,
             logs: Vec<Value>,
-            metrics: Vec<Metric>,
+            metrics: Vec<&'a EmfMetric>,
             segments: &'a [Value],
         }
         #[derive(serde::Serialize)]
@@ -241,19 +237,12 @@ impl Report {
             key: &'a str,
             body: Box<RawValue>,
         }
-        let response = match &self.answer {
-            Answer::Returned(body) => json_or_text(body)?,
-            _ => json_or_text(b"null")?,
-        };
-        let error = |kind: &str, message: String| json!({ "errorType": kind, "errorMessage": message });
-        let error = match &self.answer {
-            Answer::Returned(_) => Value::Null,
-            Answer::FunctionError(report) | Answer::InitFailed(report) => {
-                error(&report.error_type, report.message.clone())
-            }
-            Answer::TimedOut => error("Sandbox.Timedout", "the function timed out".to_owned()),
-            Answer::Exited { status } => error("Runtime.ExitError", format!("the process ended: {status}")),
-        };
+        let response = json_or_text(self.outcome.as_ref().map_or(b"null", |body| body))?;
+        let error = self.outcome.as_ref().err().map_or(Value::Null, |error| {
+            let report = error.report();
+            json!({ "errorType": report.error_type, "errorMessage": report.message })
+        });
+        let lines: Vec<Line> = self.lines.iter().map(|(_, line)| Line::parse(line)).collect();
         let objects = self.failures.iter();
         let failures: Result<_, serde_json::Error> =
             objects.map(|object| Ok(Object { key: &object.key, body: json_or_text(&object.body)? })).collect();
@@ -265,7 +254,7 @@ impl Report {
             entries: &self.entries,
             failures: failures?,
             logs: self.lines.iter().map(|(from, line)| json!({ "source": source(*from), "line": line })).collect(),
-            metrics: self.metrics(),
+            metrics: lines.iter().flat_map(Line::metrics).collect(),
             segments: &self.segments,
         })
     }
@@ -275,10 +264,10 @@ impl Report {
     pub fn to_text(&self, terminal: Terminal, store_is_listed: bool) -> String {
         let heading = |text: &str| terminal.paint(Tone::Heading, text);
         let tone = if self.is_success() { Tone::Good } else { Tone::Bad };
-        let answer = describe(&self.answer);
+        let answer = describe(&self.outcome);
         let mut text = String::new();
         // Writing to a string does not fail, here and below.
-        let took = format!("{} ms", self.duration.as_millis());
+        let took = duration(self.duration.as_secs_f64() * 1000.0);
         let _ = writeln!(
             text,
             "{} {}  {}",
@@ -294,36 +283,35 @@ impl Report {
             if !self.failures.is_empty() {
                 let _ = writeln!(text, "\n{} {}", heading("Failure bucket"), self.failures.len());
                 for object in &self.failures {
-                    let _ = writeln!(text, "  {}  {} bytes", object.key, object.body.len());
+                    let _ = writeln!(text, "  {}  {}", object.key, size(object.body.len() as f64));
                 }
             }
         }
-        let metrics = self.metrics();
+        let lines: Vec<Line> = self.lines.iter().map(|(_, line)| Line::parse(line)).collect();
+        let metrics: Vec<&EmfMetric> = lines.iter().flat_map(Line::metrics).collect();
         if !metrics.is_empty() {
             let _ = write!(text, "\n{}\n{}", heading("Metrics"), terminal.metric_table(&metrics));
         }
-        let logs: Vec<_> =
-            self.lines.iter().map(|(_, line)| line).filter(|line| telemetry::metrics(line).is_empty()).collect();
+        let logs: Vec<&Line> = lines.iter().filter(|line| line.metrics().is_empty()).collect();
         if !logs.is_empty() {
             let _ = writeln!(text, "\n{}", heading("Logs"));
             for line in logs {
-                let _ = writeln!(text, "  {}", telemetry::readable_log(line));
+                let _ = writeln!(text, "  {}", line.readable());
             }
         }
         if !self.segments.is_empty() {
-            let spans = telemetry::spans(&self.segments);
-            let _ = write!(text, "\n{}\n{}", heading("Spans"), terminal.span_tree(&spans));
+            let _ = write!(text, "\n{}\n{}", heading("Spans"), terminal.span_tree(&spans(&self.segments)));
         }
         text
     }
 }
 
-/// An answer in one line.
+/// An outcome in one line.
 #[must_use]
-pub fn describe(answer: &Answer) -> String {
-    match answer {
-        Answer::Returned(body) => String::from_utf8_lossy(body).into_owned(),
-        failed => failed.failure().unwrap_or_default(),
+pub fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Ok(body) => String::from_utf8_lossy(body).into_owned(),
+        Err(error) => error.to_string(),
     }
 }
 

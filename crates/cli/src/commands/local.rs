@@ -13,9 +13,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::commands::invoke::{FunctionArguments, InvokeError, describe};
 use crate::terminal::{Terminal, Tone, indent};
 use config_audit::settings::{Environment, ProcessEnvironment};
-use config_audit_cloudwatch::telemetry;
-use config_audit_local::clients::refusal;
-use config_audit_local::{Answer, Happening, Happenings, Identity, Source, Store, World, WorldError, WorldSettings};
+use config_audit_cloudwatch::line::{EmfMetric, Line};
+use config_audit_cloudwatch::span::spans;
+use config_audit_cloudwatch::units::duration;
+use config_audit_local::aws::error_message;
+use config_audit_local::{
+    AwsSettings, CompletedInvocation, EventBus, Source, Store, World, WorldError, WorldEvent, WorldSettings,
+};
 
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
@@ -102,7 +106,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
         None => Store::Embedded { port: arguments.port },
     };
     if arguments.endpoint_url.is_some() {
-        settings.identity = Identity::from_lookup(|name| ProcessEnvironment.get(name));
+        settings.aws = AwsSettings::from_lookup(|name| ProcessEnvironment.get(name));
     }
     let key_attribute = settings.function.environment.get("KEY_ATTRIBUTE").filter(|key| !key.is_empty()).cloned();
     let key_attribute = key_attribute.unwrap_or_else(|| "key".to_owned());
@@ -110,11 +114,11 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
     settings.source = Some(Source { table: table.clone(), key_attribute: key_attribute.clone(), ..Source::default() });
 
     let mut terminated = signal(SignalKind::terminate()).map_err(LocalError::Signal)?;
-    let happenings = Happenings::new();
-    let heard = happenings.subscribe();
+    let bus = EventBus::new();
+    let events = bus.subscribe();
     let summary = settings.clone();
-    let world = World::start(settings, happenings).await?;
-    let mut watcher = Watcher { heard, terminal, invocation: InvocationSeen::default() };
+    let world = World::start(settings, bus).await?;
+    let mut watcher = Watcher { events, terminal, invocation: InvocationSeen::default() };
     terminal.result(&introduction(&world, &summary, &table, &key_attribute, terminal));
 
     let outcome = tokio::select! {
@@ -152,10 +156,10 @@ fn introduction(
         (Store::Embedded { .. }, None) => "embedded, in memory".to_owned(),
         _ => "from --endpoint-url".to_owned(),
     };
-    let identity = &settings.identity;
+    let aws = &settings.aws;
     // The user's own credentials stay in the user's environment.
-    let credentials = if *identity == Identity::throw_away() {
-        let (id, secret) = (&identity.access_key_id, &identity.secret_access_key);
+    let credentials = if *aws == AwsSettings::dummy() {
+        let (id, secret) = (&aws.access_key_id, &aws.secret_access_key);
         format!("AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} ")
     } else {
         String::new()
@@ -174,7 +178,7 @@ fn introduction(
         text,
         "\n{}\n  {credentials}aws dynamodb put-item --endpoint-url {url} --region {} --table-name {table} --item '{item}'\n",
         heading("Make a change"),
-        identity.region
+        aws.region
     );
     if let Some(bucket) = world.bucket() {
         let this =
@@ -188,7 +192,7 @@ fn introduction(
             heading("Replay what failed"),
             bucket.name(),
             settings.audit_table,
-            identity.region,
+            aws.region,
             bucket.url()
         );
     }
@@ -202,11 +206,11 @@ async fn examples(world: &World, table: &str, key_attribute: &str, watcher: &mut
     let key = || AttributeValue::S(EXAMPLE_KEY.to_owned());
     let client = database.client();
     let found = client.get_item().table_name(table).key(key_attribute, key()).consistent_read(true).send().await;
-    if found.map_err(|error| changed(refusal(&error)))?.item.is_some() {
+    if found.map_err(|error| changed(error_message(&error)))?.item.is_some() {
         let example = format!("remove {EXAMPLE_KEY}, which was there already");
         watcher.announce(&example);
         let deleted = client.delete_item().table_name(table).key(key_attribute, key()).send().await;
-        deleted.map_err(|error| changed(refusal(&error)))?;
+        deleted.map_err(|error| changed(error_message(&error)))?;
         watcher.entry_of(EXAMPLE_KEY, &example).await?;
     }
     for (what, value) in [("create", "3600"), ("change", "1800")] {
@@ -214,20 +218,20 @@ async fn examples(world: &World, table: &str, key_attribute: &str, watcher: &mut
         watcher.announce(&example);
         let put = client.put_item().table_name(table).item(key_attribute, key());
         let put = put.item("value", AttributeValue::N(value.to_owned())).send().await;
-        put.map_err(|error| changed(refusal(&error)))?;
+        put.map_err(|error| changed(error_message(&error)))?;
         watcher.entry_of(EXAMPLE_KEY, &example).await?;
     }
     Ok(())
 }
 
-/// Listens to the world and prints what a person wants to know.
+/// Subscribes to the world's events and prints what a person wants to know.
 struct Watcher {
-    heard: UnboundedReceiver<Arc<Happening>>,
+    events: UnboundedReceiver<Arc<WorldEvent>>,
     terminal: Terminal,
     invocation: InvocationSeen,
 }
 
-/// What was heard of the invocation that is under way.
+/// What has been published of the invocation that is running.
 #[derive(Default)]
 struct InvocationSeen {
     records: usize,
@@ -241,14 +245,14 @@ impl Watcher {
         self.terminal.result(&self.terminal.paint(Tone::Heading, &format!("Example: {example}")));
     }
 
-    /// Prints what happens until this item's entry is stored and its invocation is over.
+    /// Prints what happens until this item's entry is stored and its invocation has ended.
     async fn entry_of(&mut self, item_key: &str, example: &str) -> Result<(), LocalError> {
         let both = async {
             let (mut stored, mut answered) = (false, false);
             while !(stored && answered) {
                 match self.next().await.as_deref() {
-                    Some(Happening::AuditStored { entry }) => stored |= entry.text("itemKey") == item_key,
-                    Some(Happening::Answered { answer: Answer::Returned(_), .. }) => answered = true,
+                    Some(WorldEvent::EntryStored { entry }) => stored |= entry.text("itemKey") == item_key,
+                    Some(WorldEvent::InvocationEnded(invocation)) => answered |= invocation.outcome.is_ok(),
                     Some(_) => {}
                     None => break,
                 }
@@ -259,65 +263,69 @@ impl Watcher {
     }
 
     /// The next thing that happens, printed.
-    async fn next(&mut self) -> Option<Arc<Happening>> {
-        let happening = self.heard.recv().await?;
-        self.show(&happening);
-        Some(happening)
+    async fn next(&mut self) -> Option<Arc<WorldEvent>> {
+        let event = self.events.recv().await?;
+        self.show(&event);
+        Some(event)
     }
 
-    fn show(&mut self, happening: &Happening) {
+    fn show(&mut self, event: &WorldEvent) {
         let terminal = self.terminal;
         let bad = |text: String| terminal.result(&terminal.paint(Tone::Bad, &text));
-        match happening {
-            Happening::RecordDelivered { .. } => self.invocation.records += 1,
-            Happening::ProcessStarted { .. } => self.invocation.cold = true,
-            Happening::LogLine { line, .. } => self.invocation.lines.push(line.clone()),
-            Happening::SegmentReceived { document } => self.invocation.segments.push(document.clone()),
-            Happening::SegmentRefused { why } => bad(format!("X-Ray: no segment document: {why}")),
-            Happening::Answered { answer, duration, .. } => {
+        match event {
+            WorldEvent::RecordDelivered { .. } => self.invocation.records += 1,
+            WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
+            WorldEvent::LogLine { line, .. } => self.invocation.lines.push(line.clone()),
+            WorldEvent::SegmentReceived { document } => self.invocation.segments.push(document.clone()),
+            WorldEvent::SegmentRejected { reason } => bad(format!("X-Ray: not a segment document: {reason}")),
+            WorldEvent::InvocationEnded(invocation) => {
                 let seen = std::mem::take(&mut self.invocation);
-                terminal.result(&seen.text(answer, *duration, terminal));
+                terminal.result(&seen.text(invocation, terminal));
             }
-            Happening::AuditStored { entry } => {
+            WorldEvent::EntryStored { entry } => {
                 let heading = terminal.paint(Tone::Good, "Audit entry");
                 terminal.result(&format!("{heading}\n{}\n", indent(&entry.to_pretty_json(), 2)));
             }
-            Happening::Retry { records, retry, after, reason, .. } => {
-                bad(format!("retry {retry} of {records} records in {} ms: {reason}", after.as_millis()));
+            WorldEvent::RetryScheduled { records, retry, delay, reason, .. } => {
+                let delay = duration(delay.as_secs_f64() * 1000.0);
+                bad(format!("retry {retry} of {records} records in {delay}: {reason}"));
             }
-            Happening::Bisected { at, .. } => bad(format!("batch split before record {at}")),
-            Happening::SentToDestination { key, condition, records } => {
-                bad(format!("{records} records given up ({}), kept in {key}", condition.as_str()));
+            WorldEvent::BatchBisected { at, .. } => bad(format!("batch split before record {at}")),
+            WorldEvent::SentToDestination { key, condition, records } => {
+                bad(format!("{records} records given up ({}), stored as {key}", condition.as_str()));
             }
-            Happening::DestinationRefused { message } => {
-                bad(format!("the failure bucket refused; the records are kept and sent again: {message}"));
+            WorldEvent::DestinationFailed { message } => {
+                bad(format!("the failure bucket failed; the records are kept and sent again: {message}"));
             }
-            Happening::Trouble { message } => bad(message.clone()),
-            Happening::ProcessExited { .. }
-            | Happening::InvocationStarted { .. }
-            | Happening::TimedOut { .. }
-            | Happening::CheckpointAdvanced { .. } => {}
+            WorldEvent::Warning { message } => bad(message.clone()),
+            WorldEvent::Recovered { message } => terminal.result(&terminal.paint(Tone::Good, message)),
+            WorldEvent::ProcessExited { .. }
+            | WorldEvent::InvocationStarted { .. }
+            | WorldEvent::CheckpointAdvanced { .. } => {}
         }
     }
 }
 
 impl InvocationSeen {
-    fn text(&self, answer: &Answer, duration: Duration, terminal: Terminal) -> String {
+    fn text(&self, invocation: &CompletedInvocation, terminal: Terminal) -> String {
         let records = if self.records == 1 { "1 record".to_owned() } else { format!("{} records", self.records) };
         let cold = if self.cold { ", process started" } else { "" };
-        let took = terminal.paint(Tone::Quiet, &format!("{} ms{cold}", duration.as_millis()));
-        let tone = if matches!(answer, Answer::Returned(_)) { Tone::Good } else { Tone::Bad };
+        let took = duration(invocation.duration.as_secs_f64() * 1000.0);
+        let took = terminal.paint(Tone::Quiet, &format!("{took}{cold}"));
+        let tone = if invocation.outcome.is_ok() { Tone::Good } else { Tone::Bad };
         let heading = terminal.paint(Tone::Heading, "Invocation");
-        let mut text = format!("{heading} {records} -> {}  {took}\n", terminal.paint(tone, &describe(answer)));
-        let mut metrics: Vec<_> = self.lines.iter().flat_map(|line| telemetry::metrics(line)).collect();
+        let outcome = terminal.paint(tone, &describe(&invocation.outcome));
+        let mut text = format!("{heading} {records} -> {outcome}  {took}\n");
+        let lines: Vec<Line> = self.lines.iter().map(|line| Line::parse(line)).collect();
         // Counts of zero are left out here; `invoke` shows them.
-        metrics.retain(|metric| metric.values.iter().any(|value| *value != 0.0));
+        let has_samples = |metric: &&EmfMetric| metric.values.iter().any(|value| *value != 0.0);
+        let metrics: Vec<&EmfMetric> = lines.iter().flat_map(Line::metrics).filter(has_samples).collect();
         text.push_str(&terminal.metric_table(&metrics));
-        for line in self.lines.iter().filter(|line| telemetry::metrics(line).is_empty()) {
+        for line in lines.iter().filter(|line| line.metrics().is_empty()) {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "  {}", telemetry::readable_log(line));
+            let _ = writeln!(text, "  {}", line.readable());
         }
-        text.push_str(&terminal.span_tree(&telemetry::spans(&self.segments)));
+        text.push_str(&terminal.span_tree(&spans(&self.segments)));
         text
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use config_audit_cloudwatch::logs::Line;
+use config_audit_cloudwatch::line::{Ingested, Line};
 use config_audit_cloudwatch::metrics::{Metric, Metrics};
 use config_audit_simulator::observed::{self, Observed};
 use config_audit_simulator::scenario::Millis;
@@ -27,15 +27,15 @@ pub(super) fn received(observed: &Observed) -> Metrics {
         // The same delay for all lines of a minute; from minute to minute it looks random.
         let delay = DELAYS_OF_LOGS[(written / 60_000 * 7 % 11 % 3) as usize];
         let arrived = now + TimeDelta::minutes(delay);
-        match Line::read(line, now) {
-            Line::Log => {}
-            Line::Metrics(at, samples) => {
+        match Line::parse(line).ingest(now) {
+            Ingested::Log => {}
+            Ingested::Metrics(at, samples) => {
                 for (metric, value) in samples {
                     metrics.add(&metric, at, arrived, value);
                 }
             }
-            Line::Unparsed => metrics.add(&log_group("EMFParsingErrors"), now, arrived, 1.0),
-            Line::Invalid => metrics.add(&log_group("EMFValidationErrors"), now, arrived, 1.0),
+            Ingested::Unparsed => metrics.add(&log_group("EMFParsingErrors"), now, arrived, 1.0),
+            Ingested::Invalid => metrics.add(&log_group("EMFValidationErrors"), now, arrived, 1.0),
         }
     }
     metrics

@@ -1,26 +1,26 @@
-//! The event that Lambda makes of stream records.
+//! A stream record as Lambda puts it into an event.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 
-use aws_sdk_dynamodbstreams::types::{AttributeValue, Record};
-use serde::Serialize;
+use aws_sdk_dynamodbstreams::types::Record;
+use serde::{Serialize, Serializer};
 
+use crate::aws::{Item, item};
 use config_audit_mapping::{SequenceNumber, StreamRecord};
 
-/// A record that can't be put into an event.
+/// A record that cannot be put into an event.
 #[derive(Debug, thiserror::Error)]
-pub enum EventError {
-    /// The Streams API sent a record without what every record has.
+pub enum RecordError {
+    /// The Streams API sent a record without a member that every record has.
     #[error("a record of stream {stream_arn} has no {what}")]
     Missing {
         /// The stream.
         stream_arn: String,
-        /// What it lacks.
+        /// The missing member.
         what: &'static str,
     },
-    /// The record can't be written as JSON.
-    #[error("a record of stream {stream_arn} can't be written as JSON")]
+    /// The record cannot be written as JSON.
+    #[error("a record of stream {stream_arn} cannot be written as JSON")]
     Json {
         /// The stream.
         stream_arn: String,
@@ -29,12 +29,12 @@ pub enum EventError {
     },
 }
 
-/// A record of the Streams API, as it stands in an event.
+/// A record of the Streams API, with its JSON in an event.
 ///
 /// # Errors
-/// When it has no sequence number, or a value of a type that this version does not know.
-pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, EventError> {
-    let missing = |what| EventError::Missing { stream_arn: stream_arn.to_owned(), what };
+/// When it has no sequence number, event name or change.
+pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, RecordError> {
+    let missing = |what| RecordError::Missing { stream_arn: stream_arn.to_owned(), what };
     let change = record.dynamodb.ok_or_else(|| missing("dynamodb"))?;
     let sequence_number = change.sequence_number.ok_or_else(|| missing("SequenceNumber"))?;
     let created = change.approximate_creation_date_time;
@@ -47,9 +47,9 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, E
         aws_region: record.aws_region,
         dynamodb: Change {
             approximate_creation_date_time: created.map(|time| time.as_secs_f64()),
-            keys: change.keys.map(image),
-            new_image: change.new_image.map(image),
-            old_image: change.old_image.map(image),
+            keys: change.keys.map(item),
+            new_image: change.new_image.map(item),
+            old_image: change.old_image.map(item),
             sequence_number: sequence_number.clone(),
             size_bytes: change.size_bytes,
             stream_view_type: change.stream_view_type.map(|view| view.as_str().to_owned()),
@@ -60,7 +60,7 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, E
         event_source_arn: stream_arn,
     };
     let json = serde_json::to_string(&in_event)
-        .map_err(|source| EventError::Json { stream_arn: stream_arn.to_owned(), source })?;
+        .map_err(|source| RecordError::Json { stream_arn: stream_arn.to_owned(), source })?;
     Ok(StreamRecord {
         sequence_number: SequenceNumber::new(sequence_number),
         created_ms: created.and_then(|time| time.to_millis().ok()).unwrap_or_default(),
@@ -69,11 +69,9 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, E
     })
 }
 
-type Image = BTreeMap<String, serde_dynamo::AttributeValue>;
-
-/// `serde_dynamo`'s values serialise as DynamoDB JSON; the SDK's do not serialise.
-fn image(item: HashMap<String, AttributeValue>) -> Image {
-    item.into_iter().map(|(name, value)| (name, value.into())).collect()
+/// By name, so that a record without nested values is the same text each time it is read.
+fn sorted<S: Serializer>(item: &Option<Item>, serializer: S) -> Result<S::Ok, S::Error> {
+    item.as_ref().map(|item| item.iter().collect::<BTreeMap<_, _>>()).serialize(serializer)
 }
 
 #[derive(Serialize)]
@@ -98,12 +96,12 @@ struct InEvent<'a> {
 struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     approximate_creation_date_time: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keys: Option<Image>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    new_image: Option<Image>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    old_image: Option<Image>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "sorted")]
+    keys: Option<Item>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "sorted")]
+    new_image: Option<Item>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "sorted")]
+    old_image: Option<Item>,
     sequence_number: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     size_bytes: Option<i64>,
@@ -123,7 +121,9 @@ struct UserIdentity {
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodbstreams::primitives::DateTime;
-    use aws_sdk_dynamodbstreams::types::{Identity, OperationType, StreamRecord as Image, StreamViewType};
+    use aws_sdk_dynamodbstreams::types::{
+        AttributeValue, Identity, OperationType, StreamRecord as Image, StreamViewType,
+    };
     use serde_json::json;
 
     use std::sync::Arc;
@@ -136,7 +136,7 @@ mod tests {
         AttributeValue::S(text.to_owned())
     }
 
-    /// The user's own sample event, made from what the Streams API would have sent.
+    /// The sample event, made from what the Streams API would have sent.
     #[test]
     fn the_event_is_lambdas() {
         let arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/Configuration/stream/2024-09-11T09:00:17.927";
