@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use config_audit_simulator::observed::{self, Observed};
 use config_audit_simulator::scenario::{Millis, Scenario};
-use config_audit_simulator::world::{self, EPOCH, Tally, Tell};
+use config_audit_simulator::world::{self, Capture, EPOCH, Tally};
 use serde::Serialize;
 
 use self::trials::{Meant, Severity, Since, Trial};
@@ -299,7 +299,7 @@ impl Deployed {
                 ));
             }
         }
-        let fault_ends = trial.scenario.weather.iter().map(|weather| weather.to).max();
+        let fault_ends = trial.scenario.fault_windows.iter().map(|weather| weather.to).max();
         let fault_ends = time(fault_ends.unwrap_or_else(|| trial.scenario.end()));
         for alarm in self.alarms.all().iter().filter(|alarm| trial.stay_on.contains(&alarm.id.as_str())) {
             let state = run.state_at(&alarm.name, fault_ends);
@@ -354,12 +354,12 @@ fn understood(templates: &BTreeMap<PathBuf, String>) -> Result<Alarms, CheckErro
 /// Plays a scenario, and evaluates the alarms on what CloudWatch gets of it.
 pub(crate) fn play(alarms: &Alarms, scenario: &Scenario) -> Run {
     // A run has a runtime of its own, which needs a thread of its own too.
-    let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Tell::Observed))));
+    let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Capture::Observed))));
     let metrics = received(&outcome.observed);
     let transitions = alarms.evaluate(&metrics, time(0), time(scenario.end()));
     let mut problems = outcome.violations;
-    for weather in &scenario.weather {
-        if outcome.seen.of(weather.fault) == 0 {
+    for weather in &scenario.fault_windows {
+        if outcome.faults.of(weather.fault) == 0 {
             problems.push(format!("{} did not happen", weather.fault.words()));
         }
     }
