@@ -45,11 +45,13 @@ pub(crate) fn of_an_invocation(
     for (tracked, record) in batch.iter().zip(&report.records) {
         let need = needs.of(tracked);
         let (is_right, why) = match (&record.outcome, tracked.poison()) {
-            (Outcome::Audited, None) => (need.is_none() && !tracked.expected.is_empty(), "is not known to be"),
-            (Outcome::Unchanged, None) => (tracked.expected.is_empty(), "changes something"),
-            (Outcome::Quarantined(cause), Some(reason)) => {
-                (need.is_none() && cause.reason.code() == reason, "is not known to be, for that reason")
-            }
+            (Outcome::Audited, None) if tracked.expected.is_empty() => (false, "it changes nothing"),
+            (Outcome::Audited, None) => (need.is_none(), "its entries are not known to be stored"),
+            (Outcome::Unchanged, None) => (tracked.expected.is_empty(), "it changes something"),
+            (Outcome::Quarantined(cause), Some(reason)) => (
+                need.is_none() && cause.reason.code() == reason,
+                "it is not known to be in the failure bucket for that reason",
+            ),
             (Outcome::Failed(_), _) => {
                 // Where the stream lacks an image, no record is looked at.
                 let is_excused = matches!(error, Some(InvocationError::ViewType(_)))
