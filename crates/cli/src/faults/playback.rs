@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use config_audit_cloudwatch::alarms::{Alarms, State, Transition};
 use config_audit_cloudwatch::metrics::Metrics;
 use config_audit_simulator::scenario::Scenario;
-use config_audit_simulator::world::{self, Tally, Tell};
+use config_audit_simulator::world::{self, Capture, Tally};
 
 use super::case::FaultCase;
 use super::received::{received, time};
@@ -36,13 +36,13 @@ pub struct PlayedCase {
 #[must_use]
 pub fn play(alarms: &Alarms, scenario: &Scenario) -> Playback {
     // A run has its own runtime, and so needs its own thread.
-    let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Tell::Observed))));
+    let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Capture::Observed))));
     let metrics = received(&outcome.observed);
     let transitions = alarms.evaluate(&metrics, time(0), time(scenario.end()));
     let mut problems = outcome.violations;
-    for weather in &scenario.weather {
-        if outcome.seen.of(weather.fault) == 0 {
-            problems.push(format!("{} did not occur", weather.fault.words()));
+    for window in &scenario.fault_windows {
+        if outcome.faults.of(window.fault) == 0 {
+            problems.push(format!("{} did not occur", window.fault.words()));
         }
     }
     problems.dedup();

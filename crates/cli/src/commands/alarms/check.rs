@@ -222,7 +222,7 @@ impl AlarmCheck {
 
     /// Alarms that must stay on until the fault ends are still on then.
     fn judge_end(&self, case: &FaultCase, playback: &Playback) -> Vec<String> {
-        let ends = case.scenario.weather.iter().map(|weather| weather.to).max();
+        let ends = case.scenario.fault_windows.iter().map(|window| window.to).max();
         let ends = time(ends.unwrap_or_else(|| case.scenario.end()));
         let mut problems = Vec::new();
         for alarm in self.alarms.all().iter().filter(|alarm| case.stay_on.contains(&alarm.id.as_str())) {
