@@ -18,10 +18,6 @@ async fn invoke(function: &mut Function) -> Outcome {
     function.invoke("{}").await.unwrap().outcome
 }
 
-fn returned(body: &'static str) -> Outcome {
-    Ok(body.into())
-}
-
 /// All events so far, in short.
 fn published(events: &mut UnboundedReceiver<Arc<WorldEvent>>) -> Vec<String> {
     let mut all = Vec::new();
@@ -49,12 +45,12 @@ async fn one_process_serves_many_invocations_and_all_its_output_is_published_bef
     let directory = tempfile::tempdir().unwrap();
     let script = ["return {\"a\":1}", "return null", "error Kind what went wrong"];
     let (mut function, mut events) = start(scripted(directory.path(), &script)).await;
-    assert_eq!(invoke(&mut function).await, returned("{\"a\":1}"));
+    assert_eq!(invoke(&mut function).await, Ok("{\"a\":1}".into()));
     assert_eq!(published(&mut events), ["invoked", "started", "{\"handled\":1}", "answered", "segment 1"]);
-    assert_eq!(invoke(&mut function).await, returned("null"));
+    assert_eq!(invoke(&mut function).await, Ok("null".into()));
     let report = ErrorReport { error_type: "Kind".to_owned(), message: "what went wrong".to_owned() };
     assert_eq!(invoke(&mut function).await, Err(InvocationError::Function(report)));
-    assert_eq!(invoke(&mut function).await, returned("{\"batchItemFailures\":[]}"));
+    assert_eq!(invoke(&mut function).await, Ok("{\"batchItemFailures\":[]}".into()));
     let told = published(&mut events);
     assert!(!told.contains(&"started".to_owned()), "an error ends no process: {told:?}");
     function.stop().await;
@@ -70,7 +66,7 @@ async fn a_process_that_ends_in_the_middle_is_replaced() {
     let expected =
         ["invoked", "started", "{\"handled\":1}", "half a line", "exited exit status: 7", "answered", "segment 1"];
     assert_eq!(told, expected);
-    assert_eq!(invoke(&mut function).await, returned("2"));
+    assert_eq!(invoke(&mut function).await, Ok("2".into()));
     assert_eq!(published(&mut events), ["invoked", "started", "{\"handled\":1}", "answered", "segment 1"]);
 }
 
@@ -97,7 +93,7 @@ async fn an_invocation_that_nobody_waits_for_takes_its_process_along() {
             matches!(event, WorldEvent::LogLine { line, .. } if line == "hanging").then_some(())
         }) => {}
     }
-    assert_eq!(invoke(&mut function).await, returned("2"));
+    assert_eq!(invoke(&mut function).await, Ok("2".into()));
 }
 
 #[tokio::test]

@@ -504,7 +504,7 @@ async fn a_store_that_fails_for_a_while_costs_nothing_but_another_run() {
     assert_eq!((summary.objects, summary.archived), (20, 4), "{summary:?}");
     assert_eq!((summary.records.audited, summary.records.failed), (12, 48));
     assert_eq!(summary.left.len(), 16);
-    assert!(summary.left.values().all(|reason| reason.contains("(Puzzling)")), "{:?}", summary.left);
+    assert!(summary.left.values().all(|reason| reason.contains("(Puzzling, HTTP status 400)")), "{:?}", summary.left);
     assert!(summary.left.keys().all(|key| ground.objects().contains_key(key)));
 
     ground.proxy.always(Fault::LetThrough);
@@ -686,7 +686,7 @@ async fn a_permission_that_is_missing_is_named() {
         ("delete", insert(1), "s3:DeleteObject on the objects"),
         ("put", invalid(1), "s3:PutObject on the objects"),
         // It has no sequence number, without which Lambda could not be told.
-        ("put", json!({ "nonsense": SECRET }), "AWS answers AccessDenied"),
+        ("put", json!({ "nonsense": SECRET }), "s3:PutObject on the objects"),
     ] {
         let s3 = denying(denied, body("no_key", &raw(&record))).await;
         let said = command(&ground.proxy.url(), &s3, &[&url, "--audit-table", AUDIT_TABLE]).await;

@@ -4,7 +4,7 @@
 //! object with the type's name, as in DynamoDB's own JSON: `{"SS": ["a", "b"]}`, `{"NS": [1, 2]}`,
 //! `{"B": "AAE="}`, `{"BS": ["AAE="]}`. The members of an entry come in the contract's order, those of a map by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ pub struct Entry {
 impl Entry {
     /// The entry in this item, in the type of the workspace or of an SDK.
     #[must_use]
-    pub fn from_item<V: Into<AttributeValue>>(attributes: HashMap<String, V>) -> Self {
+    pub fn from_item<V: Into<AttributeValue>>(attributes: impl IntoIterator<Item = (String, V)>) -> Self {
         Self { item: item(attributes) }
     }
 
@@ -134,6 +134,8 @@ fn tagged<S: Serializer>(serializer: S, name: &str, value: &impl Serialize) -> R
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn n(digits: &str) -> AttributeValue {
@@ -141,7 +143,7 @@ mod tests {
     }
 
     fn entry(attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> Entry {
-        Entry::from_item(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Entry::from_item(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)))
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub type Item = HashMap<String, AttributeValue>;
 
 /// An item of either SDK, a table's or a stream's, in that type.
 #[must_use]
-pub fn item<V: Into<AttributeValue>>(attributes: HashMap<String, V>) -> Item {
+pub fn item<V: Into<AttributeValue>>(attributes: impl IntoIterator<Item = (String, V)>) -> Item {
     attributes.into_iter().map(|(name, value)| (name, value.into())).collect()
 }
 

@@ -1,11 +1,12 @@
 //! A stream record as Lambda puts it into an event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodbstreams::types::Record;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use serde_dynamo::AttributeValue;
 
-use crate::aws::{Item, item};
+use crate::aws::item;
 use config_audit_mapping::{SequenceNumber, StreamRecord};
 
 /// A record that cannot be put into an event.
@@ -47,9 +48,9 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, R
         aws_region: record.aws_region,
         dynamodb: Change {
             approximate_creation_date_time: created.map(|time| time.as_secs_f64()),
-            keys: change.keys.map(item),
-            new_image: change.new_image.map(item),
-            old_image: change.old_image.map(item),
+            keys: change.keys.map(image),
+            new_image: change.new_image.map(image),
+            old_image: change.old_image.map(image),
             sequence_number: sequence_number.clone(),
             size_bytes: change.size_bytes,
             stream_view_type: change.stream_view_type.map(|view| view.as_str().to_owned()),
@@ -69,9 +70,11 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, R
     })
 }
 
-/// By name, so that a record without nested values is the same text each time it is read.
-fn sorted<S: Serializer>(item: &Option<Item>, serializer: S) -> Result<S::Ok, S::Error> {
-    item.as_ref().map(|item| item.iter().collect::<BTreeMap<_, _>>()).serialize(serializer)
+/// Attributes sorted by name, so that a record without nested values is the same text each time it is read.
+type Image = BTreeMap<String, AttributeValue>;
+
+fn image(attributes: HashMap<String, impl Into<AttributeValue>>) -> Image {
+    item(attributes).into_iter().collect()
 }
 
 #[derive(Serialize)]
@@ -96,12 +99,12 @@ struct InEvent<'a> {
 struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     approximate_creation_date_time: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "sorted")]
-    keys: Option<Item>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "sorted")]
-    new_image: Option<Item>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "sorted")]
-    old_image: Option<Item>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Image>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_image: Option<Image>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_image: Option<Image>,
     sequence_number: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     size_bytes: Option<i64>,
@@ -122,7 +125,7 @@ struct UserIdentity {
 mod tests {
     use aws_sdk_dynamodbstreams::primitives::DateTime;
     use aws_sdk_dynamodbstreams::types::{
-        AttributeValue, Identity, OperationType, StreamRecord as Image, StreamViewType,
+        AttributeValue, Identity, OperationType, StreamRecord as Change, StreamViewType,
     };
     use serde_json::json;
 
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn the_event_is_lambdas() {
         let arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/Configuration/stream/2024-09-11T09:00:17.927";
-        let change = Image::builder()
+        let change = Change::builder()
             .approximate_creation_date_time(DateTime::from_secs(1_726_045_348))
             .keys("key", s("CACHE_TTL_SEC"))
             .new_image("value", AttributeValue::N("3600".to_owned()))
@@ -183,7 +186,7 @@ mod tests {
     #[test]
     fn a_ttl_expiry_says_who_deleted() {
         let identity = Identity::builder().principal_id("dynamodb.amazonaws.com").r#type("Service").build();
-        let change = Image::builder().sequence_number("1").build();
+        let change = Change::builder().sequence_number("1").build();
         let record =
             Record::builder().event_name(OperationType::Remove).dynamodb(change).user_identity(identity).build();
         let record = stream_record(record, "arn").unwrap();
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_record_without_a_sequence_number_is_named() {
-        let record = Record::builder().dynamodb(Image::builder().build()).build();
+        let record = Record::builder().dynamodb(Change::builder().build()).build();
         let error = stream_record(record, "the-arn").unwrap_err().to_string();
         assert_eq!(error, "a record of stream the-arn has no SequenceNumber");
     }

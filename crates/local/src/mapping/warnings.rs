@@ -69,7 +69,7 @@ mod tests {
             while let Ok(event) = events.try_recv() {
                 match &*event {
                     WorldEvent::Warning { message } | WorldEvent::Recovered { message } => {
-                        messages.push(message.clone())
+                        messages.push(message.clone());
                     }
                     other => panic!("{other:?}"),
                 }
