@@ -1,5 +1,5 @@
 # make run    needs a Rust toolchain and a C compiler.
-# make test   needs Node.js, Python 3 and a C++ compiler too, and installs all else: into .tools, node_modules and serverless/v3.
+# make test   needs Node.js, Python 3 and a C++ compiler too, and installs all else: into .tools and node_modules.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,7 +13,7 @@ DYNAMODB_LOCAL_SHA256 := cc1047389ec1327174708664014e17f3fd8f3c1468cf78e09723763
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 VENV := .tools/venv/.installed
-NPM := node_modules/.package-lock.json serverless/v3/node_modules/.package-lock.json
+NPM := node_modules/.package-lock.json
 DYNAMODB := .tools/dynamodb-local/DynamoDBLocal.jar
 DENY := .tools/cargo/.cargo-deny@0.20.2
 FUZZ := .tools/cargo/.cargo-fuzz@0.13.2
@@ -51,7 +51,7 @@ lint: ## Formatting and clippy
 .PHONY: test-quick
 test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
 	cargo test --locked --workspace --lib --bins
-	$(NODE_TEST) serverless/test/plugin.test.js serverless/test/template.test.js serverless/test/security.test.js serverless/test/operations.test.js
+	$(NODE_TEST) serverless/test/quick.js
 
 # The local suite runs target/debug/bootstrap, which `cargo test` alone does not build for it.
 .PHONY: test-slow
@@ -115,17 +115,12 @@ tools: $(VENV) $(NPM) $(DENY) $(FUZZ) $(DYNAMODB) java ## Install what the tests
 
 .PHONY: clean-tools
 clean-tools: ## Remove all that `make tools` installed in this folder
-	rm -rf .tools node_modules serverless/v3/node_modules
+	rm -rf .tools node_modules
 
 $(VENV): requirements.txt serverless/requirements.txt
 	@command -v python3 >/dev/null || { echo 'make: python3 is missing. Install Python 3 with venv and pip.' >&2; exit 1; }
 	python3 -m venv .tools/venv
 	.tools/venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
-	touch $@
-
-%/node_modules/.package-lock.json: %/package-lock.json
-	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js: 20.19, 22.13, 24 or newer.' >&2; exit 1; }
-	npm ci --prefix $*
 	touch $@
 
 node_modules/.package-lock.json: package-lock.json

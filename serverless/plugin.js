@@ -1,8 +1,8 @@
 'use strict';
 
-// What Serverless can't do for a function in Rust:
+// What Serverless cannot do for a function in Rust:
 //   package, deploy   build `bootstrap` for Lambda and zip it, with cargo-lambda
-//   invoke local      run the real bootstrap on this machine, with no Docker and no AWS account
+//   invoke local      run the real bootstrap on this machine, without Docker or an AWS account
 
 const { spawn } = require('child_process');
 const { existsSync } = require('fs');
@@ -24,7 +24,7 @@ class ConfigAuditPlugin {
     };
   }
 
-  /** A table that exists already is not this stack's to make, nor to change. */
+  /** The stack neither creates nor changes existing tables. */
   leaveOutExistingTables() {
     const { custom, resources } = this.serverless.service;
     for (const [table, existing] of Object.entries(custom.existingTables)) if (existing) delete resources.Resources[table];
@@ -32,7 +32,7 @@ class ConfigAuditPlugin {
     if (stream) resources.Parameters.ConfigurationTableName.Default = stream.split('/')[1]; // arn:aws:dynamodb:…:table/NAME/stream/…
   }
 
-  /** CloudFormation takes a dashboard's body as text, and substitutes names only in text. */
+  /** CloudFormation expects a dashboard's body as text, and substitutes names only in text. */
   writeDashboardsAsText() {
     for (const { Type, Properties } of Object.values(this.serverless.service.resources.Resources)) {
       if (Type === 'AWS::CloudWatch::Dashboard') Properties.DashboardBody = { 'Fn::Sub': JSON.stringify(Properties.DashboardBody) };
@@ -52,7 +52,7 @@ class ConfigAuditPlugin {
     ], { env });
   }
 
-  /** The environment in which `cargo-lambda` is found: the user's own, or the one in .tools, made when missing. */
+  /** An environment with `cargo-lambda` on its PATH: the user's own, or that of .tools/venv, made if needed. */
   async withCargoLambda() {
     if (findOnPath('cargo-lambda')) return process.env;
     const venv = this.inService('.tools', 'venv');
@@ -66,18 +66,18 @@ class ConfigAuditPlugin {
         '-r', this.inService('serverless', 'requirements.txt'),
       ]);
     }
-    // cargo-lambda links with zig, which is a package of that same environment.
+    // cargo-lambda links with zig, a package of the same virtual environment.
     return { ...process.env, PATH: bin + path.delimiter + process.env.PATH };
   }
 
   // ---- invoke local ----------------------------------------------------------------------------------------------
 
-  /** Serverless parses the options and reads the event; what it would do then, for this runtime, needs Docker. */
+  /** Serverless parses the options and reads the event. What it does next needs Docker for this runtime, so it is replaced. */
   takeOverInvokeLocal() {
     if (this.serverless.processedInput.commands.join(' ') !== 'invoke local') return;
     const aws = this.serverless.pluginManager.plugins.find((plugin) => plugin.constructor.name === 'AwsInvokeLocal');
     if (!aws) throw this.error(UNKNOWN_SERVERLESS);
-    aws.loadEnvVars = async () => {}; // It would look for credentials, and for the deployed stack.
+    aws.loadEnvVars = async () => {}; // Serverless's own looks for credentials and for the deployed stack.
     aws.invokeLocal = () => this.invokeLocal(aws);
   }
 
@@ -86,7 +86,7 @@ class ConfigAuditPlugin {
     const { functionObj, data } = aws.options;
     if (data === '') throw this.error(NO_EVENT);
     if (!['memory', 'aws'].includes(custom.store)) {
-      throw this.error(`The parameter store is "${custom.store}". It can be memory or aws.`);
+      throw this.error(`the parameter store is "${custom.store}"; it must be memory or aws`);
     }
 
     if (!findOnPath('cargo')) throw this.error(RUST);
@@ -99,14 +99,14 @@ class ConfigAuditPlugin {
     let environment = aws.getConfiguredEnvVars();
     let credentials = {};
     if (custom.store === 'aws') {
-      environment = await aws.resolveConfiguredEnvVars(environment); // `!Ref FailureBucket` is that of the deployed stack.
+      environment = await aws.resolveConfiguredEnvVars(environment); // `!Ref FailureBucket` becomes the deployed stack's bucket.
       credentials = { AWS_REGION: aws.provider.getRegion(), ...(await aws.getCredentialEnvVars()) };
     }
     const literal = Object.entries({ ...environment, ...aws.getEnvVarsFromOptions() })
-      .filter(([, value]) => typeof value !== 'object') // Without a stack there is nothing that a Ref could name.
+      .filter(([, value]) => typeof value !== 'object') // Without a deployed stack a Ref has no value.
       .flatMap(([name, value]) => ['--env', `${name}=${value}`]);
 
-    // config-audit has said what went wrong, so there is nothing to add but the status.
+    // config-audit has printed what went wrong, so only its exit status is passed on.
     const status = await this.spawn(this.inService('target', 'debug', 'config-audit'), [
       'invoke',
       '--bootstrap', this.inService('target', 'debug', 'bootstrap'),
@@ -116,7 +116,7 @@ class ConfigAuditPlugin {
       '--memory', String(functionObj.memorySize || provider.memorySize || 1024),
       ...literal,
     ], { env: { ...process.env, ...credentials }, input: typeof data === 'string' ? data : JSON.stringify(data) });
-    if (typeof status !== 'number') throw this.error(`config-audit was ended by ${status}.`);
+    if (typeof status !== 'number') throw this.error(`config-audit was killed by ${status}`);
     process.exitCode = status;
   }
 
@@ -130,12 +130,15 @@ class ConfigAuditPlugin {
     return new this.serverless.classes.Error(message, 'CONFIG_AUDIT');
   }
 
-  /** Runs a build step. What it prints appears on standard error, but for cargo's line that all is fresh. */
+  /** Runs a build step. Its output goes to standard error, except cargo's line "Finished". */
   async run(command, args, { env } = {}) {
     const name = path.basename(command);
-    // What is built is looked for in target, wherever else the user's own settings let cargo build.
-    const status = await this.spawn(command, args, { env: { ...(env || process.env), CARGO_TARGET_DIR: this.inService('target') }, quiet: true });
-    if (status !== 0) throw this.error(`\`${name} ${args.join(' ')}\` failed (exit status ${status}). Its own messages are above.`);
+    // The plugin looks for what is built in target, whatever directory the user's settings name.
+    const status = await this.spawn(command, args, {
+      env: { ...(env || process.env), CARGO_TARGET_DIR: this.inService('target') },
+      quiet: true,
+    });
+    if (status !== 0) throw this.error(`\`${name} ${args.join(' ')}\` failed (exit status ${status}); its own messages are above`);
   }
 
   spawn(command, args, { env = process.env, input, quiet }) {
@@ -145,25 +148,25 @@ class ConfigAuditPlugin {
         env,
         stdio: [input === undefined ? 'ignore' : 'pipe', quiet ? process.stderr : 'inherit', quiet ? 'pipe' : 'inherit'],
       });
-      child.on('error', ({ message }) => reject(this.error(`${command} does not start: ${message}`)));
+      child.on('error', ({ message }) => reject(this.error(`cannot start ${command}: ${message}`)));
       child.on('close', (code, signal) => resolve(code === null ? `signal ${signal}` : code));
       if (quiet) forwardLines(child.stderr, (line) => !/^\s*Finished /.test(line));
       if (input !== undefined) {
-        child.stdin.on('error', () => {}); // It ended without reading the event; its exit status says why.
+        child.stdin.on('error', () => {}); // The process ended without reading the event; its exit status says why.
         child.stdin.end(input);
       }
     });
   }
 }
 
-const UNKNOWN_SERVERLESS = 'This version of Serverless has no `invoke local` to take over. '
-  + 'Use `npx osls` of package.json, or Serverless 3.40.';
-const NO_EVENT = 'There is no event. Name a file with --path, give --data, or pipe one in: '
-  + '`serverless invoke local -f audit -p events/insert.json`.';
-const RUST = 'Rust is missing: there is no `cargo` on the PATH. '
-  + 'Install it with rustup (https://rustup.rs), then run this again.';
-const PYTHON = 'Python 3 is missing: there is no `python3` on the PATH, and cargo-lambda comes as a Python package. '
-  + 'Install Python 3 with venv and pip, or cargo-lambda itself (https://www.cargo-lambda.info), then run this again.';
+const UNKNOWN_SERVERLESS = 'this version of Serverless has no `invoke local` that the plugin can replace; '
+  + 'use the osls that package.json pins: `npm ci`, then `npx serverless`';
+const NO_EVENT = 'there is no event; give a file with --path, JSON with --data, or an event on standard input, as in '
+  + '`serverless invoke local -f audit -p events/insert.json`';
+const RUST = 'Rust is missing: there is no `cargo` on the PATH; '
+  + 'install it with rustup (https://rustup.rs), then run this again';
+const PYTHON = 'Python 3 is missing: there is no `python3` on the PATH, and cargo-lambda comes as a Python package; '
+  + 'install Python 3 with venv and pip, or cargo-lambda itself (https://www.cargo-lambda.info), then run this again';
 
 function findOnPath(name) {
   return (process.env.PATH || '').split(path.delimiter).some((directory) => directory && existsSync(path.join(directory, name)));

@@ -15,14 +15,15 @@ use serde::de::IgnoredAny;
 use tower::util::MapRequestLayer;
 use tracing::Instrument;
 
+use crate::aws::tls::http_client;
 use crate::clock::Clock;
-use crate::handler::{Handler, Invocation};
-use crate::quarantine::S3Quarantine;
-use crate::s3::S3;
+use crate::handler::Handler;
+use crate::invocation::Invocation;
+use crate::quarantine::s3::S3Quarantine;
 use crate::settings::Settings;
-use crate::store::{DynamoDbStore, Failure};
+use crate::store::Failure;
+use crate::store::dynamodb::DynamoDbStore;
 use crate::telemetry::{Telemetry, logs};
-use crate::tls::http_client;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ pub async fn run(
     let quarantine = settings
         .failure_bucket
         .as_deref()
-        .map(|bucket| S3Quarantine::new(S3::new(config, settings.s3_endpoint.as_deref(), bucket, clock), bucket));
+        .map(|bucket| S3Quarantine::new(config, settings.s3_endpoint.as_deref(), bucket, clock));
     let handler = Handler {
         store,
         quarantine,
@@ -76,9 +77,9 @@ pub async fn run(
             event: &event,
         };
         async {
-            let report = handler.handle(&invocation).await;
+            let mut report = handler.handle(&invocation).await;
             if let Some(telemetry) = telemetry {
-                telemetry.publish(&report, clock).await;
+                telemetry.publish(&mut report, clock).await;
             }
             report.answer()
         }

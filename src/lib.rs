@@ -2,19 +2,22 @@
 //!
 //! # A tour
 //!
-//! [`lambda`] takes events from Lambda, one by one. [`handler`] works on each: [`stream`] decodes each raw record into a change,
-//! [`audit`] plans the change's entries, [`writer`] writes them through a [`store`], and [`quarantine`] keeps what no
-//! retry can mend. What was done is one value, a [`report`]; [`telemetry`] makes logs, metrics and spans from it, and the
-//! answer to Lambda is made from it too.
+//! [`lambda`] takes events from Lambda, one by one. [`handler`] works on each: every record is a [`journey`], which [`stream`]
+//! decodes and [`audit`] plans entries for; [`writer`] writes them through a [`store`], and [`quarantine`] keeps what no retry can
+//! mend. What was done is one value, a [`report`]; [`telemetry`] makes logs, metrics and spans from it, and the answer to Lambda
+//! is made from it too.
 //!
 //! | to change | go to |
 //! |---|---|
-//! | what is read from a record | [`stream`] |
+//! | what is read from a record, a kind of record | [`stream`] |
 //! | what an entry has in it | [`audit`] |
 //! | when two values are equal | [`value`] |
+//! | what is done with a record, and in which order | [`journey`] |
 //! | batches, retries, time-outs | [`writer`] |
-//! | what an AWS error means | [`store`], [`quarantine`], [`s3`] |
-//! | a metric | [`telemetry::catalog`], and where it is counted, [`telemetry::metrics`] |
+//! | what an error of DynamoDB or S3 means | [`store::dynamodb`], [`quarantine::s3`] |
+//! | why a record fails or is quarantined | [`reason`] |
+//! | a metric | its row in [`telemetry::catalog`] |
+//! | a member of the wide line | [`telemetry`] |
 //! | a setting | [`settings`] |
 //!
 //! # Invariants
@@ -29,18 +32,20 @@
 //! - What one invocation did is one [`report::Report`]; nothing logs, counts or traces beside it.
 
 pub mod audit;
+pub mod aws;
 pub mod clock;
 pub mod handler;
+pub mod invocation;
+pub mod journey;
 pub mod lambda;
 pub mod quarantine;
+pub mod reason;
 pub mod report;
-pub mod s3;
 pub mod settings;
 pub mod store;
 pub mod stream;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
-pub mod tls;
 pub mod value;
 pub mod writer;

@@ -7,7 +7,7 @@ use config_audit::settings::{LogFormat, ProcessEnvironment, Settings, SettingsEr
 use config_audit::telemetry::{Telemetry, logs};
 use tracing::level_filters::LevelFilter;
 
-// One thread: a function of up to 1,769 MB has at most one processor, and the work is waiting.
+// One thread: a function with up to 1,769 MB has at most one processor, and spends its time waiting.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let clock = Clock::System;

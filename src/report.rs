@@ -1,14 +1,19 @@
 //! What one invocation did, as one value. Logs, metrics and spans are all made from it, in `telemetry`.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use chrono::{DateTime, Utc};
 use opentelemetry::trace::SpanContext;
-use std::borrow::Cow;
-use std::time::Duration;
 use tokio::time::Instant;
 
-use crate::handler::InvocationError;
-use crate::writer::Request;
+use crate::aws::arn::StreamArn;
+use crate::clock::{Clock, Interval};
+use crate::invocation::{Invocation, InvocationError};
+use crate::reason::Reason;
+use crate::store::{Put, StoreError};
+use crate::stream::EventName;
 
 /// One invocation. Holds no value of any configuration item.
 #[derive(Debug)]
@@ -24,21 +29,23 @@ pub struct Report {
     /// When it began, by the time of day.
     pub started: DateTime<Utc>,
     /// When it began and ended, by the steady clock that all other instants here are of.
-    pub span: (Instant, Instant),
+    pub interval: Interval,
     /// How much time Lambda had given it.
     pub allowed: Duration,
     /// The stream that the records came from.
-    pub stream_arn: Option<String>,
+    pub stream_arn: Option<StreamArn>,
     /// How many records the event has: counted apart from [`Self::records`], so that one that is lost on the way shows.
     pub received: usize,
     /// Each record, in the order of the event.
     pub records: Vec<Record>,
     /// Each request to the Audit table, in the order in which they were sent.
     pub requests: Vec<Request>,
-    /// Each object put into the failure bucket, or not.
+    /// Each object that was sent to the failure bucket, in that order too.
     pub objects: Vec<Object>,
     /// How many entries are known to be stored; an entry of a record that is twice in the event counts once.
     pub audits_written: usize,
+    /// How many spans could not be sent.
+    pub spans_lost: usize,
     /// Why the invocation as a whole failed, if it did.
     pub error: Option<InvocationError>,
 }
@@ -48,19 +55,19 @@ pub struct Report {
 pub struct Record {
     /// Its place in its shard.
     pub sequence_number: Option<String>,
-    /// INSERT, MODIFY or REMOVE; `None` where it could not be read.
-    pub event_name: Option<&'static str>,
+    /// What was done to the item; `None` where it could not be read.
+    pub event_name: Option<EventName>,
     /// The key of its item, where it could be read.
     pub item_key: Option<String>,
     /// When the item was changed, where the record says.
     pub created: Option<DateTime<Utc>>,
     /// When work on it began, and when it was settled.
-    pub span: (Instant, Instant),
+    pub interval: Interval,
     /// What became of it.
     pub outcome: Outcome,
     /// How many entries it has that are known to be stored.
     pub audits_written: usize,
-    /// How many attributes its entries tell of, where it is a modification.
+    /// How many attributes it changed, where it is a modification.
     pub attributes_changed: usize,
     /// How many values its entries leave out.
     pub values_omitted: usize,
@@ -82,18 +89,31 @@ pub enum Outcome {
 /// Why a record was not audited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// A short name of few different values, for metrics and spans.
-    pub code: Cow<'static, str>,
+    /// The reason, for programs.
+    pub reason: Reason,
     /// One sentence for people.
     pub message: Cow<'static, str>,
 }
 
 impl Cause {
-    /// A cause of this name and sentence.
+    /// A cause of this reason and sentence.
     #[must_use]
-    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code.into(), message: message.into() }
+    pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, message: message.into() }
     }
+}
+
+/// One request to the Audit table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// When it was sent, and when it was answered or given up.
+    pub interval: Interval,
+    /// How many entries it carried.
+    pub entries: usize,
+    /// How many tries these entries had had before.
+    pub retries: u32,
+    /// What came of it.
+    pub result: Result<Put, StoreError>,
 }
 
 /// One object for the failure bucket.
@@ -102,7 +122,7 @@ pub struct Object {
     /// Which record it is of, by its place in the event.
     pub record: usize,
     /// When it was sent, and when it was answered or given up.
-    pub span: (Instant, Instant),
+    pub interval: Interval,
     /// Where it is.
     pub url: String,
     /// The code of the error, where it was refused.
@@ -152,7 +172,51 @@ impl Outcome {
     }
 }
 
+impl Record {
+    /// A record of which nothing is known yet. Until it is settled it counts as failed.
+    #[must_use]
+    pub fn unsettled(now: Instant) -> Self {
+        Self {
+            sequence_number: None,
+            event_name: None,
+            item_key: None,
+            created: None,
+            interval: Interval::new(now),
+            outcome: Outcome::Failed(Cause::new(
+                Reason::Deadline,
+                "the invocation ended before the record was settled",
+            )),
+            audits_written: 0,
+            attributes_changed: 0,
+            values_omitted: 0,
+        }
+    }
+}
+
 impl Report {
+    /// The report of an invocation that begins now.
+    #[must_use]
+    pub fn new(invocation: &Invocation<'_>, clock: Clock) -> Self {
+        let started = clock.now();
+        Self {
+            request_id: invocation.request_id.clone(),
+            function_arn: invocation.function_arn.clone(),
+            trace: invocation.trace.clone(),
+            cold_start: invocation.cold_start,
+            started,
+            interval: Interval::new(clock.instant()),
+            allowed: (invocation.deadline - started).to_std().unwrap_or_default(),
+            stream_arn: None,
+            received: 0,
+            records: Vec::new(),
+            requests: Vec::new(),
+            objects: Vec::new(),
+            audits_written: 0,
+            spans_lost: 0,
+            error: None,
+        }
+    }
+
     /// How many records had each outcome.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -168,9 +232,14 @@ impl Report {
         counts
     }
 
-    /// The records that Lambda is to deliver again.
+    /// The records that Lambda is asked to deliver again.
     pub fn failed(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| matches!(record.outcome, Outcome::Failed(_)))
+    }
+
+    /// The records whose entries are all known to be stored.
+    pub fn audited(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|record| record.outcome == Outcome::Audited)
     }
 
     /// `error` where the invocation failed, `partial` where it reports records as failed, else `ok`.
@@ -186,13 +255,13 @@ impl Report {
     /// How long the invocation took.
     #[must_use]
     pub fn duration(&self) -> Duration {
-        self.span.1 - self.span.0
+        self.interval.duration()
     }
 
     /// The time of day of an instant of this invocation.
     #[must_use]
     pub fn time_of(&self, instant: Instant) -> DateTime<Utc> {
-        self.started + instant.saturating_duration_since(self.span.0)
+        self.started + instant.saturating_duration_since(self.interval.started)
     }
 
     /// The time from a record's change to the moment its last entry was stored, never below zero, since the clocks of
@@ -200,10 +269,10 @@ impl Report {
     #[must_use]
     pub fn lag(&self, record: &Record) -> Option<Duration> {
         let created = record.created.filter(|_| record.outcome == Outcome::Audited)?;
-        Some((self.time_of(record.span.1) - created).to_std().unwrap_or_default())
+        Some((self.time_of(record.interval.ended) - created).to_std().unwrap_or_default())
     }
 
-    /// The answer to Lambda: the sequence number of each record that is to be delivered again
+    /// The answer to Lambda: the sequence number of each record that Lambda is asked to deliver again
     /// (AWS Lambda Developer Guide, "Configuring partial batch response with DynamoDB and Lambda").
     ///
     /// # Errors
@@ -229,50 +298,24 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::testing::report;
 
-    /// An invocation that began at 2024-09-11T09:02:30Z and took five seconds.
-    fn report() -> Report {
-        let start = Clock::System.instant();
-        Report {
-            request_id: String::new(),
-            function_arn: String::new(),
-            trace: SpanContext::NONE,
-            cold_start: false,
-            started: DateTime::from_timestamp(1_726_045_350, 0).unwrap(),
-            span: (start, start + Duration::from_secs(5)),
-            allowed: Duration::from_secs(30),
-            stream_arn: None,
-            received: 0,
-            records: Vec::new(),
-            requests: Vec::new(),
-            objects: Vec::new(),
-            audits_written: 0,
-            error: None,
-        }
-    }
-
-    #[test]
-    fn instants_have_the_time_of_day_that_the_invocation_began_at() {
+    #[tokio::test(start_paused = true)]
+    async fn instants_have_the_time_of_day_that_the_invocation_began_at() {
         let report = report();
         assert_eq!(report.duration(), Duration::from_secs(5));
-        assert_eq!(report.time_of(report.span.0), report.started);
-        assert_eq!(report.time_of(report.span.1).to_rfc3339(), "2024-09-11T09:02:35+00:00");
+        assert_eq!(report.time_of(report.interval.started), report.started);
+        assert_eq!(report.time_of(report.interval.ended).to_rfc3339(), "2024-09-11T09:02:35+00:00");
     }
 
-    #[test]
-    fn the_lag_is_from_the_change_to_its_last_stored_entry_and_never_below_zero() {
+    #[tokio::test(start_paused = true)]
+    async fn the_lag_is_from_the_change_to_its_last_stored_entry_and_never_below_zero() {
         let report = report();
         let changed = |seconds: i64| Record {
-            sequence_number: None,
-            event_name: Some("INSERT"),
-            item_key: None,
             created: DateTime::from_timestamp(1_726_045_350 + seconds, 0),
-            span: (report.span.0, report.span.0 + Duration::from_secs(3)),
+            interval: Interval { ended: report.interval.started + Duration::from_secs(3), ..report.interval },
             outcome: Outcome::Audited,
-            audits_written: 1,
-            attributes_changed: 0,
-            values_omitted: 0,
+            ..Record::unsettled(report.interval.started)
         };
         assert_eq!(report.lag(&changed(-2)), Some(Duration::from_secs(5)));
         assert_eq!(report.lag(&changed(4)), Some(Duration::ZERO), "the clocks differ");

@@ -1,17 +1,18 @@
-//! Every environment variable that the function reads itself, read once, before anything is opened.
+//! Every environment variable that the function reads itself: all are read once, at start-up.
 //!
-//! The AWS SDK and Lambda's runtime read their own (`AWS_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
+//! The AWS SDK and Lambda's runtime read theirs (`AWS_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
 //! `AWS_LAMBDA_RUNTIME_API`, …).
 
 use std::net::SocketAddr;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::s3::{PUBLIC_DOMAIN, domain};
+use crate::aws::partition::{PUBLIC_DOMAIN, domain};
+use crate::aws::tls::Trust;
 
-/// Where variables come from: the process's environment, or a test's table.
+/// Where variables come from: the process's environment, or a table in a test.
 pub trait Environment {
-    /// The variable's value; `None` where it is not set.
+    /// The variable's value; `None` if it is not set.
     fn get(&self, name: &str) -> Option<String>;
 }
 
@@ -35,25 +36,16 @@ pub enum LogFormat {
     Text,
 }
 
-/// Which root certificates are trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// Amazon's own: all that the endpoints of AWS's public regions need.
-    AmazonRoots,
-    /// The system's: for endpoints of one's own, and for partitions that have other authorities.
-    System,
-}
-
-/// The function's settings; `docs` of each: the README's table of settings.
+/// The function's settings; `docs/configuration.md` has a table of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `AUDIT_TABLE`: name or ARN of the Audit table.
     pub audit_table: String,
-    /// `FAILURE_BUCKET`: where records go that no retry can mend; none: they are reported as failed.
+    /// `FAILURE_BUCKET`: where the function puts records that no retry can fix. Without one they are reported as failed.
     pub failure_bucket: Option<String>,
     /// `KEY_ATTRIBUTE`: the Configuration table's key.
     pub key_attribute: String,
-    /// `AUDIT_PROVENANCE`: whether entries tell where they come from.
+    /// `AUDIT_PROVENANCE`: whether entries say which record they come from.
     pub provenance: bool,
     /// `SERVICE_NAME`: the metric dimension `Service`.
     pub service: String,
@@ -61,33 +53,33 @@ pub struct Settings {
     pub stage: String,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub namespace: String,
-    /// `PROMETHEUS_LISTEN`: where the metrics are served to Prometheus as well.
+    /// `PROMETHEUS_LISTEN`: the address at which Prometheus can scrape the metrics.
     pub prometheus: Option<SocketAddr>,
     /// `AWS_LAMBDA_LOG_LEVEL`: the least severe level that is logged.
     pub log_level: LevelFilter,
     /// `AWS_LAMBDA_LOG_FORMAT`: the form of log lines.
     pub log_format: LogFormat,
-    /// `AWS_XRAY_DAEMON_ADDRESS`: where spans are sent; none: they are not made.
+    /// `AWS_XRAY_DAEMON_ADDRESS`: where spans are sent. Without it there are none.
     pub xray_daemon: Option<SocketAddr>,
-    /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`: S3's address, where it is not AWS's own.
+    /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`: the URL of S3, unless it is AWS's own.
     pub s3_endpoint: Option<String>,
-    /// `AWS_REGION` and the addresses above: whether AWS's public endpoints are all that is called.
+    /// From `AWS_REGION` and the `AWS_ENDPOINT_URL` variables: which certificates the endpoints need.
     pub trust: Trust,
     /// `AWS_LAMBDA_FUNCTION_NAME`: the function's own name.
     pub function_name: String,
-    /// `AWS_LAMBDA_FUNCTION_VERSION`: the version that runs.
+    /// `AWS_LAMBDA_FUNCTION_VERSION`: the version of the function that is running.
     pub function_version: String,
 }
 
 /// A setting that is missing or wrong, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable} {problem}; accepted is {accepted}")]
+#[error("{variable} {problem}; it must be {accepted}")]
 pub struct SettingsError {
     /// The variable's name.
     pub variable: &'static str,
     /// What is wrong with it.
     pub problem: String,
-    /// What would be right.
+    /// Which values are accepted.
     pub accepted: &'static str,
 }
 
@@ -99,10 +91,10 @@ impl Settings {
     /// The first setting that is missing or wrong.
     pub fn read(environment: &impl Environment) -> Result<Self, SettingsError> {
         let table = "the name (3 to 255 of a-z A-Z 0-9 _ - .) or the ARN of the Audit table";
-        let bucket = "the name of an S3 bucket (3 to 63 of a-z 0-9 - .), or nothing";
-        let dimension = "1 to 255 printable ASCII characters, the first not a colon";
+        let bucket = "the name of an S3 bucket (3 to 63 of a-z 0-9 - .), or empty";
+        let dimension = "1 to 255 printable ASCII characters, not only spaces, and must not start with a colon";
         let address = "an address and a port, such as 127.0.0.1:9464";
-        let url = "a URL that begins with http:// or https://";
+        let url = "a URL that starts with http:// or https://";
         let daemon = "an address and a port, such as 127.0.0.1:2000";
         let reader = Reader(environment);
         Ok(Self {
@@ -113,7 +105,7 @@ impl Settings {
             })?,
             failure_bucket: reader.text("FAILURE_BUCKET", bucket, is_bucket)?,
             key_attribute: reader
-                .text("KEY_ATTRIBUTE", "an attribute's name of 1 to 255 bytes", |name| name.len() <= 255)?
+                .text("KEY_ATTRIBUTE", "the name of an attribute, 1 to 255 bytes", |name| name.len() <= 255)?
                 .unwrap_or_else(|| "key".to_owned()),
             provenance: reader
                 .one_of("AUDIT_PROVENANCE", "on or off", &[("off", false), ("on", true)])?
@@ -121,7 +113,11 @@ impl Settings {
             service: reader.text("SERVICE_NAME", dimension, is_dimension)?.unwrap_or_else(|| "config-audit".to_owned()),
             stage: reader.text("STAGE", dimension, is_dimension)?.unwrap_or_else(|| "dev".to_owned()),
             namespace: reader
-                .text("METRICS_NAMESPACE", "1 to 255 of a-z A-Z 0-9 . - _ / # : not starting with AWS/", is_namespace)?
+                .text(
+                    "METRICS_NAMESPACE",
+                    "1 to 255 of a-z A-Z 0-9 . - _ / # : and must not start with AWS/",
+                    is_namespace,
+                )?
                 .unwrap_or_else(|| "ConfigAudit".to_owned()),
             prometheus: reader.parsed("PROMETHEUS_LISTEN", address, |text| text.parse().ok())?,
             log_level: reader
@@ -157,7 +153,7 @@ impl Settings {
     }
 }
 
-/// Reads variables; an empty one counts as not set.
+/// Reads variables; an empty variable counts as not set.
 struct Reader<'a, E>(&'a E);
 
 impl<E: Environment> Reader<'_, E> {
@@ -168,17 +164,17 @@ impl<E: Environment> Reader<'_, E> {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, SettingsError> {
         let Some(text) = self.0.get(variable).filter(|text| !text.is_empty()) else { return Ok(None) };
-        let wrong = || SettingsError { variable, problem: format!("is {text:?}"), accepted };
-        parse(&text).map(Some).ok_or_else(wrong)
+        let invalid = || SettingsError { variable, problem: format!("is {text:?}"), accepted };
+        parse(&text).map(Some).ok_or_else(invalid)
     }
 
     fn text(
         &self,
         variable: &'static str,
         accepted: &'static str,
-        is_right: impl FnOnce(&str) -> bool,
+        is_valid: impl FnOnce(&str) -> bool,
     ) -> Result<Option<String>, SettingsError> {
-        self.parsed(variable, accepted, |text| is_right(text).then(|| text.to_owned()))
+        self.parsed(variable, accepted, |text| is_valid(text).then(|| text.to_owned()))
     }
 
     fn one_of<T: Copy>(
@@ -206,9 +202,13 @@ fn is_bucket(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
 }
 
-/// Values of dimensions: Amazon CloudWatch API Reference, Dimension.
+/// Values of dimensions: Amazon CloudWatch API Reference, Dimension. CloudWatch refuses one without any character but
+/// white space.
 fn is_dimension(value: &str) -> bool {
-    value.len() <= 255 && !value.starts_with(':') && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    value.len() <= 255
+        && !value.trim().is_empty()
+        && !value.starts_with(':')
+        && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// Namespaces: Amazon CloudWatch API Reference, `PutMetricData`.
@@ -218,14 +218,14 @@ fn is_namespace(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte))
 }
 
-/// Amazon's roots are enough where only endpoints of AWS's public partition are called over TLS.
+/// Amazon's roots are enough if the function calls only endpoints of AWS's public partition over TLS.
 fn trust(environment: &impl Environment) -> Trust {
-    let has_own_address = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+    let has_custom_endpoint = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
         .into_iter()
         .filter_map(|name| environment.get(name))
         .any(|url| url.starts_with("https://"));
     let region = environment.get("AWS_REGION").unwrap_or_default();
-    if has_own_address || domain(&region) != PUBLIC_DOMAIN { Trust::System } else { Trust::AmazonRoots }
+    if has_custom_endpoint || domain(&region) != PUBLIC_DOMAIN { Trust::System } else { Trust::AmazonRoots }
 }
 
 fn is_url(text: &str) -> bool {
@@ -266,20 +266,27 @@ pub(crate) mod tests {
         assert_eq!(settings.namespace, "ConfigAudit");
         assert_eq!(settings.prometheus, None);
         assert_eq!((settings.log_level, settings.log_format), (LevelFilter::INFO, LogFormat::Json));
-        assert_eq!(settings.xray_daemon, None);
+        assert_eq!((settings.xray_daemon, settings.s3_endpoint), (None, None));
+        assert_eq!(settings.trust, Trust::AmazonRoots);
+        assert_eq!((settings.function_name.as_str(), settings.function_version.as_str()), ("audit", "$LATEST"));
     }
 
-    /// Each variable that this file reads has its row in the README's table.
+    /// Each variable that this file reads has its row in the page's table.
     #[test]
-    fn each_variable_is_in_the_readme() {
-        let readme = include_str!("../README.md");
+    fn each_variable_is_documented() {
+        let page = include_str!("../docs/configuration.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
         let code = include_str!("settings.rs").split("mod tests").next().unwrap();
-        let is_name =
-            |word: &&str| word.contains('_') && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let is_name = |word: &&str| {
+            word.len() > 1
+                && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        };
         let names: std::collections::BTreeSet<&str> = code.split('"').skip(1).step_by(2).filter(is_name).collect();
-        assert!(names.len() > 12, "{names:?}");
+        assert!(names.len() >= 17, "{names:?}");
         for name in names {
-            assert!(readme.contains(&format!("`{name}`")), "the README's table of settings has no {name}");
+            let variable = format!("`{name}`");
+            let is_of = |row: &&&str| row.split('|').nth(1).is_some_and(|cell| cell.contains(&variable));
+            assert_eq!(rows.iter().filter(is_of).count(), 1, "rows for {name} in docs/configuration.md");
         }
     }
 
@@ -291,6 +298,8 @@ pub(crate) mod tests {
             ("FAILURE_BUCKET", "Capital"),
             ("AUDIT_PROVENANCE", "maybe"),
             ("SERVICE_NAME", ":x"),
+            ("SERVICE_NAME", " "),
+            ("STAGE", "   "),
             ("STAGE", "ünïcode"),
             ("METRICS_NAMESPACE", "AWS/Lambda"),
             ("PROMETHEUS_LISTEN", "9464"),
@@ -302,7 +311,8 @@ pub(crate) mod tests {
             let mut environment = HashMap::from([("AUDIT_TABLE", "Audit")]);
             environment.insert(variable, value);
             let error = Settings::read(&environment).unwrap_err().to_string();
-            assert!(error.starts_with(variable) && error.contains("accepted is"), "{error}");
+            let problem = if value.is_empty() { "is not set".to_owned() } else { format!("is {value:?}") };
+            assert!(error.starts_with(&format!("{variable} {problem}; it must be ")), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }
@@ -311,7 +321,8 @@ pub(crate) mod tests {
     fn the_daemons_address_is_read_in_both_forms() {
         for text in ["127.0.0.1:2000", "udp:127.0.0.1:2000", "tcp:127.0.0.2:3000 udp:127.0.0.1:2000"] {
             let environment = HashMap::from([("AUDIT_TABLE", "Audit"), ("AWS_XRAY_DAEMON_ADDRESS", text)]);
-            assert_eq!(Settings::read(&environment).unwrap().xray_daemon, "127.0.0.1:2000".parse().ok(), "{text}");
+            let daemon = Settings::read(&environment).unwrap().xray_daemon;
+            assert_eq!(daemon, Some(SocketAddr::from(([127, 0, 0, 1], 2000))), "{text}");
         }
     }
 
@@ -331,7 +342,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn levels_and_switches_are_read_whatever_their_case() {
+    fn s3_has_its_own_endpoint_or_that_of_all_services() {
+        let (own, all) = ("http://127.0.0.1:9000", "http://127.0.0.1:4566");
+        for (variables, expected) in [
+            (vec![("AWS_ENDPOINT_URL_S3", own), ("AWS_ENDPOINT_URL", all)], own),
+            (vec![("AWS_ENDPOINT_URL", all)], all),
+        ] {
+            let mut environment = HashMap::from([("AUDIT_TABLE", "Audit")]);
+            environment.extend(variables);
+            assert_eq!(Settings::read(&environment).unwrap().s3_endpoint.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_dimension_may_have_spaces_and_a_colon_inside() {
+        let environment = HashMap::from([("AUDIT_TABLE", "Audit"), ("SERVICE_NAME", "the config: audit")]);
+        assert_eq!(Settings::read(&environment).unwrap().service, "the config: audit");
+    }
+
+    #[test]
+    fn levels_and_switches_are_read_in_upper_and_lower_case() {
         let environment = HashMap::from([
             ("AUDIT_TABLE", "arn:aws:dynamodb:eu-central-1:123456789012:table/Audit"),
             ("AUDIT_PROVENANCE", "ON"),
@@ -339,6 +369,7 @@ pub(crate) mod tests {
             ("AWS_LAMBDA_LOG_FORMAT", "Text"),
         ]);
         let settings = Settings::read(&environment).unwrap();
+        assert_eq!(settings.audit_table, "arn:aws:dynamodb:eu-central-1:123456789012:table/Audit");
         assert!(settings.provenance);
         assert_eq!((settings.log_level, settings.log_format), (LevelFilter::DEBUG, LogFormat::Text));
     }

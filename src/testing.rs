@@ -4,21 +4,20 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
+use opentelemetry::trace::SpanContext;
 use proptest::prelude::*;
 use serde_dynamo::{AttributeValue, Item};
 use uuid::Uuid;
 
 use crate::audit::{Entry, entry_id};
+use crate::clock::{Clock, Interval};
+use crate::invocation::Invocation;
 use crate::quarantine::{Quarantine, QuarantineError};
+use crate::reason::Reason;
+use crate::report::{Cause, Object, Outcome, Record, Report, Request};
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
-
-/// A record of this key makes the handler panic.
-pub(crate) const PANIC: &str = "PANIC-please";
-
-pub(crate) fn panic_if_asked(key: &str) {
-    assert_ne!(key, PANIC, "a secret");
-}
+use crate::stream::EventName;
 
 /// How a store answers one request.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +30,8 @@ pub(crate) enum Reply {
     Fail(Failure),
     /// Writes the entries, and says that it failed.
     StoredButUnavailable,
+    /// The client panics.
+    Panic,
 }
 
 /// Anything that a store may do.
@@ -53,6 +54,10 @@ pub(crate) struct MemoryStore {
     items: RefCell<HashMap<Uuid, Item>>,
     replies: RefCell<VecDeque<Reply>>,
     rejected: HashSet<Uuid>,
+    /// An item whose entries are invalid.
+    rejected_key: Option<&'static str>,
+    /// An item whose entries are throttled, and all that is sent with them.
+    throttled_key: Option<&'static str>,
 }
 
 impl MemoryStore {
@@ -64,6 +69,16 @@ impl MemoryStore {
     pub(crate) fn rejecting<const N: usize>(indices: [usize; N]) -> Self {
         let all = entries(indices.iter().max().map_or(0, |most| most + 1));
         Self { rejected: indices.into_iter().map(|index| all[index].id).collect(), ..Self::default() }
+    }
+
+    /// A store that throttles each request with an entry of this item.
+    pub(crate) fn throttling(item_key: &'static str) -> Self {
+        Self { throttled_key: Some(item_key), ..Self::default() }
+    }
+
+    /// The same store, which finds the entries of this item invalid too.
+    pub(crate) fn and_rejecting(self, item_key: &'static str) -> Self {
+        Self { rejected_key: Some(item_key), ..self }
     }
 
     pub(crate) fn contains(&self, id: Uuid) -> bool {
@@ -106,9 +121,14 @@ impl Store for MemoryStore {
                 self.keep(entries);
                 return Err(error(Failure::Unavailable));
             }
+            Reply::Panic => panic!("a secret"),
             Reply::Ok | Reply::Unprocessed(_) => {}
         }
-        if !ids.is_disjoint(&self.rejected) {
+        let has = |key: Option<&str>| entries.iter().any(|entry| Some(entry.item_key.as_str()) == key);
+        if has(self.throttled_key) {
+            return Err(error(Failure::Throttled));
+        }
+        if !ids.is_disjoint(&self.rejected) || has(self.rejected_key) {
             return Err(error(Failure::Rejected));
         }
         let back = if let Reply::Unprocessed(count) = reply { count.min(entries.len()) } else { 0 };
@@ -120,7 +140,7 @@ impl Store for MemoryStore {
 /// As many different entries as asked for; the same ones each time.
 pub(crate) fn entries(count: usize) -> Vec<Entry> {
     let entry = |index: usize| Entry {
-        id: entry_id("arn", &format!("event-{index}"), None),
+        id: entry_id(None, &format!("event-{index}"), None),
         item_key: format!("KEY_{index}"),
         modification_time: DateTime::UNIX_EPOCH,
         updated_attribute: None,
@@ -137,6 +157,10 @@ pub(crate) struct MemoryQuarantine {
     pub(crate) objects: RefCell<HashMap<String, String>>,
     pub(crate) refuses: bool,
     pub(crate) never_answers: bool,
+    /// How long each object takes.
+    pub(crate) takes: Duration,
+    /// Whether the bucket panics when it is asked where an object of the function's is.
+    pub(crate) panics: bool,
 }
 
 impl Quarantine for MemoryQuarantine {
@@ -144,6 +168,7 @@ impl Quarantine for MemoryQuarantine {
         if self.never_answers {
             std::future::pending::<()>().await;
         }
+        tokio::time::sleep(self.takes).await;
         if self.refuses {
             return Err(QuarantineError { code: "AccessDenied".to_owned(), message: "not allowed".to_owned() });
         }
@@ -152,6 +177,87 @@ impl Quarantine for MemoryQuarantine {
     }
 
     fn url(&self, key: &str) -> String {
+        assert!(!self.panics || !key.starts_with("omitted/"), "a secret");
         format!("s3://failures/{key}")
     }
+}
+
+/// An invocation with this event, which ends thirty seconds after `now`.
+pub(crate) fn invocation(now: DateTime<Utc>, event: &[u8]) -> Invocation<'_> {
+    Invocation {
+        request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
+        function_arn: "arn:aws:lambda:eu-central-1:123456789012:function:config-audit-dev-audit".to_owned(),
+        trace: SpanContext::NONE,
+        cold_start: false,
+        deadline: now + Duration::from_secs(30),
+        event,
+    }
+}
+
+/// The report of an invocation without records, which began at 2024-09-11T09:02:30Z and took five seconds.
+pub(crate) fn report() -> Report {
+    let started = DateTime::from_timestamp(1_726_045_350, 0).unwrap();
+    let mut report = Report::new(&invocation(started, &[]), Clock::starting_at(started));
+    report.interval.ended += Duration::from_secs(5);
+    report
+}
+
+/// The report of an invocation in which everything happened once: a cold start, each outcome, a record without a time, a
+/// request that failed and was repeated, an object in the failure bucket, an omitted value, lost spans.
+pub(crate) fn report_of_everything() -> Report {
+    let mut report = report();
+    let start = report.interval.started;
+    let after = |milliseconds| start + Duration::from_millis(milliseconds);
+    let record = |number: usize, outcome: Outcome| Record {
+        sequence_number: Some(format!("{number}")),
+        event_name: Some(EventName::Insert),
+        item_key: Some(format!("KEY_{number}")),
+        created: DateTime::from_timestamp(1_726_045_348, 0),
+        interval: Interval { started: start, ended: start },
+        outcome,
+        ..Record::unsettled(start)
+    };
+    let cause = |reason| Cause::new(reason, "why");
+    report.cold_start = true;
+    report.received = 5;
+    report.audits_written = 4;
+    report.spans_lost = 7;
+    report.records = vec![
+        Record {
+            event_name: Some(EventName::Modify),
+            audits_written: 3,
+            attributes_changed: 3,
+            values_omitted: 1,
+            ..record(1, Outcome::Audited)
+        },
+        Record { event_name: Some(EventName::Modify), ..record(2, Outcome::Unchanged) },
+        Record {
+            event_name: None,
+            item_key: None,
+            created: None,
+            ..record(3, Outcome::Quarantined(cause(Reason::NoKey)))
+        },
+        Record { attributes_changed: 2, values_omitted: 2, ..record(4, Outcome::Failed(cause(Reason::Timeout))) },
+        Record { event_name: Some(EventName::Remove), created: None, audits_written: 1, ..record(5, Outcome::Audited) },
+    ];
+    let error = StoreError {
+        failure: Failure::Unavailable,
+        code: "timeout".to_owned(),
+        message: "DynamoDB did not answer in time".to_owned(),
+        request_id: None,
+    };
+    let request = |started, ended, retries, result| Request {
+        interval: Interval { started: after(started), ended: after(ended) },
+        entries: 5,
+        retries,
+        result,
+    };
+    report.requests = vec![request(0, 20, 0, Err(error)), request(30, 70, 1, Ok(Put::default()))];
+    report.objects = vec![Object {
+        record: 2,
+        interval: Interval { started: after(1), ended: after(9) },
+        url: "s3://failures/quarantined/Configuration/1.json".to_owned(),
+        error: None,
+    }];
+    report
 }

@@ -1,326 +1,365 @@
-//! Writing many entries: in batches, several at once, with retries, until a deadline.
+//! Writing entries: in batches, several at once, each again until it is settled, and fewer at once while DynamoDB throttles.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+mod window;
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
 use crate::audit::Entry;
-use crate::clock::Clock;
+use crate::clock::{Clock, Interval};
+use crate::reason::Reason;
+use crate::report::Request;
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
+use window::Window;
 
-/// The most requests under way at once. Eight batches of 25 are twice a batch of Lambda's default size, and eight open
-/// connections are little memory.
-const IN_FLIGHT: usize = 8;
-/// The longest wait for one answer. Half of the time that is left is the limit where that is less, so that a request
-/// that hangs always leaves time for a second try.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+/// The longest wait for one answer. Half of the remaining time is the limit where that is less, so that a request that
+/// hangs always leaves time for a second try.
+const MAX_ATTEMPT: Duration = Duration::from_secs(5);
+/// The least time in which DynamoDB can be expected to answer: with less than twice that left nothing is sent.
+const MIN_ATTEMPT: Duration = Duration::from_millis(5);
 /// Waits between tries are drawn evenly from zero up to this, doubled with each try, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// What became of one entry.
+/// What became of a record's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It is known to be stored, since this time.
-    Stored(Instant),
-    /// DynamoDB finds it invalid; no retry helps.
+    /// All are known to be stored.
+    Stored,
+    /// DynamoDB finds one invalid, and no retry helps; the others are stored.
     Rejected,
-    /// It is not known to be stored; the code says why.
-    Unknown(String),
+    /// One at least is not known to be stored, and this is what the last answer was about.
+    Unknown(Reason),
+    /// One at least is not known to be stored: no request of it was answered.
+    Unanswered,
 }
 
-/// One request to the Audit table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// When it was sent.
-    pub started: Instant,
-    /// When it was answered, or given up.
-    pub ended: Instant,
-    /// How many entries it carried.
-    pub entries: usize,
-    /// How many tries these entries had had before.
-    pub retries: u32,
-    /// What came of it.
-    pub result: Result<Put, StoreError>,
-}
-
-/// What came of writing.
-#[derive(Debug, Clone, PartialEq)]
+/// What came of writing a record's entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// One for each entry, in order.
-    pub fates: Vec<Fate>,
-    /// All requests, in the order in which they were sent.
-    pub requests: Vec<Request>,
-    /// Why nothing can be written at all, if that is so. Writing stopped there.
-    pub misconfigured: Option<StoreError>,
+    /// Whose they are, as they were [added](Writer::add).
+    pub record: usize,
+    /// What became of them.
+    pub fate: Fate,
+    /// How many of them are known to be stored.
+    pub stored: usize,
+    /// When the last was stored, or given up.
+    pub at: Instant,
 }
 
-struct Job {
-    entries: Vec<usize>,
+/// Writes the entries of one invocation.
+///
+/// An entry that several records have, as a record that is twice in an event does, is written once.
+pub struct Writer<'a, S> {
+    store: &'a S,
+    clock: Clock,
+    until: Instant,
+    /// Every entry, in the order in which they came.
+    slots: Vec<Slot>,
+    by_id: HashMap<Uuid, usize>,
+    /// The records that nobody has been told of, by their number.
+    records: HashMap<usize, Pending>,
+    /// Slots that were never sent.
+    fresh: VecDeque<usize>,
+    /// Batches that are to be sent again now.
+    again: VecDeque<Batch>,
+    running: FuturesUnordered<LocalBoxFuture<'a, Event>>,
+    in_flight: usize,
+    window: Window,
+    /// Records whose entries are all settled, and which nobody has been told of.
+    settled: VecDeque<usize>,
+    requests: Vec<Request>,
+    has_begun: bool,
+}
+
+struct Slot {
+    entry: Rc<Entry>,
+    state: State,
+    /// The records that have this entry.
+    records: Vec<usize>,
+}
+
+/// A record that is being written.
+struct Pending {
+    /// The slots of its entries.
+    places: Vec<usize>,
+    /// How many of them are not settled.
+    open: usize,
+}
+
+enum State {
+    /// Not settled; with what the last answer was about, where that says anything about this entry.
+    Open(Option<Reason>),
+    /// Settled: known to be stored since then.
+    Stored(Instant),
+    /// Settled: invalid.
+    Rejected,
+    /// Settled: refused, so that a retry at once is of no use.
+    Refused(Reason),
+}
+
+/// Entries that are sent together.
+struct Batch {
+    slots: Vec<usize>,
+    /// How many tries they have had.
     retries: u32,
 }
 
-/// Writes `entries`, which all have different IDs, until all is settled or it is `until`.
-pub async fn write<S: Store>(store: &S, clock: Clock, entries: &[Entry], until: Instant) -> Written {
-    let requests = RefCell::new(Vec::new());
-    let mut fates = vec![Fate::Unknown("deadline".to_owned()); entries.len()];
-    let mut misconfigured = None;
-    let indices: Vec<usize> = (0..entries.len()).collect();
-    let mut waiting: VecDeque<Job> =
-        indices.chunks(MAX_BATCH).map(|chunk| Job { entries: chunk.to_vec(), retries: 0 }).collect();
-    let mut running = FuturesUnordered::new();
-    loop {
-        while running.len() < IN_FLIGHT
-            && let Some(job) = waiting.pop_front()
-        {
-            running.push(attempt(store, clock, entries, job, until, &requests));
+/// What happened to a batch.
+enum Event {
+    /// Its wait is over.
+    Rested(Batch),
+    /// The request with this number was answered, or not in time.
+    Answered(Batch, usize, Result<Put, StoreError>),
+}
+
+impl<'a, S: Store> Writer<'a, S> {
+    /// A writer that sends nothing after `until`.
+    #[must_use]
+    pub fn new(store: &'a S, clock: Clock, until: Instant) -> Self {
+        Self {
+            store,
+            clock,
+            until,
+            slots: Vec::new(),
+            by_id: HashMap::new(),
+            records: HashMap::new(),
+            fresh: VecDeque::new(),
+            again: VecDeque::new(),
+            running: FuturesUnordered::new(),
+            in_flight: 0,
+            window: Window::default(),
+            settled: VecDeque::new(),
+            requests: Vec::new(),
+            has_begun: false,
         }
-        let Ok(Some((job, result))) = timeout_at(until, running.next()).await else { break };
-        let again = |entries: Vec<usize>| Job { entries, retries: job.retries + 1 };
-        match result {
-            Ok(Put { unprocessed, .. }) => {
-                let stored = Fate::Stored(clock.instant());
-                for (index, entry) in job.entries.iter().enumerate() {
-                    if !unprocessed.contains(&index) {
-                        fates[*entry] = stored.clone();
+    }
+
+    /// Adds the entries of a record, of which there is one at least. Those that come while others are written have waited
+    /// for something else already, and go first.
+    pub fn add(&mut self, record: usize, entries: Vec<Entry>) {
+        let mut places = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let place = *self.by_id.entry(entry.id).or_insert(self.slots.len());
+            if place == self.slots.len() {
+                self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: Vec::new() });
+                if self.has_begun { self.fresh.push_front(place) } else { self.fresh.push_back(place) }
+            }
+            self.slots[place].records.push(record);
+            places.push(place);
+        }
+        let open = places.iter().filter(|place| matches!(self.slots[**place].state, State::Open(_))).count();
+        self.records.insert(record, Pending { places, open });
+        if open == 0 {
+            self.settled.push_back(record);
+        }
+    }
+
+    /// Waits until the entries of another record are settled; `None` where all are. What is under way goes on where this
+    /// is not awaited to its end.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be written at all.
+    pub async fn next(&mut self) -> Option<Result<Written, StoreError>> {
+        self.has_begun = true;
+        loop {
+            if let Some(written) = self.settled.pop_front().and_then(|record| self.written(record)) {
+                return Some(Ok(written));
+            }
+            while self.in_flight < self.window.size()
+                && let Some(batch) = self.next_batch()
+            {
+                self.send(batch);
+            }
+            match self.running.next().await {
+                None => return None,
+                Some(Event::Rested(batch)) => self.again.push_back(batch),
+                Some(Event::Answered(batch, request, result)) => {
+                    if let Err(error) = self.answered(batch, request, result) {
+                        return Some(Err(error));
                     }
                 }
-                let left: Vec<usize> = unprocessed.iter().map(|index| job.entries[*index]).collect();
+            }
+        }
+    }
+
+    /// Gives up what is under way: whether it was written is not known. Returns what is to be said of the records whose
+    /// entries are not settled, and how many entries are known to be stored.
+    pub fn finish(mut self) -> Finished {
+        // Dropped first, so that no answer comes any more.
+        drop(std::mem::take(&mut self.running));
+        let now = self.clock.instant();
+        for request in &mut self.requests {
+            request.interval.ended = request.interval.ended.min(now);
+        }
+        let mut left: Vec<usize> = self.records.keys().copied().collect();
+        left.sort_unstable();
+        let left = left.into_iter().filter_map(|record| self.written(record)).collect();
+        let stored = self.slots.iter().filter(|slot| matches!(slot.state, State::Stored(_))).count();
+        Finished { left, requests: self.requests, stored }
+    }
+
+    fn next_batch(&mut self) -> Option<Batch> {
+        if self.until.saturating_duration_since(self.clock.instant()) < MIN_ATTEMPT * 2 {
+            return None;
+        }
+        if self.fresh.is_empty() {
+            return self.again.pop_front();
+        }
+        let count = self.fresh.len().min(MAX_BATCH);
+        Some(Batch { slots: self.fresh.drain(..count).collect(), retries: 0 })
+    }
+
+    /// Sends a request. It is on record from now on.
+    fn send(&mut self, batch: Batch) {
+        let started = self.clock.instant();
+        let limit = MAX_ATTEMPT.min(self.until.saturating_duration_since(started) / 2);
+        let number = self.requests.len();
+        self.requests.push(Request {
+            interval: Interval { started, ended: self.until },
+            entries: batch.slots.len(),
+            retries: batch.retries,
+            result: Err(unanswered(&Reason::Deadline, "the request was given up at the deadline")),
+        });
+        self.in_flight += 1;
+        let store = self.store;
+        let entries: Vec<Rc<Entry>> = batch.slots.iter().map(|place| Rc::clone(&self.slots[*place].entry)).collect();
+        self.running.push(Box::pin(async move {
+            let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
+            let result = timeout(limit, store.put(&entries)).await;
+            let result =
+                result.unwrap_or_else(|_| Err(unanswered(&Reason::Timeout, "DynamoDB did not answer in time")));
+            Event::Answered(batch, number, result)
+        }));
+    }
+
+    fn answered(&mut self, batch: Batch, request: usize, result: Result<Put, StoreError>) -> Result<(), StoreError> {
+        self.in_flight -= 1;
+        let now = self.clock.instant();
+        let sent = self.requests[request].interval.started;
+        self.requests[request].interval.ended = now;
+        self.requests[request].result.clone_from(&result);
+        match result {
+            Ok(Put { unprocessed, .. }) => {
+                if unprocessed.is_empty() {
+                    self.window.grow();
+                } else {
+                    self.window.shrink(sent, now);
+                }
+                let (mut left, mut stored) = (Vec::new(), Vec::new());
+                for (index, place) in batch.slots.iter().enumerate() {
+                    if unprocessed.contains(&index) { left.push(*place) } else { stored.push(*place) }
+                }
+                self.settle(&stored, || State::Stored(now));
                 if !left.is_empty() {
-                    note(&mut fates, &left, "unprocessed");
-                    waiting.push_back(again(left));
+                    self.retry(Batch { slots: left, ..batch }, &Reason::Unprocessed);
                 }
             }
             Err(error) => {
-                note(&mut fates, &job.entries, &error.code);
+                let reason = Reason::of_store_error(&error);
                 match error.failure {
-                    Failure::Throttled | Failure::Unavailable => waiting.push_back(again(job.entries)),
-                    // One bad entry fails the whole request: halve it until that one is alone.
-                    Failure::Rejected if job.entries.len() > 1 => {
-                        let (one, other) = job.entries.split_at(job.entries.len() / 2);
-                        let halves = [one, other].map(|half| Job { entries: half.to_vec(), retries: job.retries });
-                        waiting.extend(halves);
+                    Failure::Throttled => {
+                        self.window.shrink(sent, now);
+                        self.retry(batch, &reason);
                     }
-                    Failure::Rejected => fates[job.entries[0]] = Fate::Rejected,
-                    Failure::Refused => {}
+                    Failure::Unavailable => self.retry(batch, &reason),
+                    // One bad entry fails the whole request: halve it until that one is alone.
+                    Failure::Rejected if batch.slots.len() > 1 => {
+                        let (one, other) = batch.slots.split_at(batch.slots.len() / 2);
+                        let halves = [one, other].map(|half| Batch { slots: half.to_vec(), retries: batch.retries });
+                        self.again.extend(halves);
+                    }
+                    Failure::Rejected => self.settle(&batch.slots, || State::Rejected),
+                    Failure::Refused => self.settle(&batch.slots, || State::Refused(reason.clone())),
                     Failure::Misconfigured => {
-                        misconfigured = Some(error);
-                        break;
+                        self.note(&batch.slots, None);
+                        return Err(error);
                     }
                 }
             }
         }
+        Ok(())
     }
-    // What is still under way is given up here: whether it was written is not known.
-    drop(running);
-    let mut requests = requests.into_inner();
-    let now = clock.instant();
-    for request in &mut requests {
-        request.ended = request.ended.min(now);
+
+    /// Sends a batch again after a wait, which takes no place among the requests in flight.
+    fn retry(&mut self, batch: Batch, reason: &Reason) {
+        self.note(&batch.slots, Some(reason));
+        let upper_bound = FIRST_WAIT.saturating_mul(1 << batch.retries.min(10)).min(MAX_WAIT);
+        let batch = Batch { retries: batch.retries + 1, ..batch };
+        let wait = sleep(upper_bound.mul_f64(fastrand::f64()));
+        self.running.push(Box::pin(async move {
+            wait.await;
+            Event::Rested(batch)
+        }));
     }
-    Written { fates, requests, misconfigured }
+
+    /// Notes what the last answer was about.
+    fn note(&mut self, places: &[usize], reason: Option<&Reason>) {
+        for place in places {
+            self.slots[*place].state = State::Open(reason.cloned());
+        }
+    }
+
+    fn settle(&mut self, places: &[usize], state: impl Fn() -> State) {
+        for place in places {
+            let slot = &mut self.slots[*place];
+            slot.state = state();
+            for record in &slot.records {
+                let Some(pending) = self.records.get_mut(record) else { continue };
+                pending.open -= 1;
+                if pending.open == 0 {
+                    self.settled.push_back(*record);
+                }
+            }
+        }
+    }
+
+    /// What is to be said of a record, once.
+    fn written(&mut self, record: usize) -> Option<Written> {
+        let Pending { places, .. } = self.records.remove(&record)?;
+        let now = self.clock.instant();
+        let (mut fate, mut stored, mut last) = (Fate::Stored, 0, None);
+        for place in places {
+            match &self.slots[place].state {
+                State::Stored(at) => {
+                    stored += 1;
+                    last = last.max(Some(*at));
+                }
+                // Where another entry is not known to be stored, the record is delivered again, and rejected again then.
+                State::Rejected if fate == Fate::Stored => fate = Fate::Rejected,
+                State::Rejected => {}
+                State::Refused(reason) | State::Open(Some(reason)) => fate = Fate::Unknown(reason.clone()),
+                State::Open(None) if matches!(fate, Fate::Unknown(_)) => {}
+                State::Open(None) => fate = Fate::Unanswered,
+            }
+        }
+        let at = last.filter(|_| matches!(fate, Fate::Stored | Fate::Rejected)).unwrap_or(now);
+        Some(Written { record, fate, stored, at })
+    }
 }
 
-fn note(fates: &mut [Fate], entries: &[usize], code: &str) {
-    for entry in entries {
-        fates[*entry] = Fate::Unknown(code.to_owned());
-    }
+/// What is left when no more is written.
+#[derive(Debug)]
+pub struct Finished {
+    /// The records whose entries were not settled.
+    pub left: Vec<Written>,
+    /// All requests, in the order in which they were sent.
+    pub requests: Vec<Request>,
+    /// How many entries are known to be stored.
+    pub stored: usize,
 }
 
-/// Sends one request, after a wait where it is a retry. The request is on record from the moment it is sent.
-async fn attempt<S: Store>(
-    store: &S,
-    clock: Clock,
-    entries: &[Entry],
-    job: Job,
-    until: Instant,
-    requests: &RefCell<Vec<Request>>,
-) -> (Job, Result<Put, StoreError>) {
-    if job.retries > 0 {
-        let most = FIRST_WAIT.saturating_mul(1 << (job.retries - 1).min(10)).min(LONGEST_WAIT);
-        sleep(most.mul_f64(fastrand::f64())).await;
-    }
-    let started = clock.instant();
-    let limit = LONGEST_ATTEMPT.min((until - started) / 2);
-    let unanswered = |code: &str, message: &str| StoreError {
-        failure: Failure::Unavailable,
-        code: code.to_owned(),
-        message: message.to_owned(),
-        request_id: None,
-    };
-    let place = requests.borrow().len();
-    requests.borrow_mut().push(Request {
-        started,
-        ended: until,
-        entries: job.entries.len(),
-        retries: job.retries,
-        result: Err(unanswered("deadline", "the request was given up at the deadline")),
-    });
-    let batch: Vec<&Entry> = job.entries.iter().map(|index| &entries[*index]).collect();
-    let result = timeout(limit, store.put(&batch))
-        .await
-        .unwrap_or_else(|_| Err(unanswered("timeout", "DynamoDB did not answer in time")));
-    let request = &mut requests.borrow_mut()[place];
-    request.ended = clock.instant();
-    request.result.clone_from(&result);
-    (job, result)
+fn unanswered(reason: &Reason, message: &str) -> StoreError {
+    let (code, message) = (reason.code().to_owned(), message.to_owned());
+    StoreError { failure: Failure::Unavailable, code, message, request_id: None }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{MemoryStore, Reply, any_reply, entries};
-    use proptest::prelude::*;
-
-    const LIMIT: Duration = Duration::from_secs(10);
-
-    /// Writes `count` entries to a store that answers its requests with `replies`, in turn, and then as it should.
-    fn write_to(count: usize, replies: Vec<Reply>) -> (Written, MemoryStore, Duration) {
-        write_within(LIMIT, count, replies)
-    }
-
-    fn write_within(limit: Duration, count: usize, replies: Vec<Reply>) -> (Written, MemoryStore, Duration) {
-        let store = MemoryStore::replying(replies);
-        let entries = entries(count);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let (written, took) = runtime.block_on(async {
-            let start = Clock::System.instant();
-            let written = write(&store, Clock::System, &entries, start + limit).await;
-            (written, start.elapsed())
-        });
-        for (entry, fate) in entries.iter().zip(&written.fates) {
-            if matches!(fate, Fate::Stored(_)) {
-                assert!(store.contains(entry.id), "said to be stored, and is not");
-            }
-        }
-        (written, store, took)
-    }
-
-    fn stored(written: &Written) -> usize {
-        written.fates.iter().filter(|fate| matches!(fate, Fate::Stored(_))).count()
-    }
-
-    #[test]
-    fn a_batch_of_a_hundred_takes_the_time_of_one_request() {
-        let (written, _, took) = write_to(100, vec![Reply::Slow(Duration::from_millis(20)); 4]);
-        assert_eq!(stored(&written), 100);
-        assert_eq!(written.requests.len(), 4);
-        assert_eq!(took, Duration::from_millis(20));
-    }
-
-    #[test]
-    fn the_ninth_request_waits_for_one_of_eight() {
-        let slow = |count| write_to(count * MAX_BATCH, vec![Reply::Slow(Duration::from_millis(20)); count]).2;
-        assert_eq!(slow(IN_FLIGHT), Duration::from_millis(20));
-        assert_eq!(slow(IN_FLIGHT + 1), Duration::from_millis(40));
-    }
-
-    #[test]
-    fn nothing_to_write_takes_no_request() {
-        assert_eq!(write_to(0, vec![]).0.requests, []);
-    }
-
-    #[test]
-    fn what_passes_is_retried_until_it_is_stored() {
-        for replies in [
-            vec![Reply::Fail(Failure::Throttled); 5],
-            vec![Reply::Fail(Failure::Unavailable); 5],
-            vec![Reply::Unprocessed(7); 3],
-            vec![Reply::Never],
-            vec![Reply::StoredButUnavailable; 3],
-        ] {
-            let (written, _, _) = write_to(60, replies.clone());
-            assert_eq!(stored(&written), 60, "{replies:?}");
-            assert!(written.requests.iter().any(|request| request.retries > 0), "{replies:?}");
-        }
-    }
-
-    #[test]
-    fn a_store_that_never_answers_ends_at_the_deadline_and_nothing_counts_as_stored() {
-        let (written, _, took) = write_to(300, vec![Reply::Never; 10_000]);
-        assert_eq!(took, LIMIT);
-        assert_eq!(stored(&written), 0);
-        assert!(written.requests.iter().all(|request| request.result.is_err()));
-    }
-
-    #[test]
-    fn an_invalid_entry_is_found_and_costs_the_others_nothing() {
-        let store = MemoryStore::rejecting([3, 77]);
-        let entries = entries(100);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let written = runtime.block_on(write(&store, Clock::System, &entries, Clock::System.instant() + LIMIT));
-        let rejected: Vec<_> = (0..100).filter(|index| written.fates[*index] == Fate::Rejected).collect();
-        assert_eq!(rejected, [3, 77]);
-        assert_eq!(stored(&written), 98);
-    }
-
-    #[test]
-    fn a_wrong_table_ends_it_at_once() {
-        let (written, _, took) = write_to(100, vec![Reply::Fail(Failure::Misconfigured)]);
-        assert!(written.misconfigured.is_some());
-        assert_eq!(took, Duration::ZERO);
-    }
-
-    #[test]
-    fn a_refused_request_is_not_repeated() {
-        let (written, _, _) = write_to(25, vec![Reply::Fail(Failure::Refused)]);
-        assert_eq!((written.requests.len(), stored(&written)), (1, 0));
-    }
-
-    #[test]
-    fn a_request_that_hangs_leaves_time_for_a_second_try_however_near_the_deadline_is() {
-        for limit in [Duration::from_mins(1), Duration::from_secs(4), Duration::from_millis(200)] {
-            let (written, _, took) = write_within(limit, 1, vec![Reply::Never]);
-            assert_eq!(stored(&written), 1, "{limit:?}");
-            assert!(took <= LONGEST_ATTEMPT + FIRST_WAIT, "{took:?}");
-        }
-    }
-
-    #[test]
-    fn waits_are_drawn_up_to_a_limit_that_doubles() {
-        fastrand::seed(7);
-        let mut longest = [Duration::ZERO; 8];
-        for _ in 0..100 {
-            let (written, _, _) = write_within(Duration::from_mins(1), 1, vec![Reply::Fail(Failure::Throttled); 8]);
-            for (longest, pair) in longest.iter_mut().zip(written.requests.windows(2)) {
-                *longest = (*longest).max(pair[1].started - pair[0].ended);
-            }
-        }
-        for (longest, limit) in longest.into_iter().zip([50, 100, 200, 400, 800, 1_600, 2_000, 2_000]) {
-            // Tokio's clock goes by milliseconds.
-            let limit = Duration::from_millis(limit);
-            assert!(
-                longest <= limit + Duration::from_millis(1) && longest > limit * 9 / 10,
-                "{longest:?} of {limit:?}"
-            );
-        }
-    }
-
-    /// Operators see it as the reason of the failed record.
-    #[test]
-    fn an_entry_that_is_not_stored_says_why() {
-        for (reply, code) in [
-            (Reply::Fail(Failure::Refused), "Refused"),
-            (Reply::Fail(Failure::Throttled), "Throttled"),
-            (Reply::Unprocessed(25), "unprocessed"),
-            (Reply::Never, "timeout"),
-        ] {
-            let (written, _, _) = write_to(2, vec![reply; 10_000]);
-            assert_eq!(written.fates, vec![Fate::Unknown(code.to_owned()); 2], "{reply:?}");
-        }
-    }
-
-    proptest! {
-        /// Whatever the store does: what counts as stored is stored, and the deadline is kept.
-        #[test]
-        fn stored_means_stored(count in 0_usize..120, replies in prop::collection::vec(any_reply(), 0..20)) {
-            let (written, _, took) = write_to(count, replies);
-            prop_assert!(took <= LIMIT);
-            prop_assert_eq!(written.fates.len(), count);
-            prop_assert!(written.requests.iter().all(|request| request.entries <= MAX_BATCH && request.started <= request.ended));
-        }
-    }
-}
+mod tests;

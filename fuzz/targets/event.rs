@@ -13,7 +13,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use config_audit::audit::{Context, Entry, MAX_ITEM_BYTES, Plan, plan};
 use config_audit::clock::Clock;
-use config_audit::handler::{Handler, Invocation};
+use config_audit::handler::Handler;
+use config_audit::invocation::Invocation;
 use config_audit::quarantine::{Quarantine, QuarantineError, omitted_key, quarantine_key};
 use config_audit::report::{Outcome, Report};
 use config_audit::store::{Failure, MAX_BATCH, Put, Store, StoreError};
@@ -136,7 +137,7 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
                 assert!(plan.values_omitted == 0 || objects.contains_key(full_record), "its full record is nowhere");
             }
             Outcome::Quarantined(_) => {
-                let body = objects.get(&quarantine_key(identify(raw).stream_arn.as_deref(), raw));
+                let body = objects.get(&quarantine_key(identify(raw).stream_arn.as_ref(), raw));
                 assert!(body.is_some_and(|body| kept_record(body) == raw.get()), "it is acknowledged, not kept");
             }
             Outcome::Failed(_) => {
@@ -144,7 +145,7 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
             }
         }
         if let Some(cause) = record.outcome.cause() {
-            assert!(!cause.code.contains(MARKER) && !cause.message.contains(MARKER), "a cause quotes the record");
+            assert!(!cause.reason.code().contains(MARKER) && !cause.message.contains(MARKER), "a cause quotes the record");
         }
     }
 }
@@ -173,8 +174,7 @@ fn check_answer(report: &Report) {
 /// What is to be written for a record, and the key of its full record; none where no retry mends it.
 fn planned(handler: &Parts, raw: &RawValue) -> Option<(Plan, String)> {
     let change = decode(raw, "key").ok()?;
-    let arn = Some(change.stream_arn.as_str()).filter(|arn| !arn.is_empty());
-    let key = omitted_key(arn, &change.event_id);
+    let key = omitted_key(change.stream_arn.as_ref(), &change.event_id);
     let time = change.created.unwrap_or_else(time_of_start);
     let context = Context { provenance: handler.provenance.then_some(None) };
     let url = || handler.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(&key));

@@ -8,7 +8,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::DateTime;
-use config_audit::audit::{Context, Entry, MAX_ITEM_BYTES, MAX_NESTING, Plan, plan, time_text};
+use config_audit::audit::{Context, Entry, MAX_ITEM_BYTES, MAX_NESTING, Plan, plan};
+use config_audit::clock::timestamp;
 use config_audit::stream::{Change, Images, decode};
 use config_audit::value::{canonical_json, depth, equal, size, validate};
 use config_audit_fuzz::{MARKER, enlarged, mutate};
@@ -118,7 +119,7 @@ fn check_plan(change: &Change, plan: &Plan, with_provenance: bool) {
     for entry in &plan.entries {
         assert_eq!(entry.id.get_version(), Some(Version::Random));
         assert_eq!(entry.id.get_variant(), Variant::RFC4122);
-        assert_eq!(time_text(entry.modification_time).len(), 24, "times sort as text");
+        assert_eq!(timestamp(entry.modification_time).len(), 24, "times sort as text");
         let mut expected = BTreeSet::from(["id", "itemKey", "modificationTime"]);
         expected.extend(match &change.images {
             Images::Insert { .. } => vec!["newValue"],

@@ -1,6 +1,6 @@
 'use strict';
 
-// What `serverless package` really builds: one executable, for Amazon Linux 2023, small enough to start quickly.
+// The artifact that `serverless package` builds: one executable for Amazon Linux 2023, small enough to start quickly.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -20,7 +20,7 @@ test('serverless package builds bootstrap and nothing else, for Amazon Linux 202
   const files = unzip(zip);
   assert.deepEqual(files.map((file) => file.name), ['bootstrap']);
   const [{ mode, content }] = files;
-  assert.equal(mode & 0o555, 0o555, `everyone may read and run it; its mode is ${mode.toString(8)}`);
+  assert.equal(mode & 0o555, 0o555, `everyone may read and run it, but its mode is ${mode.toString(8)}`);
   assert.ok(zip.length <= LARGEST, `the zip has ${zip.length} bytes, more than ${LARGEST}`);
 
   const bootstrap = path.join(directory, 'bootstrap');
@@ -30,7 +30,7 @@ test('serverless package builds bootstrap and nothing else, for Amazon Linux 202
   const versions = [...symbols.stdout.matchAll(/GLIBC_2\.(\d+)/g)].map((match) => Number(match[1]));
   assert.ok(versions.length > 0, 'it links with glibc');
   const newest = Math.max(...versions);
-  assert.ok(newest <= GLIBC_OF_AMAZON_LINUX_2023, `it wants glibc 2.${newest}`);
+  assert.ok(newest <= GLIBC_OF_AMAZON_LINUX_2023, `it needs glibc 2.${newest}`);
 
-  t.diagnostic(`packaged in ${packaged.elapsed}; one file, executable, wants glibc 2.${newest}; ${zip.length} bytes zipped, ${content.length} unzipped`);
+  t.diagnostic(`packaged in ${packaged.elapsed}; one executable, needs glibc 2.${newest}; ${zip.length} bytes zipped, ${content.length} unzipped`);
 });

@@ -1,7 +1,7 @@
 'use strict';
 
-// `serverless deploy`, then the deployed zip at work on the deployed tables, then `serverless remove`: end to end, with
-// moto's server in AWS's place.
+// End to end against moto's server instead of AWS: `serverless deploy`, an event through the deployed zip into the deployed
+// tables, then `serverless remove`.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -34,7 +34,7 @@ test('deploy, run what was deployed, remove', async (t) => {
 
   await t.test('the deployed bootstrap audits a change into the deployed table', async (t) => {
     const { Configuration: configuration } = await aws.lambda(`/2015-03-31/functions/${FUNCTION}`);
-    assert.equal(configuration.Environment.Variables.FAILURE_BUCKET, stack.outputs.FailureBucketName, 'deploy function left it');
+    assert.equal(configuration.Environment.Variables.FAILURE_BUCKET, stack.outputs.FailureBucketName, 'deploy function keeps it');
     const bootstrap = path.join(home, 'bootstrap');
     fs.writeFileSync(bootstrap, unzip(await aws.deployedZip(stack))[0].content, { mode: 0o755 });
     const { status, answer } = await invoke(t, bootstrap, { ...account, ...configuration.Environment.Variables }, EVENT);
@@ -59,13 +59,12 @@ test('deploy, run what was deployed, remove', async (t) => {
     t.diagnostic(`entry ${entries[0].id.S} is in Audit-dev, and the index finds it`);
   });
 
-  await t.test('invoke local --param store=aws plays an event into the deployed table', async (t) => {
+  await t.test('invoke local --param store=aws audits an event into the deployed table', async (t) => {
     const event = path.join(home, 'event.json');
     fs.writeFileSync(event, EVENT.replaceAll('CACHE_TTL_SEC', 'PLAYED_LOCALLY').replace('97f346f5', '00000000'));
     await serverless('invoke', 'local', '-f', 'audit', '-p', event, '--param', 'store=aws');
     const { Items: entries } = await aws.dynamodb('Scan', { TableName: 'Audit-dev' });
     assert.deepEqual(entries.map((entry) => entry.itemKey.S).sort(), ['CACHE_TTL_SEC', 'PLAYED_LOCALLY']);
-    t.diagnostic('only because it was asked for');
   });
 
   await serverless('remove');
@@ -81,7 +80,7 @@ test('deploy, run what was deployed, remove', async (t) => {
   t.diagnostic('remove keeps both tables with what is in them, and the failure bucket; function and trigger are gone');
 });
 
-/** Looks at each thing that the stack made. */
+/** Checks everything that the stack created. */
 async function deployed(t, aws, stack) {
   const { Table: configuration } = await aws.dynamodb('DescribeTable', { TableName: 'Configuration-dev' });
   assert.deepEqual(configuration.StreamSpecification, { StreamEnabled: true, StreamViewType: 'NEW_AND_OLD_IMAGES' });
@@ -89,7 +88,7 @@ async function deployed(t, aws, stack) {
   assert.deepEqual(audit.GlobalSecondaryIndexes.map((index) => index.IndexName), ['itemKey-modificationTime-index']);
   assert.deepEqual(audit.StreamSpecification, { StreamEnabled: true, StreamViewType: 'NEW_AND_OLD_IMAGES' });
   assert.equal(audit.DeletionProtectionEnabled, true);
-  // moto's CloudFormation leaves the table's ResourcePolicy out, and it would enforce none: security.test.js answers for it.
+  // moto ignores the table's ResourcePolicy and would not enforce it; security.test.js checks it.
 
   const { EventSourceMappings: [mapping, ...others] } = await aws.lambda('/2015-03-31/event-source-mappings/');
   assert.deepEqual(others, []);
@@ -112,17 +111,17 @@ async function deployed(t, aws, stack) {
   });
   t.diagnostic('tables, stream, index, trigger, function, role, log group, failure bucket and outputs are there');
 
-  // moto's CloudFormation makes no alarms, subscriptions and saved queries: operations.test.js answers for them.
+  // moto's CloudFormation creates no alarms, subscriptions or saved queries; operations.test.js checks them.
   assert.deepEqual(await aws.dashboards(), ['config-audit-dev-deep-dive', 'config-audit-dev-operations']);
   const { widgets } = JSON.parse(await aws.dashboard('config-audit-dev-operations'));
   const drawn = widgets.flatMap(({ properties }) => properties.metrics || []).flat();
-  for (const name of [FUNCTION, mapping.UUID, 'Configuration-dev', 'Audit-dev']) assert.ok(drawn.includes(name), `it draws ${name}`);
+  for (const name of [FUNCTION, mapping.UUID, 'Configuration-dev', 'Audit-dev']) assert.ok(drawn.includes(name), `it shows ${name}`);
   assert.deepEqual(await aws.topics(), [stack.outputs.NotifyTopicArn, stack.outputs.PageTopicArn].sort());
   t.diagnostic('both dashboards, both topics');
   return mapping;
 }
 
-/** The few AWS calls that the test makes, by plain HTTP: moto looks at no signature, only at the service's name in it. */
+/** The AWS calls of this test over plain HTTP. moto checks no signature; it only reads the service's name from it. */
 function client(endpoint) {
   const call = async (service, { method = 'GET', at = '/', headers = {}, body }) => {
     const Authorization = `AWS4-HMAC-SHA256 Credential=test/20260101/${REGION}/${service}/aws4_request, SignedHeaders=host, Signature=0`;
@@ -159,7 +158,7 @@ function client(endpoint) {
         template: await cloudformation('GetTemplate'),
       };
     },
-    /** The very bytes that Lambda was given. */
+    /** The zip that Lambda was given. */
     deployedZip: async ({ template, resources }) => {
       const key = /"S3Key":\s*"([^"]*)"/.exec(template.replaceAll('&quot;', '"'))[1];
       return call('s3', { at: `/${resources.ServerlessDeploymentBucket}/${key}` });
@@ -167,14 +166,14 @@ function client(endpoint) {
   };
 }
 
-/** Lambda's Runtime API for one invocation. Resolves with what the function posted: its response, or its error. */
+/** Serves Lambda's Runtime API for one invocation. Resolves with what the function posted: its response or its error. */
 async function invoke(t, bootstrap, environment, event) {
   let given = false;
   let answered;
   const answer = new Promise((resolve) => { answered = resolve; });
   const api = http.createServer((request, response) => {
     if (request.url.endsWith('/invocation/next')) {
-      if (given) return; // There is no second event: the function waits, as it would when it is frozen.
+      if (given) return; // There is no second event: the function waits, as it does while frozen.
       given = true;
       response.writeHead(200, {
         'Lambda-Runtime-Aws-Request-Id': '8476a536-e9f4-11e8-9739-2dfe598c3fcd',
@@ -195,7 +194,7 @@ async function invoke(t, bootstrap, environment, event) {
   t.after(() => { api.closeAllConnections(); api.close(); });
 
   const ended = serve(t, bootstrap, [], {
-    ready: /(?!)/, // It prints telemetry and waits for more; only its end, or the deadline, is an event.
+    ready: /(?!)/, // It prints telemetry and waits; only its exit or the deadline ends this.
     seconds: 30,
     env: {
       ...environment,

@@ -1,24 +1,23 @@
 'use strict';
 
-// What operators get: alarms, their runbooks, dashboards and saved queries, as they are in the packaged template. Nothing
-// watches a metric that is not there, and all that says the same thing in two places says it alike.
+// Alarms, dashboards and saved queries as they are in the packaged template: they refer only to metrics and log fields that
+// exist, and what is stated in two places is the same in both. The runbooks' own tests are in runbooks.test.js.
 
 const Ajv = require('ajv');
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { ROOT, VENV, packaged, run, serve, withoutAccount } = require('./helpers');
+const { ROOT, VENV, run, serve, withoutAccount } = require('./helpers');
+const {
+  COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, metricsOf, ofType, pages, queriesOf,
+  read, resources, runbook,
+} = require('./stack');
 const schema = require('./dashboard.schema.json');
 
-const read = (...parts) => fs.readFileSync(path.join(ROOT, ...parts), 'utf8');
-const kebab = (name) => name.replace(/([a-z0-9])([A-Z])/g, '$1-$2').toLowerCase();
-
-const METRIC_ALARM = 'AWS::CloudWatch::Alarm';
-const COMPOSITE_ALARM = 'AWS::CloudWatch::CompositeAlarm';
 const INDEX = 'itemKey-modificationTime-index';
 
-/** AWS's own metrics that are used, by namespace and dimensions (AWS Lambda, Amazon DynamoDB and CloudWatch Logs guides). */
+/** AWS's metrics that are used here, by namespace and dimensions (guides of AWS Lambda, Amazon DynamoDB, CloudWatch Logs). */
 const AWS_METRICS = {
   'AWS/Lambda FunctionName': ['Invocations', 'Errors', 'Throttles', 'Duration', 'ConcurrentExecutions', 'IteratorAge', 'DestinationDeliveryFailures'],
   'AWS/Lambda EventSourceMappingUUID': ['PolledEventCount', 'InvokedEventCount', 'FailedInvokeEventCount', 'DroppedEventCount',
@@ -30,7 +29,7 @@ const AWS_METRICS = {
 };
 const AWS_MILLISECONDS = ['Duration', 'IteratorAge', 'SuccessfulRequestLatency'];
 
-/** The values that each dimension may have here: what the stack makes, or watches. */
+/** The values that each dimension may have: what the stack creates or watches. */
 const VALUES = {
   Service: ['config-audit'],
   Stage: ['dev'],
@@ -46,50 +45,11 @@ const VALUES = {
 const CATALOG = Object.fromEntries([...read('src', 'telemetry', 'catalog.rs').matchAll(/^ {4}[A-Z_]+ = "(\w+)", (\w+), \w+, /gm)]
   .map(([, name, unit]) => [name, unit]));
 
-let made;
-/** The packaged template's resources, as CloudFormation resolves them. */
-const resources = (t) => { made ??= packaged(t, []).then(resolved); return made; };
-const ofType = (all, ...types) => Object.entries(all).filter(([, { Type }]) => types.includes(Type));
-const alarmsOf = (all) => ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([id, { Type, Properties }]) => ({ id, Type, ...Properties }));
-const dashboardsOf = (all) => ofType(all, 'AWS::CloudWatch::Dashboard').map(([, { Properties }]) => ({
-  name: Properties.DashboardName, text: Properties.DashboardBody, ...JSON.parse(Properties.DashboardBody),
-}));
-const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefinition')
-  .map(([, { Properties }]) => [Properties.Name.replace('config-audit-dev/', ''), Properties.QueryString]));
-
-/** A part of another alarm is none of its own: it acts on nothing, and the other has the runbook. */
-const OF_PARTS = ['FreshnessBurnFast', 'FreshnessBurnSlow', 'MappingStopped'];
-const whole = ({ id }) => OF_PARTS.find((whole) => id.startsWith(whole)) ?? id;
-/** Where no data is the very thing that is looked for. */
-const SILENCE_IS_BAD = ['MappingStoppedPolls', 'MappingStoppedLately'];
-const isPart = (alarm) => whole(alarm) !== alarm.id;
-/** The alarms that a rule asks for, and those that it excepts. */
-const names = (rule) => [...rule.matchAll(/(?<!NOT )ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
-const excepted = (rule) => [...rule.matchAll(/NOT ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
-/** The two that page, and the alarms that they page for. */
-const PAGING = ['Incident', 'LossImminent'];
-const pages = (alarms) => PAGING.flatMap((paging) => names(alarms.find(({ id }) => id === paging).AlarmRule));
-const runbook = (id) => read('docs', 'runbooks', `${kebab(id)}.md`);
-
-/** Metric math that is used, and that the alarms' evaluator knows. */
+/** The functions of metric math that the alarms' evaluator supports. */
 const FUNCTIONS = ['IF', 'FILL', 'ABS', 'AND', 'OR'];
 const words = (expression) => expression.match(/[A-Za-z_]\w*/g) || [];
 
-/** Each metric that an alarm looks at: {id, namespace, name, dimensions, stat, period}. */
-function metricsOf({ Metrics, ...alone }) {
-  const stats = Metrics ? Metrics.filter(({ MetricStat }) => MetricStat)
-    : [{ MetricStat: { Metric: alone, Stat: alone.Statistic || alone.ExtendedStatistic, Period: alone.Period } }];
-  return stats.map(({ Id, MetricStat: { Metric, Stat, Period } }) => ({
-    id: Id,
-    namespace: Metric.Namespace,
-    name: Metric.MetricName,
-    dimensions: Object.fromEntries(Metric.Dimensions.map(({ Name, Value }) => [Name, Value])),
-    stat: Stat,
-    period: Period,
-  }));
-}
-
-/** What a line is made of, so that an alarm's and a graph's can be compared: a metric, or an expression with its metrics. */
+/** A comparable form of what an alarm or a graph's line shows: a metric, or an expression with its metrics. */
 const line = ({ namespace, name, dimensions, stat, period }) => JSON.stringify([namespace, name, dimensions, stat, period]);
 const lineOf = (expression, metrics) => expression.replace(/[A-Za-z_]\w*/g, (word) => {
   const metric = metrics.find(({ id }) => id === word);
@@ -103,7 +63,7 @@ function compared(alarm) {
   return returned?.Expression ? lineOf(returned.Expression, metrics) : line(metrics[0]);
 }
 
-/** Asserts that there is such a metric, with these dimensions; returns whether its values are milliseconds. */
+/** Asserts that the metric exists with these dimensions; returns whether its unit is milliseconds. */
 function exists({ namespace, name, dimensions }) {
   const keys = Object.keys(dimensions);
   for (const key of keys) assert.ok(VALUES[key]?.includes(dimensions[key]), `${name}: ${key} is ${dimensions[key]}`);
@@ -118,7 +78,7 @@ function exists({ namespace, name, dimensions }) {
 
 // ---- alarms ----------------------------------------------------------------------------------------------------------
 
-test('an incident pages once, and loss once more: all alarms act on the topic notify, two composites of the severe ones on page', async (t) => {
+test('every alarm sends to the topic notify, and only two composites of the severe ones send to page', async (t) => {
   const all = await resources(t);
   const alarms = alarmsOf(all);
   for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
@@ -126,124 +86,39 @@ test('an incident pages once, and loss once more: all alarms act on the topic no
     assert.deepEqual([onAlarm, onOk], isPart({ id }) ? [undefined, undefined] : [topic, topic], id);
   }
   const severe = pages(alarms);
-  assert.equal(new Set(severe).size, severe.length, 'none pages through both');
+  assert.equal(new Set(severe).size, severe.length, 'no alarm pages through both');
   for (const { id, AlarmName, AlarmRule } of alarms) {
     assert.equal(AlarmName, `config-audit-dev-${id}`);
-    if (AlarmRule) for (const name of [...names(AlarmRule), ...excepted(AlarmRule)]) assert.ok(alarms.some((alarm) => alarm.id === name), name);
+    if (AlarmRule) for (const name of [...included(AlarmRule), ...excluded(AlarmRule)]) assert.ok(alarms.some((alarm) => alarm.id === name), name);
   }
   const topics = ofType(all, 'AWS::SNS::Topic').map(([, { Properties }]) => Properties.TopicName);
   assert.deepEqual(topics, ['config-audit-dev-page', 'config-audit-dev-notify']);
   const mails = ofType(all, 'AWS::SNS::Subscription').map(([, { Condition, Properties }]) => [Condition, Properties.TopicArn]);
-  assert.deepEqual(mails, [['PageByEmail', 'PageTopic'], ['NotifyByEmail', 'NotifyTopic']], 'nobody gets mail who was not named');
+  assert.deepEqual(mails, [['PageByEmail', 'PageTopic'], ['NotifyByEmail', 'NotifyTopic']], 'mail goes only to addresses that were given');
   t.diagnostic(`${severe.length} alarms page through ${PAGING.length}, ${alarms.filter((alarm) => !isPart(alarm)).length - severe.length - PAGING.length} notify`);
 });
 
-const DASHBOARD = 'https://REGION.console.aws.amazon.com/cloudwatch/home?region=REGION#dashboards/dashboard/config-audit-dev-operations ';
+/** Alarms that look for missing data. */
+const BREACHING_WITHOUT_DATA = ['MappingStoppedPolls', 'MappingStoppedLately'];
 
-test('each alarm has its runbook, and each runbook its alarm, its severity and the five things to know', async (t) => {
-  const alarms = alarmsOf(await resources(t));
-  const severe = [...PAGING, ...pages(alarms)];
-  for (const alarm of alarms) {
-    const { id, AlarmDescription: description } = alarm;
-    assert.ok(description.endsWith(`Runbook: docs/runbooks/${kebab(whole(alarm))}.md`), id);
-    assert.ok(description.length <= 1024 && !/ {2}|\n/.test(description), id);
-    if (isPart(alarm)) continue;
-    assert.match(description, /\b(whoever|everybody|nobody)\b.* First look at /i, `${id}: who suffers, and what to look at first`);
-    if (PAGING.includes(id)) assert.ok(description.includes(DASHBOARD), `${id} links the dashboard`);
-
-    const text = runbook(id);
-    assert.equal(text.split('\n')[0], `# ${id}`);
-    assert.match(text, new RegExp(`^Severity: ${severe.includes(id) ? 'page' : 'notify'} {2}$`, 'm'), id);
-    assert.deepEqual([...text.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading),
-      ['Symptom', 'Likely causes', 'How to tell them apart', 'What to do', 'How to know that it is over'], id);
-    for (const section of text.split(/^## .*$/m).slice(1)) assert.ok(section.trim().length > 20, id);
-    const within = Number(/^Fires within: (\d+) minutes$/m.exec(text)[1]);
-    if (alarm.Type === METRIC_ALARM) {
-      const least = ((alarm.DatapointsToAlarm || alarm.EvaluationPeriods) * metricsOf(alarm)[0].period) / 60;
-      assert.ok(within > least, `${id} can't fire within ${within} minutes: it needs ${least}`);
-    }
-    assert.ok(read('docs', 'runbooks', 'README.md').includes(
-      `| [${id}](${kebab(id)}.md) | ${severe.includes(id) ? 'page' : 'notify'} | ${within} minutes |`), `the index has ${id}`);
-  }
-  const files = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'));
-  const expected = alarms.filter((alarm) => !isPart(alarm)).map(({ id }) => `${kebab(id)}.md`);
-  assert.deepEqual(files.sort(), [...expected, 'README.md'].sort());
-  const slug = (heading) => heading.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-');
-  for (const file of files) {
-    for (const [, link, anchor] of read('docs', 'runbooks', file).matchAll(/\]\((?!https:)([^)#]*)#?([^)]*)\)/g)) {
-      const target = path.join(ROOT, 'docs', 'runbooks', link || file);
-      assert.ok(fs.existsSync(target), `${file} links ${link}`);
-      const headings = [...fs.readFileSync(target, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading));
-      assert.ok(!anchor || headings.includes(anchor), `${file} links ${link}#${anchor}`);
-    }
-  }
-  t.diagnostic(`${expected.length} alarms, ${expected.length} runbooks`);
-});
-
-test('commands of the runbooks are about the stage that was paged for, and what they name is there', async (t) => {
-  const all = await resources(t);
-  const known = [...['FunctionName', 'TableName', 'LogGroupName', 'DashboardName'].flatMap((name) => Object.values(all)
-    .flatMap(({ Properties }) => (typeof Properties?.[name] === 'string' ? Properties[name].split('/').at(-1) : []))), 'config-audit-dev', 'config-audit-dev-'];
-  let count = 0;
-  for (const file of fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'))) {
-    const text = read('docs', 'runbooks', file);
-    assert.doesNotMatch(text, /\bdev\b/, `${file}: at night the answer would be about the healthy stage`);
-    for (const [, before, after] of text.matchAll(/((?:config-audit|Configuration|Audit)-)(?:\$STAGE|\$\{STAGE:\?\})((?:-[a-z]*)*)/g)) {
-      assert.ok(known.includes(`${before}dev${after}`), `${file}: ${before}$STAGE${after}`);
-    }
-    const blocks = [...text.matchAll(/^ *```sh\n([^]*?)^ *```$/gm)].map(([, block]) => block.replaceAll(/\\\n\s*/g, ''));
-    for (const command of blocks.flatMap((block) => block.split('\n'))) {
-      if (/^ *$/.test(command)) continue;
-      // The shell of macOS takes no comment, and its date no -d.
-      assert.doesNotMatch(command, / # |\bdate -/, `${file}: ${command}`);
-      // An answer that is empty, for want of the stage, would read as if all were well.
-      if (/describe-alarms|get-metric-statistics|list-event-source-mappings/.test(command)) assert.match(command, /Name=FunctionName,Value=FUNCTION|\$\{STAGE:\?\}/, `${file}: ${command}`);
-      if (/config-audit redrive/.test(command)) assert.match(command, / --key-attribute KEY /, `${file}: ${command}`);
-      if (/serverless (deploy|print)/.test(command)) assert.match(command, / --stage \$STAGE$/, `${file}: ${command}`);
-      count += 1;
-    }
-  }
-  assert.match(read('docs', 'runbooks', 'README.md'), /^export STAGE=prod AWS_REGION=/m);
-  t.diagnostic(`${count} lines of commands`);
-
-  const calls = fs.readdirSync(path.join(ROOT, 'docs', 'runbooks')).flatMap((file) => {
-    const text = read('docs', 'runbooks', file).replaceAll(/\\\n\s*/g, '');
-    const spans = text.replaceAll(/^ *```[^]*?^ *```$/gm, '').match(/`aws [^`]*`/g) || [];
-    return [...spans.map((span) => span.replaceAll('\n', ' ')), ...text.split('\n')]
-      .flatMap((line) => [...line.matchAll(/\baws (?!s3 )([a-z0-9]+) ([a-z][a-z0-9-]+)( --?[^]*)?/g)])
-      .map(([, service, operation, rest = '']) => [service, operation, [...rest.matchAll(/ --([a-z-]+)/g)].map(([, option]) => option)]);
-  });
-  const checked = await run(path.join(VENV, 'python'), [path.join(__dirname, 'check_commands.py')], { input: JSON.stringify(calls) });
-  assert.deepEqual([checked.status, checked.all], [0, '']);
-  t.diagnostic(`${calls.length} calls of the AWS CLI, by the APIs' models (botocore)`);
-});
-
-test('each alarm looks at metrics that exist, and says how missing data is taken, and why', async (t) => {
+test('each alarm evaluates metrics that exist, and states how it treats missing data', async (t) => {
   const alarms = alarmsOf(await resources(t)).filter(({ Type }) => Type === METRIC_ALARM);
   for (const alarm of alarms) {
     metricsOf(alarm).forEach(exists);
     assert.equal(alarm.ComparisonOperator, 'GreaterThanThreshold', alarm.id);
-    assert.equal(alarm.TreatMissingData, SILENCE_IS_BAD.includes(alarm.id) ? 'breaching' : 'notBreaching', alarm.id);
+    assert.equal(alarm.TreatMissingData, BREACHING_WITHOUT_DATA.includes(alarm.id) ? 'breaching' : 'notBreaching', alarm.id);
     assert.ok(metricsOf(alarm)[0].period * alarm.EvaluationPeriods <= 86400, `${alarm.id} looks back for a day at most`);
   }
-  let reasons = 0;
   for (const file of fs.readdirSync(path.join(ROOT, 'alarms'))) {
-    const lines = read('alarms', file).split('\n');
-    lines.forEach((line, index) => {
-      if (!/^ +TreatMissingData:/.test(line)) return;
-      assert.ok(/ # \w/.test(line) || /^ +# \w/.test(lines[index - 1]), `${file}:${index + 1} has the reason beside it`);
-      reasons += 1;
-    });
     assert.doesNotMatch(read('alarms', file), /\$\{(self|sls|param|opt|env|file)[:(]/, `${file} is plain CloudFormation`);
   }
-  assert.equal(reasons, alarms.length);
   const { METRICS_NAMESPACE } = (await resources(t)).AuditLambdaFunction.Properties.Environment.Variables;
   assert.equal(METRICS_NAMESPACE, undefined, 'so the namespace is the default');
   assert.match(read('src', 'settings.rs'), /"ConfigAudit"/);
   t.diagnostic(`${alarms.length} alarms on ${alarms.flatMap(metricsOf).length} metrics`);
 });
 
-test('metric math is what an alarm may have, and what the evaluator knows', async (t) => {
+test('metric math is within CloudWatch\'s limits for alarms, and within what the evaluator supports', async (t) => {
   const math = alarmsOf(await resources(t)).filter(({ Metrics }) => Metrics);
   for (const { id, Metrics } of math) {
     assert.ok(Metrics.length <= 10, id);
@@ -260,7 +135,7 @@ test('metric math is what an alarm may have, and what the evaluator knows', asyn
   t.diagnostic(`${math.length} alarms with metric math`);
 });
 
-test('thresholds follow what they are thresholds of', async (t) => {
+test('thresholds match the time-out, the record age and the objective that they derive from', async (t) => {
   const all = await resources(t);
   const alarm = (name) => ({ id: name, ...all[name].Properties });
   const { Timeout } = all.AuditLambdaFunction.Properties;
@@ -269,24 +144,24 @@ test('thresholds follow what they are thresholds of', async (t) => {
 
   const givesUp = all.ConfigurationStreamMapping.Properties.MaximumRecordAgeInSeconds * 1000;
   assert.ok(alarm('IteratorAgeHigh').Threshold < alarm('IteratorAgeCritical').Threshold);
-  assert.ok(alarm('IteratorAgeCritical').Threshold < givesUp / 4, 'time is left to do something');
+  assert.ok(alarm('IteratorAgeCritical').Threshold < givesUp / 4, 'it leaves time to act');
 
-  const allowance = 0.1; // Per cent of the records of 30 days.
+  const budget = 0.1; // Per cent of the records of 30 days.
   for (const [composite, burn, windows] of [['FreshnessBurnFast', 14.4, { '1h': 3600, '5m': 300 }], ['FreshnessBurnSlow', 6, { '6h': 21600, '30m': 1800 }]]) {
-    assert.deepEqual(names(alarm(composite).AlarmRule), Object.keys(windows).map((window) => composite + window));
+    assert.deepEqual(included(alarm(composite).AlarmRule), Object.keys(windows).map((window) => composite + window));
     for (const [index, [window, period]] of Object.entries(windows).entries()) {
-      // In the long window two late records are no trend; in the short one they say that it goes on.
+      // The long window ignores one or two late records; in the short one they show that it still goes on.
       const stats = index === 0 ? ['TC(300000:)', 'PR(300000:)'] : ['PR(300000:)'];
       const metrics = metricsOf(alarm(composite + window));
       assert.deepEqual(metrics.map(({ name, stat, period }) => [name, stat, period]), stats.map((stat) => ['AuditLag', stat, period]));
-      assert.ok(Math.abs(alarm(composite + window).Threshold - burn * allowance) < 1e-9);
+      assert.ok(Math.abs(alarm(composite + window).Threshold - burn * budget) < 1e-9);
     }
-    assert.ok(alarm(composite).AlarmDescription.startsWith(`More than ${+(burn * allowance).toFixed(2)} %`));
+    assert.ok(alarm(composite).AlarmDescription.startsWith(`More than ${+(burn * budget).toFixed(2)} %`));
   }
   t.diagnostic('time-out, record age, objective');
 });
 
-test('CloudWatch\'s API takes every alarm as the template gives it', async (t) => {
+test('CloudWatch\'s API accepts every alarm of the template', async (t) => {
   const all = await resources(t);
   const [, endpoint] = await serve(t, path.join(VENV, 'moto_server'), ['-H', '127.0.0.1', '-p', '0'], { ready: /Running on (http:\/\/127\.0\.0\.1:\d+)/ });
   const alarms = ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([, alarm]) => alarm);
@@ -301,7 +176,7 @@ test('CloudWatch\'s API takes every alarm as the template gives it', async (t) =
 
 // ---- dashboards ------------------------------------------------------------------------------------------------------
 
-/** A dashboard's graphs, with what they draw: [{title, metrics: [{id, namespace, name, dimensions, stat, period, axis}], …}]. */
+/** A dashboard's graphs and what they show: [{title, metrics: [{id, namespace, name, dimensions, stat, period, axis}], …}]. */
 function graphsOf({ widgets }) {
   return widgets.filter(({ type }) => type === 'metric').map(({ width, properties }) => ({
     ...properties,
@@ -326,12 +201,12 @@ function graphsOf({ widgets }) {
   }));
 }
 
-test('dashboards are what CloudWatch takes: body, grid of 24 columns without gap or overlap, readable at 1280 pixels', async (t) => {
+test('dashboards are valid for CloudWatch, fill a grid of 24 columns without gap or overlap, and fit 1280 pixels', async (t) => {
   const valid = new Ajv({ strict: true, strictTypes: false, strictRequired: false }).compile(schema);
   for (const dashboard of dashboardsOf(await resources(t))) {
     const { name, text, ...body } = dashboard;
     assert.ok(valid(body), `${name}: ${JSON.stringify(valid.errors?.slice(0, 3))}`);
-    assert.doesNotMatch(text, /\$\{/, 'every placeholder names something');
+    assert.doesNotMatch(text, /\$\{/, 'every placeholder is resolved');
 
     const cells = new Map();
     for (const { x, y, width, height } of body.widgets) {
@@ -350,14 +225,14 @@ test('dashboards are what CloudWatch takes: body, grid of 24 columns without gap
       const room = width * column;
       let [rows, left] = [1, room];
       for (const label of labels) {
-        const takes = label.length * 7 + 25; // With the coloured mark before it.
+        const takes = label.length * 7 + 25; // Including the coloured mark before it.
         assert.ok(takes <= room, `"${title}": "${label}" does not fit ${width} columns`);
         if (takes > left) [rows, left] = [rows + 1, room];
         left -= takes;
       }
       assert.ok(rows <= 2, `"${title}" has ${rows} rows of legend`);
       for (const { value } of annotations?.horizontal || []) {
-        assert.ok(value >= (yAxis.left.max ?? 0) / 20, `"${title}": ${value} can't be told from 0 on an axis up to ${yAxis.left.max}`);
+        assert.ok(value >= (yAxis.left.max ?? 0) / 20, `"${title}": ${value} cannot be told from 0 on an axis up to ${yAxis.left.max}`);
       }
     }
     for (const { properties } of body.widgets.filter(({ type }) => ['metric', 'log'].includes(type))) assert.equal(properties.region, 'REGION', properties.title);
@@ -369,7 +244,7 @@ test('dashboards are what CloudWatch takes: body, grid of 24 columns without gap
   }
 });
 
-test('every graph draws metrics that exist, on axes that say the unit', async (t) => {
+test('every graph shows metrics that exist, on axes labelled with their unit', async (t) => {
   let count = 0;
   for (const dashboard of dashboardsOf(await resources(t))) {
     for (const { title, metrics, expressions, yAxis, axes } of graphsOf(dashboard)) {
@@ -391,7 +266,7 @@ test('every graph draws metrics that exist, on axes that say the unit', async (t
   t.diagnostic(`${count} metrics`);
 });
 
-test('thresholds are drawn where the alarms have them, and every alarm has its state on top', async (t) => {
+test('graphs have the alarms\' thresholds, and every alarm\'s state is on top', async (t) => {
   const all = await resources(t);
   const alarms = alarmsOf(all);
   const [operations] = dashboardsOf(all);
@@ -406,11 +281,11 @@ test('thresholds are drawn where the alarms have them, and every alarm has its s
   });
   for (const { value, label, title, lines, lag } of drawn) {
     const known = thresholds.some((alarm) => alarm.value === value && lines.includes(alarm.compared)) || (lag && value === OBJECTIVE);
-    assert.ok(known, `"${title}" draws ${value} (${label}), which is no alarm's threshold for a line in it`);
+    assert.ok(known, `"${title}" draws ${value} (${label}), which is not the threshold of an alarm on one of its lines`);
   }
   for (const { id, value, compared: line } of thresholds) {
     const there = drawn.find((threshold) => threshold.value === value && threshold.lines.includes(line));
-    assert.ok(there, `${id}: what it compares with ${value} is drawn, with the same statistic and period`);
+    assert.ok(there, `${id}: a graph shows its metric with the same statistic and period, and ${value} as a line`);
     const severe = pages(alarms).some((page) => id.startsWith(page));
     assert.ok(there.label.startsWith(severe ? 'page' : 'notify'), `${id}: ${there.label}`);
   }
@@ -429,14 +304,14 @@ test('thresholds are drawn where the alarms have them, and every alarm has its s
 /** Members of Lambda's own log lines (AWS Lambda Developer Guide, "Lambda Telemetry API Event schema reference"). */
 const PLATFORM = ['type', 'record.requestId', 'record.status', 'record.errorType', 'record.metrics.initDurationMs'];
 const PLATFORM_VALUES = { type: ['platform.report'], 'record.status': ['error', 'failure', 'timeout'] };
-/** What the operator puts his own in for. */
+/** Values that the operator replaces. */
 const PLACEHOLDERS = { itemKey: ['ITEM-KEY'], requestId: ['REQUEST-ID'], 'record.requestId': ['REQUEST-ID'] };
 const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|like|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|\d+h?)$/;
 
 /** A source file without its tests. */
 const code = (...parts) => read('src', ...parts).split(/^#\[cfg\(test\)\]\n(?:pub\(crate\) )?mod tests/m)[0];
 
-/** The arguments of each call of one of tracing's macros: [[macro, argument, …], …]. */
+/** The calls of tracing's macros with their arguments: [[macro, argument, …], …]. */
 function traced(text) {
   return [...text.matchAll(/\btracing::(\w+)!\(/g)].map((call) => {
     const parts = [''];
@@ -451,7 +326,7 @@ function traced(text) {
   });
 }
 
-/** The members that the function's lines have, and the values of those that its code names: from the code that writes them. */
+/** The members of the function's log lines, and the values that its code gives some of them, from that code. */
 function printed() {
   const wide = code('telemetry', 'mod.rs');
   const calls = ['lambda.rs', 'main.rs', 'telemetry/mod.rs', 'telemetry/logs.rs'].flatMap((file) => traced(code(file)));
@@ -467,13 +342,13 @@ function printed() {
     values: {
       message: messages,
       level: calls.map(([macro]) => macro.toUpperCase()),
-      // As text: what a metric's line has in it, whatever it is for.
+      // As text: what every line with metrics contains.
       '@message': [...code('telemetry', 'emf.rs').matchAll(/"(\w+)": \[/g)].map(([, name]) => name),
     },
   };
 }
 
-test('saved queries ask for what the log has, and runbooks and dashboards use their very words', async (t) => {
+test('saved queries ask for members that the log has, and runbooks and dashboards use the same queries', async (t) => {
   const all = await resources(t);
   const queries = queriesOf(all);
   const log = printed();
@@ -485,7 +360,7 @@ test('saved queries ask for what the log has, and runbooks and dashboards use th
     }
     const literals = [...query.matchAll(/(@?[\w.]+) (?:=|in|like) ("[^"]*"|\[[^\]]*\])/g)]
       .flatMap(([, member, list]) => [...list.matchAll(/"([^"]*)"/g)].map(([, value]) => [member, value]));
-    assert.equal(literals.length, query.split('"').length >> 1, `"${name}": each literal is some member's`);
+    assert.equal(literals.length, query.split('"').length >> 1, `"${name}": each literal belongs to a member`);
     for (const [member, value] of literals) {
       const known = [log.values, PLATFORM_VALUES, PLACEHOLDERS].flatMap((values) => values[member] ?? []);
       assert.ok(known.includes(value), `"${name}" asks for a ${member} of ${value}, which is one of ${[...new Set(known)]}`);
@@ -511,7 +386,7 @@ test('saved queries ask for what the log has, and runbooks and dashboards use th
   t.diagnostic(`${Object.keys(queries).length} saved queries`);
 });
 
-test('runbooks have every reason that the function gives', () => {
+test('runbooks list every reason that the function reports', () => {
   const found = (text, ...patterns) => [...new Set(patterns.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name]) => name)))];
   const part = (text, from, to) => {
     const start = text.indexOf(from);
@@ -524,7 +399,7 @@ test('runbooks have every reason that the function gives', () => {
     ...refusals,
     ...found(handler, /Cause::new\("(\w+)"/g),
     ...found(code('writer.rs'), /Fate::Unknown\("(\w+)"/g, /note\(.*"(\w+)"\)/g, /unanswered\("(\w+)"/g),
-    // What DynamoDB answers, where it is no reason to fail the invocation; and what stands for no answer.
+    // DynamoDB's errors that do not fail the whole invocation, and the codes for a missing answer.
     ...found(part(store, '"ProvisionedThroughputExceededException"', '_ if status'), /"(\w+)"/g),
     ...found(part(store, 'fn classify_unanswered', 'fn is_about_the_key'), /Failure::Unavailable,\s*"(\w+)"/g),
   ];
@@ -535,25 +410,3 @@ test('runbooks have every reason that the function gives', () => {
   }
   assert.match(runbook('RecordsFailing'), /^\| any other \| /m);
 });
-
-// ---- CloudFormation, as much of it as is needed ----------------------------------------------------------------------
-
-/** What CloudFormation makes of the template's resources, in an account and a region of these names. */
-function resolved({ Resources, Parameters }) {
-  const given = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT', ConfigurationStreamMapping: 'MAPPING' };
-  const reference = (name) => {
-    if (given[name] !== undefined) return given[name];
-    if (Parameters[name]) return Parameters[name].Default;
-    const { AlarmName, FunctionName, LogGroupName } = Resources[name].Properties || {};
-    return AlarmName ? resolve(AlarmName) : FunctionName || LogGroupName || name;
-  };
-  const substituted = (text) => text.replace(/\$\{([^}!.]+)\}/g, (_, name) => reference(name));
-  const resolve = (value) => {
-    if (Array.isArray(value)) return value.map(resolve);
-    if (value === null || typeof value !== 'object') return value;
-    if (value.Ref) return reference(value.Ref);
-    if (typeof value['Fn::Sub'] === 'string') return substituted(value['Fn::Sub']);
-    return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, resolve(member)]));
-  };
-  return resolve(Resources);
-}

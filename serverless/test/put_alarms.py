@@ -1,6 +1,6 @@
-"""Puts the alarms on standard input, and prints the names of those that are there then.
+"""Puts the alarms on standard input into CloudWatch, and prints the names of those that exist afterwards.
 
-botocore checks each against the API's own model. moto's server takes metric alarms; it knows no PutCompositeAlarm.
+botocore checks each against the API's model. moto's server accepts metric alarms; it does not have PutCompositeAlarm.
 """
 
 import json

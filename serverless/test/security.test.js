@@ -1,7 +1,7 @@
 'use strict';
 
-// What the packaged template allows, and to whom: nothing beyond the tables in this file. docs/security.md says the same
-// to people, and is compared with the template too.
+// What the packaged template allows, and to whom: nothing beyond the tables in this file. docs/security.md documents the
+// same, and is compared with the template too.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -11,34 +11,32 @@ const { ROOT, packaged } = require('./helpers');
 
 const RECOVERY_ROLE = 'arn:aws:iam::ACCOUNT:role/config-audit-recovery';
 
-/** All that the function's role may do: [action, resource, what for, why the resource has a wildcard]. */
+/** Everything that the function's role may do: [action, resource]. docs/security.md has the reasons. */
 const PERMISSIONS = [
-  ['dynamodb:BatchWriteItem', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev', 'The function writes the entries.'],
-  ...['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator'].map((action) => [
-    action, 'arn:aws:dynamodb:REGION:ACCOUNT:table/Configuration-dev/stream/LABEL', 'Lambda reads the stream.']),
-  ['dynamodb:ListStreams', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Configuration-dev/stream/*', 'Lambda looks the stream up.',
-    'The action is for all streams of a table, never for one.'],
-  ['s3:PutObject', 'arn:aws:s3:::BUCKET/*', 'The function and Lambda store what could not be audited.', 'Each object has a name of its own.'],
-  ['s3:ListBucket', 'arn:aws:s3:::BUCKET', 'Lambda wants it of a bucket that is an on-failure destination.'],
-  ...['logs:CreateLogStream', 'logs:PutLogEvents'].map((action) => [
-    action, 'arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/config-audit-dev-audit:*', 'Lambda writes the function\'s log.',
-    'Lambda names the log streams.']),
-  ...['xray:PutTraceSegments', 'xray:PutTelemetryRecords'].map((action) => [
-    action, '*', 'Lambda\'s X-Ray daemon sends the spans.', 'X-Ray has no resources to name.']),
+  ['dynamodb:BatchWriteItem', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev'],
+  ['dynamodb:DescribeStream', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Configuration-dev/stream/LABEL'],
+  ['dynamodb:GetRecords', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Configuration-dev/stream/LABEL'],
+  ['dynamodb:GetShardIterator', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Configuration-dev/stream/LABEL'],
+  ['dynamodb:ListStreams', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Configuration-dev/stream/*'],
+  ['s3:PutObject', 'arn:aws:s3:::BUCKET/*'],
+  ['s3:ListBucket', 'arn:aws:s3:::BUCKET'],
+  ['logs:CreateLogStream', 'arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/config-audit-dev-audit:*'],
+  ['logs:PutLogEvents', 'arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/config-audit-dev-audit:*'],
+  ['xray:PutTraceSegments', '*'],
+  ['xray:PutTelemetryRecords', '*'],
 ];
 
 /**
- * The actions that DynamoDB takes in a table's policy and that write: at one that it doesn't take it refuses the table, and
- * nothing on this machine would notice. Its documentation has the list ("DynamoDB API operations supported by
- * resource-based policies"); PartiQL's APIs are authorized by four actions of other names.
+ * The writing actions that DynamoDB supports in a table's policy (its documentation has the list, "DynamoDB API operations
+ * supported by resource-based policies"; PartiQL's APIs are authorized by four actions of other names). DynamoDB refuses a
+ * table whose policy has another action, and no test on this machine would notice.
  */
 const ACCEPTED = ['BatchWriteItem', 'DeleteItem', 'PutItem', 'UpdateItem', 'PartiQLDelete', 'PartiQLInsert', 'PartiQLUpdate',
   'DeleteTable', 'UpdateTable', 'UpdateContinuousBackups', 'UpdateTimeToLive'].map((action) => `dynamodb:${action}`);
 
-let made;
-/** The template with no parameter given, packaged once. */
-const template = (t) => { made ??= packaged(t, []); return made; };
-const withRecoveryRole = (t) => packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE}`]);
+/** The template with no parameter given. */
+const template = async (t) => (await packaged(t, [])).template;
+const withRecoveryRole = async (t) => (await packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE}`])).template;
 
 const list = (value) => [value].flat();
 const ofType = ({ Resources }, type) => Object.values(Resources).filter((resource) => resource.Type.startsWith(type));
@@ -49,32 +47,28 @@ const tablePolicy = (made) => resolved(made, made.Resources.AuditTable.Propertie
 const pairs = (statements) => statements.flatMap(({ Action, Resource }) => list(Action).flatMap((action) => list(Resource).map((resource) => [action, resource])));
 const sorted = (rows) => rows.map((row) => JSON.stringify(row)).sort();
 
-test('the function may do what is in the table above, and nothing else', async (t) => {
+test('the function may do what PERMISSIONS lists, and nothing else', async (t) => {
   const made = await template(t);
   const statements = roleStatements(made);
-  assert.deepEqual(sorted(pairs(statements)), sorted(PERMISSIONS.map(([action, resource]) => [action, resource])));
+  assert.deepEqual(sorted(pairs(statements)), sorted(PERMISSIONS));
   for (const statement of statements) {
     assert.deepEqual(Object.keys(statement), ['Sid', 'Effect', 'Action', 'Resource'], 'no NotAction, no NotResource');
     assert.equal(statement.Effect, 'Allow');
   }
-  for (const [action, resource, purpose, wildcard] of PERMISSIONS) {
-    assert.ok(purpose, action);
-    assert.doesNotMatch(action, /\*/);
-    assert.equal(Boolean(wildcard), resource.includes('*'), `${action} on ${resource}: a wildcard has its reason`);
-  }
-  t.diagnostic(`${PERMISSIONS.length} actions, each on its own resource, each with its reason`);
+  for (const [action] of PERMISSIONS) assert.doesNotMatch(action, /\*/);
+  t.diagnostic(`${PERMISSIONS.length} actions, each on its own resource`);
 });
 
-test('only Lambda assumes the function\'s role, and the stack grants nothing in any other way', async (t) => {
+test('only Lambda may assume the function\'s role, and the stack grants nothing else', async (t) => {
   const made = await template(t);
   const [role, ...others] = ofType(made, 'AWS::IAM::');
   assert.deepEqual(others, []);
-  assert.deepEqual(Object.keys(role.Properties).sort(), ['AssumeRolePolicyDocument', 'Path', 'Policies', 'RoleName'], 'no managed policy');
+  assert.deepEqual(Object.keys(role.Properties).sort(), ['AssumeRolePolicyDocument', 'Path', 'Policies', 'RoleName'], 'it has no managed policy');
   assert.deepEqual(role.Properties.AssumeRolePolicyDocument.Statement, [
     { Effect: 'Allow', Principal: { Service: ['lambda.amazonaws.com'] }, Action: ['sts:AssumeRole'] },
   ]);
   assert.deepEqual(ofType(made, 'AWS::Lambda::').map((resource) => resource.Type).sort(), ['AWS::Lambda::EventSourceMapping', 'AWS::Lambda::Function'],
-    'no Lambda permission, no function URL');
+    'there is no Lambda permission and no function URL');
   const policies = ofType(made, 'AWS::S3::BucketPolicy').map((policy) => policy.Properties.PolicyDocument);
   for (const { Statement } of [...policies, tablePolicy(made)]) assert.ok(Statement.every(({ Effect }) => Effect === 'Deny'));
   t.diagnostic('the policies of buckets and table only deny');
@@ -109,7 +103,7 @@ test('what is stored is encrypted, private, and outlives the stack', async (t) =
   t.diagnostic('failure bucket: private, encrypted, TLS only, kept');
 });
 
-test('the function\'s settings are names and switches, no secret', async (t) => {
+test('the function\'s settings contain no secret', async (t) => {
   const made = await template(t);
   const [{ Properties: { Environment: { Variables: variables } } }] = ofType(made, 'AWS::Lambda::Function');
   assert.deepEqual(resolved(made, variables), {
@@ -119,12 +113,12 @@ test('the function\'s settings are names and switches, no secret', async (t) => 
   assert.doesNotMatch(JSON.stringify(made), /\{\{resolve:|AKIA|ASIA/, 'neither a reference to a secret nor an access key');
 });
 
-test('DynamoDB takes the Audit table\'s policy: it knows the actions, and the size is right', async (t) => {
+test('DynamoDB accepts the Audit table\'s policy: it supports the actions, and the size is within its limit', async (t) => {
   const made = await template(t);
   const policy = tablePolicy(made);
   for (const [action, resource] of pairs(policy.Statement)) {
     assert.ok(ACCEPTED.includes(action), action);
-    assert.equal(resource, '*', 'the table that has the policy; an ARN with a mistake in it would protect nothing');
+    assert.equal(resource, '*', 'this is the table that has the policy; a mistyped ARN would protect nothing');
   }
   for (const { Principal } of policy.Statement) assert.deepEqual(Principal, { AWS: '*' });
   const bytes = JSON.stringify(policy, undefined, 4).length;
@@ -136,7 +130,7 @@ const INSERTS = ['dynamodb:BatchWriteItem', 'dynamodb:PutItem', 'dynamodb:PartiQ
 const CHANGES = ['dynamodb:UpdateItem', 'dynamodb:DeleteItem', 'dynamodb:PartiQLUpdate', 'dynamodb:PartiQLDelete'];
 const LOSSES = ['dynamodb:UpdateTimeToLive', 'dynamodb:DeleteTable'];
 const READS = ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query', 'dynamodb:Scan', 'dynamodb:PartiQLSelect', 'dynamodb:DescribeTable'];
-// CloudFormation needs the first two; the others are the way back for whoever locked himself out.
+// CloudFormation needs the first two; with the others an administrator who is locked out can remove the policy.
 const CONTROL = ['dynamodb:UpdateTable', 'dynamodb:UpdateContinuousBackups', 'dynamodb:GetResourcePolicy', 'dynamodb:PutResourcePolicy', 'dynamodb:DeleteResourcePolicy'];
 
 const EVERYTHING = [{ Effect: 'Allow', Action: '*', Resource: '*' }];
@@ -146,7 +140,7 @@ const NOBODY = { arn: 'arn:aws:iam::ACCOUNT:role/of-something-else', identity: [
 const theFunction = (made) => ({ arn: resolved(made, { 'Fn::GetAtt': ['IamRoleLambdaExecution', 'Arn'] }), identity: roleStatements(made) });
 const recovery = () => ({ arn: RECOVERY_ROLE, identity: documented('The recovery role', 'json').Statement });
 
-/** Asserts what IAM answers when each of these principals asks for each of these actions on the Audit table. */
+/** Asserts IAM's answer to each of these principals for each of these actions on the Audit table. */
 function answers(made, cases) {
   for (const [principal, actions, expected] of cases) {
     for (const action of actions) {
@@ -157,7 +151,7 @@ function answers(made, cases) {
   return `${cases.reduce((count, [, actions]) => count + actions.length, 0)} requests`;
 }
 
-test('the function alone writes audit entries, and nobody alters or deletes one', async (t) => {
+test('only the function may write audit entries, and nobody may alter or delete one', async (t) => {
   const made = await template(t);
   t.diagnostic(answers(made, [
     [theFunction(made), ['dynamodb:BatchWriteItem'], 'allowed'],
@@ -174,7 +168,7 @@ test('the function alone writes audit entries, and nobody alters or deletes one'
   ]));
 });
 
-test('the recovery role, where one is given, writes too, and alters nothing', async (t) => {
+test('the recovery role, if one is given, may write too, but not alter or delete', async (t) => {
   const made = await withRecoveryRole(t);
   t.diagnostic(answers(made, [
     [recovery(), ['dynamodb:BatchWriteItem', 'dynamodb:PutItem'], 'allowed'],
@@ -186,9 +180,9 @@ test('the recovery role, where one is given, writes too, and alters nothing', as
   ]));
 });
 
-test('docs/security.md says what the template does', async (t) => {
+test('docs/security.md matches the template', async (t) => {
   const made = await template(t);
-  assert.deepEqual(documented('What the function may do', 'table'), PERMISSIONS.map(([action, resource, ...reasons]) => [action, resource, reasons.join(' ')]));
+  assert.deepEqual(documented('What the function may do', 'table').map(([action, resource]) => [action, resource]), PERMISSIONS);
 
   const given = await withRecoveryRole(t);
   assert.deepEqual(documented('A table that exists already', 'json'), tablePolicy(given));
@@ -201,9 +195,9 @@ test('docs/security.md says what the template does', async (t) => {
   t.diagnostic('the role\'s table, the table\'s policy and the recovery role\'s policy');
 });
 
-// ---- CloudFormation, IAM and Markdown, as much of them as is needed --------------------------------------------------
+// ---- the parts of CloudFormation, IAM and Markdown that the tests need --------------------------------------------------
 
-/** What CloudFormation makes of a value of the template, in an account and a region of these names. */
+/** A value of the template with CloudFormation's functions resolved, in an account ACCOUNT and a region REGION. */
 function resolved(made, value) {
   const pseudo = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT' };
   const reference = (name) => pseudo[name] || { FailureBucket: 'BUCKET' }[name];
@@ -237,11 +231,11 @@ function resolved(made, value) {
   return resolve(value);
 }
 
-/** IAM's answer within one account: a denial wins, and what nobody allows is not allowed. */
+/** IAM's answer within one account: a denial wins, and what no statement allows is not allowed. */
 function answer({ arn, identity, action, on }, policy) {
   const matches = (pattern, text) => new RegExp(`^${pattern.split('*').map((part) => part.replace(/[^\w]/g, '\\$&')).join('.*')}$`).test(text);
   const holds = (condition) => {
-    assert.deepEqual(Object.keys(condition), ['ArnNotEquals'], 'what this does not understand it must not skip');
+    assert.deepEqual(Object.keys(condition), ['ArnNotEquals'], 'this test understands only these conditions');
     assert.deepEqual(Object.keys(condition.ArnNotEquals), ['aws:PrincipalArn']);
     return !list(condition.ArnNotEquals['aws:PrincipalArn']).includes(arn);
   };

@@ -1,20 +1,20 @@
 'use strict';
 
-// What `serverless package` makes of serverless.yml: the same CloudFormation from both tools, without credentials.
-// What keeps it safe (role, policies, encryption) is in security.test.js.
+// The CloudFormation that `serverless package` makes of serverless.yml, without credentials. Role, policies and encryption
+// are in security.test.js.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { CLIS, EXISTING_STREAM, EXISTING_TABLES, ROOT, packaged, serviceCopy } = require('./helpers');
+const { EXISTING_STREAM, EXISTING_TABLES, OTHER_PARAMETERS, ROOT, packaged, serviceCopy } = require('./helpers');
 
 const attribute = (resource, name) => ({ 'Fn::GetAtt': [resource, name] });
 const ofType = (template, type) => Object.keys(template.Resources).filter((name) => template.Resources[name].Type === type);
 const statements = (template) => template.Resources.IamRoleLambdaExecution.Properties.Policies[0].PolicyDocument.Statement;
 
-test('with no parameter, the stack makes both tables, the trigger, the function and the bucket', async (t) => {
-  const template = await packaged(t, []);
+test('without parameters, the stack has both tables, the trigger, the function and the bucket', async (t) => {
+  const { template } = await packaged(t, []);
   const { Resources: resources, Outputs: outputs } = template;
 
   const configuration = resources.ConfigurationTable;
@@ -70,10 +70,10 @@ test('with no parameter, the stack makes both tables, the trigger, the function 
   t.diagnostic('function: runtime, environment, X-Ray, JSON logs at INFO, log group with retention');
 
   const bucket = resources.FailureBucket.Properties;
-  assert.equal(bucket.BucketName, undefined, 'the name is CloudFormation\'s choice, so no two accounts collide');
+  assert.equal(bucket.BucketName, undefined, 'CloudFormation chooses the name, so no two accounts collide');
   const rules = bucket.LifecycleConfiguration.Rules;
   assert.deepEqual(rules.filter(({ ExpirationInDays }) => ExpirationInDays).map(({ Prefix, ExpirationInDays }) => [Prefix, ExpirationInDays]),
-    [['quarantined/', 90], ['aws/lambda/', 90], ['redriven/', 90]], 'not omitted/: entries name its objects');
+    [['quarantined/', 90], ['aws/lambda/', 90], ['redriven/', 90]], 'not omitted/, because entries refer to its objects');
   const everywhere = rules.filter(({ Prefix }) => Prefix === undefined);
   assert.equal(everywhere.length, 1);
   assert.ok(everywhere[0].NoncurrentVersionExpiration && everywhere[0].AbortIncompleteMultipartUpload);
@@ -85,8 +85,8 @@ test('with no parameter, the stack makes both tables, the trigger, the function 
   }
 });
 
-test('with the stream and the Audit table that exist already, the stack makes neither table and uses those', async (t) => {
-  const template = await packaged(t, EXISTING_TABLES);
+test('with an existing stream and Audit table, the stack has no table and uses those', async (t) => {
+  const { template } = await packaged(t, EXISTING_TABLES);
   assert.deepEqual(ofType(template, 'AWS::DynamoDB::Table'), []);
   assert.equal(template.Resources.ConfigurationStreamMapping.Properties.EventSourceArn, EXISTING_STREAM);
   assert.equal(template.Resources.AuditLambdaFunction.Properties.Environment.Variables.AUDIT_TABLE, 'History');
@@ -95,17 +95,13 @@ test('with the stream and the Audit table that exist already, the stack makes ne
   assert.equal(read.Resource, EXISTING_STREAM);
   assert.equal(template.Outputs.AuditTableName.Value, 'History');
   const { ConfigurationTableName, AuditTableName } = template.Parameters;
-  assert.deepEqual([ConfigurationTableName.Default, AuditTableName.Default], ['Settings', 'History'], 'alarms and dashboards watch them too');
+  assert.deepEqual([ConfigurationTableName.Default, AuditTableName.Default], ['Settings', 'History'], 'alarms and dashboards use them too');
   assert.doesNotMatch(JSON.stringify(template), /Configuration-dev|Audit-dev"|"ConfigurationTable"|"AuditTable"/);
-  t.diagnostic('no table is made; trigger, role, environment and outputs name the existing ones');
+  t.diagnostic('trigger, role, environment and outputs name the existing tables');
 });
 
-test('every other parameter arrives where it belongs, as a number where CloudFormation wants one', async (t) => {
-  const template = await packaged(t, ['--stage', 'prod', ...Object.entries({
-    configurationTable: 'Settings', auditTable: 'SettingsHistory', keyAttribute: 'name', provenance: 'on',
-    architecture: 'arm64', logRetentionDays: '14', failureRetentionDays: '7',
-    pageEmail: 'page@example.com', notifyEmail: 'notify@example.com', runbookUrl: 'https://example.com/runbooks',
-  }).flatMap(([name, value]) => ['--param', `${name}=${value}`])]);
+test('every other parameter reaches the template, as a number where CloudFormation expects one', async (t) => {
+  const { template } = await packaged(t, OTHER_PARAMETERS);
   const { ConfigurationTable, AuditTable, AuditLambdaFunction, AuditLogGroup, FailureBucket } = template.Resources;
   assert.equal(ConfigurationTable.Properties.TableName, 'Settings');
   assert.deepEqual(ConfigurationTable.Properties.KeySchema, [{ AttributeName: 'name', KeyType: 'HASH' }]);
@@ -122,32 +118,35 @@ test('every other parameter arrives where it belongs, as a number where CloudFor
   t.diagnostic('stage, table names, key, provenance, arm64 and retention times');
 });
 
-test('the parameters of a stage are kept in serverless.yml, as the README says', async (t) => {
-  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
+test('the parameters of a stage are kept in serverless.yml, as docs/configuration.md says', async (t) => {
+  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'docs', 'configuration.md'), 'utf8'));
   const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
-  for (const [name, cli] of Object.entries(CLIS)) {
-    const service = serviceCopy(t);
-    const file = path.join(service.directory, 'serverless.yml');
-    fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `${example}\ncustom:\n`));
-    const printed = async (...args) => {
-      const result = await service.serverless(cli, ['print', '--format', 'json', ...args]);
-      assert.equal(result.status, 0, result.all);
-      const { custom, functions, resources } = JSON.parse(result.stdout);
-      const { Parameters: parameters } = [resources].flat().find(({ Parameters }) => Parameters);
-      return {
-        configurationStreamArn: custom.existingTables.ConfigurationTable,
-        existingAuditTable: custom.existingTables.AuditTable,
-        keyAttribute: functions.audit.environment.KEY_ATTRIBUTE,
-        recoveryRoleArn: custom.recoveryRole,
-        pageEmail: parameters.PageEmail.Default,
-        notifyEmail: parameters.NotifyEmail.Default,
-        runbookUrl: parameters.RunbookUrl.Default,
-      };
+  const service = serviceCopy(t);
+  const file = path.join(service.directory, 'serverless.yml');
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `${example}\ncustom:\n`));
+  const printed = async (...args) => {
+    const result = await service.serverless(['print', '--format', 'json', ...args]);
+    assert.equal(result.status, 0, result.all);
+    const { custom, functions, resources } = JSON.parse(result.stdout);
+    const { Parameters: parameters } = [resources].flat().find(({ Parameters }) => Parameters);
+    return {
+      configurationStreamArn: custom.existingTables.ConfigurationTable,
+      existingAuditTable: custom.existingTables.AuditTable,
+      keyAttribute: functions.audit.environment.KEY_ATTRIBUTE,
+      recoveryRoleArn: custom.recoveryRole,
+      pageEmail: parameters.PageEmail.Default,
+      notifyEmail: parameters.NotifyEmail.Default,
+      runbookUrl: parameters.RunbookUrl.Default,
     };
-    assert.deepEqual(await printed('--stage', 'prod'), given, name);
-    assert.deepEqual(await printed('--stage', 'prod', '--param', 'pageEmail=other@example.com'), { ...given, pageEmail: 'other@example.com' }, name);
-    const { configurationStreamArn, existingAuditTable, pageEmail } = await printed();
-    assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage has none of them');
-    t.diagnostic(`${name}: ${Object.keys(given).length} parameters`);
-  }
+  };
+  const [prod, overridden, dev] = await Promise.all([
+    printed('--stage', 'prod'),
+    printed('--stage', 'prod', '--param', 'pageEmail=other@example.com'),
+    printed(),
+  ]);
+  assert.deepEqual(prod, given);
+  assert.deepEqual(overridden, { ...given, pageEmail: 'other@example.com' });
+  const { configurationStreamArn, existingAuditTable, pageEmail } = dev;
+  assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage has none of them');
+  t.diagnostic(`${Object.keys(given).length} parameters`);
 });

@@ -3,16 +3,18 @@
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
+use crate::aws::arn::StreamArn;
+
 /// The ID of the entry for one attribute of one record; `attribute` is `None` for an entry about the whole item.
 ///
-/// A version 4 UUID in form (RFC 9562, section 5.4), whose 122 bits are the first ones of
-/// `SHA-256(stream ARN ‖ 0x00 ‖ event ID ‖ 0x00 ‖ attribute)`. So a record that is delivered again gets the same IDs,
-/// and writes over the entries that it wrote before. No ARN and no event ID has a zero byte, and no attribute's name is
-/// empty, so different inputs are never joined to the same bytes.
+/// It has the form of a version 4 UUID (RFC 9562, section 5.4). Its 122 free bits are the first ones of
+/// `SHA-256(stream ARN ‖ 0x00 ‖ event ID ‖ 0x00 ‖ attribute)`, where a missing ARN counts as empty text. So a redelivered
+/// record has the same IDs, and overwrites the entries of its first delivery. ARNs and event IDs have no zero byte, and
+/// names of attributes are never empty, so different inputs are never hashed as the same bytes.
 #[must_use]
-pub fn entry_id(stream_arn: &str, event_id: &str, attribute: Option<&str>) -> Uuid {
+pub fn entry_id(stream_arn: Option<&StreamArn>, event_id: &str, attribute: Option<&str>) -> Uuid {
     let mut hash = Sha256::new();
-    hash.update(stream_arn);
+    hash.update(stream_arn.map_or("", StreamArn::as_str));
     hash.update([0]);
     hash.update(event_id);
     hash.update([0]);
@@ -25,28 +27,39 @@ pub fn entry_id(stream_arn: &str, event_id: &str, attribute: Option<&str>) -> Uu
 
 #[cfg(test)]
 mod tests {
-    use super::entry_id;
+    use super::*;
     use proptest::prelude::*;
     use uuid::{Variant, Version};
 
-    /// Entries are found by their IDs years later: the way they are made must not change. The hash was taken with
+    fn id_of(arn: &str, event_id: &str, attribute: Option<&str>) -> Uuid {
+        entry_id(Some(&StreamArn::parse(arn.to_owned())), event_id, attribute)
+    }
+
+    /// A later release must give a redelivered record the same IDs. The hash is from
     /// `printf 'arn\0id\0value' | sha256sum`.
     #[test]
     fn ids_stay_what_they_are() {
-        assert_eq!(entry_id("arn", "id", Some("value")).to_string(), "1cfb5917-3592-456f-a518-4c7146a4e455");
+        assert_eq!(id_of("arn", "id", Some("value")).to_string(), "1cfb5917-3592-456f-a518-4c7146a4e455");
+    }
+
+    /// The hash is from `printf '\0id\0value' | sha256sum`.
+    #[test]
+    fn a_record_without_an_arn_keeps_its_id_too() {
+        assert_eq!(entry_id(None, "id", Some("value")).to_string(), "55603a4a-8b3d-428a-8906-a0d16cb63b51");
+        assert_eq!(entry_id(None, "id", None), id_of("", "id", None));
     }
 
     proptest! {
         #[test]
         fn ids_are_version_4_in_form_and_differ_with_every_part(arn in "[a-z:]{0,20}", event in "[0-9a-f]{1,32}", name in ".{1,10}") {
-            let id = entry_id(&arn, &event, Some(&name));
+            let id = id_of(&arn, &event, Some(&name));
             prop_assert_eq!(id.get_version(), Some(Version::Random));
             prop_assert_eq!(id.get_variant(), Variant::RFC4122);
-            prop_assert_eq!(id, entry_id(&arn, &event, Some(&name)));
-            prop_assert_ne!(id, entry_id(&arn, &event, None));
-            prop_assert_ne!(id, entry_id(&format!("{arn}x"), &event, Some(&name)));
-            prop_assert_ne!(id, entry_id(&arn, &format!("{event}0"), Some(&name)));
-            prop_assert_ne!(id, entry_id(&arn, &event, Some(&format!("{name}x"))));
+            prop_assert_eq!(id, id_of(&arn, &event, Some(&name)));
+            prop_assert_ne!(id, id_of(&arn, &event, None));
+            prop_assert_ne!(id, id_of(&format!("{arn}x"), &event, Some(&name)));
+            prop_assert_ne!(id, id_of(&arn, &format!("{event}0"), Some(&name)));
+            prop_assert_ne!(id, id_of(&arn, &event, Some(&format!("{name}x"))));
         }
     }
 }

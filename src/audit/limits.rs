@@ -1,4 +1,4 @@
-//! DynamoDB's limits on an item, and what becomes of an entry that is over them.
+//! DynamoDB's limits on an item, and how an entry is made to fit them.
 
 use serde_dynamo::AttributeValue;
 use sha2::{Digest, Sha256};
@@ -12,9 +12,10 @@ pub const MAX_ITEM_BYTES: usize = 400 * 1024;
 /// The most levels of lists and maps in an item (the same page, "Nested attribute depth").
 pub const MAX_NESTING: usize = 32;
 
-/// Makes an entry one that DynamoDB stores: values that are too deep, and as many of the largest as needed, are each
-/// replaced by a note that has their size, their hash, and where the full record is. Returns how many were replaced.
-pub(super) fn keep(entry: &mut Entry, full_record: &impl Fn() -> String) -> usize {
+/// Makes an entry fit DynamoDB's limits: replaces values that are nested too deeply, and as many of the largest ones as
+/// necessary, by a note with the value's size, its hash, and the location of the full record. Returns how many values it
+/// replaced.
+pub(super) fn fit(entry: &mut Entry, full_record: &impl Fn() -> String) -> usize {
     let mut omitted = 0;
     for value in values(entry) {
         if depth(value) > MAX_NESTING {
@@ -33,13 +34,13 @@ pub(super) fn keep(entry: &mut Entry, full_record: &impl Fn() -> String) -> usiz
     omitted
 }
 
-/// The SHA-256 by which a note tells of the value that it stands for, in lower-case hexadecimal.
+/// The SHA-256 of a value, as the note that replaces it has it: in lower-case hexadecimal.
 #[must_use]
 pub fn value_hash(value: &AttributeValue) -> String {
     crate::value::hex(&Sha256::digest(canonical_json(value)))
 }
 
-/// The hash in a note of an omitted value; `None` for a value that is no such note.
+/// The hash in the note of an omitted value; `None` for a value that is not such a note.
 #[must_use]
 pub fn omitted_hash(value: &AttributeValue) -> Option<&str> {
     let AttributeValue::M(members) = value else { return None };
@@ -59,7 +60,7 @@ fn values(entry: &mut Entry) -> impl Iterator<Item = &mut AttributeValue> {
 }
 
 fn item_size(entry: &Entry) -> usize {
-    let most: usize = [
+    let estimate: usize = [
         entry.old_value.as_ref().map_or(0, size),
         entry.new_value.as_ref().map_or(0, size),
         entry.item_key.len(),
@@ -68,14 +69,14 @@ fn item_size(entry: &Entry) -> usize {
     ]
     .into_iter()
     .sum();
-    // The rest is small, and counting it copies the values: that is done only where they come near the limit.
-    if most < MAX_ITEM_BYTES / 2 {
-        return most;
+    // The other attributes are small, and counting them copies the values: this is done only near the limit.
+    if estimate < MAX_ITEM_BYTES / 2 {
+        return estimate;
     }
     entry.item().iter().map(|(name, value)| name.len() + size(value)).sum()
 }
 
-/// What stands in an entry instead of a value.
+/// The note that replaces a value in an entry.
 fn note(why: &str, value: &AttributeValue, full_record: String) -> AttributeValue {
     let text = |text: String| AttributeValue::S(text);
     let members = [
@@ -98,7 +99,7 @@ mod tests {
 
     fn entry(old_value: Option<AttributeValue>, new_value: Option<AttributeValue>) -> Entry {
         Entry {
-            id: entry_id("arn", "event", Some("value")),
+            id: entry_id(None, "event", Some("value")),
             item_key: "KEY".to_owned(),
             modification_time: DateTime::UNIX_EPOCH,
             updated_attribute: Some("value".to_owned()),
@@ -117,18 +118,18 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_within_the_limits_is_left_as_it_is() {
+    fn an_entry_within_the_limits_is_not_changed() {
         let mut small = entry(Some(text_of(10)), Some(nested(32)));
         let before = small.clone();
-        assert_eq!(keep(&mut small, &|| "s3://b/k".to_owned()), 0);
+        assert_eq!(fit(&mut small, &|| "s3://b/k".to_owned()), 0);
         assert_eq!(small, before);
     }
 
     #[test]
-    fn an_entry_of_exactly_the_limit_is_kept_and_one_byte_more_is_not() {
+    fn an_entry_of_exactly_the_limit_is_complete_and_one_of_a_byte_more_is_not() {
         let rest = item_size_exactly(&entry(None, Some(text_of(0))));
-        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest))), &String::new), 0);
-        assert_eq!(keep(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest + 1))), &String::new), 1);
+        assert_eq!(fit(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest))), &String::new), 0);
+        assert_eq!(fit(&mut entry(None, Some(text_of(MAX_ITEM_BYTES - rest + 1))), &String::new), 1);
     }
 
     fn item_size_exactly(entry: &Entry) -> usize {
@@ -136,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_too_large_leaves_a_note_and_the_other_stays() {
+    fn a_value_that_is_too_large_is_replaced_and_the_other_stays() {
         let mut large = entry(Some(value(json!({"N": "1"}))), Some(text_of(500_000)));
-        assert_eq!(keep(&mut large, &|| "s3://failures/omitted/x.json".to_owned()), 1);
+        assert_eq!(fit(&mut large, &|| "s3://failures/omitted/x.json".to_owned()), 1);
         assert_eq!(large.old_value, Some(value(json!({"N": "1"}))));
         assert_eq!(
             serde_json::to_value(large.new_value).unwrap(),
@@ -152,35 +153,35 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_told_from_a_value_and_has_its_hash() {
-        let left_out = text_of(10);
-        assert_eq!(omitted_hash(&note("why", &left_out, String::new())), Some(&*value_hash(&left_out)));
-        assert_eq!(omitted_hash(&left_out), None);
-        assert_eq!(omitted_hash(&value(json!({"M": {"sha256": {"S": value_hash(&left_out)}}}))), None);
-        // Configuration may have members of the same names: only a map of just these is taken for a note.
+    fn a_note_is_recognized_and_has_the_hash_of_its_value() {
+        let omitted = text_of(10);
+        assert_eq!(omitted_hash(&note("why", &omitted, String::new())), Some(&*value_hash(&omitted)));
+        assert_eq!(omitted_hash(&omitted), None);
+        assert_eq!(omitted_hash(&value(json!({"M": {"sha256": {"S": value_hash(&omitted)}}}))), None);
+        // Configuration may have members with the same names: only a map with exactly these is a note.
         for other in ["omitted", "bytes", "record", "sha256"] {
-            let AttributeValue::M(mut members) = note("why", &left_out, String::new()) else { panic!("it is a map") };
+            let AttributeValue::M(mut members) = note("why", &omitted, String::new()) else { panic!("it is a map") };
             let member = members.remove(other).unwrap();
             members.insert("other".to_owned(), member);
             assert_eq!(omitted_hash(&AttributeValue::M(members)), None, "without {other}");
         }
-        let AttributeValue::M(mut longer) = note("why", &left_out, String::new()) else { panic!("it is a map") };
-        longer.insert("other".to_owned(), left_out);
+        let AttributeValue::M(mut longer) = note("why", &omitted, String::new()) else { panic!("it is a map") };
+        longer.insert("other".to_owned(), omitted);
         assert_eq!(omitted_hash(&AttributeValue::M(longer)), None);
     }
 
     #[test]
-    fn both_values_are_left_out_only_where_both_must_be() {
+    fn both_values_are_omitted_only_if_one_is_not_enough() {
         let mut one = entry(Some(text_of(150_000)), Some(text_of(300_000)));
-        assert_eq!(keep(&mut one, &String::new), 1);
+        assert_eq!(fit(&mut one, &String::new), 1);
         assert_eq!(one.old_value, Some(text_of(150_000)));
         let mut both = entry(Some(text_of(410_000)), Some(text_of(420_000)));
-        assert_eq!(keep(&mut both, &String::new), 2);
+        assert_eq!(fit(&mut both, &String::new), 2);
     }
 
-    /// No stream has such names and IDs; where one had, its entry would still be stored.
+    /// No stream has names and IDs of this length. If one had, its entries would still be stored.
     #[test]
-    fn whatever_makes_an_entry_too_large_its_value_is_left_out() {
+    fn whatever_makes_an_entry_too_large_its_value_is_omitted() {
         let long = "x".repeat(300_000);
         let provenance = Provenance { event_id: long.clone(), sequence_number: None, trace_id: None, principal: None };
         let value = || Some(text_of(150_000));
@@ -189,24 +190,24 @@ mod tests {
             Entry { updated_attribute: Some(long.clone()), ..entry(None, value()) },
             Entry { provenance: Some(provenance), ..entry(None, value()) },
         ] {
-            assert_eq!(keep(&mut large, &String::new), 1);
+            assert_eq!(fit(&mut large, &String::new), 1);
             assert!(item_size_exactly(&large) <= MAX_ITEM_BYTES);
         }
     }
 
     #[test]
-    fn a_value_that_is_too_deep_leaves_a_note() {
+    fn a_value_that_is_nested_too_deeply_is_replaced() {
         let mut deep = entry(Some(nested(33)), Some(nested(32)));
-        assert_eq!(keep(&mut deep, &|| "s3://b/k".to_owned()), 1);
+        assert_eq!(fit(&mut deep, &|| "s3://b/k".to_owned()), 1);
         assert!(matches!(&deep.old_value, Some(AttributeValue::M(note)) if note.contains_key("omitted")));
         assert_eq!(deep.new_value, Some(nested(32)));
     }
 
     proptest! {
         #[test]
-        fn every_entry_ends_within_the_limits(old in 0_usize..600_000, new in 0_usize..600_000, levels in 0_usize..40) {
+        fn every_entry_fits_the_limits(old in 0_usize..600_000, new in 0_usize..600_000, levels in 0_usize..40) {
             let mut entry = entry(Some(text_of(old)), Some(AttributeValue::L(vec![nested(levels), text_of(new)])));
-            keep(&mut entry, &|| "s3://b/k".to_owned());
+            fit(&mut entry, &|| "s3://b/k".to_owned());
             prop_assert!(item_size_exactly(&entry) <= MAX_ITEM_BYTES);
             prop_assert!(values(&mut entry).all(|value| depth(value) <= MAX_NESTING));
         }

@@ -3,25 +3,27 @@
 //! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. Each record is decoded on its own
 //! from its raw JSON, so that a bad one never costs the others.
 
+mod event_name;
 mod record;
 
+pub use event_name::EventName;
 pub use record::{Change, Identity, Images, NotAChange, Refusal, decode, identify, key_text};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// An event as Lambda's event source mapping sends it, each record still raw.
+/// An event as Lambda's event source mapping sends it, with its records still raw.
 #[derive(Debug, Deserialize)]
 struct Event<'a> {
     #[serde(rename = "Records", borrow)]
     records: Vec<&'a RawValue>,
 }
 
-/// Why an event as a whole cannot be worked on.
+/// Why an event cannot be processed at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the event is no DynamoDB Streams event: it is no JSON, or has no member `Records` that is a list; \
-     the function is to be invoked by an event source mapping on a DynamoDB stream"
+    "the event is not a DynamoDB Streams event: it is not valid JSON, or its member `Records` is not a list; \
+     invoke the function through an event source mapping on a DynamoDB stream"
 )]
 pub struct NotAnEvent;
 
@@ -29,7 +31,8 @@ pub struct NotAnEvent;
 ///
 /// # Errors
 ///
-/// [`NotAnEvent`] where it is no JSON, or of another shape. The error never quotes the event: it holds configuration.
+/// [`NotAnEvent`] if it is not valid JSON, or has another shape. The error never quotes the event, which holds
+/// configuration.
 pub fn records(event: &[u8]) -> Result<Vec<&RawValue>, NotAnEvent> {
     serde_json::from_slice::<Event<'_>>(event).map(|event| event.records).map_err(|_| NotAnEvent)
 }
@@ -39,14 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_split_without_looking_into_its_records() {
+    fn an_event_is_split_without_decoding_its_records() {
         let event = br#"{"Records":[{"a":1}, 5 ,"nonsense",null]}"#;
         let records: Vec<_> = records(event).unwrap().into_iter().map(RawValue::get).collect();
         assert_eq!(records, [r#"{"a":1}"#, "5", "\"nonsense\"", "null"]);
     }
 
     #[test]
-    fn what_is_no_event_is_refused_without_being_quoted() {
+    fn anything_but_an_event_is_refused_without_being_quoted() {
         for event in [
             &b""[..],
             b"{}",

@@ -1,4 +1,4 @@
-//! One raw record of the stream, and the change it tells of.
+//! One raw record of the stream, and the change that it describes.
 
 use aws_lambda_events::event::dynamodb::UserIdentity;
 use chrono::{DateTime, Datelike, Utc};
@@ -6,28 +6,30 @@ use serde::Deserialize;
 use serde_dynamo::{AttributeValue, Item};
 use serde_json::value::RawValue;
 
+use super::EventName;
+use crate::aws::arn::StreamArn;
 use crate::value::{InvalidValue, base64_text, validate_all};
 
-/// The longest partition key, and so the longest `itemKey` that the Audit table's index takes
+/// The longest partition key, and so the longest `itemKey` that the Audit table's index can hold
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
 const MAX_KEY_BYTES: usize = 2048;
 
-/// What one record of the stream says was done to one item.
+/// A change of one item, as one record of the stream describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The ARN of the stream; empty where the record has none.
-    pub stream_arn: String,
+    /// The ARN of the stream; `None` where the record has none.
+    pub stream_arn: Option<StreamArn>,
     /// The record's unique ID; the same each time the record is delivered.
     pub event_id: String,
     /// The record's place in its shard, and its name in the answer to Lambda.
     pub sequence_number: Option<String>,
     /// The item's key as text: a string as it is, a number as its decimal text, binary as base64.
     pub item_key: String,
-    /// When DynamoDB applied the change, to the second as DynamoDB tells it; `None` where the record does not say.
+    /// When DynamoDB applied the change, in whole seconds; `None` if the record does not say.
     pub created: Option<DateTime<Utc>>,
     /// The item before and after.
     pub images: Images,
-    /// Who made the change, where the record says: only for deletions by DynamoDB's time to live.
+    /// Who made the change, if the record says: it does only for deletions by DynamoDB's time to live.
     pub principal: Option<String>,
 }
 
@@ -54,85 +56,71 @@ pub enum Images {
 }
 
 impl Images {
-    /// The event's name as DynamoDB Streams has it.
+    /// The kind of change.
     #[must_use]
-    pub const fn event_name(&self) -> &'static str {
+    pub const fn event_name(&self) -> EventName {
         match self {
-            Self::Insert { .. } => "INSERT",
-            Self::Modify { .. } => "MODIFY",
-            Self::Remove { .. } => "REMOVE",
+            Self::Insert { .. } => EventName::Insert,
+            Self::Modify { .. } => EventName::Modify,
+            Self::Remove { .. } => EventName::Remove,
         }
     }
 }
 
-/// Why a record is no change that can be audited. No retry mends it. Never quotes the record: it holds configuration.
+/// Why a record is not a change that can be audited. No retry can fix it. Never quotes the record, which holds
+/// configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAChange {
-    /// The record's JSON is not of a stream record's shape.
-    #[error("the record is not of the shape of a DynamoDB Streams record (line {line}, column {column} of the record)")]
+    /// The record's JSON does not have the shape of a stream record.
+    #[error("the record does not have the shape of a DynamoDB Streams record (its line {line}, column {column})")]
     Undecodable {
         /// Line in the record's JSON, from 1.
         line: usize,
         /// Column in that line, from 1.
         column: usize,
     },
-    /// A member that every stream record has is not there.
+    /// A member that every stream record has is missing.
     #[error("the record has no {0}")]
     Missing(&'static str),
     /// An event name other than INSERT, MODIFY, REMOVE.
-    #[error("the record's eventName is none of INSERT, MODIFY, REMOVE")]
+    #[error("the record's eventName is not INSERT, MODIFY or REMOVE")]
     UnknownEventName,
-    /// The key attribute is not there, or is of a type that no key can have.
+    /// The key attribute is missing, or has a type that a key cannot have.
     #[error(
-        "the record has no key: the attribute that KEY_ATTRIBUTE names is missing, or is no string, number or binary"
+        "the record has no key: the attribute that KEY_ATTRIBUTE names is missing, or is not a string, number or binary"
     )]
     NoKey,
-    /// A key that is too long for the Audit table's index.
+    /// The key is too long for the Audit table's index.
     #[error("the record's key is longer than 2,048 bytes as text, too long for the Audit table's index")]
     KeyTooLong,
-    /// A value that DynamoDB would refuse.
+    /// The record has a value that DynamoDB would refuse.
     #[error("an attribute has an invalid value: {0}")]
     InvalidValue(InvalidValue),
 }
 
-impl NotAChange {
-    /// A short name of the reason, for metrics, logs and the failure bucket.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Undecodable { .. } => "undecodable",
-            Self::Missing(_) => "incomplete",
-            Self::UnknownEventName => "unknown_event_name",
-            Self::NoKey => "no_key",
-            Self::KeyTooLong => "key_too_long",
-            Self::InvalidValue(_) => "invalid_value",
-        }
-    }
-}
-
-/// Why a record was not decoded.
+/// Why a record could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// This record cannot be mended by any retry.
+    /// The record itself is wrong; no retry can fix it.
     #[error(transparent)]
     Record(#[from] NotAChange),
-    /// The stream itself does not carry what an audit needs: its view type, which is not `NEW_AND_OLD_IMAGES`.
+    /// The stream does not carry both images. This is its view type, which is not `NEW_AND_OLD_IMAGES`.
     #[error("the stream's view type is {0}")]
     ViewType(String),
 }
 
-/// What a record still tells about itself that is not a change.
+/// What can be read of a record, even of one that cannot be decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The ARN of its stream, if that can be read.
-    pub stream_arn: Option<String>,
-    /// Its place in its shard, if that can be read.
+    pub stream_arn: Option<StreamArn>,
+    /// Its sequence number, if that can be read.
     pub sequence_number: Option<String>,
-    /// INSERT, MODIFY or REMOVE, if that can be read.
-    pub event_name: Option<&'static str>,
+    /// What was done to the item, if that can be read.
+    pub event_name: Option<EventName>,
 }
 
-/// A record as it stands in the event. All is optional, so that what is missing can be named.
+/// A record as the event has it. Every member is optional, so that an error can name the one that is missing.
 #[derive(Deserialize)]
 struct Record {
     #[serde(rename = "eventID")]
@@ -157,30 +145,30 @@ struct StreamRecord {
     stream_view_type: Option<String>,
 }
 
-/// Decodes one record; `key_attribute` names the attribute that is the item's key.
+/// Decodes one record; `key_attribute` is the name of the item's key.
 ///
 /// # Errors
 ///
-/// [`Refusal`]. What the record still tells about itself then, [`identify`] says.
+/// [`Refusal`]. [`identify`] reads what can be read of the record then.
 pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     let record: Record = serde_json::from_str(raw.get())
         .map_err(|error| NotAChange::Undecodable { line: error.line(), column: error.column() })?;
     let stream = record.dynamodb.ok_or(NotAChange::Missing("dynamodb"))?;
     if let Some(view) = stream.stream_view_type.as_deref().filter(|view| *view != "NEW_AND_OLD_IMAGES") {
-        // Known names only: nothing else of a record is ever quoted.
+        // Only known names are quoted: any other text could be configuration.
         let known = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"].into_iter().find(|known| *known == view);
-        return Err(Refusal::ViewType(known.unwrap_or("of an unknown name").to_owned()));
+        return Err(Refusal::ViewType(known.unwrap_or("unknown").to_owned()));
     }
-    // Without its ID a record could not be told from another, nor a redelivery from a new change.
+    // Without an ID, a redelivered record could not be told from a new change.
     let event_id = record.event_id.filter(|id| !id.is_empty()).ok_or(NotAChange::Missing("eventID"))?;
     let event_name = record.event_name.ok_or(NotAChange::Missing("eventName"))?;
+    let event_name = EventName::parse(&event_name).ok_or(NotAChange::UnknownEventName)?;
     let new = || stream.new_image.ok_or(NotAChange::Missing("dynamodb.NewImage"));
     let old = || stream.old_image.ok_or(NotAChange::Missing("dynamodb.OldImage"));
-    let images = match event_name.as_str() {
-        "INSERT" => Images::Insert { new: new()? },
-        "MODIFY" => Images::Modify { old: old()?, new: new()? },
-        "REMOVE" => Images::Remove { old: old()? },
-        _ => return Err(NotAChange::UnknownEventName.into()),
+    let images = match event_name {
+        EventName::Insert => Images::Insert { new: new()? },
+        EventName::Modify => Images::Modify { old: old()?, new: new()? },
+        EventName::Remove => Images::Remove { old: old()? },
     };
 
     let (before, after) = match &images {
@@ -189,7 +177,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
         Images::Remove { old } => (Some(old), None),
     };
     let either = || before.into_iter().chain(after);
-    // Where the record names its keys, no other attribute is taken for one: its value could be a secret.
+    // If the record lists its keys, no other attribute is used as one: its value could be a secret.
     let key = match &stream.keys {
         Some(keys) => keys.get(key_attribute),
         None => either().find_map(|item| item.get(key_attribute)),
@@ -201,7 +189,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     validate_all(either().flat_map(|item| item.values())).map_err(NotAChange::InvalidValue)?;
 
     Ok(Change {
-        stream_arn: record.stream_arn.unwrap_or_default(),
+        stream_arn: record.stream_arn.filter(|arn| !arn.is_empty()).map(StreamArn::parse),
         event_id,
         item_key,
         created: stream.approximate_creation_date_time.and_then(from_epoch_seconds),
@@ -211,7 +199,7 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     })
 }
 
-/// The text that an entry's `itemKey` is for this key; `None` for what is no key.
+/// The `itemKey` of an entry for this key; `None` for a value that cannot be a key.
 #[must_use]
 pub fn key_text(key: &AttributeValue) -> Option<String> {
     match key {
@@ -222,20 +210,23 @@ pub fn key_text(key: &AttributeValue) -> Option<String> {
     .filter(|text| !text.is_empty())
 }
 
-/// A time as the stream tells it; `None` for what is no time that can be written with four digits of a year.
+/// A time as the stream writes it; `None` unless its year is from 1971 to 9999.
 fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
     let milliseconds = (seconds * 1000.0).round();
-    // 9999-12-31T23:59:59.999Z. A time of 1970 or before is a default that somebody forgot to fill in.
+    // The limit is the start of the year 10000. A time in 1970 or before is a default that was never filled in.
     (milliseconds < 253_402_300_800_000.0)
         .then(|| {
-            #[allow(clippy::cast_possible_truncation, reason = "what is too low for an i64 becomes its lowest")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "a number below the lowest i64 becomes the lowest, and is filtered out"
+            )]
             DateTime::from_timestamp_millis(milliseconds as i64)
         })
         .flatten()
         .filter(|time| time.year() > 1970)
 }
 
-/// What can be read of a record whose other parts cannot be.
+/// Reads what can be read of a record, whatever the rest of it is.
 #[must_use]
 pub fn identify(raw: &RawValue) -> Identity {
     #[derive(Default, Deserialize)]
@@ -256,183 +247,11 @@ pub fn identify(raw: &RawValue) -> Identity {
     let record: Outline<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let stream: Option<StreamOutline<'_>> = record.dynamodb.and_then(|raw| serde_json::from_str(raw.get()).ok());
     Identity {
-        stream_arn: text(record.stream_arn),
+        stream_arn: text(record.stream_arn).map(StreamArn::parse),
         sequence_number: text(stream.unwrap_or_default().sequence_number),
-        event_name: text(record.event_name)
-            .and_then(|name| ["INSERT", "MODIFY", "REMOVE"].into_iter().find(|known| *known == name)),
+        event_name: text(record.event_name).and_then(|name| EventName::parse(&name)),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    fn raw(record: &Value) -> Box<RawValue> {
-        serde_json::value::to_raw_value(record).unwrap()
-    }
-
-    /// A complete record, as a table's stream delivers it.
-    fn insert() -> Value {
-        json!({
-            "eventID": "97f346f54443196d55233e83d8b8f944",
-            "eventName": "INSERT",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": "eu-central-1",
-            "dynamodb": {
-                "ApproximateCreationDateTime": 1_726_045_348.0,
-                "Keys": {"key": {"S": "CACHE_TTL_SEC"}},
-                "NewImage": {"key": {"S": "CACHE_TTL_SEC"}, "value": {"N": "3600"}},
-                "SequenceNumber": "9700002673137973216305",
-                "StreamViewType": "NEW_AND_OLD_IMAGES"
-            },
-            "eventSourceARN": "arn:aws:dynamodb:eu-central-1:905418349556:table/Configuration/stream/2024-09-11T09:00:17.927"
-        })
-    }
-
-    /// The same record with one member replaced, or removed where it is null; the path is a JSON pointer.
-    fn with(path: &str, value: Value) -> Value {
-        let mut record = insert();
-        let (parent, name) = path.rsplit_once('/').unwrap();
-        let parent = record.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-        if value.is_null() {
-            parent.remove(name)
-        } else {
-            parent.insert(name.to_owned(), value)
-        };
-        record
-    }
-
-    #[test]
-    fn an_insert_is_decoded_whole() {
-        let change = decode(&raw(&insert()), "key").unwrap();
-        assert_eq!(change.event_id, "97f346f54443196d55233e83d8b8f944");
-        assert_eq!(change.sequence_number.as_deref(), Some("9700002673137973216305"));
-        assert_eq!(change.item_key, "CACHE_TTL_SEC");
-        assert_eq!(change.created.unwrap().to_rfc3339(), "2024-09-11T09:02:28+00:00");
-        assert_eq!(change.images.event_name(), "INSERT");
-        assert_eq!(change.principal, None);
-    }
-
-    /// The crate of event types fails on each of these; an audit needs none of them.
-    #[test]
-    fn members_that_no_audit_needs_may_be_missing() {
-        for path in ["/awsRegion", "/eventSource", "/eventSourceARN", "/dynamodb/StreamViewType", "/dynamodb/Keys"] {
-            assert!(decode(&raw(&with(path, Value::Null)), "key").is_ok(), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_record_without_a_usable_time_has_none() {
-        let decoded = |time: &Value| {
-            let record = with("/dynamodb/ApproximateCreationDateTime", time.clone());
-            decode(&raw(&record), "key").unwrap().created
-        };
-        let last_of_1970 = json!(31_535_999.999);
-        let year_10000 = json!(253_402_300_800.0);
-        for time in [Value::Null, json!(0), json!(-5.0), json!(-1e300), json!(1e300), last_of_1970, year_10000] {
-            assert_eq!(decoded(&time), None, "{time}");
-        }
-        for (time, text) in [
-            (json!(31_536_000), "1971-01-01T00:00:00+00:00"),
-            (json!(253_402_300_799.999), "9999-12-31T23:59:59.999+00:00"),
-        ] {
-            assert_eq!(decoded(&time).unwrap().to_rfc3339(), text);
-        }
-    }
-
-    /// As long as DynamoDB lets a partition key be.
-    #[test]
-    fn the_longest_key_is_taken() {
-        let record = with("/dynamodb/Keys/key", json!({"S": "x".repeat(MAX_KEY_BYTES)}));
-        assert_eq!(decode(&raw(&record), "key").unwrap().item_key.len(), 2_048);
-    }
-
-    #[test]
-    fn keys_become_text() {
-        for (key, text) in
-            [(json!({"S": "a b"}), "a b"), (json!({"N": "1.50"}), "1.50"), (json!({"B": "AAE="}), "AAE=")]
-        {
-            let record = with("/dynamodb/Keys", json!({ "id": key }));
-            assert_eq!(decode(&raw(&record), "id").unwrap().item_key, text);
-        }
-    }
-
-    #[test]
-    fn a_time_to_live_expiry_names_its_principal() {
-        let mut record = with("/eventName", json!("REMOVE"));
-        record["dynamodb"]["OldImage"] = record["dynamodb"]["NewImage"].take();
-        record["userIdentity"] = json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});
-        let change = decode(&raw(&record), "key").unwrap();
-        assert_eq!(change.images.event_name(), "REMOVE");
-        assert_eq!(change.principal.as_deref(), Some("dynamodb.amazonaws.com"));
-    }
-
-    #[test]
-    fn a_record_that_is_no_change_says_why_and_keeps_its_sequence_number() {
-        for (record, code) in [
-            (with("/eventName", json!("UPSERT")), "unknown_event_name"),
-            (with("/eventName", Value::Null), "incomplete"),
-            (with("/eventName", json!(5)), "undecodable"),
-            (with("/eventID", Value::Null), "incomplete"),
-            (with("/eventID", json!("")), "incomplete"),
-            (with("/dynamodb/NewImage", Value::Null), "incomplete"),
-            (with("/dynamodb/NewImage", json!("secret")), "undecodable"),
-            (with("/dynamodb/NewImage/value", json!({"N": "secret"})), "invalid_value"),
-            (with("/dynamodb/NewImage/value", json!({"X": "secret"})), "undecodable"),
-            (with("/dynamodb/NewImage/value", json!({"N": "1", "S": "secret"})), "undecodable"),
-            (with("/dynamodb/NewImage/value", json!({"B": "secret!"})), "undecodable"),
-            (with("/dynamodb/Keys/key", json!({"BOOL": true})), "no_key"),
-            (with("/dynamodb/Keys/key", json!({"S": ""})), "no_key"),
-            (with("/dynamodb/Keys", json!({"other": {"S": "x"}})), "no_key"),
-            (with("/dynamodb/Keys/key", json!({"S": "x".repeat(2049)})), "key_too_long"),
-            (with("/dynamodb/Keys/key", json!({"B": "AAAA".repeat(513)})), "key_too_long"),
-            (with("/eventName", json!("MODIFY")), "incomplete"),
-            (with("/eventName", json!("REMOVE")), "incomplete"),
-        ] {
-            let Err(Refusal::Record(reason)) = decode(&raw(&record), "key") else { panic!("{code} was decoded") };
-            assert_eq!(reason.code(), code);
-            assert_eq!(identify(&raw(&record)).sequence_number.as_deref(), Some("9700002673137973216305"), "{code}");
-            assert!(!reason.to_string().contains("secret"), "{reason}");
-        }
-        for record in [json!("secret"), json!(null), json!([]), json!({}), json!({"dynamodb": {"SequenceNumber": 7}})] {
-            assert!(matches!(decode(&raw(&record), "key"), Err(Refusal::Record(_))));
-            assert_eq!(identify(&raw(&record)), Identity::default());
-        }
-    }
-
-    /// What no decoder takes in one member must not hide the others.
-    #[test]
-    fn a_record_is_identified_whatever_else_is_in_it() {
-        let deep = "[".repeat(5_000) + &"]".repeat(5_000);
-        for odd in [r#""\ud800""#, "1e999", &deep] {
-            let record =
-                format!(r#"{{"eventName":"INSERT","x":{odd},"dynamodb":{{"NewImage":{odd},"SequenceNumber":"7"}}}}"#);
-            let identity = identify(&RawValue::from_string(record).unwrap());
-            assert_eq!(
-                (identity.sequence_number.as_deref(), identity.event_name),
-                (Some("7"), Some("INSERT")),
-                "{odd:.20}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_stream_without_both_images_is_refused_as_a_stream() {
-        for view in ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"] {
-            let refusal = decode(&raw(&with("/dynamodb/StreamViewType", json!(view))), "key").unwrap_err();
-            assert_eq!(refusal, Refusal::ViewType(view.to_owned()));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_json_makes_decoding_fail_in_another_way(text in any::<String>(), path in prop::sample::select(vec![
-            "/eventID", "/eventName", "/dynamodb", "/dynamodb/NewImage", "/dynamodb/NewImage/value", "/dynamodb/Keys",
-            "/dynamodb/SequenceNumber", "/dynamodb/ApproximateCreationDateTime", "/userIdentity",
-        ])) {
-            let _ = decode(&raw(&with(path, json!(text))), "key");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,9 @@
-//! Every metric, as data. What is not here cannot be emitted; the README's table is checked against it.
+//! Every metric, as data: its name, its unit, what it means, and the function that measures it.
+//!
+//! The wide line and Prometheus both get what [`measure`] returns. So a metric that is not here cannot be emitted, and one
+//! that is here cannot be forgotten. To add one, add its row here and to the table in `docs/telemetry.md`.
+
+use crate::report::Report;
 
 /// The unit of a metric's values (Amazon CloudWatch API Reference, `MetricDatum`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,28 +25,58 @@ impl Unit {
     }
 }
 
-/// How values of a metric are gathered in one invocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Values are added up; the sum leaves with each invocation, zero or not, so that no data means no invocation.
-    Counter,
-    /// Like a counter, but a zero does not leave: CloudWatch charges for each metric that is ever seen.
-    RareCounter,
+/// How a metric's values are taken from the report of an invocation.
+#[derive(Debug, Clone, Copy)]
+pub enum Measure {
+    /// A count, which leaves with each invocation, zero or not, so that no data means no invocation.
+    Count(fn(&Report) -> usize),
+    /// Like a count, but a zero does not leave: CloudWatch charges for each metric that is ever seen.
+    RareCount(fn(&Report) -> usize),
     /// Each value leaves as it is, since percentiles need all of them.
-    Samples,
+    Samples(fn(&Report) -> Vec<f64>),
 }
 
 /// One metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Metric {
     /// Its name, everywhere.
     pub name: &'static str,
     /// The unit of its values.
     pub unit: Unit,
-    /// How its values are gathered.
-    pub kind: Kind,
+    /// Where its values come from.
+    pub measure: Measure,
     /// What it says, in one sentence.
     pub meaning: &'static str,
+}
+
+/// There is one metric of a name.
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// What an invocation adds to a metric.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measured {
+    /// So many.
+    Count(usize),
+    /// These values, in the order in which they came.
+    Samples(Vec<f64>),
+}
+
+/// What an invocation adds to each metric; rare counts that are zero are left out.
+#[must_use]
+pub fn measure(report: &Report) -> Vec<(&'static Metric, Measured)> {
+    let measured = |metric: &'static Metric| {
+        let measured = match metric.measure {
+            Measure::Count(count) => Measured::Count(count(report)),
+            Measure::RareCount(count) => Measured::Count(Some(count(report)).filter(|count| *count > 0)?),
+            Measure::Samples(samples) => Measured::Samples(samples(report)),
+        };
+        Some((metric, measured))
+    };
+    ALL.iter().filter_map(measured).collect()
 }
 
 /// The dimensions of every metric; their values are the settings `SERVICE_NAME` and `STAGE`.
@@ -49,11 +84,11 @@ pub const DIMENSIONS: [&str; 2] = ["Service", "Stage"];
 
 /// Declares the metrics, and [`ALL`] of them.
 macro_rules! catalog {
-    ($($constant:ident = $name:literal, $unit:ident, $kind:ident, $meaning:literal;)*) => {
+    ($($constant:ident = $name:literal, $unit:ident, $meaning:literal, $measure:expr;)*) => {
         $(
             #[doc = $meaning]
             pub const $constant: Metric =
-                Metric { name: $name, unit: Unit::$unit, kind: Kind::$kind, meaning: $meaning };
+                Metric { name: $name, unit: Unit::$unit, measure: $measure, meaning: $meaning };
         )*
         /// All metrics.
         pub const ALL: &[Metric] = &[$($constant),*];
@@ -61,24 +96,54 @@ macro_rules! catalog {
 }
 
 catalog! {
-    RECORDS_RECEIVED = "RecordsReceived", Count, Counter, "Stream records in the event; without a bug or a loss the sum of the next four.";
-    RECORDS_AUDITED = "RecordsAudited", Count, Counter, "Records whose entries are all known to be stored.";
-    RECORDS_UNCHANGED = "RecordsUnchanged", Count, Counter, "Records that changed no attribute, and so have no entries.";
-    RECORDS_QUARANTINED = "RecordsQuarantined", Count, Counter, "Records that no retry can mend, put whole into the failure bucket.";
-    RECORDS_FAILED = "RecordsFailed", Count, Counter, "Records reported to Lambda, which delivers them again.";
-    AUDITS_WRITTEN = "AuditsWritten", Count, Counter, "Audit entries known to be stored.";
-    ATTRIBUTES_CHANGED = "AttributesChanged", Count, Counter, "Attributes that the audited modifications changed.";
-    AUDIT_LAG = "AuditLag", Milliseconds, Samples, "From the change of the item to its last stored entry; one sample for each audited record.";
-    WRITE_LATENCY = "WriteLatency", Milliseconds, Samples, "One request to the Audit table, from sending to its answer.";
-    WRITE_RETRIES = "WriteRetries", Count, Counter, "Requests to the Audit table that were repeats of earlier ones.";
-    VALUES_OMITTED = "ValuesOmitted", Count, Counter, "Values too large or too deep for an entry, replaced by a note.";
-    COLD_START = "ColdStart", Count, RareCounter, "Invocations that were the first of their process; absent otherwise, never 0.";
-    SPANS_LOST = "SpansLost", Count, RareCounter, "Spans that could not be sent to the X-Ray daemon; absent where there are none.";
+    RECORDS_RECEIVED = "RecordsReceived", Count,
+        "Stream records in the event; without a bug or a loss the sum of the next four.",
+        Measure::Count(|report| report.received);
+    RECORDS_AUDITED = "RecordsAudited", Count,
+        "Records whose entries are all known to be stored.",
+        Measure::Count(|report| report.counts().audited);
+    RECORDS_UNCHANGED = "RecordsUnchanged", Count,
+        "Records that changed no attribute, and so have no entries.",
+        Measure::Count(|report| report.counts().unchanged);
+    RECORDS_QUARANTINED = "RecordsQuarantined", Count,
+        "Records that no retry can mend, put whole into the failure bucket.",
+        Measure::Count(|report| report.counts().quarantined);
+    RECORDS_FAILED = "RecordsFailed", Count,
+        "Records reported to Lambda, which delivers them again.",
+        Measure::Count(|report| report.counts().failed);
+    AUDITS_WRITTEN = "AuditsWritten", Count,
+        "Audit entries known to be stored.",
+        Measure::Count(|report| report.audits_written);
+    ATTRIBUTES_CHANGED = "AttributesChanged", Count,
+        "Attributes that the audited modifications changed.",
+        Measure::Count(|report| report.audited().map(|record| record.attributes_changed).sum());
+    AUDIT_LAG = "AuditLag", Milliseconds,
+        "From the change of the item to its last stored entry; one sample for each audited record.",
+        // DynamoDB gives whole seconds: finer than a millisecond says nothing.
+        Measure::Samples(|report| report.records.iter().filter_map(|record| Some(report.lag(record)?.as_millis() as f64)).collect());
+    WRITE_LATENCY = "WriteLatency", Milliseconds,
+        "One request to the Audit table, from sending to its answer.",
+        Measure::Samples(|report| {
+            report.requests.iter().map(|request| request.interval.duration().as_secs_f64() * 1000.0).collect()
+        });
+    WRITE_RETRIES = "WriteRetries", Count,
+        "Requests to the Audit table that were repeats of earlier ones.",
+        Measure::Count(|report| report.requests.iter().filter(|request| request.retries > 0).count());
+    VALUES_OMITTED = "ValuesOmitted", Count,
+        "Values too large or too deep for an entry, replaced by a note.",
+        Measure::Count(|report| report.audited().map(|record| record.values_omitted).sum());
+    COLD_START = "ColdStart", Count,
+        "Invocations that were the first of their process; absent otherwise, never 0.",
+        Measure::RareCount(|report| usize::from(report.cold_start));
+    SPANS_LOST = "SpansLost", Count,
+        "Spans that could not be sent to the X-Ray daemon; absent where there are none.",
+        Measure::RareCount(|report| report.spans_lost);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use std::collections::HashSet;
 
     #[test]
@@ -92,13 +157,43 @@ mod tests {
         }
     }
 
-    /// The README tells operators what they can alarm on.
+    /// Operators read there what they can alarm on.
     #[test]
-    fn each_metric_is_in_the_readme_as_it_is_here() {
-        let readme = include_str!("../../README.md");
+    fn each_metric_has_its_row_in_the_documents() {
+        let page = include_str!("../../docs/telemetry.md");
         for metric in ALL {
             let row = format!("| `{}` | {} | {} |", metric.name, metric.unit.name(), metric.meaning);
-            assert!(readme.contains(&row), "the README's table of metrics has no row\n{row}");
+            assert!(page.contains(&row), "docs/telemetry.md has no row\n{row}");
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn each_metric_is_measured_on_the_report() {
+        let report = testing::report_of_everything();
+        let measured: Vec<(&str, Measured)> =
+            measure(&report).into_iter().map(|(metric, measured)| (metric.name, measured)).collect();
+        let count = Measured::Count;
+        let expected = [
+            ("RecordsReceived", count(5)),
+            ("RecordsAudited", count(2)),
+            ("RecordsUnchanged", count(1)),
+            ("RecordsQuarantined", count(1)),
+            ("RecordsFailed", count(1)),
+            ("AuditsWritten", count(4)),
+            ("AttributesChanged", count(3)),
+            ("AuditLag", Measured::Samples(vec![2_000.0])),
+            ("WriteLatency", Measured::Samples(vec![20.0, 40.0])),
+            ("WriteRetries", count(1)),
+            ("ValuesOmitted", count(1)),
+            ("ColdStart", count(1)),
+            ("SpansLost", count(7)),
+        ];
+        assert_eq!(measured, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_leaves_at_zero_and_a_rare_one_does_not() {
+        let names: Vec<&str> = measure(&testing::report()).into_iter().map(|(metric, _)| metric.name).collect();
+        assert!(names.contains(&"RecordsFailed"));
+        assert!(!names.contains(&"ColdStart") && !names.contains(&"SpansLost"), "{names:?}");
     }
 }

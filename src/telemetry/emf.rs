@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::catalog::{DIMENSIONS, Metric};
+use super::catalog::{DIMENSIONS, Measured, Metric};
 
 /// The most values of one metric in one line.
 const MAX_VALUES: usize = 100;
@@ -28,21 +28,25 @@ pub struct Wide<'a> {
     pub common: Vec<(&'static str, Value)>,
     /// Members of the first line.
     pub members: Vec<(&'static str, Value)>,
-    /// Sums.
-    pub counters: Vec<(&'static Metric, u64)>,
-    /// Samples.
-    pub samples: Vec<(&'static Metric, Vec<f64>)>,
+    /// What the invocation adds to each metric.
+    pub metrics: Vec<(&'static Metric, Measured)>,
     /// The sequence numbers of failed records.
     pub failed: Vec<&'a str>,
 }
 
 impl Wide<'_> {
-    /// The lines, each one JSON object without line breaks; together they carry every sample and every sequence number.
+    /// The lines, each one JSON object without line breaks; together they carry every sample and every sequence number. A
+    /// sample that is not a number is left out: CloudWatch takes none, and any other would be a lie.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let of_samples = self.samples.iter().map(|(_, values)| values.len().div_ceil(MAX_VALUES)).max().unwrap_or(0);
-        let count = of_samples.max(self.failed.len().div_ceil(MAX_FAILED)).max(1);
-        (0..count).map(|index| self.line(index)).collect()
+    pub fn lines(mut self) -> Vec<String> {
+        let mut most = self.failed.len().div_ceil(MAX_FAILED);
+        for (_, measured) in &mut self.metrics {
+            if let Measured::Samples(samples) = measured {
+                samples.retain(|sample| !sample.is_nan());
+                most = most.max(samples.len().div_ceil(MAX_VALUES));
+            }
+        }
+        (0..most.max(1)).map(|index| self.line(index)).collect()
     }
 
     fn line(&self, index: usize) -> String {
@@ -55,37 +59,37 @@ impl Wide<'_> {
         if let Some(failed) = self.failed.chunks(MAX_FAILED).nth(index) {
             line.member("failedSequenceNumbers", &Value::from(failed));
         }
-        let counters = if is_first { self.counters.as_slice() } else { &[] };
-        let samples: Vec<(&Metric, &[f64])> = self
-            .samples
+        let metrics: Vec<(&Metric, Values<'_>)> = self
+            .metrics
             .iter()
-            .filter_map(|(metric, values)| Some((*metric, values.chunks(MAX_VALUES).nth(index)?)))
+            .filter_map(|(metric, measured)| {
+                let values = match measured {
+                    Measured::Count(count) => Values::Count(Some(*count).filter(|_| is_first)?),
+                    Measured::Samples(samples) => Values::Samples(samples.chunks(MAX_VALUES).nth(index)?),
+                };
+                Some((*metric, values))
+            })
             .collect();
-        let metrics: Vec<&Metric> =
-            counters.iter().map(|(metric, _)| *metric).chain(samples.iter().map(|(metric, _)| *metric)).collect();
         if !metrics.is_empty() {
-            self.directive(&mut line, &metrics);
+            self.directive(&mut line, metrics.iter().map(|(metric, _)| *metric));
             for (name, value) in DIMENSIONS.iter().zip(self.dimensions) {
                 line.member(name, &Value::from(value));
             }
-            for (metric, value) in counters {
+            for (metric, values) in metrics {
                 line.name(metric.name);
-                line.number(*value as f64);
-            }
-            for (metric, values) in samples {
-                line.name(metric.name);
-                line.numbers(values);
+                match values {
+                    Values::Count(count) => line.number(count as f64),
+                    Values::Samples(samples) => line.numbers(samples),
+                }
             }
         }
         line.end()
     }
 
     /// The member that says which of the others are metrics.
-    fn directive(&self, line: &mut Line, metrics: &[&Metric]) {
-        let definitions: Vec<Value> = metrics
-            .iter()
-            .map(|metric| serde_json::json!({ "Name": metric.name, "Unit": metric.unit.name() }))
-            .collect();
+    fn directive<'m>(&self, line: &mut Line, metrics: impl Iterator<Item = &'m Metric>) {
+        let definitions: Vec<Value> =
+            metrics.map(|metric| serde_json::json!({ "Name": metric.name, "Unit": metric.unit.name() })).collect();
         line.member(
             "_aws",
             &serde_json::json!({
@@ -94,6 +98,12 @@ impl Wide<'_> {
             }),
         );
     }
+}
+
+/// What one line says of a metric.
+enum Values<'a> {
+    Count(usize),
+    Samples(&'a [f64]),
 }
 
 /// One JSON object in the making.
@@ -111,9 +121,9 @@ impl Line {
         let _ = write!(self.0, "{value}");
     }
 
-    /// A number with at most three decimals, far within CloudWatch's range. What is no number becomes zero.
+    /// A number with at most three decimals, far within CloudWatch's range.
     fn number(&mut self, value: f64) {
-        let value = if value.is_nan() { 0.0 } else { (value.clamp(-1e15, 1e15) * 1000.0).round() / 1000.0 };
+        let value = (value.clamp(-1e15, 1e15) * 1000.0).round() / 1000.0;
         let _ = write!(self.0, "{value}");
     }
 
@@ -183,8 +193,12 @@ pub(crate) mod tests {
             dimensions: ["config-audit", "dev"],
             common: vec![("level", json!("INFO")), ("requestId", json!("r\"1"))],
             members: vec![("outcome", json!("ok"))],
-            counters: vec![(&RECORDS_RECEIVED, lags.len() as u64), (&RECORDS_FAILED, 0)],
-            samples: vec![(&AUDIT_LAG, lags), (&WRITE_LATENCY, latencies)],
+            metrics: vec![
+                (&RECORDS_RECEIVED, Measured::Count(lags.len())),
+                (&RECORDS_FAILED, Measured::Count(0)),
+                (&AUDIT_LAG, Measured::Samples(lags)),
+                (&WRITE_LATENCY, Measured::Samples(latencies)),
+            ],
             failed,
         }
     }
@@ -240,11 +254,16 @@ pub(crate) mod tests {
             prop_assert_eq!(found.remove("RecordsReceived").unwrap(), vec![lags.len() as f64]);
         }
 
+        /// One that is not a number is left out, and costs the others nothing.
         #[test]
-        fn what_is_no_number_does_not_break_a_line(value in any::<f64>()) {
-            for line in wide(vec![value], vec![], vec![]).lines() {
-                check(&line);
+        fn what_is_not_a_number_is_left_out(mut lags in prop::collection::vec(any::<f64>(), 1..300), at in any::<prop::sample::Index>()) {
+            let numbers = lags.iter().filter(|lag| !lag.is_nan()).count();
+            lags.insert(at.index(lags.len() + 1), f64::NAN);
+            let mut found = 0;
+            for line in wide(lags, vec![], vec![]).lines() {
+                found += check(&line).into_iter().filter(|(name, _)| name == "AuditLag").map(|(_, values)| values.len()).sum::<usize>();
             }
+            prop_assert_eq!(found, numbers);
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::panic::PanicHookInfo;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -17,7 +17,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::output;
-use crate::clock::Clock;
+use crate::clock::{Clock, timestamp};
 use crate::settings::LogFormat;
 
 /// The name of the span whose `requestId` is on every line that is logged within it.
@@ -101,12 +101,6 @@ where
             LogFormat::Text => text_line(event.metadata(), &fields.0, now),
         });
     }
-}
-
-/// A time as log lines have it: RFC 3339, UTC, with milliseconds.
-#[must_use]
-pub fn timestamp(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Members that Lambda reads come first, then the request's ID and all others, flat.

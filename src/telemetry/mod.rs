@@ -3,31 +3,28 @@
 pub mod catalog;
 pub mod emf;
 pub mod logs;
-pub mod metrics;
 pub mod output;
+pub mod prometheus;
+pub mod records;
 pub mod traces;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tracing::Level;
 
-use crate::clock::Clock;
-use crate::handler::trace_id_text;
-use crate::report::{Outcome, Record, Report};
+use crate::clock::{Clock, timestamp};
+use crate::invocation::xray_trace_id;
+use crate::report::Report;
 use crate::settings::Settings;
+use crate::stream::EventName;
 use emf::Wide;
-use metrics::{Metrics, PrometheusError, Taken};
+use prometheus::{Prometheus, PrometheusError};
 use traces::Traces;
-
-/// The most lines about single records in one invocation; one more says how many are left out. The wide line names all
-/// that failed.
-const MAX_RECORD_LINES: usize = 50;
 
 /// Where reports go.
 #[derive(Debug)]
 pub struct Telemetry {
-    metrics: Metrics,
+    prometheus: Option<Prometheus>,
     traces: Option<Traces>,
     namespace: String,
     service: String,
@@ -41,10 +38,10 @@ impl Telemetry {
     ///
     /// [`PrometheusError`] where its endpoint cannot be opened.
     pub fn start(settings: &Settings) -> Result<Self, PrometheusError> {
-        let traces = settings.xray_daemon.map(|daemon| Traces::new(daemon, settings));
+        let dimensions = [settings.service.as_str(), settings.stage.as_str()];
         Ok(Self {
-            metrics: Metrics::start([&settings.service, &settings.stage], settings.prometheus)?,
-            traces,
+            prometheus: settings.prometheus.map(|address| Prometheus::start(address, dimensions)).transpose()?,
+            traces: settings.xray_daemon.map(|daemon| Traces::new(daemon, settings)),
             namespace: settings.namespace.clone(),
             service: settings.service.clone(),
             stage: settings.stage.clone(),
@@ -52,41 +49,39 @@ impl Telemetry {
     }
 
     /// Makes an invocation visible, before its answer leaves: Lambda freezes the process then.
-    pub async fn publish(&self, report: &Report, clock: Clock) {
-        log_records(report);
-        let spans_lost = match &self.traces {
-            Some(traces) => {
-                // What is left after the work is for the spans first, and the last half of it for the lines and the answer.
-                let deadline = report.span.0 + report.allowed;
-                let left = deadline.saturating_duration_since(clock.instant());
-                traces.export(report, clock, deadline.checked_sub(left / 2).unwrap_or(deadline)).await
-            }
-            None => 0,
-        };
-        for line in self.observe(report, spans_lost).lines() {
+    pub async fn publish(&self, report: &mut Report, clock: Clock) {
+        records::log(report);
+        if let Some(traces) = &self.traces {
+            // What is left after the work is for the spans first, and the last half of it for the lines and the answer.
+            let deadline = report.interval.started + report.allowed;
+            let left = deadline.saturating_duration_since(clock.instant());
+            report.spans_lost = traces.export(report, clock, deadline.checked_sub(left / 2).unwrap_or(deadline)).await;
+        }
+        for line in self.observe(report).lines() {
             output::line(&line);
         }
     }
 
     /// Counts an invocation, and makes its wide line: everything about it. It is of level INFO whatever came of it, and is
     /// printed at every `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml`
-    /// sets INFO.) `spans_lost` is how many of its spans could not be sent.
+    /// sets INFO.)
     #[must_use]
-    pub fn observe<'a>(&'a self, report: &'a Report, spans_lost: u64) -> Wide<'a> {
-        self.metrics.record(report, spans_lost);
-        let now = report.time_of(report.span.1);
+    pub fn observe<'a>(&'a self, report: &'a Report) -> Wide<'a> {
+        let metrics = catalog::measure(report);
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.record(&metrics);
+        }
+        let now = report.time_of(report.interval.ended);
         let mut common = vec![
-            ("timestamp", Value::from(logs::timestamp(now))),
+            ("timestamp", Value::from(timestamp(now))),
             ("level", Value::from("INFO")),
             ("message", Value::from("invocation")),
             ("requestId", Value::from(report.request_id.as_str())),
         ];
-        if report.trace.is_valid() {
-            common.push(("traceId", Value::from(trace_id_text(&report.trace))));
-        }
+        common.extend(xray_trace_id(&report.trace).map(|id| ("traceId", Value::from(id))));
         let mut events = BTreeMap::<&str, usize>::new();
         for record in &report.records {
-            *events.entry(record.event_name.unwrap_or("unknown")).or_default() += 1;
+            *events.entry(record.event_name.map_or("unknown", EventName::as_str)).or_default() += 1;
         }
         let mut members = vec![
             ("outcome", Value::from(report.outcome())),
@@ -95,22 +90,18 @@ impl Telemetry {
             ("durationMs", Value::from((report.duration().as_secs_f64() * 1e6).round() / 1e3)),
             ("allowedMs", serde_json::json!(report.allowed.as_millis())),
         ];
-        if let Some(error) = &report.error {
-            members.push(("error", Value::from(error.code())));
-        }
+        members.extend(report.error.as_ref().map(|error| ("error", Value::from(error.code()))));
         let reasons = reasons(report);
         if !reasons.is_empty() {
             members.push(("reasons", serde_json::json!(reasons)));
         }
-        let Taken { counters, samples } = self.metrics.take();
         Wide {
             timestamp: now.timestamp_millis(),
             namespace: &self.namespace,
             dimensions: [&self.service, &self.stage],
             common,
             members,
-            counters,
-            samples,
+            metrics,
             failed: report.failed().filter_map(|record| record.sequence_number.as_deref()).collect(),
         }
     }
@@ -120,74 +111,22 @@ impl Telemetry {
 fn reasons(report: &Report) -> BTreeMap<&str, usize> {
     let mut reasons = BTreeMap::new();
     for cause in report.records.iter().filter_map(|record| record.outcome.cause()) {
-        *reasons.entry(cause.code.as_ref()).or_default() += 1;
+        *reasons.entry(cause.reason.code()).or_default() += 1;
     }
     reasons
 }
 
-/// Logs what went wrong, and at debug level every record. The caller is within the invocation's span.
-fn log_records(report: &Report) {
-    if tracing::enabled!(Level::DEBUG) {
-        for record in &report.records {
-            tracing::debug!(
-                outcome = record.outcome.name(),
-                sequenceNumber = record.sequence_number,
-                itemKey = record.item_key,
-                eventName = record.event_name,
-                auditsWritten = record.audits_written,
-                "record"
-            );
-        }
-    }
-    // A failed invocation fails all its records for the same reason: one line says it.
-    let wrong = |record: &Record| {
-        matches!(record.outcome, Outcome::Quarantined(_))
-            || matches!(record.outcome, Outcome::Failed(_)) && report.error.is_none()
-            || record.created.is_none() && record.event_name.is_some()
-    };
-    for (index, record) in report.records.iter().enumerate().filter(|(_, record)| wrong(record)).take(MAX_RECORD_LINES)
-    {
-        let object = report.objects.iter().find(|object| object.record == index && object.error.is_none());
-        log_record(record, object.map(|object| object.url.as_str()));
-    }
-    let unsaid = report.records.iter().filter(|record| wrong(record)).count().saturating_sub(MAX_RECORD_LINES);
-    if unsaid > 0 {
-        tracing::warn!(
-            records = unsaid,
-            "more records have lines like the ones above; see this invocation's wide line"
-        );
-    }
-    if let Some(error) = &report.error {
-        tracing::error!(error = error.code(), "the invocation failed, and the batch will be delivered again: {error}");
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
 
-/// One line about one record; `object` is where it is kept, if it is.
-fn log_record(record: &Record, object: Option<&str>) {
-    let key = record.item_key.as_deref();
-    let number = record.sequence_number.as_deref();
-    match &record.outcome {
-        Outcome::Quarantined(cause) => {
-            tracing::error!(
-                reason = cause.code.as_ref(),
-                sequenceNumber = number,
-                itemKey = key,
-                object,
-                "record quarantined: {}",
-                cause.message
-            );
-        }
-        Outcome::Failed(cause) => tracing::error!(
-            reason = cause.code.as_ref(),
-            sequenceNumber = number,
-            itemKey = key,
-            "record failed, and will be delivered again: {}",
-            cause.message
-        ),
-        Outcome::Audited | Outcome::Unchanged => tracing::warn!(
-            sequenceNumber = number,
-            itemKey = key,
-            "the record has no ApproximateCreationDateTime; its audit has the time of processing"
-        ),
+    #[tokio::test(start_paused = true)]
+    async fn the_wide_line_has_everything_about_an_invocation() {
+        let telemetry = Telemetry::start(&crate::settings::tests::settings()).unwrap();
+        let lines = telemetry.observe(&testing::report_of_everything()).lines();
+        assert_eq!(lines.len(), 1);
+        assert_eq!(emf::tests::check(&lines[0]).len(), catalog::ALL.len());
+        insta::assert_json_snapshot!(serde_json::from_str::<Value>(&lines[0]).unwrap());
     }
 }

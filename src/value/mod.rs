@@ -1,4 +1,4 @@
-//! What is asked of a DynamoDB value: is it equal, is it valid, how large, how deep, and its one canonical text.
+//! DynamoDB's values: whether they are valid and equal, how large and deep they are, and their canonical text.
 
 mod number;
 
@@ -8,25 +8,25 @@ use serde_dynamo::AttributeValue;
 
 pub use number::Number;
 
-/// A value that DynamoDB itself would refuse. Says what, never the value.
+/// Why DynamoDB would refuse a value. Never quotes the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum InvalidValue {
-    /// An `N` or a member of an `NS` that is no DynamoDB number.
-    #[error("a number is no decimal of at most 38 digits between 1E-130 and 9.99E+125")]
+    /// An `N` or a member of an `NS` is not a DynamoDB number.
+    #[error("a number is not a decimal of at most 38 digits with a magnitude from 1E-130 to 9.99E+125")]
     Number,
-    /// An `SS`, `NS` or `BS` without members.
-    #[error("a set has no members")]
+    /// An `SS`, `NS` or `BS` is empty.
+    #[error("a set is empty")]
     EmptySet,
-    /// A `NULL` that is not `true`.
+    /// A `NULL` is not `true`.
     #[error("a NULL is not true")]
     Null,
 }
 
-/// Checks a value and all that is nested in it.
+/// Checks a value and everything nested in it.
 ///
 /// # Errors
 ///
-/// One thing that DynamoDB would refuse, the same each time.
+/// One reason why DynamoDB would refuse it. If there are several, the same one is given each time.
 pub fn validate(value: &AttributeValue) -> Result<(), InvalidValue> {
     let number = |text: &String| Number::parse(text).map(drop).ok_or(InvalidValue::Number);
     let set = |is_empty: bool| if is_empty { Err(InvalidValue::EmptySet) } else { Ok(()) };
@@ -42,17 +42,18 @@ pub fn validate(value: &AttributeValue) -> Result<(), InvalidValue> {
     }
 }
 
-/// Checks values that have no order.
+/// Checks values in any order.
 ///
 /// # Errors
 ///
-/// Of all that DynamoDB would refuse one thing, the same each time the same values are checked.
+/// One reason why DynamoDB would refuse one of them. If there are several, the same one is given for the same values,
+/// whatever their order.
 pub fn validate_all<'a>(values: impl IntoIterator<Item = &'a AttributeValue>) -> Result<(), InvalidValue> {
     values.into_iter().filter_map(|value| validate(value).err()).min().map_or(Ok(()), Err)
 }
 
-/// Whether two values are the same value: numbers by what they amount to, sets and maps whatever their order, lists in
-/// order, binary by bytes. Values of different types are never equal.
+/// Whether two values are equal: numbers by numeric value, sets and maps whatever their order, lists in order, binary by
+/// bytes. Values of different types are never equal.
 #[must_use]
 pub fn equal(one: &AttributeValue, other: &AttributeValue) -> bool {
     match (one, other) {
@@ -72,7 +73,7 @@ pub fn equal(one: &AttributeValue, other: &AttributeValue) -> bool {
 }
 
 fn number_equal(one: &str, other: &str) -> bool {
-    // What is no number is compared as text, so that a value always equals itself.
+    // An invalid number is compared as text, so that every value equals itself.
     one == other || Number::parse(one).is_some_and(|one| Number::parse(other).is_some_and(|other| one == other))
 }
 
@@ -84,7 +85,7 @@ fn numbers(set: &[String]) -> HashSet<Result<Number, &String>> {
     set.iter().map(|text| Number::parse(text).ok_or(text)).collect()
 }
 
-/// The bytes that DynamoDB counts for a value
+/// The size of a value in bytes, as DynamoDB counts it
 /// (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats").
 #[must_use]
 pub fn size(value: &AttributeValue) -> usize {
@@ -107,7 +108,7 @@ fn number_size(text: &str) -> usize {
     Number::parse(text).map_or(text.len(), |number| number.size())
 }
 
-/// How many levels of lists and maps a value has; a scalar and a set have none.
+/// How many levels of lists and maps a value has; scalars and sets have none.
 #[must_use]
 pub fn depth(value: &AttributeValue) -> usize {
     match value {
@@ -117,8 +118,8 @@ pub fn depth(value: &AttributeValue) -> usize {
     }
 }
 
-/// The value as DynamoDB JSON with names and set members in order: the same text for the same value, whatever order it
-/// was delivered in. Numbers keep the text they came in.
+/// The value as DynamoDB JSON with names and set members in order: the same text for the same value, in whatever order
+/// it was delivered. Numbers keep their text.
 #[must_use]
 pub fn canonical_json(value: &AttributeValue) -> String {
     canonical(value).to_string()
@@ -143,7 +144,7 @@ fn canonical(value: &AttributeValue) -> serde_json::Value {
         AttributeValue::Bs(members) => json!({ "BS": sorted(members.iter().map(|bytes| json!(base64(bytes)))) }),
         AttributeValue::L(members) => json!({ "L": members.iter().map(canonical).collect::<Vec<_>>() }),
         AttributeValue::M(members) => {
-            // Put in by name: serde_json keeps the order of insertion where a dependency asks it to.
+            // Inserted in order of name: serde_json keeps the order of insertion if a dependency enables that feature.
             let members: BTreeMap<_, _> = members.iter().map(|(name, member)| (name, canonical(member))).collect();
             json!({ "M": members })
         }
@@ -200,8 +201,8 @@ pub(crate) mod tests {
         })
     }
 
-    /// The same value in another order and another spelling of its numbers.
-    fn respelled(value: &AttributeValue) -> AttributeValue {
+    /// The same value, with its members in another order and its numbers in another form.
+    fn rewritten(value: &AttributeValue) -> AttributeValue {
         match value {
             AttributeValue::N(text) => AttributeValue::N(format!("{text}.00")),
             AttributeValue::Ns(members) => {
@@ -209,9 +210,9 @@ pub(crate) mod tests {
             }
             AttributeValue::Ss(members) => AttributeValue::Ss(members.iter().rev().cloned().collect()),
             AttributeValue::Bs(members) => AttributeValue::Bs(members.iter().rev().cloned().collect()),
-            AttributeValue::L(members) => AttributeValue::L(members.iter().map(respelled).collect()),
+            AttributeValue::L(members) => AttributeValue::L(members.iter().map(rewritten).collect()),
             AttributeValue::M(members) => {
-                AttributeValue::M(members.iter().map(|(name, member)| (name.clone(), respelled(member))).collect())
+                AttributeValue::M(members.iter().map(|(name, member)| (name.clone(), rewritten(member))).collect())
             }
             other => other.clone(),
         }
@@ -241,7 +242,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_dynamodb_refuses_is_named() {
+    fn a_value_that_dynamodb_refuses_has_its_reason() {
         for (json, expected) in [
             (json!({"N": "x"}), Err(InvalidValue::Number)),
             (json!({"M": {"a": {"L": [{"NS": ["1", "y"]}]}}}), Err(InvalidValue::Number)),
@@ -258,9 +259,9 @@ pub(crate) mod tests {
         }
     }
 
-    /// The members of a map come in another order each time it is made.
+    /// Each map has its own order of members.
     #[test]
-    fn of_several_faults_the_same_one_is_named_each_time() {
+    fn one_of_several_reasons_is_the_same_each_time() {
         for json in [
             json!({"M": {"a": {"NULL": false}, "b": {"SS": []}, "c": {"N": "x"}}}),
             json!({"L": [{"NULL": false}, {"SS": []}, {"N": "x"}]}),
@@ -300,10 +301,10 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn a_value_equals_itself_in_any_order_and_spelling(value in any_value()) {
+        fn a_value_equals_itself_in_any_order_and_form(value in any_value()) {
             prop_assert!(equal(&value, &value));
-            prop_assert!(equal(&value, &respelled(&value)));
-            prop_assert!(equal(&respelled(&value), &value));
+            prop_assert!(equal(&value, &rewritten(&value)));
+            prop_assert!(equal(&rewritten(&value), &value));
             prop_assert_eq!(validate(&value), Ok(()));
         }
 
@@ -313,7 +314,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn the_canonical_text_is_the_value_and_knows_no_order(value in any_value()) {
+        fn the_canonical_text_is_the_value_and_has_one_order(value in any_value()) {
             let text = canonical_json(&value);
             let back: AttributeValue = serde_json::from_str(&text).unwrap();
             prop_assert!(equal(&back, &value));

@@ -1,23 +1,23 @@
-//! DynamoDB's numbers, compared by value.
+//! DynamoDB's numbers, compared by numeric value.
 
-/// A DynamoDB number in its one normal form: `0.<digits> × 10^exponent`, with no zero at either end of the digits.
+/// A DynamoDB number in normal form: `0.<digits> × 10^exponent`, where the digits neither start nor end with zero.
 ///
 /// `1`, `1.0` and `1E0` are the same `Number`; so are `0`, `-0` and `0E5`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Number {
     negative: bool,
     exponent: i32,
     digits: String,
 }
 
-/// The most significant digits that DynamoDB keeps.
+/// The most significant digits that DynamoDB stores.
 const MAX_DIGITS: usize = 38;
-/// Magnitudes go from 1E-130 to 9.99…E+125; with the point before the first digit that is one more.
+/// Magnitudes go from 1E-130 to 9.99…E+125. Here the point stands before the first digit, so the exponents are one higher.
 const EXPONENTS: std::ops::RangeInclusive<i64> = -129..=126;
 
 impl Number {
-    /// Reads the decimal text of a number; `None` where DynamoDB would refuse it: not a decimal number, more than 38
-    /// significant digits, or a magnitude outside 1E-130 to 9.99…E+125
+    /// Parses a decimal number; `None` if DynamoDB would refuse it: the text is not a decimal number, it has more than 38
+    /// significant digits, or its magnitude is outside 1E-130 to 9.99…E+125
     /// (Amazon DynamoDB Developer Guide, "Supported data types", Number).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -51,15 +51,15 @@ impl Number {
         Some(Self { negative, exponent: i32::try_from(exponent).ok()?, digits: digits.to_owned() })
     }
 
-    /// How many bytes DynamoDB counts for the number: one for each two significant digits, and one, and one more for a
-    /// sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats").
+    /// The size of the number in bytes, as DynamoDB counts it: one for each two significant digits, one more, and another
+    /// one for a minus sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats").
     #[must_use]
     pub fn size(&self) -> usize {
         self.digits.len().div_ceil(2) + 1 + usize::from(self.negative)
     }
 }
 
-/// The power after `E`: a sign and digits. A power of any length is read, so that `0E99999999999999999999` is a zero.
+/// Parses the exponent after `E`: a sign and digits. It may have any length, so that `0E99999999999999999999` is zero.
 fn parse_power(text: &str) -> Option<i64> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -69,7 +69,7 @@ fn parse_power(text: &str) -> Option<i64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // Far outside of what a number can have, and far from overflowing the sums that follow.
+    // A longer exponent is replaced by one that is too large for any number but zero, and too small to overflow a sum.
     let power = digits
         .trim_start_matches('0')
         .parse::<u32>()
@@ -80,10 +80,31 @@ fn parse_power(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::Number;
+    use bigdecimal::{BigDecimal, Zero};
     use proptest::prelude::*;
 
+    /// Decimals of all lengths and magnitudes, many of them beyond what DynamoDB stores.
+    fn decimal_text() -> impl Strategy<Value = String> {
+        let mantissa =
+            prop_oneof!["[0-9]{1,45}", "[0-9]{0,25}\\.[0-9]{1,25}", "[0-9]{1,25}\\.", "0{0,130}\\.?0{0,130}[0-9]{1,3}"];
+        let exponent = prop_oneof!["", "[eE][-+]?[0-9]{1,2}", "[eE][-+]?1[0-9]{2}", "[eE][-+]?0{0,9}12[3-9]"];
+        ("[-+]?", mantissa, exponent).prop_map(|(sign, mantissa, exponent)| format!("{sign}{mantissa}{exponent}"))
+    }
+
+    fn decimal(text: &str) -> Option<BigDecimal> {
+        text.parse().ok()
+    }
+
+    /// At most 38 significant digits, and a magnitude from 1E-130 to 9.99…E+125.
+    fn is_storable(decimal: &BigDecimal) -> bool {
+        let decimal = decimal.normalized();
+        let digits = i64::try_from(decimal.digits()).unwrap();
+        let magnitude = digits - decimal.fractional_digit_count() - 1;
+        decimal.is_zero() || (decimal.digits() <= 38 && (-130..=125).contains(&magnitude))
+    }
+
     #[test]
-    fn numbers_of_one_value_are_equal_however_they_are_written() {
+    fn numbers_of_the_same_value_are_equal_however_they_are_written() {
         for same in [
             &["1", "1.0", "1E0", "+1", "01", "0.1E1", "10E-1", "1.", "1e+00"][..],
             &["0", "-0", "0.000", "0E5", "000", ".0", "0E99999999999999999999"],
@@ -108,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dynamodb_refuses_is_no_number() {
+    fn text_that_dynamodb_refuses_is_not_a_number() {
         let too_many = "1".repeat(39);
         for text in [
             "",
@@ -160,9 +181,36 @@ mod tests {
             prop_assert_eq!(Number::parse(&a.to_string()) == Number::parse(&b.to_string()), a == b);
         }
 
+        /// Against an independent implementation of decimals, on texts around DynamoDB's limits.
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*") {
-            let _ = Number::parse(&text);
+        fn a_decimal_is_read_exactly_where_dynamodb_can_store_it(text in decimal_text()) {
+            let expected = decimal(&text).filter(is_storable);
+            prop_assert_eq!(Number::parse(&text).is_some(), expected.is_some(), "{}", text);
+            if let (Some(number), Some(expected)) = (Number::parse(&text), expected) {
+                let digits = expected.normalized().digits();
+                let significant = if expected.is_zero() { 0 } else { usize::try_from(digits).unwrap() };
+                let sign = usize::from(expected < BigDecimal::zero());
+                prop_assert_eq!(number.size(), significant.div_ceil(2) + 1 + sign, "{}", text);
+            }
+        }
+
+        #[test]
+        fn two_texts_are_equal_exactly_where_their_decimals_are(
+            digits in "[0-9]{1,3}", zeros in 0_usize..4, power in -3_i64..4, other in decimal_text(),
+        ) {
+            let one = format!("{digits}{}E{power}", "0".repeat(zeros));
+            let shifted = format!("{digits}E{}", power + i64::try_from(zeros).unwrap());
+            for other in [&shifted, &other] {
+                if let (Some(read), Some(other_read)) = (Number::parse(&one), Number::parse(other)) {
+                    prop_assert_eq!(read == other_read, decimal(&one) == decimal(other), "{} and {}", one, other);
+                }
+            }
+        }
+
+        /// Digits, a sign, one point, an exponent: nothing else is part of a number, wherever it stands.
+        #[test]
+        fn text_that_is_no_decimal_is_refused(before in "[-+0-9.eE]{0,4}", odd in "[^-+0-9.eE]", after in "\\PC{0,4}") {
+            prop_assert_eq!(Number::parse(&format!("{before}{odd}{after}")), None);
         }
     }
 }

@@ -221,7 +221,7 @@ impl Function {
             let timeout = self.settings.timeout;
             self.happenings.tell(Happening::TimedOut { request_id: request_id.clone(), timeout });
         }
-        let invoked = Invoked { request_id, answer, duration: started.elapsed() };
+        let invoked = Invoked { request_id, answer, duration: Clock::System.instant() - started };
         self.xray.flush().await?;
         self.happenings.tell(Happening::Answered {
             request_id: invoked.request_id.clone(),

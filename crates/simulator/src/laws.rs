@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config_audit::report::{Outcome, Report};
-use config_audit::telemetry::catalog;
-use config_audit::telemetry::metrics::Taken;
+use config_audit::telemetry::catalog::{self, Measured};
 use serde::Deserialize;
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
@@ -82,7 +81,7 @@ pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls,
             _ if calls.store_faults.get() > 0 => true,
             (Outcome::Audited, None) => !made.expected.is_empty(),
             (Outcome::Unchanged, None) => made.expected.is_empty(),
-            (Outcome::Quarantined(cause), Some(reason)) => cause.code == reason,
+            (Outcome::Quarantined(cause), Some(reason)) => cause.reason.code() == reason,
             // It waits for the bucket, and holds up nothing but itself.
             (Outcome::Failed(_), poison) => {
                 (poison.is_some() || made.change.is_large())
@@ -99,8 +98,7 @@ pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls,
 
 /// The metrics say what became of the records, and what the table was asked and answered.
 fn metrics_agree(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Report) {
-    world.metrics.record(report, 0);
-    let taken = world.metrics.take();
+    let measured = catalog::measure(report);
     let with =
         |is_it: &dyn Fn(&Outcome) -> bool| report.records.iter().filter(|record| is_it(&record.outcome)).count() as u64;
     let audited = || {
@@ -119,14 +117,14 @@ fn metrics_agree(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Repo
         (&catalog::VALUES_OMITTED, omitted as u64),
     ];
     for (metric, expected) in agree {
-        if sum(&taken, metric) != expected {
-            let (name, told) = (metric.name, sum(&taken, metric));
+        if sum(&measured, metric) != expected {
+            let (name, told) = (metric.name, sum(&measured, metric));
             world.violate(format!("the books do not balance: {name} is {told}, and should be {expected}"));
         }
     }
     let requests = [
-        (&catalog::AUDITS_WRITTEN, sum(&taken, &catalog::AUDITS_WRITTEN), calls.acknowledged.borrow().len()),
-        (&catalog::WRITE_LATENCY, samples(&taken, &catalog::WRITE_LATENCY).len() as u64, calls.requests.get()),
+        (&catalog::AUDITS_WRITTEN, sum(&measured, &catalog::AUDITS_WRITTEN), calls.acknowledged.borrow().len()),
+        (&catalog::WRITE_LATENCY, samples(&measured, &catalog::WRITE_LATENCY).len() as u64, calls.requests.get()),
     ];
     for (metric, told, seen) in requests {
         // A panic of the client loses what was known.
@@ -136,15 +134,15 @@ fn metrics_agree(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Repo
     }
     // A request that was halved to find an invalid entry repeats nothing.
     let is_halved = batch.iter().any(|made| made.poison() == Some("rejected_by_dynamodb"));
-    let retries = sum(&taken, &catalog::WRITE_RETRIES);
+    let retries = sum(&measured, &catalog::WRITE_RETRIES);
     if !is_halved && !calls.may_fail.get() && retries != calls.repeats.get() as u64 {
         world.violate(format!("WriteRetries says {retries}, and the table saw {}", calls.repeats.get()));
     }
     let timed = audited().filter(|made| made.change.oddity != Some(Oddity::NoTime));
-    let lags = samples(&taken, &catalog::AUDIT_LAG);
+    let lags = samples(&measured, &catalog::AUDIT_LAG);
     let bounds = timed.map(|made| {
         let since = |time: DateTime<Utc>| (time.timestamp_millis() - made.change.at.timestamp() * 1_000).max(0) as f64;
-        since(report.started) - 1.0..=since(report.time_of(report.span.1)) + 1.0
+        since(report.started) - 1.0..=since(report.time_of(report.interval.ended)) + 1.0
     });
     let bounds: Vec<_> = bounds.collect();
     if lags.len() != bounds.len() || !lags.iter().zip(&bounds).all(|(lag, bounds)| bounds.contains(lag)) {
@@ -291,10 +289,18 @@ pub(crate) fn at_the_end(world: &World) {
     }
 }
 
-fn sum(taken: &Taken, metric: &catalog::Metric) -> u64 {
-    taken.counters.iter().find(|(other, _)| **other == *metric).map_or(0, |(_, sum)| *sum)
+type Measurements = [(&'static catalog::Metric, Measured)];
+
+fn sum(measured: &Measurements, metric: &catalog::Metric) -> u64 {
+    match measured.iter().find(|(other, _)| *other == metric) {
+        Some((_, Measured::Count(count))) => *count as u64,
+        _ => 0,
+    }
 }
 
-fn samples<'a>(taken: &'a Taken, metric: &catalog::Metric) -> &'a [f64] {
-    taken.samples.iter().find(|(other, _)| **other == *metric).map_or(&[], |(_, values)| values)
+fn samples<'a>(measured: &'a Measurements, metric: &catalog::Metric) -> &'a [f64] {
+    match measured.iter().find(|(other, _)| *other == metric) {
+        Some((_, Measured::Samples(samples))) => samples,
+        _ => &[],
+    }
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use config_audit::clock::Clock;
-use config_audit::handler::{Handler, Invocation};
+use config_audit::handler::Handler;
+use config_audit::invocation::Invocation;
 use config_audit::report::Report;
-use config_audit::telemetry::metrics::Metrics;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
@@ -163,7 +163,6 @@ pub(crate) struct World {
     pub(crate) omitted: RefCell<HashSet<String>>,
     /// The failure bucket, by the text of the record.
     pub(crate) kept: RefCell<HashMap<String, Vec<Kept>>>,
-    pub(crate) metrics: Metrics,
     tally: RefCell<Tally>,
     violations: RefCell<Vec<String>>,
     timeline: Option<RefCell<Vec<Told>>>,
@@ -246,7 +245,6 @@ impl World {
             contents: RefCell::default(),
             omitted: RefCell::default(),
             kept: RefCell::default(),
-            metrics: Metrics::start(["config-audit", "simulated"], None).ok()?,
             tally: RefCell::default(),
             violations: RefCell::default(),
             timeline: (tell == Tell::Timeline).then(RefCell::default),

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta};
 use clap::{Args, ValueEnum};
-use config_audit::audit::{omitted_hash, time_text};
+use config_audit::audit::omitted_hash;
+use config_audit::clock::timestamp;
 use serde::Serialize;
 
 use crate::aws::AwsArguments;
@@ -67,11 +68,11 @@ fn moment(text: &str) -> Result<Moment, String> {
         let begin = day.and_time(NaiveTime::MIN).and_utc();
         let last =
             begin.checked_add_days(Days::new(1)).and_then(|next| next.checked_sub_signed(TimeDelta::milliseconds(1)));
-        return Ok(Moment { first: time_text(begin), last: time_text(last.unwrap_or(begin)) });
+        return Ok(Moment { first: timestamp(begin), last: timestamp(last.unwrap_or(begin)) });
     }
     let time = DateTime::parse_from_rfc3339(text)
         .map_err(|_| "expected a time such as 2026-03-03T10:00:00Z, or a day such as 2026-03-03".to_owned())?;
-    let time = time_text(time.to_utc());
+    let time = timestamp(time.to_utc());
     Ok(Moment { first: time.clone(), last: time })
 }
 

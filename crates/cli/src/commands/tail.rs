@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodbstreams::types::{OperationType, Record};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use config_audit::audit::time_text;
+use config_audit::clock::timestamp;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -211,7 +211,7 @@ impl News {
             Event::Deleted => "DELETED".to_owned(),
             Event::Expired => "expired".to_owned(),
         };
-        let when = self.time.map(|time| format!(" at {}", time_text(time))).unwrap_or_default();
+        let when = self.time.map(|time| format!(" at {}", timestamp(time))).unwrap_or_default();
         let loud = format!("{loud} entry {}{when}:", text("id"));
         let tone = if self.event == Event::Expired { Tone::Quiet } else { Tone::Bad };
         format!("{} {line}", terminal.paint(tone, &loud))
@@ -229,7 +229,7 @@ impl News {
         }
         let without = self.entry.without_values();
         let entry = if values { &self.entry } else { &without };
-        let time = self.time.map(time_text);
+        let time = self.time.map(timestamp);
         // Maps with string keys, numbers and strings: there is nothing in it that could fail.
         serde_json::to_string(&Line { event: self.event, altered: &self.altered, time, entry }).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
-use config_audit::audit::time_text;
+use config_audit::clock::timestamp;
 use config_audit::value::{equal, size};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use serde_dynamo::AttributeValue;
@@ -371,7 +371,7 @@ impl Verification {
                 return Ok(());
             }
             let (configuration, trail) = (&self.configuration, &self.trail);
-            let time = time_text(Clock::System.now());
+            let time = timestamp(Clock::System.now());
             let items = iter(suspects)
                 .map(|(key, _)| async move { Ok::<_, AwsError>((configuration.item(&key).await?, key)) })
                 .buffer_unordered(AT_A_TIME);

@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta};
-use config_audit::audit::time_text;
+use config_audit::clock::timestamp;
 use serde_dynamo::AttributeValue;
 
 use super::instant::{Found, chain, search};
@@ -578,7 +578,7 @@ fn narrow<'a>(told: &mut Vec<Value<'a>>, by: Vec<Value<'a>>) {
 /// The times between which an item may have been read for a snapshot of this time.
 fn around(time: &str) -> Option<(String, String)> {
     let time = DateTime::parse_from_rfc3339(time).ok()?.to_utc();
-    let text = |delta| time.checked_add_signed(delta).map(time_text);
+    let text = |delta| time.checked_add_signed(delta).map(timestamp);
     Some((text(-SNAPSHOT_WINDOW)?, text(SNAPSHOT_WINDOW)?))
 }
 

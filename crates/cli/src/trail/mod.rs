@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use config_audit::audit::{Context, Plan, entry_id, omitted_hash, plan, value_hash};
+use config_audit::aws::arn::StreamArn;
 use config_audit::stream::{self, Images};
 use config_audit::value::equal;
 use config_audit_mapping::SequenceNumber;
@@ -31,7 +32,7 @@ const RECORD: &str = "dynamodb:";
 /// The ID of the entry that backfilling gives an item: the same in every run, and of no stream record.
 #[must_use]
 pub fn backfill_id(item_key: &str) -> Uuid {
-    entry_id(BACKFILL, item_key, None)
+    entry_id(Some(&StreamArn::parse(BACKFILL.to_owned())), item_key, None)
 }
 
 /// What backfilling writes for an item that was read at this time: one entry, in the form of a creation.
@@ -42,7 +43,7 @@ pub fn backfill_id(item_key: &str) -> Uuid {
 #[must_use]
 pub fn backfill_plan(table: &str, item_key: &str, item: Item, time: DateTime<Utc>) -> Plan {
     let change = stream::Change {
-        stream_arn: BACKFILL.to_owned(),
+        stream_arn: Some(StreamArn::parse(BACKFILL.to_owned())),
         event_id: item_key.to_owned(),
         sequence_number: None,
         item_key: item_key.to_owned(),

@@ -20,10 +20,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use config_audit::audit::Entry;
 use config_audit::clock::Clock;
-use config_audit::handler::{Handler, Invocation, InvocationError};
+use config_audit::handler::Handler;
+use config_audit::invocation::{Invocation, InvocationError};
 use config_audit::quarantine::{Quarantine, QuarantineError};
 use config_audit::report::{Counts, Outcome, Report};
-use config_audit::store::{DynamoDbStore, Failure, Put, Store, StoreError};
+use config_audit::store::dynamodb::DynamoDbStore;
+use config_audit::store::{Failure, Put, Store, StoreError};
 use futures_util::stream::{Stream, StreamExt};
 use opentelemetry::trace::SpanContext;
 use tokio::signal::unix::{SignalKind, signal};
@@ -297,24 +299,11 @@ impl Replayed {
                     self.left.insert(quarantined.to_owned(), format!("quarantined again: {}", cause.message));
                 }
                 Outcome::Failed(cause) => {
-                    // Lambda could not be told of such a record; here it is told like any other.
-                    let why = match report.error {
-                        Some(InvocationError::NoSequenceNumber(_)) => codes(report),
-                        _ => cause.message.to_string(),
-                    };
-                    self.left.insert(key.to_owned(), format!("not all of its records are stored: {why}"));
+                    self.left.insert(key.to_owned(), format!("not all of its records are stored: {}", cause.message));
                 }
             }
         }
     }
-}
-
-/// What table and bucket answered that did not do what they were asked.
-fn codes(report: &Report) -> String {
-    let objects = report.objects.iter().filter_map(|object| object.error.as_deref());
-    let requests = report.requests.iter().filter_map(|request| Some(request.result.as_ref().err()?.code.as_str()));
-    let codes: BTreeSet<_> = objects.chain(requests).collect();
-    format!("AWS answers {}", codes.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// The Audit table, as the handler sees it.
@@ -388,7 +377,7 @@ pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, 
         }
         summary.add(object);
         seen += 1;
-        if !dry_run && (seen.is_multiple_of(PROGRESS_OBJECTS) || told.elapsed() > PROGRESS_TIME) {
+        if !dry_run && (seen.is_multiple_of(PROGRESS_OBJECTS) || Clock::System.instant() - told > PROGRESS_TIME) {
             terminal.progress(&summary.progress());
             told = Clock::System.instant();
         }

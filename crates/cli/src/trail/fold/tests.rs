@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use config_audit::audit::{self, Context};
+use config_audit::aws::arn::StreamArn;
 use config_audit::stream::{self, Images};
 use config_audit::value::equal;
 use proptest::prelude::*;
@@ -77,7 +78,7 @@ fn entries(history: &History) -> Vec<Item> {
             (None, None) => continue,
         };
         let change = stream::Change {
-            stream_arn: "arn".to_owned(),
+            stream_arn: Some(StreamArn::parse("arn".to_owned())),
             event_id: number.to_string(),
             item_key: "K".to_owned(),
             created: None,
@@ -112,7 +113,7 @@ fn with_steps() -> impl Strategy<Value = (History, Vec<Step>)> {
 }
 
 fn text(time: i64) -> String {
-    time_text(DateTime::from_timestamp(time, 0).unwrap())
+    timestamp(DateTime::from_timestamp(time, 0).unwrap())
 }
 
 fn truth(history: &History, time: i64) -> Option<&Item> {

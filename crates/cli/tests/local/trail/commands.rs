@@ -1,8 +1,8 @@
 //! `history`, `verify` and `backfill`: what they say, and how they end.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit::audit::time_text;
 use config_audit::clock::Clock;
+use config_audit::clock::timestamp;
 use config_audit_cli::tables::sdk_item;
 use config_audit_cli::trail::backfill_id;
 use config_audit_local::{Happening, Happenings};
@@ -17,7 +17,7 @@ use crate::support::{GENEROUS, bootstrap, wait_for};
 const SECRET: &str = "s3cr3t-c0nfigurati0n";
 
 fn text(time: i64) -> String {
-    time_text(chrono::DateTime::from_timestamp(time, 0).unwrap())
+    timestamp(chrono::DateTime::from_timestamp(time, 0).unwrap())
 }
 
 /// Changes of the table go through the stream, the mapping and the real function, on both engines.

@@ -7,6 +7,7 @@ use std::process::Output;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use chrono::DateTime;
 use config_audit::audit::{Context, plan};
+use config_audit::aws::arn::StreamArn;
 use config_audit::stream::{Change, Images};
 use config_audit_cli::tables::{SdkItem, sdk_item};
 use config_audit_cli::trail::Item;
@@ -161,7 +162,7 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
             (None, None) => continue,
         };
         let change = Change {
-            stream_arn: "arn".to_owned(),
+            stream_arn: Some(StreamArn::parse("arn".to_owned())),
             event_id: format!("{key} {number}"),
             item_key: key.to_owned(),
             created: None,

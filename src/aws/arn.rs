@@ -1,0 +1,105 @@
+//! Amazon Resource Names: what the function reads from those of its stream and of itself.
+
+/// The table's name if a stream's ARN has none.
+const UNKNOWN_TABLE: &str = "unknown";
+
+/// The ARN of a table's stream, `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<label>`.
+///
+/// It comes with each record and is parsed once. An ARN of another shape is kept as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamArn {
+    arn: String,
+    table: String,
+}
+
+impl StreamArn {
+    /// Reads the table's name from an ARN. A name that DynamoDB would not allow counts as missing
+    /// (Amazon DynamoDB Developer Guide, "Naming rules").
+    #[must_use]
+    pub fn parse(arn: String) -> Self {
+        let is_name = |name: &&str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        };
+        let table = arn.split_once(":table/").and_then(|(_, resource)| resource.split('/').next()).filter(is_name);
+        Self { table: table.unwrap_or(UNKNOWN_TABLE).to_owned(), arn }
+    }
+
+    /// The whole ARN, as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.arn
+    }
+
+    /// The table's name; `unknown` if the ARN has another shape.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+}
+
+/// The table's name in a stream's ARN; `unknown` if there is no ARN, or it has another shape.
+#[must_use]
+pub fn table(stream_arn: Option<&StreamArn>) -> &str {
+    stream_arn.map_or(UNKNOWN_TABLE, StreamArn::table)
+}
+
+/// The account in an ARN, `arn:<partition>:<service>:<region>:<account>:<resource>`; `None` if it has none.
+#[must_use]
+pub fn account_id(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4).filter(|account| !account.is_empty())
+}
+
+/// A Lambda function's ARN, `arn:<partition>:lambda:<region>:<account>:function:<name>`, qualified with a version.
+/// Replaces the version or alias that the ARN may already end with.
+#[must_use]
+pub fn with_version(function_arn: &str, version: &str) -> String {
+    let unqualified: Vec<&str> = function_arn.split(':').take(7).collect();
+    format!("{}:{version}", unqualified.join(":"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str =
+        "arn:aws:dynamodb:eu-central-1:905418349556:table/Configuration/stream/2024-09-11T09:00:17.927";
+    const FUNCTION: &str = "arn:aws:lambda:eu-central-1:123456789012:function:config-audit-dev-audit";
+
+    #[test]
+    fn a_streams_arn_names_its_table() {
+        for (arn, name) in [
+            (STREAM, "Configuration"),
+            ("arn:aws-cn:dynamodb:cn-north-1:905418349556:table/a_b-c.D/stream/x", "a_b-c.D"),
+            ("arn:aws:dynamodb:eu-central-1:905418349556:table/Configuration", "Configuration"),
+            ("", "unknown"),
+            ("arn:aws:sqs:x", "unknown"),
+            ("x:table/a b/", "unknown"),
+            ("x:table//stream/y", "unknown"),
+        ] {
+            let parsed = StreamArn::parse(arn.to_owned());
+            assert_eq!((parsed.as_str(), parsed.table()), (arn, name));
+            assert_eq!(table(Some(&parsed)), name);
+        }
+        assert_eq!(table(None), "unknown");
+    }
+
+    #[test]
+    fn an_arn_names_its_account() {
+        assert_eq!(account_id(FUNCTION), Some("123456789012"));
+        assert_eq!(account_id(STREAM), Some("905418349556"));
+        for arn in ["", "arn:aws:lambda:eu-central-1", "arn:aws:s3:::bucket"] {
+            assert_eq!(account_id(arn), None, "{arn:?}");
+        }
+    }
+
+    #[test]
+    fn a_functions_arn_gets_the_version_that_runs() {
+        for qualifier in ["", ":live", ":7", ":$LATEST"] {
+            assert_eq!(
+                with_version(&format!("{FUNCTION}{qualifier}"), "42"),
+                format!("{FUNCTION}:42"),
+                "{qualifier:?}"
+            );
+        }
+    }
+}

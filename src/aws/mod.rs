@@ -1,0 +1,47 @@
+//! What the function knows of AWS itself: the shape of its ARNs, its partitions, the certificates of its endpoints, and how
+//! errors of its clients are told.
+
+pub mod arn;
+pub mod partition;
+pub mod tls;
+
+use std::error::Error;
+
+/// An error and its causes in one line. The SDK's own `DisplayErrorContext` ends in a debug dump of them all.
+#[must_use]
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Some errors say their cause themselves.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = cause.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Failed {
+        #[error("the request failed")]
+        Request(#[source] Box<Failed>),
+        #[error("connecting failed: {0}")]
+        Connect(#[source] Box<Failed>),
+        #[error("connection refused")]
+        Refused,
+    }
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let error = Failed::Request(Box::new(Failed::Connect(Box::new(Failed::Refused))));
+        assert_eq!(error_chain(&error), "the request failed: connecting failed: connection refused");
+        assert_eq!(error_chain(&Failed::Refused), "connection refused");
+    }
+}

@@ -1,0 +1,429 @@
+use std::time::Duration;
+
+use chrono::DateTime;
+
+use super::*;
+use crate::report::{Counts, Outcome};
+use crate::store::Failure;
+use crate::stream::NotAnEvent;
+use crate::telemetry::logs;
+use crate::testing::{MemoryQuarantine, MemoryStore, Reply, any_reply};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+type TestHandler = Handler<MemoryStore, MemoryQuarantine>;
+
+const ALLOWED: Duration = Duration::from_secs(30);
+const MARKER: &str = "marker-7f3a9";
+
+fn handler(replies: Vec<Reply>) -> TestHandler {
+    Handler {
+        store: MemoryStore::replying(replies),
+        quarantine: Some(MemoryQuarantine::default()),
+        clock: Clock::System,
+        key_attribute: "key".to_owned(),
+        provenance: false,
+    }
+}
+
+/// Runs one invocation on a clock that tests own, 2024-09-11T09:02:30Z at its start. Checks what always holds.
+fn invoke(handler: &mut TestHandler, event: &Value) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let raw = serde_json::to_vec(event).unwrap();
+    runtime.block_on(async {
+        let now = DateTime::from_timestamp(1_726_045_350, 0).unwrap();
+        handler.clock = Clock::starting_at(now);
+        let report = handler.handle(&crate::testing::invocation(now, &raw)).await;
+        assert!(report.duration() < ALLOWED, "the answer leaves before the deadline");
+        if let Some(records) = event["Records"].as_array() {
+            assert_eq!((report.received, report.counts().total()), (records.len(), records.len()), "the books balance");
+        }
+        report
+    })
+}
+
+fn insert(number: usize) -> Value {
+    json!({
+        "eventID": format!("event-{number}"),
+        "eventName": "INSERT",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1_726_045_348.0,
+            "Keys": {"key": {"S": format!("KEY_{number}")}},
+            "NewImage": {"key": {"S": format!("KEY_{number}")}, "value": {"S": MARKER}},
+            "SequenceNumber": format!("{}", 1_000_000 + number),
+            "StreamViewType": "NEW_AND_OLD_IMAGES"
+        },
+        "eventSourceARN": "arn:aws:dynamodb:eu-central-1:123456789012:table/Configuration-dev/stream/x"
+    })
+}
+
+fn event(records: impl IntoIterator<Item = Value>) -> Value {
+    json!({ "Records": records.into_iter().collect::<Vec<_>>() })
+}
+
+fn inserts(count: usize) -> Value {
+    event((0..count).map(insert))
+}
+
+fn nonsense() -> Value {
+    json!({ "eventName": 5, "dynamodb": {"SequenceNumber": "777", "NewImage": MARKER} })
+}
+
+fn failed(report: &Report) -> Vec<&str> {
+    report.failed().map(|record| record.sequence_number.as_deref().unwrap()).collect()
+}
+
+#[test]
+fn healthy_records_are_audited_and_none_is_reported() {
+    let mut handler = handler(vec![]);
+    let report = invoke(&mut handler, &inserts(100));
+    assert_eq!(report.counts(), Counts { audited: 100, ..Counts::default() });
+    assert_eq!(handler.store.contents().len(), 100);
+    assert_eq!(serde_json::to_string(&report.answer().unwrap()).unwrap(), r#"{"batchItemFailures":[]}"#);
+    assert_eq!(report.lag(&report.records[0]), Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn an_event_without_records_is_answered() {
+    assert_eq!(invoke(&mut handler(vec![]), &inserts(0)).outcome(), "ok");
+}
+
+#[test]
+fn the_same_event_three_times_leaves_the_same_entries_byte_for_byte() {
+    let mut handler = handler(vec![]);
+    invoke(&mut handler, &inserts(30));
+    let once = handler.store.contents();
+    invoke(&mut handler, &inserts(30));
+    invoke(&mut handler, &inserts(30));
+    assert_eq!(handler.store.contents(), once);
+}
+
+#[test]
+fn a_record_that_is_twice_in_an_event_is_audited_once_and_acknowledged_twice() {
+    let mut handler = handler(vec![]);
+    let report = invoke(&mut handler, &event([insert(1), insert(1)]));
+    assert_eq!(report.counts().audited, 2);
+    assert_eq!(report.audits_written, 1);
+    assert_eq!(handler.store.contents().len(), 1);
+}
+
+#[test]
+fn nonsense_goes_to_the_failure_bucket_whole_and_costs_the_others_nothing() {
+    let mut handler = handler(vec![]);
+    let report = invoke(&mut handler, &event([insert(1), nonsense(), insert(2)]));
+    assert_eq!(report.counts(), Counts { audited: 2, quarantined: 1, ..Counts::default() });
+    assert_eq!(failed(&report), [""; 0]);
+    let objects = handler.quarantine.unwrap().objects.into_inner();
+    let object: Value = serde_json::from_str(objects.values().next().unwrap()).unwrap();
+    assert_eq!(object["record"], nonsense());
+    assert_eq!(object["reason"], "undecodable");
+}
+
+#[test]
+fn without_a_failure_bucket_or_where_it_refuses_nonsense_is_reported() {
+    for quarantine in [None, Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() })] {
+        let mut handler = handler(vec![]);
+        handler.quarantine = quarantine;
+        let report = invoke(&mut handler, &event([insert(1), nonsense()]));
+        assert_eq!(report.counts(), Counts { audited: 1, failed: 1, ..Counts::default() });
+        assert_eq!(failed(&report), ["777"]);
+    }
+}
+
+#[test]
+fn a_failure_bucket_that_never_answers_holds_up_only_its_own_records() {
+    let mut handler = handler(vec![]);
+    handler.quarantine = Some(MemoryQuarantine { never_answers: true, ..MemoryQuarantine::default() });
+    let report = invoke(&mut handler, &event([nonsense(), insert(1)]));
+    assert_eq!(failed(&report), ["777"]);
+    assert_eq!(report.counts().audited, 1);
+}
+
+#[test]
+fn a_store_that_fails_for_a_while_loses_nothing_and_doubles_nothing() {
+    let mut handler = handler(vec![
+        Reply::Fail(Failure::Unavailable),
+        Reply::StoredButUnavailable,
+        Reply::Unprocessed(9),
+        Reply::Never,
+    ]);
+    let report = invoke(&mut handler, &inserts(100));
+    assert_eq!(report.counts().audited, 100);
+    assert_eq!(handler.store.contents().len(), 100);
+}
+
+#[test]
+fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() {
+    let mut handler = handler(vec![Reply::Never; 10_000]);
+    let report = invoke(&mut handler, &inserts(250));
+    assert_eq!(report.counts().failed, 250);
+    assert_eq!(report.answer().unwrap().batch_item_failures.len(), 250);
+}
+
+#[test]
+fn an_entry_that_dynamodb_finds_invalid_sends_its_record_to_the_failure_bucket() {
+    let mut handler = handler(vec![Reply::Fail(Failure::Rejected)]);
+    let report = invoke(&mut handler, &event([insert(1)]));
+    assert_eq!(report.counts().quarantined, 1);
+    assert_eq!(report.records[0].outcome.cause().unwrap().reason, Reason::RejectedByDynamoDb);
+}
+
+#[test]
+fn a_wrong_table_fails_the_invocation_and_every_record_that_is_not_stored() {
+    let mut handler = handler(vec![Reply::Fail(Failure::Misconfigured)]);
+    let report = invoke(&mut handler, &inserts(10));
+    assert_eq!(report.counts().failed, 10);
+    assert_eq!(report.answer().unwrap_err().code(), "AuditTable");
+}
+
+#[test]
+fn a_stream_without_both_images_fails_the_invocation_and_says_what_to_change() {
+    let mut record = insert(1);
+    record["dynamodb"]["StreamViewType"] = json!("KEYS_ONLY");
+    let mut handler = handler(vec![]);
+    let report = invoke(&mut handler, &event([insert(0), record]));
+    assert_eq!(report.counts().failed, 2);
+    let error = report.answer().unwrap_err().to_string();
+    assert!(error.contains("KEYS_ONLY") && error.contains("NEW_AND_OLD_IMAGES"), "{error}");
+    assert_eq!(handler.store.contents(), [""; 0]);
+}
+
+#[test]
+fn a_failed_record_that_cannot_be_named_fails_the_invocation() {
+    let mut handler = handler(vec![]);
+    handler.quarantine = None;
+    let report = invoke(&mut handler, &event([json!("nonsense"), insert(1)]));
+    assert_eq!(report.answer().unwrap_err(), InvocationError::NoSequenceNumber(1));
+    assert_eq!(report.counts(), Counts { audited: 1, failed: 1, ..Counts::default() });
+}
+
+#[test]
+fn what_is_no_event_fails_the_invocation() {
+    for event in [json!({}), json!([]), json!(MARKER)] {
+        let report = invoke(&mut handler(vec![]), &event);
+        assert_eq!(report.answer().unwrap_err(), InvocationError::NotAnEvent(NotAnEvent));
+    }
+}
+
+#[test]
+fn a_value_over_the_limits_is_noted_only_when_its_full_record_is_kept() {
+    let mut record = insert(1);
+    record["dynamodb"]["NewImage"]["value"] = json!({"S": "x".repeat(420_000)});
+    let mut kept = handler(vec![]);
+    let report = invoke(&mut kept, &event([record.clone(), insert(2)]));
+    assert_eq!(report.counts().audited, 2);
+    assert_eq!(report.records[0].values_omitted, 1);
+    let url = "s3://failures/omitted/Configuration-dev/event-1.json";
+    assert!(kept.store.contents().iter().any(|item| item.contains(url)));
+    assert!(kept.quarantine.unwrap().objects.borrow().contains_key("omitted/Configuration-dev/event-1.json"));
+
+    let mut refused = handler(vec![]);
+    refused.quarantine = Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() });
+    let report = invoke(&mut refused, &event([record, insert(2)]));
+    assert_eq!(failed(&report), ["1000001"]);
+    assert_eq!(refused.store.contents().len(), 1);
+}
+
+#[test]
+fn a_record_without_a_time_has_the_time_of_processing() {
+    let mut record = insert(1);
+    record["dynamodb"].as_object_mut().unwrap().remove("ApproximateCreationDateTime");
+    let mut handler = handler(vec![]);
+    let report = invoke(&mut handler, &event([record]));
+    assert!(handler.store.contents()[0].contains("2024-09-11T09:02:30.000Z"));
+    assert_eq!(report.lag(&report.records[0]), None);
+}
+
+#[test]
+fn a_record_that_the_function_panics_on_is_quarantined_whole_and_costs_the_others_nothing() {
+    let record = oversized(1);
+    let mut handler = handler(vec![]);
+    handler.quarantine = Some(MemoryQuarantine { panics: true, ..MemoryQuarantine::default() });
+    let report = invoke(&mut handler, &event([insert(0), record.clone(), insert(2)]));
+    assert_eq!(report.counts(), Counts { audited: 2, quarantined: 1, ..Counts::default() });
+    let cause = report.records[1].outcome.cause().unwrap();
+    assert_eq!((cause.reason.code(), report.records[1].sequence_number.as_deref()), ("panic", Some("1000001")));
+    assert!(!cause.message.contains("secret"));
+    let objects = handler.quarantine.unwrap().objects.into_inner();
+    assert!(objects.values().next().unwrap().contains(&record.to_string()));
+}
+
+/// A record whose value is too large for an entry.
+fn oversized(number: usize) -> Value {
+    let mut record = insert(number);
+    record["dynamodb"]["NewImage"]["value"] = json!({"S": "x".repeat(420_000)});
+    record
+}
+
+/// One entry that is throttled until the deadline: its request comes first, and its retries get the same answer.
+fn throttled_beside(records: impl IntoIterator<Item = Value>) -> (TestHandler, Value) {
+    let mut handler = handler(vec![]);
+    handler.store = MemoryStore::throttling("KEY_0");
+    (handler, event(std::iter::once(insert(0)).chain(records)))
+}
+
+#[test]
+fn a_throttled_record_holds_up_no_record_that_waits_for_its_object() {
+    let (mut handler, event) = throttled_beside([oversized(1)]);
+    let report = invoke(&mut handler, &event);
+    assert_eq!(failed(&report), ["1000000"]);
+    assert_eq!(report.records[1].outcome, Outcome::Audited);
+    assert!(report.records[1].interval.duration() < Duration::from_secs(1), "{:?}", report.records[1].interval);
+}
+
+#[test]
+fn a_throttled_record_holds_up_no_record_that_dynamodb_rejects() {
+    let (mut handler, event) = throttled_beside((1..60).map(insert));
+    handler.store = handler.store.and_rejecting("KEY_40");
+    let report = invoke(&mut handler, &event);
+    // The records of the throttled request are throttled with it.
+    assert_eq!(report.counts(), Counts { audited: 34, quarantined: 1, failed: 25, ..Counts::default() });
+    assert_eq!(report.records[40].outcome.name(), "quarantined");
+}
+
+/// Nothing waits for it, so it has all the time that there is.
+#[test]
+fn a_slow_failure_bucket_has_until_the_deadline() {
+    for seconds in [16, 28] {
+        let mut handler = handler(vec![]);
+        let takes = Duration::from_secs(seconds);
+        handler.quarantine = Some(MemoryQuarantine { takes, ..MemoryQuarantine::default() });
+        let report = invoke(&mut handler, &event([nonsense(), oversized(1)]));
+        assert_eq!(report.counts(), Counts { audited: 1, quarantined: 1, ..Counts::default() }, "{seconds} s");
+    }
+}
+
+#[test]
+fn an_error_of_the_invocation_erases_no_cause() {
+    // The failure bucket refuses one record, the store throttles all others, and then says of the first of them that their
+    // table is gone.
+    let throttled = Reply::Fail(Failure::Throttled);
+    let mut handler = handler(vec![throttled, throttled, Reply::Fail(Failure::Misconfigured)]);
+    handler.quarantine = Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() });
+    let report = invoke(&mut handler, &event([nonsense()].into_iter().chain((0..30).map(insert))));
+    assert_eq!(report.error.as_ref().unwrap().code(), "AuditTable");
+    let reasons: Vec<&str> =
+        report.records.iter().map(|record| record.outcome.cause().unwrap().reason.code()).collect();
+    assert_eq!(reasons[0], "undecodable");
+    assert!(report.records[0].outcome.cause().unwrap().message.contains("not allowed"), "{:?}", report.records[0]);
+    let with = |reason: &str| reasons.iter().filter(|other| **other == reason).count();
+    let mut counts = [with("AuditTable"), with("Throttled")];
+    counts.sort_unstable();
+    assert_eq!(counts, [5, 25], "{reasons:?}");
+}
+
+#[test]
+fn records_that_cannot_be_named_leave_their_neighbours_their_causes() {
+    let mut handler = handler(vec![Reply::Fail(Failure::Throttled); 10_000]);
+    handler.quarantine = None;
+    let report = invoke(&mut handler, &event([json!("nonsense"), insert(1)]));
+    assert_eq!(report.error, Some(InvocationError::NoSequenceNumber(1)));
+    let reasons: Vec<&str> =
+        report.records.iter().map(|record| record.outcome.cause().unwrap().reason.code()).collect();
+    assert_eq!(reasons, ["undecodable", "Throttled"]);
+}
+
+#[test]
+fn a_client_that_panics_costs_only_what_is_not_settled() {
+    let mut handler = handler(vec![Reply::Ok, Reply::Panic]);
+    let report = invoke(&mut handler, &inserts(50));
+    assert_eq!(report.error, Some(InvocationError::Panicked));
+    assert_eq!(report.counts(), Counts { audited: 25, failed: 25, ..Counts::default() });
+    assert!(report.failed().all(|record| record.outcome.cause().unwrap().reason == Reason::Panicked));
+    assert_eq!(report.requests.len(), 2, "what was sent is known");
+}
+
+/// Sample events are for people to try: each is run, and what it leaves is kept as a snapshot.
+#[test]
+fn each_sample_event_leaves_what_its_name_says() {
+    let mut names: Vec<_> = std::fs::read_dir("events").unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    assert!(names.len() >= 11);
+    for path in names {
+        let event: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let mut handler = handler(vec![]);
+        let report = invoke(&mut handler, &event);
+        assert_eq!(report.outcome(), "ok");
+        let outcomes: Vec<_> = report
+            .records
+            .iter()
+            .map(|record| match record.outcome.cause() {
+                Some(cause) => format!("{}: {}", record.outcome.name(), cause.reason),
+                None => record.outcome.name().to_owned(),
+            })
+            .collect();
+        let items: Vec<Value> = handler
+            .store
+            .contents()
+            .iter()
+            .map(|item| {
+                serde_json::from_str::<Value>(
+                    &item.replace(&"x".repeat(200_000), "x…").replace(&"y".repeat(250_000), "y…"),
+                )
+                .unwrap()["M"]
+                    .take()
+            })
+            .collect();
+        let objects: std::collections::BTreeSet<String> =
+            handler.quarantine.unwrap().objects.into_inner().into_keys().collect();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        insta::assert_json_snapshot!(name, json!({ "records": outcomes, "entries": items, "objects": objects }));
+    }
+}
+
+fn any_record() -> impl Strategy<Value = Value> {
+    let text = any::<String>().prop_map(Value::from);
+    prop_oneof![
+        4 => (0_usize..40).prop_map(insert),
+        1 => Just(nonsense()),
+        1 => text,
+        1 => (0_usize..40, prop::sample::select(vec!["eventID", "eventName", "dynamodb"])).prop_map(|(number, member)| {
+            let mut record = insert(number);
+            record[member] = json!(format!("{MARKER}-{number}"));
+            record
+        }),
+    ]
+}
+
+proptest! {
+    /// Whatever comes in and whatever fails: the books balance, the answer is in time, what is acknowledged is
+    /// stored or in the failure bucket, and no value is in what the invocation says of itself.
+    #[test]
+    fn nothing_is_acknowledged_that_is_not_kept(
+        records in prop::collection::vec(any_record(), 0..60),
+        replies in prop::collection::vec(any_reply(), 0..12),
+        bucket in prop::sample::select(vec![0, 1, 2]),
+    ) {
+        let mut handler = handler(replies);
+        handler.quarantine = match bucket {
+            0 => None,
+            1 => Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() }),
+            _ => Some(MemoryQuarantine::default()),
+        };
+        let event = event(records);
+        let mut said = Vec::new();
+        let mut report = None;
+        said.extend(logs::tests::logged(tracing::level_filters::LevelFilter::TRACE, crate::settings::LogFormat::Json, || {
+            report = Some(invoke(&mut handler, &event));
+        }));
+        let report = report.unwrap();
+        prop_assert_ne!(report.error.as_ref(), Some(&InvocationError::Panicked), "nothing asked for a panic");
+        said.push(format!("{report:?}"));
+        prop_assert!(said.iter().all(|line| !line.contains(MARKER)), "a value was said");
+        let stored = handler.store.contents().concat();
+        let kept = handler.quarantine.map(|bucket| bucket.objects.into_inner().into_values().collect::<String>()).unwrap_or_default();
+        if report.error.is_none() {
+            for (record, raw) in report.records.iter().zip(event["Records"].as_array().unwrap()) {
+                match &record.outcome {
+                    Outcome::Audited => {
+                        let key = format!("{:?}", record.item_key.as_deref().unwrap());
+                        prop_assert!(stored.contains(&key), "{} is not stored", key);
+                    }
+                    Outcome::Quarantined(_) => prop_assert!(kept.contains(&raw.to_string())),
+                    Outcome::Failed(_) => prop_assert!(record.sequence_number.is_some()),
+                    Outcome::Unchanged => prop_assert!(false, "these records all change something"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! One invocation as Lambda hands it over: how much time there is, and why it can fail as a whole.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lambda_runtime::Diagnostic;
+use opentelemetry::trace::SpanContext;
+
+use crate::reason::Reason;
+use crate::store::StoreError;
+use crate::stream::NotAnEvent;
+
+/// What is kept of the time that Lambda allows, to answer and to send the telemetry: a tenth, within these bounds.
+const MARGIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(150)..=Duration::from_secs(1);
+
+/// One invocation, as Lambda hands it over.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// Lambda's ID of the invocation.
+    pub request_id: String,
+    /// The function's ARN as it was invoked.
+    pub function_arn: String,
+    /// Where the invocation belongs in a trace; not valid where Lambda said nothing.
+    pub trace: SpanContext,
+    /// Whether this is the first invocation of the process.
+    pub cold_start: bool,
+    /// When Lambda stops the process, by the time of day.
+    pub deadline: DateTime<Utc>,
+    /// The event, as it came.
+    pub event: &'a [u8],
+}
+
+/// The part of the allowed time that work on the records may take. The rest is for the answer and the telemetry.
+#[must_use]
+pub fn working_time(allowed: Duration) -> Duration {
+    allowed.saturating_sub((allowed / 10).clamp(*MARGIN.start(), *MARGIN.end()))
+}
+
+/// A trace's ID as X-Ray writes it: `1-<8 hexadecimal digits of the time>-<24 digits>`; `None` for a trace that is not
+/// valid (AWS X-Ray Developer Guide, "Tracing header").
+#[must_use]
+pub fn xray_trace_id(trace: &SpanContext) -> Option<String> {
+    let hex = trace.is_valid().then(|| trace.trace_id().to_string())?;
+    let (time, rest) = hex.split_at(8);
+    Some(format!("1-{time}-{rest}"))
+}
+
+/// Why an invocation failed as a whole, on purpose: nothing is acknowledged, and Lambda delivers the batch again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvocationError {
+    /// The event is of another shape.
+    #[error(transparent)]
+    NotAnEvent(#[from] NotAnEvent),
+    /// The stream does not carry both images.
+    #[error(
+        "the stream's view type is {0}, and an audit needs NEW_AND_OLD_IMAGES; a view type cannot be changed: \
+         disable the table's stream, enable it with NEW_AND_OLD_IMAGES, and map the function to the new stream"
+    )]
+    ViewType(String),
+    /// The Audit table cannot be written to until somebody changes something.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Records failed that cannot be named to Lambda.
+    #[error(
+        "{0} records failed that have no sequence number, so they cannot be reported one by one, and the whole batch fails"
+    )]
+    NoSequenceNumber(usize),
+    /// A fault of the function itself. Its message is withheld: it could quote configuration.
+    #[error("the function panicked; the log has a line with the place, and this is a bug")]
+    Panicked,
+}
+
+impl InvocationError {
+    /// The error's short name, for Lambda, metrics and spans.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotAnEvent(_) => "NotAnEvent",
+            Self::ViewType(_) => "ViewType",
+            Self::Store(_) => "AuditTable",
+            Self::NoSequenceNumber(_) => "NoSequenceNumber",
+            Self::Panicked => "Panicked",
+        }
+    }
+
+    /// Why a record failed that was not settled when the invocation failed; `None` where the error itself comes of records
+    /// that failed for other reasons.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::ViewType(_) => Some(Reason::ViewType),
+            Self::Store(_) => Some(Reason::AuditTable),
+            Self::Panicked => Some(Reason::Panicked),
+            Self::NotAnEvent(_) | Self::NoSequenceNumber(_) => None,
+        }
+    }
+}
+
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        Self { error_type: error.code().to_owned(), error_message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_is_kept_for_the_answer_within_bounds() {
+        for (allowed, work) in [(30_000, 29_000), (5_000, 4_500), (1_000, 850), (200, 50), (100, 0), (0, 0)] {
+            assert_eq!(working_time(Duration::from_millis(allowed)), Duration::from_millis(work), "{allowed} ms");
+        }
+    }
+
+    #[test]
+    fn records_fail_with_the_code_of_the_error_that_stopped_them() {
+        let store = StoreError {
+            failure: crate::store::Failure::Misconfigured,
+            code: String::new(),
+            message: String::new(),
+            request_id: None,
+        };
+        for error in [InvocationError::ViewType(String::new()), store.into(), InvocationError::Panicked] {
+            assert_eq!(error.reason().unwrap().code(), error.code());
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Putting records into the failure bucket: several at once, in the background of all other work.
+
+use std::collections::VecDeque;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde_json::value::RawValue;
+
+use super::{KeptRecord, Quarantine, QuarantineError};
+use crate::clock::{Clock, Interval};
+use crate::invocation::Invocation;
+use crate::report::{Cause, Object};
+
+/// The most objects on their way to the failure bucket at once.
+const MAX_IN_FLIGHT: usize = 8;
+
+/// An object that is to be put into the failure bucket.
+#[derive(Debug)]
+pub struct Keep<'a> {
+    /// The object's key.
+    pub key: String,
+    /// Why the record is kept.
+    pub cause: Cause,
+    /// The record, to the letter.
+    pub record: &'a RawValue,
+}
+
+/// What came of a [`Keep`].
+#[derive(Debug)]
+pub struct Kept {
+    /// Whose it is, as it was [added](Keeper::add).
+    pub record: usize,
+    /// Why the record was to be kept.
+    pub cause: Cause,
+    /// Why it is not kept, if it is not.
+    pub refused: Option<String>,
+}
+
+/// Puts the records of one invocation into the failure bucket.
+pub struct Keeper<'a, Q> {
+    bucket: Option<&'a Q>,
+    clock: Clock,
+    invocation: &'a Invocation<'a>,
+    waiting: VecDeque<(usize, Keep<'a>)>,
+    /// What is under way; each number is a place in `attempts`.
+    running: FuturesUnordered<LocalBoxFuture<'a, (usize, Result<(), QuarantineError>)>>,
+    attempts: Vec<Attempt>,
+}
+
+/// One attempt, from the moment it begins.
+struct Attempt {
+    object: Object,
+    /// `None` once the attempt has been answered.
+    cause: Option<Cause>,
+}
+
+impl<'a, Q: Quarantine> Keeper<'a, Q> {
+    /// Puts records into `bucket`; without one nothing can be kept.
+    #[must_use]
+    pub fn new(bucket: Option<&'a Q>, clock: Clock, invocation: &'a Invocation<'a>) -> Self {
+        let (waiting, running) = (VecDeque::new(), FuturesUnordered::new());
+        Self { bucket, clock, invocation, waiting, running, attempts: Vec::new() }
+    }
+
+    /// Adds what is to be kept of a record.
+    pub fn add(&mut self, record: usize, keep: Keep<'a>) {
+        self.waiting.push_back((record, keep));
+    }
+
+    /// Waits for the next object that is kept, or refused; `None` where none is under way. What is under way goes on where
+    /// this is not awaited to its end.
+    pub async fn next(&mut self) -> Option<Kept> {
+        let Some(bucket) = self.bucket else {
+            let (record, Keep { cause, .. }) = self.waiting.pop_front()?;
+            let refused = Some("it is not kept anywhere, because FAILURE_BUCKET is not set".to_owned());
+            return Some(Kept { record, cause, refused });
+        };
+        while self.running.len() < MAX_IN_FLIGHT
+            && let Some((record, keep)) = self.waiting.pop_front()
+        {
+            self.start(bucket, record, keep);
+        }
+        let (place, result) = self.running.next().await?;
+        let Attempt { object, cause } = &mut self.attempts[place];
+        object.interval.ended = self.clock.instant();
+        let refused = result.err().map(|error| {
+            object.error = Some(error.code);
+            error.message
+        });
+        if refused.is_none() {
+            object.error = None;
+        }
+        Some(Kept { record: object.record, cause: cause.take()?, refused })
+    }
+
+    fn start(&mut self, bucket: &'a Q, record: usize, Keep { key, cause, record: raw }: Keep<'a>) {
+        let kept = KeptRecord {
+            reason: cause.reason.code(),
+            detail: &cause.message,
+            request_id: &self.invocation.request_id,
+            function_arn: &self.invocation.function_arn,
+            record: raw,
+        };
+        let body = kept.body();
+        let place = self.attempts.len();
+        let interval = Interval::new(self.clock.instant());
+        // Until it is answered it counts as given up.
+        let object = Object { record, interval, url: bucket.url(&key), error: Some("deadline".to_owned()) };
+        self.attempts.push(Attempt { object, cause: Some(cause) });
+        self.running.push(Box::pin(async move { (place, bucket.put(&key, body).await) }));
+    }
+
+    /// Gives up what is under way and what has not been tried. Returns that, and every object that was sent, in the order
+    /// in which they were sent.
+    pub fn finish(self) -> (Vec<Kept>, Vec<Object>) {
+        let now = self.clock.instant();
+        let mut left = Vec::new();
+        let mut objects = Vec::with_capacity(self.attempts.len());
+        for Attempt { mut object, cause } in self.attempts {
+            if let Some(cause) = cause {
+                object.interval.ended = now;
+                let refused = Some("the failure bucket did not answer in time".to_owned());
+                left.push(Kept { record: object.record, cause, refused });
+            }
+            objects.push(object);
+        }
+        left.extend(self.waiting.into_iter().map(|(record, Keep { cause, .. })| Kept {
+            record,
+            cause,
+            refused: Some("there was no time left to keep it".to_owned()),
+        }));
+        (left, objects)
+    }
+}

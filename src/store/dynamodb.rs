@@ -1,0 +1,314 @@
+//! The Audit table in DynamoDB: one `BatchWriteItem`, and what each of its errors means.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
+use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, PutRequest, ReturnConsumedCapacity, WriteRequest};
+
+use super::{Failure, Put, Store, StoreError};
+use crate::audit::Entry;
+use crate::aws::error_chain;
+
+/// The Audit table in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct DynamoDbStore {
+    client: Client,
+    table: String,
+    region: String,
+}
+
+impl DynamoDbStore {
+    /// A store that writes to `table`. The client must not retry by itself: the writer does, and counts it.
+    #[must_use]
+    pub fn new(client: Client, table: &str) -> Self {
+        let region = client.config().region().map_or_else(|| "(none)".to_owned(), ToString::to_string);
+        Self { client, table: table.to_owned(), region }
+    }
+
+    /// The table's name or ARN.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Opens the connection, and finds out whether entries can be written, without writing any.
+    ///
+    /// The request puts an item without attributes, which no table can store. DynamoDB checks the caller's permission
+    /// and the table before the item, so the answer that the item is invalid says that all else is right.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], [`Failure::Misconfigured`] where the table or the permission is missing, or DynamoDB names another
+    /// key than `id`.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        match self.send(vec![HashMap::new()]).await {
+            Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => {
+                match error.err().message() {
+                    Some(message)
+                        if message.contains("Missing the key") && !message.contains("Missing the key id in") =>
+                    {
+                        Err(self.wrong_key("ValidationException"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => Err(self.classify(&error)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    async fn send(
+        &self,
+        items: Vec<HashMap<String, AttributeValue>>,
+    ) -> Result<aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput, SdkError<BatchWriteItemError>>
+    {
+        let requests = items
+            .into_iter()
+            .map(|item| {
+                let put = PutRequest::builder().set_item(Some(item)).build()?;
+                Ok(WriteRequest::builder().put_request(put).build())
+            })
+            .collect::<Result<Vec<_>, aws_sdk_dynamodb::error::BuildError>>()
+            .map_err(SdkError::construction_failure)?;
+        self.client
+            .batch_write_item()
+            .request_items(&self.table, requests)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+    }
+
+    fn classify(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
+        let SdkError::ServiceError(service) = error else { return self.classify_unanswered(error) };
+        let code = service.err().code().unwrap_or("unknown");
+        let status = service.raw().status().as_u16();
+        let table = &self.table;
+        let region = &self.region;
+        let (failure, message) = match code {
+            "ResourceNotFoundException" => (
+                Failure::Misconfigured,
+                format!(
+                    "the Audit table {table} does not exist in {region}; create it, or set AUDIT_TABLE to the table that does"
+                ),
+            ),
+            "AccessDeniedException" | "AccessDenied" => (
+                Failure::Misconfigured,
+                format!(
+                    "the function may not write to the Audit table {table} in {region}; \
+                     allow its role dynamodb:BatchWriteItem on the table (and the use of its KMS key, if it has one)"
+                ),
+            ),
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "IncompleteSignatureException"
+            | "MissingAuthenticationTokenException"
+            | "InvalidClientTokenId"
+            | "ExpiredTokenException" => (
+                Failure::Misconfigured,
+                format!("DynamoDB in {region} does not accept the function's credentials ({code})"),
+            ),
+            "ValidationException" if service.err().message().is_some_and(is_about_the_key) => {
+                return self.wrong_key(code);
+            }
+            "ValidationException" => {
+                (Failure::Rejected, "DynamoDB finds the entry invalid (ValidationException)".to_owned())
+            }
+            "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "Throttling"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "TooManyRequestsException" => {
+                (Failure::Throttled, format!("DynamoDB throttles writes to the Audit table {table} ({code})"))
+            }
+            "ReplicatedWriteConflictException" | "RequestTimeout" | "RequestTimeoutException" => {
+                (Failure::Unavailable, format!("DynamoDB could not write to the Audit table {table} ({code})"))
+            }
+            _ if status == 429 => (Failure::Throttled, format!("DynamoDB throttles ({code}, HTTP status 429)")),
+            _ if status >= 500 => (Failure::Unavailable, format!("DynamoDB failed ({code}, HTTP status {status})")),
+            _ => (Failure::Refused, format!("DynamoDB refused the request ({code}, HTTP status {status})")),
+        };
+        let request_id = service.err().meta().request_id().map(str::to_owned);
+        StoreError { failure, code: code.to_owned(), message, request_id }
+    }
+
+    fn wrong_key(&self, code: &str) -> StoreError {
+        let message = format!(
+            "the key of the table {} in {} is not `id` of type S alone, so it is no Audit table; set AUDIT_TABLE to one that is",
+            self.table, self.region
+        );
+        StoreError { failure: Failure::Misconfigured, code: code.to_owned(), message, request_id: None }
+    }
+
+    /// Failures on the way, before or after DynamoDB's own work. Their texts come from the client alone and quote no
+    /// entry, but for a response's that cannot be read.
+    fn classify_unanswered(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
+        let region = &self.region;
+        let (failure, code, message) = match error {
+            SdkError::TimeoutError(_) => {
+                (Failure::Unavailable, "timeout", format!("DynamoDB in {region} did not answer in time"))
+            }
+            SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() || dispatch.is_io() => (
+                Failure::Unavailable,
+                "connection",
+                format!("DynamoDB in {region} could not be reached: {}", error_chain(error)),
+            ),
+            SdkError::ResponseError(_) => {
+                (Failure::Unavailable, "response", format!("DynamoDB in {region} sent an answer that cannot be read"))
+            }
+            SdkError::ConstructionFailure(_) => (
+                Failure::Misconfigured,
+                "request",
+                "no request to DynamoDB could be made; check AWS_REGION and the function's credentials".to_owned(),
+            ),
+            _ => (
+                Failure::Unavailable,
+                "dispatch",
+                format!("no request could be sent to DynamoDB in {region}: {}", error_chain(error)),
+            ),
+        };
+        StoreError { failure, code: code.to_owned(), message, request_id: None }
+    }
+}
+
+/// Whether a validation message is about the table's key: entries always have an `id` that is text, so the table is to
+/// blame, not an entry. The wordings are DynamoDB's, DynamoDB Local's and its imitations'.
+fn is_about_the_key(message: &str) -> bool {
+    let wordings = [
+        "does not match the schema",
+        "Missing the key",
+        "required keys was not given",
+        "Type mismatch for key",
+        "Type mismatch for attribute to update",
+        "Type mismatch for Index Key",
+    ];
+    wordings.iter().any(|wording| message.contains(wording))
+}
+
+impl Store for DynamoDbStore {
+    async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
+        let items = entries.iter().map(|entry| entry.item().into()).collect();
+        let output = self.send(items).await.map_err(|error| self.classify(&error))?;
+        let given_back: Vec<&WriteRequest> =
+            output.unprocessed_items().into_iter().flat_map(HashMap::values).flatten().collect();
+        let id = |request: &&'_ WriteRequest| request.put_request()?.item().get("id")?.as_s().ok().cloned();
+        let ids: HashSet<String> = given_back.iter().filter_map(id).collect();
+        let unprocessed: Vec<usize> = (0..entries.len())
+            .filter(|index| !ids.is_empty() && ids.contains(&entries[*index].id.to_string()))
+            .collect();
+        let consumed = output.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
+        Ok(Put {
+            consumed_capacity: consumed.reduce(|one, other| one + other),
+            request_id: output.request_id().map(str::to_owned),
+            // What cannot be matched is not known to be stored: then none of the request is.
+            unprocessed: if unprocessed.len() == given_back.len() { unprocessed } else { (0..entries.len()).collect() },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::entries;
+    use serde_json::{Value, json};
+
+    /// What a store makes of `output`, the answer to its one request, for these entries.
+    async fn put_and_get(output: Value, entries: &[Entry]) -> Put {
+        let wanted: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
+        let config = config_audit_fake_aws::service(move |operation, input| {
+            let requests = input["RequestItems"]["Audit"].as_array().unwrap();
+            let ids: Vec<_> =
+                requests.iter().map(|request| request["PutRequest"]["Item"]["id"]["S"].as_str().unwrap()).collect();
+            assert_eq!((operation, ids), ("BatchWriteItem", wanted.iter().map(String::as_str).collect()));
+            (200, output.clone())
+        });
+        let store = DynamoDbStore::new(Client::new(&config), "Audit");
+        store.put(&entries.iter().collect::<Vec<_>>()).await.unwrap()
+    }
+
+    fn given_back(requests: &[Value]) -> Value {
+        json!({ "UnprocessedItems": { "Audit": requests } })
+    }
+
+    fn put_request(entry: &Entry) -> Value {
+        json!({ "PutRequest": { "Item": entry.item() } })
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_leftovers_stores_all() {
+        let output = json!({ "ConsumedCapacity": [{ "TableName": "Audit", "CapacityUnits": 4.0 }] });
+        let put = put_and_get(output, &entries(3)).await;
+        assert_eq!((put.unprocessed.as_slice(), put.consumed_capacity), (&[][..], Some(4.0)));
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_is_named_by_its_place() {
+        let entries = entries(5);
+        let put = put_and_get(given_back(&[put_request(&entries[4]), put_request(&entries[1])]), &entries).await;
+        assert_eq!(put.unprocessed, [1, 4]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_matched_leaves_nothing_known_to_be_stored() {
+        let nobodys = json!({ "DeleteRequest": { "Key": { "id": { "S": "x" } } } });
+        let put = put_and_get(given_back(&[nobodys]), &entries(3)).await;
+        assert_eq!(put.unprocessed, [0, 1, 2]);
+    }
+
+    /// The error that a client makes of an answer of this status, code and message.
+    async fn error(status: u16, code: &str, message: &str) -> StoreError {
+        let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
+        let config = config_audit_fake_aws::service(move |_, _| (status, body.clone()));
+        let entries = entries(1);
+        DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn each_error_of_dynamodb_is_known_for_what_it_means() {
+        for (status, code, message, failure) in [
+            (400, "ProvisionedThroughputExceededException", "", Failure::Throttled),
+            (400, "ThrottlingException", "", Failure::Throttled),
+            (400, "RequestLimitExceeded", "", Failure::Throttled),
+            (429, "SomethingNew", "", Failure::Throttled),
+            (500, "InternalServerError", "", Failure::Unavailable),
+            (503, "ServiceUnavailable", "", Failure::Unavailable),
+            (400, "ReplicatedWriteConflictException", "", Failure::Unavailable),
+            (400, "ValidationException", "Item size has exceeded the maximum allowed size", Failure::Rejected),
+            (400, "ValidationException", "The provided key element does not match the schema", Failure::Misconfigured),
+            (400, "ValidationException", "invalid: Missing the key pk in the item", Failure::Misconfigured),
+            (400, "ValidationException", "invalid: Type mismatch for key id", Failure::Misconfigured),
+            (400, "ResourceNotFoundException", "", Failure::Misconfigured),
+            (400, "AccessDeniedException", "", Failure::Misconfigured),
+            (400, "UnrecognizedClientException", "", Failure::Misconfigured),
+            (400, "ExpiredTokenException", "", Failure::Misconfigured),
+            (400, "ItemCollectionSizeLimitExceededException", "", Failure::Refused),
+            (418, "SomethingNew", "", Failure::Refused),
+        ] {
+            let error = error(status, code, message).await;
+            assert_eq!((error.failure, error.code.as_str()), (failure, code), "{message}");
+        }
+    }
+
+    /// DynamoDB quotes values in messages such as these.
+    #[tokio::test]
+    async fn no_message_of_dynamodb_is_passed_on() {
+        for code in ["ValidationException", "SomethingNew", "InternalServerError", "AccessDeniedException"] {
+            let error = error(400, code, "cannot be converted to a number: secret").await;
+            assert!(!format!("{error:?}{error}").contains("secret"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_misconfigured_says_what_to_change() {
+        for (code, advice) in [
+            ("ResourceNotFoundException", "set AUDIT_TABLE"),
+            ("AccessDeniedException", "allow its role dynamodb:BatchWriteItem"),
+        ] {
+            let message = error(400, code, "").await.message;
+            assert!(message.contains(advice) && message.contains("table Audit"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The kinds of change that DynamoDB Streams reports.
+
+/// What was done to an item, as a record's `eventName` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventName {
+    /// The item was created.
+    Insert,
+    /// The item was changed.
+    Modify,
+    /// The item was deleted, by somebody or by its time to live.
+    Remove,
+}
+
+impl EventName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Insert, Self::Modify, Self::Remove];
+
+    /// Reads an `eventName`; `None` where DynamoDB Streams has no such event.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| name.as_str() == text)
+    }
+
+    /// The name as DynamoDB Streams writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "INSERT",
+            Self::Modify => "MODIFY",
+            Self::Remove => "REMOVE",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EventName;
+
+    #[test]
+    fn event_names_are_those_of_dynamodb_streams() {
+        for (text, name) in [
+            ("INSERT", Some(EventName::Insert)),
+            ("MODIFY", Some(EventName::Modify)),
+            ("REMOVE", Some(EventName::Remove)),
+            ("insert", None),
+            ("INSERT ", None),
+            ("UPSERT", None),
+            ("", None),
+        ] {
+            assert_eq!(EventName::parse(text), name, "{text:?}");
+        }
+        for name in EventName::ALL {
+            assert_eq!(EventName::parse(name.as_str()), Some(name));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Log lines about single records: what went wrong, and at debug level every record.
+
+use tracing::Level;
+
+use crate::reason::Reason;
+use crate::report::{Outcome, Record, Report};
+
+/// The most lines about single records in one invocation; one more says how many have none. The wide line names every
+/// record that failed.
+const MAX_LINES: usize = 50;
+
+/// Logs what went wrong with the records, and with the invocation. The caller is within the invocation's span.
+pub fn log(report: &Report) {
+    if tracing::enabled!(Level::DEBUG) {
+        report.records.iter().for_each(debug);
+    }
+    let stopped_by = report.error.as_ref().and_then(crate::invocation::InvocationError::reason);
+    let has_line = |record: &Record| deserves_line(record, stopped_by.as_ref(), report.error.is_some());
+    for (index, record) in report.records.iter().enumerate().filter(|(_, record)| has_line(record)).take(MAX_LINES) {
+        let object = report.objects.iter().find(|object| object.record == index && object.error.is_none());
+        line(record, object.map(|object| object.url.as_str()));
+    }
+    let without = report.records.iter().filter(|record| has_line(record)).count().saturating_sub(MAX_LINES);
+    if without > 0 {
+        tracing::warn!(
+            records = without,
+            "{without} more records have no line of their own; this invocation's wide line counts their reasons and names those \
+             that failed"
+        );
+    }
+    if let Some(error) = &report.error {
+        tracing::error!(error = error.code(), "the invocation failed, and Lambda will redeliver the batch: {error}");
+    }
+}
+
+/// Whether a record has a line of its own. The error of the invocation speaks for all records that it stopped.
+fn deserves_line(record: &Record, stopped_by: Option<&Reason>, has_error: bool) -> bool {
+    match &record.outcome {
+        Outcome::Quarantined(_) => true,
+        Outcome::Failed(cause) => Some(&cause.reason) != stopped_by,
+        // Where the batch is delivered again, that delivery says it.
+        Outcome::Audited => record.created.is_none() && !has_error,
+        Outcome::Unchanged => false,
+    }
+}
+
+fn debug(record: &Record) {
+    tracing::debug!(
+        outcome = record.outcome.name(),
+        sequenceNumber = record.sequence_number,
+        itemKey = record.item_key,
+        eventName = record.event_name.map(crate::stream::EventName::as_str),
+        auditsWritten = record.audits_written,
+        "record"
+    );
+}
+
+/// One line about one record; `object` is where it is kept, if it is.
+fn line(record: &Record, object: Option<&str>) {
+    let key = record.item_key.as_deref();
+    let number = record.sequence_number.as_deref();
+    match &record.outcome {
+        Outcome::Quarantined(cause) => {
+            tracing::error!(
+                reason = cause.reason.code(),
+                sequenceNumber = number,
+                itemKey = key,
+                object,
+                "record quarantined: {}",
+                cause.message
+            );
+        }
+        Outcome::Failed(cause) => tracing::error!(
+            reason = cause.reason.code(),
+            sequenceNumber = number,
+            itemKey = key,
+            "record failed, and Lambda will redeliver it: {}",
+            cause.message
+        ),
+        Outcome::Audited | Outcome::Unchanged => tracing::warn!(
+            sequenceNumber = number,
+            itemKey = key,
+            "the record has no ApproximateCreationDateTime; its audit entries have the time of processing"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tracing::level_filters::LevelFilter;
+
+    use super::*;
+    use crate::invocation::InvocationError;
+    use crate::report::Cause;
+    use crate::settings::LogFormat;
+    use crate::telemetry::logs::tests::logged;
+    use crate::testing;
+
+    /// What is logged of a report: level, reason or error, message.
+    fn lines(report: &Report) -> Vec<(String, String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        logged(LevelFilter::INFO, LogFormat::Json, || log(report))
+            .iter()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|line| {
+                let code = if line["reason"].is_null() { &line["error"] } else { &line["reason"] };
+                (text(&line["level"]), text(code), text(&line["message"]))
+            })
+            .collect()
+    }
+
+    fn failed(reason: Reason) -> Outcome {
+        Outcome::Failed(Cause::new(reason, "why"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_went_wrong_has_a_line_and_what_did_not_has_none() {
+        let report = testing::report_of_everything();
+        let lines = lines(&report);
+        let codes: Vec<(&str, &str)> = lines.iter().map(|(level, code, _)| (level.as_str(), code.as_str())).collect();
+        assert_eq!(codes, [("ERROR", "no_key"), ("ERROR", "timeout"), ("WARN", "")]);
+        assert!(lines[2].2.contains("ApproximateCreationDateTime"), "{lines:?}");
+    }
+
+    /// The one line of the error speaks for the records that it stopped, and for no others.
+    #[tokio::test(start_paused = true)]
+    async fn an_error_of_the_invocation_hides_no_other_cause() {
+        let mut report = testing::report_of_everything();
+        report.error = Some(InvocationError::Panicked);
+        let stopped = Record { outcome: failed(Reason::Panicked), ..report.records[0].clone() };
+        report.records.extend(vec![stopped; 60]);
+        let lines = lines(&report);
+        let codes: Vec<&str> = lines.iter().map(|(_, code, _)| code.as_str()).collect();
+        assert_eq!(codes, ["no_key", "timeout", "Panicked"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_fifty_lines_one_says_how_many_have_none() {
+        let mut report = testing::report();
+        let record = Record { outcome: failed(Reason::Timeout), ..testing::report_of_everything().records[0].clone() };
+        report.records = vec![record; 53];
+        let lines = lines(&report);
+        assert_eq!(lines.len(), MAX_LINES + 1);
+        assert!(lines[MAX_LINES].2.starts_with("3 more records have no line of their own"), "{:?}", lines[MAX_LINES]);
+    }
+}

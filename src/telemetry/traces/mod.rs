@@ -1,0 +1,112 @@
+//! Spans: from a report to AWS X-Ray, by way of the daemon that Lambda runs.
+//!
+//! Spans are made after the work, from the report, and only for a trace that is sampled: an invocation whose trace is
+//! not sampled pays nothing for them. They are exported by `opentelemetry-aws`. The invocation's span is of kind
+//! INTERNAL, since the exporter would make a segment, a second node on the map, of one of kind SERVER; so all of them
+//! are subsegments that hang under the segment that Lambda itself makes of the function.
+//!
+//! A large batch is bounded: all records that were not audited as they should be, and the [`spans::MAX_HEALTHY`] slowest of the
+//! others; the same for requests and objects. Those that there is no time to send before the deadline are counted as lost.
+//! What UDP loses after it was sent, nobody can count.
+
+mod daemon;
+mod spans;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use opentelemetry::trace::SpanContext;
+use opentelemetry_aws::detector::LambdaResourceDetector;
+use opentelemetry_aws::xray_exporter::{SegmentTranslator, XrayExporter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SpanExporter;
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock::Clock;
+use crate::report::Report;
+use crate::settings::Settings;
+use daemon::Daemon;
+use spans::{Maker, Names};
+
+/// Attributes that X-Ray makes searchable. Only the invocation's span has them: X-Ray takes 50 for a whole trace.
+const INDEXED: [&str; 3] = ["faas.invocation_id", "faas.coldstart", "config_audit.outcome"];
+/// Spans are sent in bursts of this many, with a pause between them for the daemon to catch up.
+const BURST: usize = 100;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// X-Ray takes no trace that is older (AWS X-Ray API Reference, `PutTraceSegments`).
+const MAX_AGE: TimeDelta = TimeDelta::days(30);
+
+/// Sends spans to the X-Ray daemon.
+#[derive(Debug)]
+pub struct Traces {
+    exporter: XrayExporter<Daemon>,
+    daemon: Daemon,
+    names: Names,
+}
+
+impl Traces {
+    /// Sends to the daemon at `address`, spans that are named as the settings have it.
+    #[must_use]
+    pub fn new(address: SocketAddr, settings: &Settings) -> Self {
+        let translator = SegmentTranslator::new().with_indexed_attrs(INDEXED.map(str::to_owned)).metadata_all_attrs();
+        let daemon = Daemon::new(address);
+        let mut exporter = XrayExporter::new(daemon.clone()).with_translator(translator);
+        exporter.set_resource(
+            &Resource::builder_empty()
+                .with_service_name(settings.service.clone())
+                .with_detector(Box::new(LambdaResourceDetector))
+                .build(),
+        );
+        let names = Names {
+            function: settings.function_name.clone(),
+            version: settings.function_version.clone(),
+            table: settings.audit_table.clone(),
+        };
+        Self { exporter, daemon, names }
+    }
+
+    /// Sends the spans of an invocation, if its trace is sampled, until it is `until`. Returns how many were not sent.
+    pub async fn export(&self, report: &Report, clock: Clock, until: Instant) -> usize {
+        if !report.trace.is_valid() || !report.trace.is_sampled() {
+            return 0;
+        }
+        let maker = Maker::new(report, &self.names);
+        let planned = maker.plan();
+        let before = self.daemon.counts();
+        let mut tried = 0;
+        for (index, burst) in planned.chunks(BURST).enumerate() {
+            if index > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            if clock.instant() >= until {
+                break;
+            }
+            tried += burst.len();
+            let spans = burst.iter().map(|subject| maker.make(subject)).collect();
+            // The exporter's error says no more than the counts do.
+            let _ = timeout_at(until, self.exporter.export(spans)).await;
+        }
+        let after = self.daemon.counts();
+        let refused = tried.saturating_sub(after.offered - before.offered);
+        if refused > 0 {
+            let why = if is_too_old(&report.trace, report.started) {
+                "the trace is older than 30 days"
+            } else {
+                "they are not what X-Ray takes"
+            };
+            tracing::debug!(spans = refused, "the X-Ray exporter refused {refused} spans: {why}");
+        }
+        planned.len().saturating_sub(after.sent - before.sent)
+    }
+}
+
+/// The first eight digits of a trace's ID are the time when it began, in seconds since 1970.
+fn is_too_old(trace: &SpanContext, now: DateTime<Utc>) -> bool {
+    let seconds = u32::from_str_radix(&trace.trace_id().to_string()[..8], 16).unwrap_or_default();
+    DateTime::from_timestamp(i64::from(seconds), 0).is_some_and(|began| now - began > MAX_AGE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! How many requests may be in flight: additive increase, multiplicative decrease.
+
+use tokio::time::Instant;
+
+/// The most requests in flight at once. Eight batches of 25 are twice a batch of Lambda's default size, and eight open
+/// connections are little memory.
+pub(super) const MAX_IN_FLIGHT: u32 = 8;
+
+/// The number of requests that may be in flight.
+#[derive(Debug)]
+pub(super) struct Window {
+    size: u32,
+    /// Answers since the last step up that were not throttled.
+    answers: u32,
+    /// When it shrank last.
+    shrunk: Option<Instant>,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { size: MAX_IN_FLIGHT, answers: 0, shrunk: None }
+    }
+}
+
+impl Window {
+    /// How many requests may be in flight: at least one.
+    pub(super) fn size(&self) -> usize {
+        self.size as usize
+    }
+
+    /// A request was answered without a throttle: after as many of them as may be in flight, one more may be.
+    pub(super) fn grow(&mut self) {
+        self.answers += 1;
+        if self.answers >= self.size {
+            self.answers = 0;
+            self.size = (self.size + 1).min(MAX_IN_FLIGHT);
+        }
+    }
+
+    /// A request that was sent at `sent` is throttled: half as many may be in flight. Requests that were sent before the
+    /// window shrank say nothing about the smaller one.
+    pub(super) fn shrink(&mut self, sent: Instant, now: Instant) {
+        if self.shrunk.is_none_or(|shrunk| sent >= shrunk) {
+            self.size = (self.size / 2).max(1);
+            self.shrunk = Some(now);
+        }
+        self.answers = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn it_halves_once_for_requests_that_were_in_flight_together() {
+        let start = Clock::System.instant();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut window = Window::default();
+        for _ in 0..8 {
+            window.shrink(at(0), at(1));
+        }
+        assert_eq!(window.size(), 4);
+        for (second, size) in [(1, 2), (2, 1), (3, 1)] {
+            window.shrink(at(second), at(second + 1));
+            assert_eq!(window.size(), size);
+        }
+    }
+
+    #[test]
+    fn it_grows_by_one_for_each_full_window_that_is_answered() {
+        let now = Clock::System.instant();
+        let mut window = Window { size: 1, answers: 0, shrunk: Some(now) };
+        let sizes: Vec<usize> = (0..12)
+            .map(|_| {
+                window.grow();
+                window.size()
+            })
+            .collect();
+        assert_eq!(sizes, [2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_stays_within_its_bounds(answers in prop::collection::vec(any::<bool>(), 0..200)) {
+            let start = Clock::System.instant();
+            let mut window = Window::default();
+            for (second, is_throttled) in answers.into_iter().enumerate() {
+                let now = start + Duration::from_secs(second as u64);
+                if is_throttled { window.shrink(now, now) } else { window.grow() }
+                prop_assert!((1..=MAX_IN_FLIGHT as usize).contains(&window.size()));
+            }
+        }
+    }
+}
