@@ -145,7 +145,10 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
             }
         }
         if let Some(cause) = record.outcome.cause() {
-            assert!(!cause.reason.code().contains(MARKER) && !cause.message.contains(MARKER), "a cause quotes the record");
+            assert!(
+                !cause.reason.code().contains(MARKER) && !cause.message.contains(MARKER),
+                "a cause quotes the record"
+            );
         }
     }
 }
