@@ -262,7 +262,7 @@ mod tests {
                 _ => answer(operation, input),
             }
         });
-        let client = aws_sdk_dynamodbstreams::Client::new(&config);
+        let client = Client::new(&config);
         let mut reader = StreamReader::new(client, "arn".to_owned(), resume);
         reader.refresh().await.unwrap();
         (reader, asked)
