@@ -125,4 +125,13 @@ mod tests {
             assert_eq!(error.reason().unwrap().code(), error.code());
         }
     }
+
+    /// Operators look a code up there.
+    #[test]
+    fn each_error_has_its_row_in_the_documents() {
+        let page = include_str!("../docs/semantics.md");
+        for code in ["NotAnEvent", "ViewType", "AuditTable", "NoSequenceNumber", "Panicked"] {
+            assert!(page.contains(&format!("| `{code}` | ")), "docs/semantics.md has no row for {code}");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use config_audit::telemetry::catalog::{ALL, DIMENSIONS, Kind, Metric};
+use config_audit::telemetry::catalog::{ALL, DIMENSIONS, Measure, Measured, Metric};
 use config_audit::telemetry::emf::Wide;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -38,12 +38,16 @@ fuzz_target!(|input: Input| {
         names.iter().zip(texts.by_ref()).map(|(name, text)| (*name, Value::from(text))).collect()
     };
     let (common, members) = (members(&COMMON), members(&MEMBERS));
-    let of_kind = |is_sampled: bool| ALL.iter().filter(move |metric| (metric.kind == Kind::Samples) == is_sampled);
-    let counters: Vec<(&Metric, u64)> = of_kind(false).zip(input.counters).collect();
-    let samples: Vec<(&Metric, Vec<f64>)> = of_kind(true)
-        .zip(&input.samples)
-        .map(|(metric, runs)| (metric, runs.iter().flat_map(|(value, times)| vec![*value; repeated(*times)]).collect()))
-        .collect();
+    let of_kind =
+        |is_sampled: bool| ALL.iter().filter(move |metric| matches!(metric.measure, Measure::Samples(_)) == is_sampled);
+    let counts = of_kind(false)
+        .zip(input.counters)
+        .map(|(metric, count)| (metric, Measured::Count(usize::try_from(count).unwrap_or(usize::MAX))));
+    let samples = of_kind(true).zip(&input.samples).map(|(metric, runs)| {
+        let samples = runs.iter().flat_map(|(value, times)| vec![*value; repeated(*times)]);
+        (metric, Measured::Samples(samples.collect()))
+    });
+    let metrics: Vec<(&Metric, Measured)> = counts.chain(samples).collect();
     let numbers: Vec<String> = input.failed.iter().map(|(number, _)| format!("{number:0LONGEST_NUMBER$}")).collect();
     let failed: Vec<&str> = numbers
         .iter()
@@ -51,8 +55,8 @@ fuzz_target!(|input: Input| {
         .flat_map(|(number, (_, times))| vec![number.as_str(); repeated(*times)])
         .collect();
 
-    let wide = Wide { timestamp: input.timestamp, namespace, dimensions, common, members, counters, samples, failed };
-    check(&wide, &wide.lines());
+    let wide = Wide { timestamp: input.timestamp, namespace, dimensions, common, members, metrics, failed };
+    check(&wide, &wide.clone().lines());
 });
 
 fn check(wide: &Wide<'_>, lines: &[String]) {
@@ -81,8 +85,12 @@ fn check(wide: &Wide<'_>, lines: &[String]) {
         assert_eq!(document.len(), members, "a line has a member that nobody declared, or one twice");
     }
     assert_eq!(failed, wide.failed, "a sequence number is lost");
-    let counters = wide.counters.iter().map(|(metric, value)| (*metric, vec![*value as f64]));
-    for (metric, values) in counters.chain(wide.samples.iter().cloned()) {
+    for (metric, measured) in &wide.metrics {
+        // What is not a number is left out.
+        let values: Vec<f64> = match measured {
+            Measured::Count(count) => vec![*count as f64],
+            Measured::Samples(samples) => samples.iter().copied().filter(|sample| !sample.is_nan()).collect(),
+        };
         let found = found.remove(metric.name).unwrap_or_default();
         assert_eq!(found.len(), values.len(), "{} has lost a value", metric.name);
         for (found, value) in found.into_iter().zip(values) {
@@ -94,9 +102,9 @@ fn check(wide: &Wide<'_>, lines: &[String]) {
     assert!(found.is_empty(), "a metric comes from nowhere");
 }
 
-/// A value as it is to leave: three decimals, in CloudWatch's range, and zero for what is no number.
+/// A value as a line has it: three decimals, in CloudWatch's range.
 fn written(value: f64) -> f64 {
-    if value.is_nan() { 0.0 } else { (value.clamp(-1e15, 1e15) * 1000.0).round() / 1000.0 }
+    (value.clamp(-1e15, 1e15) * 1000.0).round() / 1000.0
 }
 
 /// The metrics of one line, by the rules of the specification.

@@ -12,6 +12,42 @@ use super::{Failure, Put, Store, StoreError};
 use crate::audit::Entry;
 use crate::aws::error_chain;
 
+/// What DynamoDB's error codes mean (Amazon DynamoDB Developer Guide, "Error handling with DynamoDB", and the common errors of
+/// AWS's APIs). `docs/semantics.md` has a row for each; a test holds it to that.
+const CODES: [(&str, Failure); 21] = [
+    ("ProvisionedThroughputExceededException", Failure::Throttled),
+    ("ThrottlingException", Failure::Throttled),
+    ("Throttling", Failure::Throttled),
+    ("RequestLimitExceeded", Failure::Throttled),
+    ("RequestThrottled", Failure::Throttled),
+    ("TooManyRequestsException", Failure::Throttled),
+    ("InternalServerError", Failure::Unavailable),
+    ("ServiceUnavailable", Failure::Unavailable),
+    ("ReplicatedWriteConflictException", Failure::Unavailable),
+    ("RequestTimeout", Failure::Unavailable),
+    ("RequestTimeoutException", Failure::Unavailable),
+    ("ValidationException", Failure::Rejected),
+    ("ResourceNotFoundException", Failure::Misconfigured),
+    ("AccessDeniedException", Failure::Misconfigured),
+    ("AccessDenied", Failure::Misconfigured),
+    ("UnrecognizedClientException", Failure::Misconfigured),
+    ("InvalidSignatureException", Failure::Misconfigured),
+    ("IncompleteSignatureException", Failure::Misconfigured),
+    ("MissingAuthenticationTokenException", Failure::Misconfigured),
+    ("InvalidClientTokenId", Failure::Misconfigured),
+    ("ExpiredTokenException", Failure::Misconfigured),
+];
+
+/// What an error of this code and this HTTP status means.
+fn failure_of(code: &str, status: u16) -> Failure {
+    let known = CODES.iter().find(|(known, _)| *known == code).map(|(_, failure)| *failure);
+    known.unwrap_or(match status {
+        429 => Failure::Throttled,
+        500.. => Failure::Unavailable,
+        _ => Failure::Refused,
+    })
+}
+
 /// The Audit table in DynamoDB.
 #[derive(Debug, Clone)]
 pub struct DynamoDbStore {
@@ -85,51 +121,30 @@ impl DynamoDbStore {
         let SdkError::ServiceError(service) = error else { return self.classify_unanswered(error) };
         let code = service.err().code().unwrap_or("unknown");
         let status = service.raw().status().as_u16();
-        let table = &self.table;
-        let region = &self.region;
-        let (failure, message) = match code {
-            "ResourceNotFoundException" => (
-                Failure::Misconfigured,
-                format!(
-                    "the Audit table {table} does not exist in {region}; create it, or set AUDIT_TABLE to the table that does"
-                ),
+        if code == "ValidationException" && service.err().message().is_some_and(is_about_the_key) {
+            return self.wrong_key(code);
+        }
+        let (table, region) = (&self.table, &self.region);
+        let failure = failure_of(code, status);
+        let message = match (failure, code) {
+            (_, "ResourceNotFoundException") => format!(
+                "the Audit table {table} does not exist in {region}; create it, or set AUDIT_TABLE to the table that does"
             ),
-            "AccessDeniedException" | "AccessDenied" => (
-                Failure::Misconfigured,
-                format!(
-                    "the function may not write to the Audit table {table} in {region}; \
-                     allow its role dynamodb:BatchWriteItem on the table (and the use of its KMS key, if it has one)"
-                ),
+            (_, "AccessDeniedException" | "AccessDenied") => format!(
+                "the function may not write to the Audit table {table} in {region}; \
+                 allow its role dynamodb:BatchWriteItem on the table (and the use of its KMS key, if it has one)"
             ),
-            "UnrecognizedClientException"
-            | "InvalidSignatureException"
-            | "IncompleteSignatureException"
-            | "MissingAuthenticationTokenException"
-            | "InvalidClientTokenId"
-            | "ExpiredTokenException" => (
-                Failure::Misconfigured,
-                format!("DynamoDB in {region} does not accept the function's credentials ({code})"),
-            ),
-            "ValidationException" if service.err().message().is_some_and(is_about_the_key) => {
-                return self.wrong_key(code);
+            (Failure::Misconfigured, _) => {
+                format!("DynamoDB in {region} does not accept the function's credentials ({code})")
             }
-            "ValidationException" => {
-                (Failure::Rejected, "DynamoDB finds the entry invalid (ValidationException)".to_owned())
+            (Failure::Rejected, _) => "DynamoDB finds the entry invalid (ValidationException)".to_owned(),
+            (Failure::Throttled, _) => {
+                format!("DynamoDB throttles writes to the Audit table {table} ({code}, HTTP status {status})")
             }
-            "ProvisionedThroughputExceededException"
-            | "ThrottlingException"
-            | "Throttling"
-            | "RequestLimitExceeded"
-            | "RequestThrottled"
-            | "TooManyRequestsException" => {
-                (Failure::Throttled, format!("DynamoDB throttles writes to the Audit table {table} ({code})"))
+            (Failure::Unavailable, _) => {
+                format!("DynamoDB could not write to the Audit table {table} ({code}, HTTP status {status})")
             }
-            "ReplicatedWriteConflictException" | "RequestTimeout" | "RequestTimeoutException" => {
-                (Failure::Unavailable, format!("DynamoDB could not write to the Audit table {table} ({code})"))
-            }
-            _ if status == 429 => (Failure::Throttled, format!("DynamoDB throttles ({code}, HTTP status 429)")),
-            _ if status >= 500 => (Failure::Unavailable, format!("DynamoDB failed ({code}, HTTP status {status})")),
-            _ => (Failure::Refused, format!("DynamoDB refused the request ({code}, HTTP status {status})")),
+            (Failure::Refused, _) => format!("DynamoDB refused the request ({code}, HTTP status {status})"),
         };
         let request_id = service.err().meta().request_id().map(str::to_owned);
         StoreError { failure, code: code.to_owned(), message, request_id }
@@ -264,6 +279,15 @@ mod tests {
         let config = config_audit_fake_aws::service(move |_, _| (status, body.clone()));
         let entries = entries(1);
         DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err()
+    }
+
+    /// Operators look a code up there.
+    #[test]
+    fn each_error_code_has_its_row_in_the_documents() {
+        let page = include_str!("../../docs/semantics.md");
+        for (code, _) in CODES {
+            assert!(page.contains(&format!("| `{code}` | ")), "docs/semantics.md has no row for {code}");
+        }
     }
 
     #[tokio::test]

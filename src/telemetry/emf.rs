@@ -16,7 +16,7 @@ const MAX_VALUES: usize = 100;
 const MAX_FAILED: usize = 1_000;
 
 /// What one invocation says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Wide<'a> {
     /// The time of the metrics, in milliseconds since 1970.
     pub timestamp: i64,
