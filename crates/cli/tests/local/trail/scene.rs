@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use chrono::DateTime;
 use config_audit::audit::{Context, plan};
 use config_audit::stream::{Change, Images};
-use config_audit_cli::tables::{SdkItem, sdk_item};
 use config_audit_cli::trail::Item;
+use config_audit_cli::values::{SdkItem, convert};
 use config_audit_local::{Database, Identity};
 use futures_util::stream::{StreamExt, iter};
 use serde_json::Value;
@@ -83,16 +83,26 @@ impl Tables {
     }
 
     pub(crate) async fn verify(&self) -> Ran {
-        self.run(&["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0", "--output", "json"])
-            .await
+        self.run(&[
+            "verify",
+            "--configuration-table",
+            CONFIGURATION,
+            "--audit-table",
+            AUDIT,
+            "--settle",
+            "0",
+            "--output",
+            "json",
+        ])
+        .await
     }
 
     pub(crate) async fn backfill(&self, more: &[&str]) -> Ran {
-        self.run(&[&["backfill", "--table", CONFIGURATION, "--audit-table", AUDIT], more].concat()).await
+        self.run(&[&["backfill", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT], more].concat()).await
     }
 
     pub(crate) async fn history(&self, key: &str, more: &[&str]) -> Ran {
-        self.run(&[&["history", key, "--table", AUDIT], more].concat()).await
+        self.run(&[&["history", key, "--audit-table", AUDIT], more].concat()).await
     }
 }
 
@@ -171,7 +181,7 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
         };
         let time = DateTime::from_timestamp(*time, 0).unwrap();
         let plan = plan(change, time, &Context::default(), String::new);
-        entries.extend(plan.entries.iter().map(|entry| sdk_item(entry.item().into_inner())));
+        entries.extend(plan.entries.iter().map(|entry| convert(entry.item().into_inner())));
         before.clone_from(item);
     }
     entries
