@@ -7,18 +7,25 @@ use std::cell::Cell;
 #[derive(Debug)]
 pub(super) struct Budget {
     left: Cell<usize>,
-    is_spent: Cell<bool>,
+    /// The steps that are kept for later.
+    reserve: Cell<usize>,
+    was_cut_short: Cell<bool>,
 }
 
 impl Budget {
     /// A budget of this many steps.
     pub(super) fn new(steps: usize) -> Self {
-        Self { left: Cell::new(steps), is_spent: Cell::new(false) }
+        Self { left: Cell::new(steps), reserve: Cell::new(0), was_cut_short: Cell::new(false) }
     }
 
-    /// The steps that are left.
+    /// The steps that may be taken now.
     pub(super) fn left(&self) -> usize {
-        self.left.get()
+        self.left.get().saturating_sub(self.reserve.get())
+    }
+
+    /// Keeps this many steps for later, instead of as many as before.
+    pub(super) fn set_reserve(&self, steps: usize) {
+        self.reserve.set(steps);
     }
 
     /// Takes this many steps; false if not so many are left.
@@ -27,19 +34,23 @@ impl Budget {
         self.spend_down_to(0, steps)
     }
 
-    /// The same for a search that must leave `reserve` steps to others.
+    /// Takes this many steps if it can leave `rest`; otherwise false.
     #[must_use]
-    pub(super) fn spend_down_to(&self, reserve: usize, steps: usize) -> bool {
-        let left = self.left().checked_sub(steps).filter(|left| *left >= reserve);
-        match left {
-            Some(left) => self.left.set(left),
-            None => self.is_spent.set(true),
+    pub(super) fn spend_down_to(&self, rest: usize, steps: usize) -> bool {
+        let can = self.left() >= rest.saturating_add(steps);
+        if can {
+            self.left.set(self.left.get() - steps);
         }
-        left.is_some()
+        can
     }
 
-    /// Whether steps were refused, so that what was not found may exist all the same.
-    pub(super) fn is_spent(&self) -> bool {
-        self.is_spent.get()
+    /// Notes that something ended early for want of steps, so that what it did not find may exist all the same.
+    pub(super) fn note_cut_short(&self) {
+        self.was_cut_short.set(true);
+    }
+
+    /// Whether something ended early for want of steps.
+    pub(super) fn was_cut_short(&self) -> bool {
+        self.was_cut_short.get()
     }
 }

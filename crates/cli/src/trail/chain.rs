@@ -52,6 +52,7 @@ pub(super) fn chain<'a>(
             return Some(order);
         }
     }
+    budget.note_cut_short();
     None
 }
 

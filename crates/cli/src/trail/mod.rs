@@ -10,11 +10,13 @@
 //! | `step` | one entry as a change |
 //! | `gap` | a place where the trail breaks |
 //! | `image` | an item at one time: which changes fit it, what they make of it |
+//! | `balance` | whether changes can be in any order at all |
 //! | `chain`, `search` | the order of changes within one second, of one attribute and of whole items |
 //! | `budget` | how many steps the searches of one fold may take |
 //! | `fold` | all of it together |
 
 mod backfill;
+mod balance;
 mod budget;
 mod chain;
 mod fold;

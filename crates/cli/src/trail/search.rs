@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::balance::is_impossible;
 use super::budget::Budget;
 use super::image::{State, advance, conflicts_with};
 use super::step::{Change, Step, WholeItem};
@@ -12,20 +13,22 @@ use super::value::Value;
 
 /// The bytes of values that count as one step.
 const STEP_BYTES: usize = 1024;
+/// How many steps are spent on an order that cannot fit.
+const MAX_IMPOSSIBLE: usize = 20_000;
 
 /// What a search found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// An order in which all steps fit, as indices.
     Order(Vec<usize>),
-    /// There is no such order. These steps fit, and nothing fits after them.
+    /// There is no such order. These steps fit, in the longest order that was found.
     Broken(Vec<usize>),
     /// The budget was spent first.
     CutShort,
 }
 
 /// Searches an order in which all steps fit, and which ends in a state that `accepts`. It leaves `reserve` steps of the budget
-/// for others.
+/// for others. If no order is possible, it does not look long for the one that breaks latest.
 pub(super) fn search<'a>(
     state: &State,
     steps: &'a [&'a Step],
@@ -35,9 +38,13 @@ pub(super) fn search<'a>(
 ) -> Found {
     let known = state.iter().flat_map(|image| image.known.values().flatten()).map(Value::size).sum::<usize>();
     let bytes = known + steps.iter().map(|step| step.change.size()).sum::<usize>();
-    if !budget.spend_down_to(reserve, steps.len() + bytes / STEP_BYTES) {
+    let attributes = steps.iter().map(|step| step.change.attributes()).sum::<usize>();
+    if !budget.spend_down_to(reserve, attributes + bytes / STEP_BYTES) {
+        budget.note_cut_short();
         return Found::CutShort;
     }
+    let is_impossible = is_impossible(state, steps);
+    let reserve = if is_impossible { reserve.max(budget.left().saturating_sub(MAX_IMPOSSIBLE)) } else { reserve };
     let cost = |step: &&Step| match &step.change {
         // The whole item is hashed.
         Change::Remove(WholeItem::Omitted(_)) => 1 + bytes / STEP_BYTES,
@@ -68,8 +75,11 @@ pub(super) fn search<'a>(
     };
     match search.go(state) {
         Some(true) => Found::Order(search.position.order),
-        Some(false) => Found::Broken(search.best),
-        None => Found::CutShort,
+        None if !is_impossible => {
+            budget.note_cut_short();
+            Found::CutShort
+        }
+        Some(false) | None => Found::Broken(search.best),
     }
 }
 
@@ -159,7 +169,8 @@ impl<'a> Search<'a> {
             advance(&mut next, &step.change);
             let (last, writers) = (self.position.last, self.position.writers.clone());
             self.position.push(index, attribute, self.classes[index]);
-            if self.go(&next)? {
+            // A change of the whole item settles so much that it is worth asking whether the others can still fit.
+            if (attribute.is_some() || self.is_possible(&next)?) && self.go(&next)? {
                 return Some(true);
             }
             self.position.order.pop();
@@ -169,6 +180,13 @@ impl<'a> Search<'a> {
             self.position.writers = writers;
         }
         Some(false)
+    }
+
+    fn is_possible(&self, state: &State) -> Option<bool> {
+        self.spend(self.steps.len())?;
+        let is_left = |(index, _): &(usize, &&Step)| !self.position.is_used[*index];
+        let left: Vec<&Step> = self.steps.iter().enumerate().filter(is_left).map(|(_, step)| *step).collect();
+        Some(!is_impossible(state, &left))
     }
 
     fn spend(&self, steps: usize) -> Option<()> {

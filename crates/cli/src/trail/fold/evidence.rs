@@ -46,6 +46,7 @@ impl<'a> Evidence<'a> {
             let is_other = |step: &&Step| removal.is_none() || matches!(step.change, Change::Modify { .. });
             let pairs: Vec<_> = instant.iter().filter(is_other).filter_map(|step| values_of(step, name)).collect();
             if !self.budget.spend(instant.len() + pairs.len() * pairs.len()) {
+                self.budget.note_cut_short();
                 return values;
             }
             let olds = pairs.iter().map(|(old, _)| *old);

@@ -74,7 +74,7 @@ fn fold_within(budget: &Budget, mut steps: Vec<Step>, item: Option<&Item>) -> Fo
     let item = item.cloned().map(attributes);
     let evidence = Evidence { changes: &changes, snapshots: &snapshots, item: item.as_ref(), budget };
     let mut run = best_run(evidence);
-    let is_undecided = budget.is_spent() && !run.fits();
+    let is_undecided = budget.was_cut_short() && !run.fits();
     let cut_short_at = run.cut_short_at.take();
     let mut fold = Fold::of(run, &changes);
     let is_backfilled = !snapshots.is_empty();
@@ -102,7 +102,11 @@ fn fold_within(budget: &Budget, mut steps: Vec<Step>, item: Option<&Item>) -> Fo
 /// The run that fits; where none does, the one with the fewest breaks.
 fn best_run(evidence: Evidence<'_>) -> Run<'_> {
     let mut best: Option<Run<'_>> = None;
-    for existed in beginnings(evidence.changes) {
+    let beginnings = beginnings(evidence.changes);
+    for (tried, existed) in beginnings.iter().enumerate() {
+        // The first beginning may turn out to be the wrong one, and must not use up what the second needs.
+        let is_last = tried + 1 == beginnings.len();
+        evidence.budget.set_reserve(if is_last { 0 } else { evidence.budget.left() / 2 });
         let mut choices = Vec::new();
         for _ in 0..MAX_RUNS {
             let run = Run::of(evidence, *existed, choices);
@@ -113,7 +117,11 @@ fn best_run(evidence: Evidence<'_>) -> Run<'_> {
             if best.as_ref().is_none_or(|best| run.breaks() < best.breaks()) {
                 best = Some(run);
             }
-            if choices.is_empty() || !evidence.budget.spend(evidence.changes.len()) {
+            if choices.is_empty() {
+                break;
+            }
+            if !evidence.budget.spend(evidence.changes.len()) {
+                evidence.budget.note_cut_short();
                 break;
             }
         }

@@ -108,30 +108,48 @@ impl<'a> Run<'a> {
 
     /// Applies changes whose order nothing tells.
     fn apply_unordered(&mut self, begin: usize, end: usize) {
-        let changes = &self.evidence.changes[begin..end];
-        if changes.len() == 1 {
-            self.apply(begin);
-        } else if changes.iter().all(|step| matches!(step.change, Change::Modify { .. })) {
-            self.apply_by_attribute(begin, end);
-        } else {
-            self.apply_by_search((begin..end).collect());
+        let changes = self.evidence.changes;
+        let (modifications, whole): (Vec<usize>, Vec<usize>) =
+            (begin..end).partition(|index| matches!(changes[*index].change, Change::Modify { .. }));
+        match (&whole[..], self.state.is_some()) {
+            ([], _) => self.apply_by_attribute(&modifications, end, None),
+            ([only], false) if matches!(changes[*only].change, Change::Insert(_)) => {
+                self.apply(*only);
+                self.apply_by_attribute(&modifications, end, None);
+            }
+            ([only], true) => match &changes[*only].change {
+                Change::Remove(item) => {
+                    self.apply_by_attribute(&modifications, end, Some(item));
+                    self.apply(*only);
+                }
+                _ => self.apply_by_search((begin..end).collect()),
+            },
+            _ => self.apply_by_search((begin..end).collect()),
         }
     }
 
-    fn apply_by_attribute(&mut self, begin: usize, end: usize) {
+    /// Applies changes of attributes, between which the item was neither created nor removed. They are followed by the removal
+    /// of this item, or by the change of index `later`.
+    fn apply_by_attribute(&mut self, modifications: &[usize], later: usize, removed: Option<&'a WholeItem>) {
         let Evidence { changes, budget, .. } = self.evidence;
         let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (at, step) in changes[begin..end].iter().enumerate() {
-            if let Some(attribute) = step.change.attribute() {
-                by_name.entry(attribute).or_default().push(begin + at);
+        for index in modifications {
+            if let Some(attribute) = changes[*index].change.attribute() {
+                by_name.entry(attribute).or_default().push(*index);
             }
         }
         for (name, indices) in by_name {
             let pairs: Vec<_> = indices.iter().filter_map(|index| values_of(&changes[*index], name)).collect();
             let start = self.state.as_ref().and_then(|image| image.get(name)).map(Option::<&Value>::cloned);
             let order = chain(start.as_ref().map(Option::as_ref), &pairs, budget, |values| {
-                let later = self.evidence.values(name, end);
-                let is_likely = |index: &usize| later.iter().any(|value| same(*value, values[*index]));
+                let ends = match removed {
+                    Some(WholeItem::Known(item)) => vec![item.get(name)],
+                    // Such a removal says nothing, and what comes after it belongs to another item.
+                    Some(WholeItem::Omitted(_)) => Vec::new(),
+                    None => self.evidence.values(name, later),
+                };
+                // A circle ends where it began.
+                let is_likely = |index: &usize| ends.iter().any(|value| same(*value, values[*index]));
                 let (likely, others): (Vec<_>, Vec<_>) = (0..values.len()).partition(is_likely);
                 [likely, others].concat()[self.choose(values.len())]
             });
@@ -208,8 +226,8 @@ impl<'a> Run<'a> {
                 ends.borrow_mut().push(end.clone());
                 is_chosen
             };
-            // Most of the budget is kept for finding any order at all.
-            match search(&self.state, &steps, budget, budget.left() / 8 * 7, &is_chosen) {
+            // Half of the budget is kept for finding any order at all.
+            match search(&self.state, &steps, budget, budget.left() / 2, &is_chosen) {
                 Found::Order(order) => return Found::Order(order),
                 Found::Broken(_) => {
                     // There are no more ends, so there is nothing else to choose.

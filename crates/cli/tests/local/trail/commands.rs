@@ -1,24 +1,18 @@
 //! `history`, `verify` and `backfill`: what they say, and how they end.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit::audit::time_text;
 use config_audit::clock::Clock;
-use config_audit_cli::trail::backfill_id;
 use config_audit_cli::values::convert;
 use config_audit_local::{Happening, Happenings};
 use config_audit_local::{Source, Store, World, WorldSettings};
 use serde_json::{Value, json};
 
-use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item, text};
 use crate::bootstrap::engine::Engine;
 use crate::support::{GENEROUS, bootstrap, wait_for};
 
 /// A value that only `history` may say.
 const SECRET: &str = "s3cr3t-c0nfigurati0n";
-
-fn text(time: i64) -> String {
-    time_text(chrono::DateTime::from_timestamp(time, 0).unwrap())
-}
 
 /// Changes of the table go through the stream, the mapping and the real function, on both engines.
 #[tokio::test]
@@ -127,43 +121,6 @@ async fn findings_name_the_item_the_attribute_and_the_times_but_no_value() {
 }
 
 #[tokio::test]
-async fn an_item_at_any_time_is_what_it_was() {
-    let tables = Tables::on(Engine::Embedded).await;
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut history: History = Vec::new();
-    let mut time = EPOCH;
-    for _ in 0..60 {
-        let numbers = [("a", random.i64(0..3)), ("b", random.i64(0..3)), ("c", random.i64(0..3))];
-        let there: Vec<_> = numbers.into_iter().filter(|_| random.u8(0..3) > 0).collect();
-        let is_there = history.is_empty() || random.u8(0..8) > 0;
-        history.push((time, is_there.then(|| item("K", &there))));
-        time += random.i64(0..3) * random.i64(0..90);
-    }
-    let mut entries = entries("K", &history);
-    random.shuffle(&mut entries);
-    tables.write(AUDIT, entries).await;
-    for _ in 0..40 {
-        let at = random.i64(EPOCH - 100..time + 100);
-        let ran = tables.history("K", &["--at", &text(at)]).await;
-        let truth = history.iter().rev().find(|(since, _)| *since <= at).and_then(|(_, item)| item.as_ref());
-        let Some(item) = truth else {
-            assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "at {at}");
-            assert!(ran.stderr.contains("did not exist"), "{ran:?}");
-            continue;
-        };
-        let plain = |value: &serde_dynamo::AttributeValue| match value {
-            serde_dynamo::AttributeValue::N(digits) => json!(digits.parse::<i64>().unwrap()),
-            serde_dynamo::AttributeValue::S(text) => json!(text),
-            other => panic!("{other:?}"),
-        };
-        let expected: Value = item.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
-        assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), expected, "at {at}");
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "at {at}");
-    }
-    tables.database.stop().await;
-}
-
-#[tokio::test]
 async fn what_predates_the_trail_is_said_to_be_unknown() {
     let tables = Tables::on(Engine::Embedded).await;
     let history: History =
@@ -214,46 +171,6 @@ async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trai
     let ran = tables.run(&[&verify[..], &["--complete"]].concat()).await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("GONE: it looks older") && ran.stdout.contains("not intact: 2 findings"), "{ran:?}");
-    tables.database.stop().await;
-}
-
-#[tokio::test]
-async fn a_history_is_cut_by_time_and_printed_three_ways() {
-    let tables = Tables::on(Engine::Embedded).await;
-    let day = 24 * 60 * 60;
-    let long = |number: i64| {
-        let mut item = item("K", &[("number", number)]);
-        item.insert("long".to_owned(), serde_dynamo::AttributeValue::S("x,\"".repeat(100)));
-        item
-    };
-    let history: History = (0..4).map(|n| (EPOCH + n * day, (n < 3).then(|| long(n)))).collect();
-    let entries = entries("K", &history);
-    tables.write(AUDIT, entries.clone()).await;
-    let lines = |since: &'static str, until: &'static str| {
-        let tables = &tables;
-        async move {
-            let ran = tables.history("K", &["--since", since, "--until", until, "--output", "json"]).await;
-            ran.lines().iter().map(|line| line["newValue"].clone()).collect::<Vec<_>>()
-        }
-    };
-    assert_eq!(lines("2024-09-12", "2024-09-13").await, [json!(1), json!(2)]);
-    assert_eq!(lines("2024-09-12T09:02:28Z", "2024-09-12T10:02:28+01:00").await, [json!(1)]);
-    assert_eq!(tables.history("K", &["--until", "2024-09-10"]).await.code, 1);
-    assert_eq!(tables.history("K", &["--since", "yesterday"]).await.code, 2);
-
-    let table = tables.history("K", &[]).await.stdout;
-    assert!(table.lines().count() == 5 && table.lines().all(|line| line.chars().count() < 140), "{table}");
-    assert!(table.contains("(created)") && table.contains("(removed)") && table.contains('…'), "{table}");
-    let csv = tables.history("K", &["--output", "csv"]).await.stdout;
-    let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-    assert_eq!(rows.len(), 4);
-    assert_eq!(serde_json::from_str::<Value>(&rows[0][4]).unwrap()["long"], "x,\"".repeat(100));
-    assert_eq!((&rows[1][2], &rows[1][3], &rows[1][4]), ("number", "0", "1"));
-    for output in ["table", "json", "csv"] {
-        let names = tables.history("K", &["--names-only", "--output", output]).await.stdout;
-        assert!(names.contains("number") && !names.contains("x,"), "{names}");
-    }
     tables.database.stop().await;
 }
 
@@ -324,33 +241,6 @@ async fn an_audit_table_without_the_index_is_said_so() {
             assert!(ran.code == 2 && said, "on {engine:?}: {ran:?}");
         }
         tables.database.stop().await;
-    }
-}
-
-/// Numbers and bytes are keys too; entries write them as text.
-#[tokio::test]
-async fn keys_of_every_type_are_found() {
-    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-    for (key_type, key, text) in [
-        (ScalarAttributeType::N, AttributeValue::N("17".to_owned()), "17"),
-        (ScalarAttributeType::B, AttributeValue::B([0, 1].to_vec().into()), "AAE="),
-    ] {
-        let (database, identity) = Engine::DynamoDbLocal.database().await;
-        database.ensure_audit_table(AUDIT).await.unwrap();
-        let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(key_type).build().unwrap();
-        let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
-        let create =
-            database.client().create_table().table_name(CONFIGURATION).billing_mode(BillingMode::PayPerRequest);
-        create.attribute_definitions(attribute).key_schema(element).send().await.unwrap();
-        let tables = Tables { database, identity };
-        tables.write(CONFIGURATION, [[("id".to_owned(), key.clone())].into()]).await;
-        assert_eq!(tables.backfill(&[]).await.stdout, format!("{text}: backfilled\n1 items: 1 backfilled\n"));
-        assert_eq!(tables.verify().await.code, 0);
-        let delete = tables.database.client().delete_item().table_name(CONFIGURATION).key("id", key);
-        delete.send().await.unwrap();
-        let (found, _) = tables.verify().await.findings();
-        assert_eq!((&found[0]["itemKey"], &found[0]["finding"]), (&json!(text), &json!("removal")));
-        assert_eq!(backfill_id(text).get_version_num(), 4);
     }
 }
 

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Output;
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, PutRequest, ScalarAttributeType,
+    WriteRequest,
+};
 use chrono::DateTime;
-use config_audit::audit::{Context, plan};
+use config_audit::audit::{Context, plan, time_text};
 use config_audit::stream::{Change, Images};
 use config_audit_cli::trail::Item;
 use config_audit_cli::values::{SdkItem, convert};
@@ -41,6 +44,18 @@ impl Tables {
     pub(crate) async fn in_directory(directory: &Path) -> Self {
         let identity = Identity::throw_away();
         Self::of(Database::in_directory(directory, 0, identity.clone()).await.unwrap(), identity).await
+    }
+
+    /// On DynamoDB Local, with a Configuration table whose key `id` has this type.
+    pub(crate) async fn with_key(key_type: ScalarAttributeType) -> Self {
+        let (database, identity) = Engine::DynamoDbLocal.database().await;
+        database.ensure_audit_table(AUDIT).await.unwrap();
+        let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(key_type).build().unwrap();
+        let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
+        let create =
+            database.client().create_table().table_name(CONFIGURATION).billing_mode(BillingMode::PayPerRequest);
+        create.attribute_definitions(attribute).key_schema(element).send().await.unwrap();
+        Self { database, identity }
     }
 
     async fn of(database: Database, identity: Identity) -> Self {
@@ -189,4 +204,9 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
 
 pub(crate) fn id(entry: &SdkItem) -> String {
     entry["id"].as_s().unwrap().clone()
+}
+
+/// A time, as entries write it.
+pub(crate) fn text(time: i64) -> String {
+    time_text(DateTime::from_timestamp(time, 0).unwrap())
 }

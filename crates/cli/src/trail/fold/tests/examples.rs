@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde_dynamo::AttributeValue;
 use serde_json::json;
 
-use super::{EPOCH, fold, hash, snapshot, text, value};
+use super::{EPOCH, hash, snapshot, text, value};
 use crate::trail::budget::Budget;
-use crate::trail::fold::{MAX_STEPS, Origin, fold_within};
+use crate::trail::fold::{MAX_STEPS, Origin, fold, fold_within};
 use crate::trail::gap::GapKind;
 use crate::trail::step::{Change, Step, WholeItem};
 use crate::trail::value::{Item, attributes};
@@ -90,8 +90,9 @@ fn an_entry_that_cannot_be_read_is_a_gap() {
     assert_eq!(fold.gaps[0].kind, GapKind::Unreadable);
 }
 
-/// Items that were too large for their entries are created and removed 12 times within one second, while their attributes
-/// change. One creation is missing, so no order fits; and nothing says so before all of them are tried.
+/// Within one second, an item is created and removed 12 times, its attribute changes meanwhile, and it is too large for the
+/// entries of its removals. One of these has a hash that the item never had, so no order fits; but only trying them all shows
+/// that.
 fn many_large_items_within_a_second() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut add = |change| {
@@ -99,22 +100,17 @@ fn many_large_items_within_a_second() -> Vec<Step> {
         steps.push(Step { id, time: text(EPOCH), sequence: None, change });
     };
     for n in 0..12 {
-        let hash = |of: &str| hash(&Item::from([(of.to_owned(), number(n))]));
-        if n > 0 {
-            add(Change::Insert(WholeItem::Omitted(hash("created"))));
-        }
-        for name in ["a", "b", "c"] {
-            let change = |old, new| Change::Modify {
-                attribute: name.to_owned(),
-                old: Some(number(old).into()),
-                new: Some(number(new).into()),
-            };
-            add(change(n, n + 100));
-            add(change(n + 100, n));
-        }
-        add(Change::Remove(WholeItem::Omitted(hash("removed"))));
+        let item = |n| Item::from([("a".to_owned(), number(n))]);
+        let change = |old, new| Change::Modify {
+            attribute: "a".to_owned(),
+            old: Some(number(old).into()),
+            new: Some(number(new).into()),
+        };
+        add(Change::Insert(WholeItem::Known(attributes(item(n)))));
+        add(change(n, n + 100));
+        add(change(n + 100, n));
+        add(Change::Remove(WholeItem::Omitted(hash(&item(if n == 11 { 1000 } else { n })))));
     }
-    add(Change::Remove(WholeItem::Omitted(hash(&Item::new()))));
     steps
 }
 
@@ -147,13 +143,16 @@ fn all_searches_of_a_fold_share_its_budget() {
     }
     let budget = Budget::new(10_000);
     let fold = fold_within(&budget, steps, None);
-    assert!(fold.is_undecided() && budget.is_spent());
+    assert!(fold.is_undecided() && budget.left() < 5_000, "{} steps are left", budget.left());
 }
 
 /// An order that fits proves the trail, however little of the budget is left.
 #[test]
 fn an_order_that_is_found_is_certain_though_the_budget_is_nearly_spent() {
-    let steps = vec![insert(EPOCH, Item::from([("a".to_owned(), number(1))])), modify(1, EPOCH, 1, 2)];
+    let item = |n| Item::from([("a".to_owned(), number(n))]);
+    let mut removal = insert(EPOCH, item(2));
+    removal.change = Change::Remove(WholeItem::Known(attributes(item(2))));
+    let steps = vec![insert(EPOCH, item(1)), modify(1, EPOCH, 1, 2), removal, insert(EPOCH, item(3))];
     let needed = (1..100).find(|steps_left| {
         let fold = fold_within(&Budget::new(*steps_left), steps.clone(), None);
         assert!(fold.is_undecided() || fold.gaps.is_empty(), "{:?}", fold.gaps);

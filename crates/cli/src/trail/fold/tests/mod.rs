@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use serde_dynamo::AttributeValue;
 use serde_json::json;
 
-use super::{Budget, Fold, Item, MAX_STEPS, fold_within};
 use crate::trail::backfill::backfill_id;
+use crate::trail::fold::Fold;
 use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::attributes;
+use crate::trail::value::{Item, attributes};
 
 /// The first second of all histories.
 const EPOCH: i64 = 1_726_045_348;
@@ -159,12 +159,4 @@ fn snapshot(time: i64, item: &Item) -> Step {
         sequence: None,
         change: Change::Snapshot(WholeItem::Known(attributes(item.clone()))),
     }
-}
-
-/// Folds, and fails if that takes more steps than an intact history of a few changes should.
-fn fold(steps: Vec<Step>, item: Option<&Item>) -> Fold {
-    let budget = Budget::new(MAX_STEPS);
-    let fold = fold_within(&budget, steps, item);
-    assert!(!fold.is_undecided(), "the budget is spent");
-    fold
 }

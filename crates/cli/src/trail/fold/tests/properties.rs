@@ -5,9 +5,9 @@ use proptest::sample::Index;
 use serde_json::json;
 
 use super::{
-    EPOCH, any_history, entries, fold, hash, is_equal, is_intact, last, note, snapshot, text, truth, value, with_steps,
+    EPOCH, any_history, entries, hash, is_equal, is_intact, last, note, snapshot, text, truth, value, with_steps,
 };
-use crate::trail::fold::Origin;
+use crate::trail::fold::{Origin, fold};
 use crate::trail::image::{Image, advance, conflicts_with};
 use crate::trail::step::{Change, Step, WholeItem};
 use crate::trail::value::{Attributes, Value, attributes};
@@ -45,7 +45,7 @@ fn alterations(step: &Step) -> Vec<Change> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, max_shrink_time: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_history_in_any_order_folds_to_what_was_done((history, steps) in with_steps()) {
