@@ -1,13 +1,14 @@
-//! The user's AWS account, or an endpoint in its place: the options that every command has for it, and its clients.
+//! The user's AWS account, or an endpoint in its place: the options that the commands share, and the one place that builds
+//! their SDK clients.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use clap::Args;
-
+use config_audit::settings::{Environment, ProcessEnvironment};
 use config_audit_local::aws::http_client;
 
-/// Which account, or which endpoint.
+/// The account, or the endpoint in its place.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "AWS")]
 pub struct AwsArguments {
@@ -28,9 +29,9 @@ pub struct Aws {
     config: SdkConfig,
 }
 
-/// AWS refused, or could not be asked. Never quotes AWS where that could quote a value.
+/// AWS refused, or could not be asked. Quotes AWS only where no value can be in it.
 #[derive(Debug, thiserror::Error)]
-#[error("{action} is not possible: {reason}")]
+#[error("{action} failed: {reason}")]
 pub struct AwsError {
     /// What was asked, such as "reading table Audit".
     pub action: String,
@@ -41,8 +42,7 @@ pub struct AwsError {
 }
 
 impl AwsError {
-    /// The error of a request. `permission` is what the caller needs for it, such as `dynamodb:Query on table Audit and its
-    /// indexes`.
+    /// The error of a request. `permission` is what the request needs, such as `dynamodb:Query on table Audit and its indexes`.
     pub fn new<E, R>(action: impl Into<String>, permission: &str, error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -50,19 +50,21 @@ impl AwsError {
     {
         match (error.code(), error) {
             (Some(code), _) => Self::of_code(action, permission, code),
-            // An answer without a code is none of AWS's, and could be anything.
-            (None, SdkError::ServiceError(_) | SdkError::ResponseError(_)) => {
-                Self { action: action.into(), code: None, reason: "the answer is none that AWS gives".to_owned() }
-            }
+            // An answer without a code does not come from AWS, and could contain anything.
+            (None, SdkError::ServiceError(_) | SdkError::ResponseError(_)) => Self {
+                action: action.into(),
+                code: None,
+                reason: "the answer does not come from AWS; check --endpoint-url and proxies".to_owned(),
+            },
             (None, _) => Self { action: action.into(), code: None, reason: DisplayErrorContext(error).to_string() },
         }
     }
 
-    /// The error that AWS calls by this code.
+    /// The error that has this code at AWS.
     pub fn of_code(action: impl Into<String>, permission: &str, code: &str) -> Self {
         let reason = match code {
             "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
-                format!("your credentials lack a permission; it needs {permission}")
+                format!("your credentials lack a permission; this needs {permission}")
             }
             "ResourceNotFoundException" => {
                 "there is no such table or index in this region; check --region and the name".to_owned()
@@ -81,14 +83,14 @@ impl AwsError {
                 format!("your credentials are not accepted ({code}); check --profile, or log in again")
             }
             // A validation message can quote the item.
-            _ => format!("AWS answers {code}"),
+            _ => format!("AWS answered {code}"),
         };
         Self { action: action.into(), code: Some(code.to_owned()), reason }
     }
 }
 
 impl AwsArguments {
-    /// Finds region and credentials, as every AWS tool does. Nothing is asked of AWS yet.
+    /// Finds the region and credentials as every AWS tool does. Sends no request yet.
     pub async fn load(&self) -> Aws {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http_client("https:"))
@@ -113,22 +115,25 @@ impl Aws {
         aws_sdk_dynamodb::Client::new(&self.config)
     }
 
-    /// A DynamoDB client that does not retry: for the function's own writer, which does, and counts it.
+    /// A DynamoDB client that does not retry, for the function's own writer: it retries itself, and counts that.
     #[must_use]
     pub fn dynamodb_without_retries(&self) -> aws_sdk_dynamodb::Client {
         let config = aws_sdk_dynamodb::config::Builder::from(&self.config).retry_config(RetryConfig::disabled());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    /// An S3 client; for the service behind `endpoint_url`, where one is given.
+    /// An S3 client for the service behind `endpoint_url`; without one, behind `AWS_ENDPOINT_URL_S3`; without both, like the
+    /// other clients.
     #[must_use]
-    pub fn s3(&self, endpoint_url: Option<&str>) -> aws_sdk_s3::Client {
+    pub fn s3(&self, endpoint_url: Option<String>) -> aws_sdk_s3::Client {
+        let from_environment = || ProcessEnvironment.get("AWS_ENDPOINT_URL_S3").filter(|url| !url.is_empty());
+        let endpoint_url = endpoint_url.or_else(from_environment);
         let mut config = aws_sdk_s3::config::Builder::from(&self.config);
+        // Behind such a URL, no bucket has a host name of its own.
+        config = config.force_path_style(endpoint_url.is_some() || self.config.endpoint_url().is_some());
         if let Some(url) = endpoint_url {
             config = config.endpoint_url(url);
         }
-        // At an address of its own no bucket has a host name.
-        config = config.force_path_style(endpoint_url.is_some() || self.config.endpoint_url().is_some());
         aws_sdk_s3::Client::from_conf(config.build())
     }
 

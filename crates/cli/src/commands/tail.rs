@@ -1,7 +1,7 @@
 //! `config-audit tail`: new entries as they are written, and loudly what happens to old ones.
 //!
-//! An entry is written once. The function may write it again with the same content when a record is redelivered; whoever
-//! changes or deletes one tampers with the trail, unless it is DynamoDB's time to live.
+//! An entry is written once. The function may write it again with the same content when Lambda redelivers a record. Whoever
+//! changes or deletes an entry tampers with the trail, unless it is DynamoDB's time to live.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -10,94 +10,127 @@ use aws_sdk_dynamodbstreams::types::{OperationType, Record};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use config_audit::clock::timestamp;
+use config_audit_local::aws::entry::{Entry, Plain};
+use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
 use serde::Serialize;
 use serde_dynamo::AttributeValue;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::aws::AwsArguments;
-use crate::tables::{Trail, TrailError};
+use crate::aws::{AwsArguments, AwsError};
+use crate::tables::AuditTable;
 use crate::terminal::{Output, Terminal, Tone, harmless};
 use crate::trail::{Item, backfill_id};
-use config_audit_local::aws::entry::{Entry, Plain};
-use config_audit_local::aws::item;
-use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
+use crate::values::convert;
 
-/// How often the stream is asked; it takes five requests a second of all its readers.
-const POLL: Duration = Duration::from_secs(1);
-/// After how many polls new shards are looked for.
-const REFRESH: u32 = 20;
-/// How many polls may fail one after the other.
-const FAILURES: u32 = 10;
+/// The time between two polls; a stream takes five requests a second from all its readers together.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of polls between two searches for new shards.
+const POLLS_PER_REFRESH: u32 = 20;
+/// How many polls in a row may fail.
+const MAX_FAILURES: u32 = 10;
 
 /// New entries, from the Audit table's stream.
 #[derive(Debug, Args)]
 pub struct TailArguments {
     /// The Audit table; it must have a stream with both images
     #[arg(long, value_name = "NAME")]
-    table: String,
-    /// Begin with the oldest entry in the stream, up to 24 hours ago, not with the next one
+    audit_table: String,
+    /// Begin with the oldest entry in the stream, up to 24 hours old, instead of the next new one
     #[arg(long)]
     since_start: bool,
     /// Show the values of the configuration, not just the names of attributes
     #[arg(long)]
     values: bool,
-    /// A line for people, or a JSON object
+    /// How to print each entry: a line for people, or a JSON object
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
     aws: AwsArguments,
 }
 
-/// Runs the command until Ctrl-C, SIGTERM, or until nobody reads any more.
+/// Why the stream cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    /// AWS refused, or could not be asked.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// The table has no stream to follow.
+    #[error(
+        "table {table} has no stream with NEW_AND_OLD_IMAGES; enable one: aws dynamodb update-table --table-name {table} \
+         --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+    )]
+    NoStream {
+        /// The Audit table.
+        table: String,
+    },
+    /// The stream cannot be read.
+    #[error(
+        "{error}; this needs dynamodb:DescribeStream, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream of \
+         table {table}"
+    )]
+    Stream {
+        /// The Audit table.
+        table: String,
+        /// The error of the request.
+        error: StreamError,
+    },
+    /// The command cannot wait for signals.
+    #[error("cannot wait for Ctrl-C")]
+    Signal(#[source] std::io::Error),
+}
+
+/// Runs the command until Ctrl-C or SIGTERM, or until nobody reads its output any more.
 ///
 /// # Errors
 /// When AWS refuses, or the table has no stream.
-pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TrailError> {
-    let mut terminated = signal(SignalKind::terminate()).map_err(TrailError::Signal)?;
+pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TailError> {
+    let mut terminated = signal(SignalKind::terminate()).map_err(TailError::Signal)?;
     tokio::select! {
         outcome = follow(&arguments, terminal) => outcome.map(|()| 0),
-        signal = tokio::signal::ctrl_c() => signal.map_err(TrailError::Signal).map(|()| 0),
+        signal = tokio::signal::ctrl_c() => signal.map_err(TailError::Signal).map(|()| 0),
         _ = terminated.recv() => Ok(0),
     }
 }
 
-async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), TrailError> {
+async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), TailError> {
     let aws = arguments.aws.load().await;
-    let stream = Trail::new(&aws, &arguments.table).stream().await?;
-    let refused = |error| TrailError::Stream { table: arguments.table.clone(), error };
+    let table = &arguments.audit_table;
+    let stream = AuditTable::new(&aws, table).stream().await?;
+    let stream = stream.ok_or_else(|| TailError::NoStream { table: table.clone() })?;
+    let refused = |error| TailError::Stream { table: table.clone(), error };
     let mut reader = StreamReader::new(aws.streams(), stream, BTreeMap::new());
     reader.refresh().await.map_err(refused)?;
     if !arguments.since_start {
         reader.skip_to_now().await.map_err(refused)?;
     }
-    terminal.progress(&format!("Following table {}. Ctrl-C ends.", arguments.table));
+    terminal.progress(&format!("Following table {table}. Press Ctrl-C to end."));
     let (mut polls, mut failures) = (0_u32, 0);
     loop {
-        let tell = |page: Page| {
+        let print = |page: Page| {
             if let Some(notice) = page.notice {
                 terminal.progress(&notice);
             }
-            let mut news = page.records.iter().filter_map(News::of);
-            news.all(|news| terminal.tells(&news.line(arguments, terminal)))
+            let mut notices = page.records.iter().filter_map(EntryNotice::of);
+            notices.all(|notice| terminal.tells(&notice.line(arguments, terminal)))
         };
-        match poll(&mut reader, polls.is_multiple_of(REFRESH), tell).await {
+        match poll(&mut reader, polls.is_multiple_of(POLLS_PER_REFRESH), print).await {
             Ok(true) => failures = 0,
             Ok(false) => return Ok(()),
-            Err(error) if failures < FAILURES && !error.is_final() => failures += 1,
+            Err(error) if failures < MAX_FAILURES && !error.is_final() => failures += 1,
             Err(error) => return Err(refused(error)),
         }
         polls = polls.wrapping_add(1);
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Tells what is new in all shards; a shard's records come after those of its parent. False when nobody listens any more.
+/// Prints what is new in all shards; a shard's records come after those of its parent. False when nobody reads any more.
 ///
-/// The reader goes on with each page that it gives, so a page is told before the next shard is asked, which may fail.
+/// The reader does not give a page twice, so each page is printed before the next shard is read, which may fail.
 async fn poll(
     reader: &mut StreamReader,
     refresh: bool,
-    mut tell: impl FnMut(Page) -> bool,
+    mut print: impl FnMut(Page) -> bool,
 ) -> Result<bool, StreamError> {
     if refresh {
         reader.refresh().await?;
@@ -111,7 +144,7 @@ async fn poll(
         if is_parent_unread {
             continue;
         }
-        if !tell(reader.read(id, 1000).await?) {
+        if !print(reader.read(id, 1000).await?) {
             return Ok(false);
         }
     }
@@ -132,25 +165,26 @@ enum Event {
     Expired,
 }
 
-/// What one record of the stream tells.
+/// What one record of the stream tells of an entry.
 #[derive(Debug)]
-struct News {
+struct EntryNotice {
     event: Event,
     /// The entry as it is, or as it was before it was deleted.
     entry: Entry,
     /// The entry's attributes that were altered.
     altered: Vec<String>,
-    /// When, where that is not what the entry says.
+    /// When it happened, where that is not the time of the entry.
     time: Option<DateTime<Utc>>,
 }
 
-impl News {
-    /// Nothing for a record that tells of an entry written again with the same content.
+impl EntryNotice {
+    /// `None` for a record of an entry that was written again with the same content.
     fn of(record: &Record) -> Option<Self> {
         let change = record.dynamodb.as_ref()?;
         let time = change.approximate_creation_date_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
-        let (old, new) = (change.old_image.clone().map(item), change.new_image.clone().map(item));
-        let (event, entry, altered) = match (old, new) {
+        let image = |image: &Option<_>| image.clone().map(|image| -> Item { convert(image) });
+        let (old, new) = (image(&change.old_image), image(&change.new_image));
+        let (event, item, altered) = match (old, new) {
             (None, Some(new)) => (written(&new), new, Vec::new()),
             (Some(old), Some(new)) => {
                 let altered = altered(&old, &new);
@@ -165,13 +199,13 @@ impl News {
                 (if is_expiry { Event::Expired } else { Event::Deleted }, old, Vec::new())
             }
             (None, None) if record.event_name == Some(OperationType::Remove) => {
-                let keys = change.keys.clone().map(item).unwrap_or_default();
+                let keys = image(&change.keys).unwrap_or_default();
                 (Event::Deleted, keys, Vec::new())
             }
             (None, None) => return None,
         };
         let is_written = matches!(event, Event::Written | Event::Backfilled);
-        Some(Self { event, entry: Entry::from_item(entry), altered, time: time.filter(|_| !is_written) })
+        Some(Self { event, entry: Entry::from_item(item), altered, time: time.filter(|_| !is_written) })
     }
 
     fn line(&self, arguments: &TailArguments, terminal: Terminal) -> String {
@@ -226,13 +260,13 @@ impl News {
         let without = self.entry.without_values();
         let entry = if values { &self.entry } else { &without };
         let time = self.time.map(timestamp);
-        // Maps with string keys, numbers and strings: there is nothing in it that could fail.
+        // Maps with string keys, numbers and strings do not fail.
         serde_json::to_string(&Line { event: self.event, altered: &self.altered, time, entry }).unwrap_or_default()
     }
 }
 
-fn written(entry: &Item) -> Event {
-    let text = |name: &str| match entry.get(name) {
+fn written(item: &Item) -> Event {
+    let text = |name: &str| match item.get(name) {
         Some(AttributeValue::S(text)) => Some(text),
         _ => None,
     };
@@ -240,7 +274,7 @@ fn written(entry: &Item) -> Event {
     if is_backfilled { Event::Backfilled } else { Event::Written }
 }
 
-/// The entry's attributes that differ. A redelivery writes the entry again with the trace of its own invocation.
+/// The entry's attributes that differ, except for the trace: a redelivery writes the entry again with its own.
 fn altered(old: &Item, new: &Item) -> Vec<String> {
     let plain = |item: &Item, name: &str| {
         let mut value = item.get(name).cloned()?;
@@ -269,13 +303,13 @@ mod tests {
         let names = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
         let entry: Item = names.into_iter().map(|name| (name.to_owned(), AttributeValue::S(evil.to_owned()))).collect();
         let altered = vec![evil.to_owned()];
-        let news = News { event: Event::Altered, entry: Entry::from_item(entry), altered, time: None };
-        let line = news.text(true, Terminal::plain());
+        let notice = EntryNotice { event: Event::Altered, entry: Entry::from_item(entry), altered, time: None };
+        let line = notice.text(true, Terminal::plain());
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
     }
 
     #[tokio::test]
-    async fn what_one_shard_gave_is_told_although_another_fails() {
+    async fn the_records_of_one_shard_are_printed_although_another_fails() {
         let config = service(|operation, input| match operation {
             "DescribeStream" => {
                 (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "good" }, { "ShardId": "refused" }] } }))
@@ -286,12 +320,12 @@ mod tests {
         });
         let client = Client::new(&config);
         let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
-        let mut told = 0;
+        let mut printed = 0;
         let polled = poll(&mut reader, true, |page| {
-            told += page.records.len();
+            printed += page.records.len();
             true
         });
         assert!(polled.await.is_err());
-        assert_eq!(told, 1);
+        assert_eq!(printed, 1);
     }
 }

@@ -14,12 +14,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::aws::AwsError;
 
-/// Objects under it have been replayed.
-pub const ARCHIVE: &str = "redriven/";
-/// Objects under it are full records of values that were left out of entries, which name them.
-pub const OMITTED: &str = "omitted/";
+/// The directory of objects that have been replayed.
+const ARCHIVE: &str = "redriven";
+/// What the keys of full records of omitted values begin with.
+const OMITTED: &str = "omitted/";
 
-/// What the header that names a copy's source is not to be encoded of.
+/// The characters that are not encoded in the header with the source of a copy.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Where failed records are, as the command line says it.
@@ -64,15 +64,15 @@ pub enum Place {
         client: aws_sdk_s3::Client,
         /// Its name.
         bucket: String,
-        /// What the keys begin with that are looked at; empty for all.
+        /// What the keys of its objects begin with; empty for all.
         prefix: String,
     },
-    /// A directory with a copy of the bucket, or of a part of it. Its files are small and near, so they are read and
-    /// written at once, which leaves no time in which the command could be cut short.
+    /// A directory with a copy of the bucket, or of a part of it. Its files are small and local, so they are read and written
+    /// without waiting, and the command is never cut short in between.
     Directory {
         /// The directory.
         path: PathBuf,
-        /// The bucket that it is a copy of, where that is known.
+        /// The bucket that it is a copy of, if that is known.
         bucket: Option<String>,
     },
 }
@@ -95,7 +95,7 @@ pub enum PlaceError {
     #[error(transparent)]
     Bucket(#[from] AwsError),
     /// The directory.
-    #[error("{what} {} is not possible", path.display())]
+    #[error("{what} {} failed", path.display())]
     Directory {
         /// What was tried, such as "reading".
         what: &'static str,
@@ -105,7 +105,7 @@ pub enum PlaceError {
         source: io::Error,
     },
     /// A file's name cannot be a key.
-    #[error("the name of {} is not UTF-8, and a key always is; rename it", .0.display())]
+    #[error("the name of {} is not UTF-8, so it cannot be a key; rename the file", .0.display())]
     Name(PathBuf),
 }
 
@@ -118,22 +118,39 @@ impl PlaceError {
 }
 
 impl Place {
-    /// What comes before a key in an object's URL. Entries name full records so, and a replay must name them as before.
+    /// What comes before a key in an object's URL. Entries refer to full records by it, and after a replay they must do so as
+    /// before.
     #[must_use]
     pub fn url(&self) -> String {
         match self {
             Self::Bucket { bucket, .. } | Self::Directory { bucket: Some(bucket), .. } => format!("s3://{bucket}/"),
-            // No entry gets it: the records that would need it are not written.
+            // No entry contains it: records that would need it are not written.
             Self::Directory { bucket: None, .. } => "s3:///".to_owned(),
         }
     }
 
-    /// All objects that were not replayed yet, page by page. What is written meanwhile may be among them.
+    /// Whether an object has been replayed and moved to the archive.
+    #[must_use]
+    pub fn is_archived(&self, key: &str) -> bool {
+        let is_of_archive = matches!(self, Self::Directory { path, .. } if path.ends_with(ARCHIVE));
+        is_of_archive || first_directory(key) == Some(ARCHIVE)
+    }
+
+    /// Whether the user asks for the archive.
+    fn is_in_archive(&self) -> bool {
+        match self {
+            Self::Bucket { prefix, .. } => prefix == ARCHIVE || first_directory(prefix) == Some(ARCHIVE),
+            Self::Directory { path, .. } => path.ends_with(ARCHIVE),
+        }
+    }
+
+    /// The objects to be replayed, page by page: those of the archive only if the user asks for it. Objects that are written
+    /// meanwhile may be among them.
     #[must_use]
     pub fn list(&self) -> LocalBoxStream<'_, Result<Listed, PlaceError>> {
         let pages: LocalBoxStream<'_, Result<Vec<Listed>, PlaceError>> = match self {
             Self::Bucket { client, bucket, prefix } => {
-                // The token of the next page; none before the first, and `None` after the last.
+                // The token of the next page: `Some(None)` before the first, and `None` after the last.
                 let page = move |next: Option<Option<String>>| async move {
                     let Some(token) = next else { return Ok(None) };
                     let request = client.list_objects_v2().bucket(bucket).prefix(prefix);
@@ -156,15 +173,19 @@ impl Place {
                 try_unfold(vec![path.clone()], page).boxed_local()
             }
         };
+        let lists_archive = self.is_in_archive();
+        let is_object = move |listed: &Listed| {
+            // A console marks its folders with empty objects whose keys end with a slash.
+            !listed.key.ends_with('/') && self.is_archived(&listed.key) == lists_archive
+        };
         pages
             .map_ok(|page| iter(page.into_iter().map(Ok)))
             .try_flatten()
-            // A console marks its folders with empty objects whose keys end so.
-            .try_filter(|listed| std::future::ready(!listed.key.starts_with(ARCHIVE) && !listed.key.ends_with('/')))
+            .try_filter(move |listed| std::future::ready(is_object(listed)))
             .boxed_local()
     }
 
-    /// Reads an object; none where it is gone.
+    /// Reads an object; `None` if it does not exist any more.
     ///
     /// # Errors
     /// When the place refuses.
@@ -182,7 +203,7 @@ impl Place {
                 let body = output.body.collect().await.map_err(|_| AwsError {
                     action: "reading it".to_owned(),
                     code: None,
-                    reason: "the connection broke off; run the command again".to_owned(),
+                    reason: "the connection was lost; run the command again".to_owned(),
                 })?;
                 Ok(Some(body.to_vec()))
             }
@@ -193,7 +214,7 @@ impl Place {
         }
     }
 
-    /// Writes an object, whole or not at all; one of the same key is replaced.
+    /// Writes an object, whole or not at all. It replaces one with the same key.
     ///
     /// # Errors
     /// When the place refuses.
@@ -211,7 +232,7 @@ impl Place {
                 let write = || {
                     let parent = file.parent().unwrap_or(path);
                     std::fs::create_dir_all(parent)?;
-                    // Hidden, so that no listing has it.
+                    // Hidden, so that it is never listed.
                     let mut part = tempfile::Builder::new().prefix(".part-").tempfile_in(parent)?;
                     part.write_all(&body)?;
                     part.as_file().sync_all()?;
@@ -223,13 +244,13 @@ impl Place {
         }
     }
 
-    /// Moves an object to the archive, in a bucket by a copy. A crash in between leaves both, which is harmless: the next
-    /// run replays the object, changes nothing, and moves it again. One that is gone was moved by another run.
+    /// Moves an object to the archive, in a bucket by copying it. A crash in between leaves both, which is harmless: the next run
+    /// replays the object, changes nothing, and moves it again. If the object does not exist, another run has moved it.
     ///
     /// # Errors
-    /// When the place refuses; then the object is where it was.
+    /// When the place refuses; then the object stays where it was.
     pub async fn archive(&self, key: &str) -> Result<(), PlaceError> {
-        let archived = format!("{ARCHIVE}{key}");
+        let archived = format!("{ARCHIVE}/{key}");
         match self {
             Self::Bucket { client, bucket, .. } => {
                 let source = utf8_percent_encode(&format!("{bucket}/{key}"), PLAIN).to_string();
@@ -238,7 +259,7 @@ impl Place {
                     Err(SdkError::ServiceError(error)) if is_gone(error.err()) => return Ok(()),
                     Err(error) => {
                         let permission = on_objects("s3:GetObject and s3:PutObject", bucket);
-                        return Err(AwsError::new(format!("copying it to {ARCHIVE}"), &permission, &error).into());
+                        return Err(AwsError::new(format!("copying it to {ARCHIVE}/"), &permission, &error).into());
                     }
                 }
                 let deleted = client.delete_object().bucket(bucket).key(key).send().await;
@@ -254,6 +275,17 @@ impl Place {
             }
         }
     }
+}
+
+/// Whether the object with this key is a full record that an audit entry refers to.
+#[must_use]
+pub fn is_full_record(key: &str) -> bool {
+    key.starts_with(OMITTED)
+}
+
+/// The directory that a key begins with.
+fn first_directory(key: &str) -> Option<&str> {
+    key.split_once('/').map(|(directory, _)| directory)
 }
 
 fn on_objects(actions: &str, bucket: &str) -> String {
@@ -281,7 +313,7 @@ fn failed(what: &'static str, path: &Path, source: io::Error) -> PlaceError {
     PlaceError::Directory { what, path: path.to_owned(), source }
 }
 
-/// The files of one directory by name, and its directories, last first. Hidden ones are nobody's objects.
+/// The files of one directory by name, and its directories, last first. Hidden ones are not objects.
 fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<PathBuf>), PlaceError> {
     let failed = |source| failed("listing", directory, source);
     let entries: Result<Vec<_>, _> = std::fs::read_dir(directory).and_then(Iterator::collect).map_err(failed);
@@ -293,7 +325,7 @@ fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<PathBuf>), P
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        // One that is gone by now was moved by another run.
+        // If it does not exist any more, another run has moved it.
         let Some(metadata) = unless_gone(entry.metadata()).map_err(failed)? else { continue };
         if metadata.is_dir() {
             directories.push(path);

@@ -1,4 +1,4 @@
-//! What a run of `redrive` came to.
+//! The result of a run of `redrive`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,25 +6,25 @@ use std::fmt::Write;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Fate, Seen};
+use super::replay::{Fate, Seen};
 use crate::terminal::{Terminal, Tone};
 
-/// The most item keys that are shown of one object.
-const ITEMS_SHOWN: usize = 10;
+/// How many item keys of one object are shown.
+const MAX_ITEMS_SHOWN: usize = 10;
 
-/// What a run came to. Serialises as the document for tools.
+/// The result of a run. Serialises as the document for tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Whether nothing was written, and all of this is what a run would do.
+    /// Whether nothing was written, and the rest is what a run would do.
     pub dry_run: bool,
-    /// Whether the run was ended before it had seen all.
+    /// Whether the run ended before it had seen all objects.
     pub interrupted: bool,
     /// Objects whose records were replayed.
     pub objects: usize,
     /// Of those, the ones moved to the archive.
     pub archived: usize,
-    /// Full records of omitted values, which were left alone.
+    /// Full records of omitted values, which are never replayed.
     pub omitted: usize,
     /// What became of the records.
     pub records: Records,
@@ -32,9 +32,9 @@ pub struct Summary {
     pub entries_written: usize,
     /// Why records were in the bucket, and how many for each reason.
     pub reasons: BTreeMap<String, usize>,
-    /// Objects that hold no records that could be replayed, with what is wrong with them.
+    /// Objects that contain no records that could be replayed, with what is wrong with them.
     pub damaged: BTreeMap<String, String>,
-    /// Objects that are still there, or there again, with the reason.
+    /// Objects that still contain records to be replayed, with the reason.
     pub left: BTreeMap<String, String>,
 }
 
@@ -58,9 +58,9 @@ impl Summary {
     pub fn add(&mut self, seen: Seen) {
         match seen.fate {
             Fate::Omitted => self.omitted += 1,
-            Fate::Passed => {}
+            Fate::Skipped => {}
             Fate::Damaged(damage) => drop(self.damaged.insert(seen.key, damage.to_string())),
-            Fate::Unread(reason) => drop(self.left.insert(seen.key, reason)),
+            Fate::Unreadable(reason) => drop(self.left.insert(seen.key, reason)),
             Fate::Replayed(replayed) => {
                 let counts = replayed.counts;
                 self.objects += 1;
@@ -77,13 +77,13 @@ impl Summary {
         }
     }
 
-    /// Whether all is replayed.
+    /// Whether everything was replayed.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.interrupted && self.damaged.is_empty() && self.left.is_empty()
     }
 
-    /// How far a run is, in one line.
+    /// The progress of a run, in one line.
     #[must_use]
     pub fn progress(&self) -> String {
         let Self { objects, archived, damaged, left, .. } = self;
@@ -118,8 +118,12 @@ impl Summary {
             let _ = writeln!(text, "{}  {}", heading("Records were there for"), reasons.join(", "));
         }
         if self.omitted > 0 {
-            let _ =
-                writeln!(text, "{}  {} full records that entries name, left alone", heading("Omitted"), self.omitted);
+            let _ = writeln!(
+                text,
+                "{}  {} full records, which audit entries refer to, left alone",
+                heading("Omitted"),
+                self.omitted
+            );
         }
         for (name, objects) in [("Damaged", &self.damaged), ("Left", &self.left)] {
             if !objects.is_empty() {
@@ -139,16 +143,16 @@ pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Option<String> {
     let age = seen.modified.map(|time| format!(", {} old", age(now - time))).unwrap_or_default();
     let key = seen.key.escape_debug();
     Some(match &seen.fate {
-        Fate::Omitted | Fate::Passed => return None,
+        Fate::Omitted | Fate::Skipped => return None,
         Fate::Damaged(damage) => format!("{key}{age}\n  damaged: {damage}"),
-        Fate::Unread(reason) => format!("{key}{age}\n  {reason}"),
+        Fate::Unreadable(reason) => format!("{key}{age}\n  {reason}"),
         Fate::Replayed(replayed) => {
             let counts = replayed.counts;
             let records = if counts.total() == 1 { "record" } else { "records" };
-            let shown = replayed.item_keys.iter().take(ITEMS_SHOWN);
+            let shown = replayed.item_keys.iter().take(MAX_ITEMS_SHOWN);
             let mut items: Vec<_> = shown.map(|key| key.escape_debug().to_string()).collect();
-            if replayed.item_keys.len() > ITEMS_SHOWN {
-                items.push(format!("{} more", replayed.item_keys.len() - ITEMS_SHOWN));
+            if replayed.item_keys.len() > MAX_ITEMS_SHOWN {
+                items.push(format!("{} more", replayed.item_keys.len() - MAX_ITEMS_SHOWN));
             }
             let of = if items.is_empty() { String::new() } else { format!(" of {}", items.join(", ")) };
             let outcomes = [

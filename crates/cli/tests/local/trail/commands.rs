@@ -2,23 +2,17 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::clock::Clock;
-use config_audit::clock::timestamp;
-use config_audit_cli::tables::sdk_item;
-use config_audit_cli::trail::backfill_id;
+use config_audit_cli::values::convert;
 use config_audit_local::{EventBus, WorldEvent};
 use config_audit_local::{Source, Store, World, WorldSettings};
 use serde_json::{Value, json};
 
-use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item, text};
 use crate::bootstrap::engine::Engine;
 use crate::support::{GENEROUS, bootstrap, wait_for};
 
 /// A value that only `history` may say.
 const SECRET: &str = "s3cr3t-c0nfigurati0n";
-
-fn text(time: i64) -> String {
-    timestamp(chrono::DateTime::from_timestamp(time, 0).unwrap())
-}
 
 /// Changes of the table go through the stream, the mapping and the real function, on both engines.
 #[tokio::test]
@@ -112,8 +106,8 @@ async fn findings_name_the_item_the_attribute_and_the_times_but_no_value() {
     let mut entries = entries("K", &history);
     entries.retain(|entry| entry["modificationTime"].as_s().unwrap() != &text(EPOCH + 120));
     tables.write(AUDIT, entries).await;
-    tables.write(CONFIGURATION, [sdk_item(secret(4))]).await;
-    let verify = ["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    tables.write(CONFIGURATION, [convert(secret(4))]).await;
+    let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
     let ran = tables.run(&verify).await;
     assert_eq!(ran.code, 1);
     for attribute in ["number", "secret"] {
@@ -127,49 +121,12 @@ async fn findings_name_the_item_the_attribute_and_the_times_but_no_value() {
 }
 
 #[tokio::test]
-async fn an_item_at_any_time_is_what_it_was() {
-    let tables = Tables::on(Engine::Embedded).await;
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut history: History = Vec::new();
-    let mut time = EPOCH;
-    for _ in 0..60 {
-        let numbers = [("a", random.i64(0..3)), ("b", random.i64(0..3)), ("c", random.i64(0..3))];
-        let there: Vec<_> = numbers.into_iter().filter(|_| random.u8(0..3) > 0).collect();
-        let is_there = history.is_empty() || random.u8(0..8) > 0;
-        history.push((time, is_there.then(|| item("K", &there))));
-        time += random.i64(0..3) * random.i64(0..90);
-    }
-    let mut entries = entries("K", &history);
-    random.shuffle(&mut entries);
-    tables.write(AUDIT, entries).await;
-    for _ in 0..40 {
-        let at = random.i64(EPOCH - 100..time + 100);
-        let ran = tables.history("K", &["--at", &text(at)]).await;
-        let truth = history.iter().rev().find(|(since, _)| *since <= at).and_then(|(_, item)| item.as_ref());
-        let Some(item) = truth else {
-            assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "at {at}");
-            assert!(ran.stderr.contains("did not exist"), "{ran:?}");
-            continue;
-        };
-        let plain = |value: &serde_dynamo::AttributeValue| match value {
-            serde_dynamo::AttributeValue::N(digits) => json!(digits.parse::<i64>().unwrap()),
-            serde_dynamo::AttributeValue::S(text) => json!(text),
-            other => panic!("{other:?}"),
-        };
-        let expected: Value = item.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
-        assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), expected, "at {at}");
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "at {at}");
-    }
-    tables.database.stop().await;
-}
-
-#[tokio::test]
 async fn what_predates_the_trail_is_said_to_be_unknown() {
     let tables = Tables::on(Engine::Embedded).await;
     let history: History =
         vec![(EPOCH, Some(item("K", &[("a", 1), ("b", 1)]))), (EPOCH + 60, Some(item("K", &[("a", 2), ("b", 1)])))];
     tables.write(AUDIT, entries("K", &history).split_off(1)).await;
-    tables.write(CONFIGURATION, [sdk_item(history[1].1.clone().unwrap())]).await;
+    tables.write(CONFIGURATION, [convert(history[1].1.clone().unwrap())]).await;
     let before = tables.history("K", &["--at", &text(EPOCH)]).await;
     assert_eq!(serde_json::from_str::<Value>(&before.stdout).unwrap(), json!({ "a": 1 }));
     assert!(before.stderr.contains("tells only of a of its attributes"), "{before:?}");
@@ -193,7 +150,7 @@ async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trai
         let last = (key != "GONE").then(|| item(key, &[("a", 2)]));
         let history: History = vec![(EPOCH, Some(item(key, &[("a", 1)]))), (EPOCH + 60, last.clone())];
         tables.write(AUDIT, entries(key, &history).split_off(usize::from(key != "WHOLE"))).await;
-        tables.write(CONFIGURATION, last.map(sdk_item)).await;
+        tables.write(CONFIGURATION, last.map(convert)).await;
     }
     let ran = tables.verify().await;
     let (older, summary) = ran.findings();
@@ -205,9 +162,9 @@ async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trai
     assert_eq!((ran.code, &summary["olderThanTheTrail"], &summary["findings"]), (0, &json!(2), &json!(0)));
     assert_eq!(summary["provenFromCreation"], 1);
 
-    let verify = ["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
     let ran = tables.run(&verify).await;
-    let doubt = "intact, but 2 items look older than the trail: they predate it, or their creation is missing";
+    let doubt = "intact, but 2 items look older than the trail: they are older, or their creation is missing";
     assert!(ran.stdout.contains(doubt) && ran.stdout.contains("CHANGED: it looks older"), "{ran:?}");
     assert!(!ran.stdout.contains("The trail is intact."), "{ran:?}");
 
@@ -218,55 +175,15 @@ async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trai
 }
 
 #[tokio::test]
-async fn a_history_is_cut_by_time_and_printed_three_ways() {
-    let tables = Tables::on(Engine::Embedded).await;
-    let day = 24 * 60 * 60;
-    let long = |number: i64| {
-        let mut item = item("K", &[("number", number)]);
-        item.insert("long".to_owned(), serde_dynamo::AttributeValue::S("x,\"".repeat(100)));
-        item
-    };
-    let history: History = (0..4).map(|n| (EPOCH + n * day, (n < 3).then(|| long(n)))).collect();
-    let entries = entries("K", &history);
-    tables.write(AUDIT, entries.clone()).await;
-    let lines = |since: &'static str, until: &'static str| {
-        let tables = &tables;
-        async move {
-            let ran = tables.history("K", &["--since", since, "--until", until, "--output", "json"]).await;
-            ran.lines().iter().map(|line| line["newValue"].clone()).collect::<Vec<_>>()
-        }
-    };
-    assert_eq!(lines("2024-09-12", "2024-09-13").await, [json!(1), json!(2)]);
-    assert_eq!(lines("2024-09-12T09:02:28Z", "2024-09-12T10:02:28+01:00").await, [json!(1)]);
-    assert_eq!(tables.history("K", &["--until", "2024-09-10"]).await.code, 1);
-    assert_eq!(tables.history("K", &["--since", "yesterday"]).await.code, 2);
-
-    let table = tables.history("K", &[]).await.stdout;
-    assert!(table.lines().count() == 5 && table.lines().all(|line| line.chars().count() < 140), "{table}");
-    assert!(table.contains("(created)") && table.contains("(removed)") && table.contains('…'), "{table}");
-    let csv = tables.history("K", &["--output", "csv"]).await.stdout;
-    let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-    assert_eq!(rows.len(), 4);
-    assert_eq!(serde_json::from_str::<Value>(&rows[0][4]).unwrap()["long"], "x,\"".repeat(100));
-    assert_eq!((&rows[1][2], &rows[1][3], &rows[1][4]), ("number", "0", "1"));
-    for output in ["table", "json", "csv"] {
-        let names = tables.history("K", &["--names-only", "--output", output]).await.stdout;
-        assert!(names.contains("number") && !names.contains("x,"), "{names}");
-    }
-    tables.database.stop().await;
-}
-
-#[tokio::test]
 async fn an_item_too_large_for_an_entry_is_backfilled_and_proven_by_its_hash() {
     let tables = Tables::on(Engine::Embedded).await;
     // The item is within the limit; the entry around it is not.
     let large = |byte: &str| {
         let mut large = item("LARGE", &[]);
         large.insert("x".to_owned(), serde_dynamo::AttributeValue::S(byte.repeat(400 * 1024 - 20)));
-        sdk_item(large)
+        convert(large)
     };
-    tables.write(CONFIGURATION, [large("x"), sdk_item(item("SMALL", &[]))]).await;
+    tables.write(CONFIGURATION, [large("x"), convert(item("SMALL", &[]))]).await;
     let ran = tables.backfill(&[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(
@@ -293,8 +210,8 @@ async fn no_key_and_no_name_hides_or_forges_a_line() {
     let evil = "x\u{1b}[2K\n\u{9b}2KThe trail is intact.";
     let history: History = vec![(EPOCH, Some(item(evil, &[(evil, 1)])))];
     tables.write(AUDIT, entries(evil, &history)).await;
-    tables.write(CONFIGURATION, [sdk_item(item(evil, &[(evil, 2)])), sdk_item(item("y\u{1b}\n", &[]))]).await;
-    let verify = ["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    tables.write(CONFIGURATION, [convert(item(evil, &[(evil, 2)])), convert(item("y\u{1b}\n", &[]))]).await;
+    let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
     for (ran, lines) in [
         (tables.run(&verify).await, 4),
         (tables.backfill(&["--dry-run"]).await, 2),
@@ -327,33 +244,6 @@ async fn an_audit_table_without_the_index_is_said_so() {
     }
 }
 
-/// Numbers and bytes are keys too; entries write them as text.
-#[tokio::test]
-async fn keys_of_every_type_are_found() {
-    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-    for (key_type, key, text) in [
-        (ScalarAttributeType::N, AttributeValue::N("17".to_owned()), "17"),
-        (ScalarAttributeType::B, AttributeValue::B([0, 1].to_vec().into()), "AAE="),
-    ] {
-        let (database, aws) = Engine::DynamoDbLocal.database().await;
-        database.ensure_audit_table(AUDIT).await.unwrap();
-        let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(key_type).build().unwrap();
-        let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
-        let create =
-            database.client().create_table().table_name(CONFIGURATION).billing_mode(BillingMode::PayPerRequest);
-        create.attribute_definitions(attribute).key_schema(element).send().await.unwrap();
-        let tables = Tables { database, aws };
-        tables.write(CONFIGURATION, [[("id".to_owned(), key.clone())].into()]).await;
-        assert_eq!(tables.backfill(&[]).await.stdout, format!("{text}: backfilled\n1 items: 1 backfilled\n"));
-        assert_eq!(tables.verify().await.code, 0);
-        let delete = tables.database.client().delete_item().table_name(CONFIGURATION).key("id", key);
-        delete.send().await.unwrap();
-        let (found, _) = tables.verify().await.findings();
-        assert_eq!((&found[0]["itemKey"], &found[0]["finding"]), (&json!(text), &json!("removal")));
-        assert_eq!(backfill_id(text).get_version_num(), 4);
-    }
-}
-
 /// An item that changes while it is verified is no finding, however often it changes.
 #[tokio::test]
 async fn an_item_that_is_being_changed_is_no_finding() {
@@ -363,16 +253,25 @@ async fn an_item_that_is_being_changed_is_no_finding() {
     let mut remaining = history.clone();
     let all = entries("HOT", &history);
     tables.write(AUDIT, all[..1].to_vec()).await;
-    tables.write(CONFIGURATION, [sdk_item(remaining.remove(0).1.unwrap())]).await;
+    tables.write(CONFIGURATION, [convert(remaining.remove(0).1.unwrap())]).await;
     let changing = async {
         for (number, (_, item)) in remaining.into_iter().enumerate() {
             // The item first, its entries later, as a stream does.
-            tables.write(CONFIGURATION, [sdk_item(item.unwrap())]).await;
+            tables.write(CONFIGURATION, [convert(item.unwrap())]).await;
             tables.write(AUDIT, all[1 + 2 * number..3 + 2 * number].to_vec()).await;
         }
     };
-    let verifying =
-        tables.run(&["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "6", "--output", "json"]);
+    let verifying = tables.run(&[
+        "verify",
+        "--configuration-table",
+        CONFIGURATION,
+        "--audit-table",
+        AUDIT,
+        "--settle",
+        "6",
+        "--output",
+        "json",
+    ]);
     let ((), ran) = tokio::time::timeout(GENEROUS, async { tokio::join!(changing, verifying) }).await.unwrap();
     assert_eq!(ran.code, 0, "{ran:?}");
     tables.database.stop().await;

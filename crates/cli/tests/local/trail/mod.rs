@@ -2,6 +2,8 @@
 //! entries, and where AWS refuses.
 
 mod commands;
+mod history;
+mod keys;
 mod large;
 mod permissions;
 mod scene;

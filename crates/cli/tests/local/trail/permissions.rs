@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::scene::{AUDIT, CONFIGURATION, Tables, item, run_at};
 use crate::bootstrap::engine::Engine;
-use config_audit_cli::tables::sdk_item;
+use config_audit_cli::values::convert;
 
 /// The engine, but for one operation, which is refused as IAM refuses it.
 async fn refusing(engine: &str, operation: &'static str) -> (String, tokio::task::JoinHandle<()>) {
@@ -39,11 +39,11 @@ async fn refusing(engine: &str, operation: &'static str) -> (String, tokio::task
 #[tokio::test]
 async fn a_missing_permission_is_named() {
     let tables = Tables::on(Engine::Embedded).await;
-    tables.write(CONFIGURATION, [sdk_item(item("K", &[]))]).await;
-    let both = ["--table", CONFIGURATION, "--audit-table", AUDIT];
+    tables.write(CONFIGURATION, [convert(item("K", &[]))]).await;
+    let both = ["--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
     let verify = [&["verify", "--settle", "0"], &both[..]].concat();
     let backfill = [&["backfill"], &both[..]].concat();
-    let audit = ["--table", AUDIT];
+    let audit = ["--audit-table", AUDIT];
     let history = [&["history", "K"], &audit[..]].concat();
     let tail = [&["tail"], &audit[..]].concat();
     let index = format!("on table {AUDIT} and its indexes");
@@ -73,11 +73,11 @@ async fn a_missing_permission_is_named() {
 async fn a_table_that_is_not_there_is_named() {
     let tables = Tables::on(Engine::Embedded).await;
     for command in [
-        &["history", "K", "--table", "Nowhere"][..],
-        &["verify", "--table", "Nowhere", "--audit-table", AUDIT],
-        &["verify", "--table", CONFIGURATION, "--audit-table", "Nowhere"],
-        &["backfill", "--table", "Nowhere", "--audit-table", AUDIT],
-        &["tail", "--table", "Nowhere"],
+        &["history", "K", "--audit-table", "Nowhere"][..],
+        &["verify", "--configuration-table", "Nowhere", "--audit-table", AUDIT],
+        &["verify", "--configuration-table", CONFIGURATION, "--audit-table", "Nowhere"],
+        &["backfill", "--configuration-table", "Nowhere", "--audit-table", AUDIT],
+        &["tail", "--audit-table", "Nowhere"],
     ] {
         let ran = tables.run(command).await;
         assert_eq!(ran.code, 2, "{command:?}: {ran:?}");

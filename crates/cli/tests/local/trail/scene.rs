@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Output;
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, PutRequest, ScalarAttributeType,
+    WriteRequest,
+};
 use chrono::DateTime;
 use config_audit::audit::{Context, plan};
 use config_audit::aws::arn::StreamArn;
+use config_audit::clock::timestamp;
 use config_audit::stream::{Change, Images};
-use config_audit_cli::tables::{SdkItem, sdk_item};
 use config_audit_cli::trail::Item;
+use config_audit_cli::values::{SdkItem, convert};
 use config_audit_local::{AwsSettings, Database};
 use futures_util::stream::{StreamExt, iter};
 use serde_json::Value;
@@ -42,6 +46,18 @@ impl Tables {
     pub(crate) async fn in_directory(directory: &Path) -> Self {
         let aws = AwsSettings::dummy();
         Self::of(Database::in_directory(directory, 0, aws.clone()).await.unwrap(), aws).await
+    }
+
+    /// On DynamoDB Local, with a Configuration table whose key `id` has this type.
+    pub(crate) async fn with_key(key_type: ScalarAttributeType) -> Self {
+        let (database, aws) = Engine::DynamoDbLocal.database().await;
+        database.ensure_audit_table(AUDIT).await.unwrap();
+        let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(key_type).build().unwrap();
+        let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
+        let create =
+            database.client().create_table().table_name(CONFIGURATION).billing_mode(BillingMode::PayPerRequest);
+        create.attribute_definitions(attribute).key_schema(element).send().await.unwrap();
+        Self { database, aws }
     }
 
     async fn of(database: Database, aws: AwsSettings) -> Self {
@@ -84,16 +100,26 @@ impl Tables {
     }
 
     pub(crate) async fn verify(&self) -> Ran {
-        self.run(&["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0", "--output", "json"])
-            .await
+        self.run(&[
+            "verify",
+            "--configuration-table",
+            CONFIGURATION,
+            "--audit-table",
+            AUDIT,
+            "--settle",
+            "0",
+            "--output",
+            "json",
+        ])
+        .await
     }
 
     pub(crate) async fn backfill(&self, more: &[&str]) -> Ran {
-        self.run(&[&["backfill", "--table", CONFIGURATION, "--audit-table", AUDIT], more].concat()).await
+        self.run(&[&["backfill", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT], more].concat()).await
     }
 
     pub(crate) async fn history(&self, key: &str, more: &[&str]) -> Ran {
-        self.run(&[&["history", key, "--table", AUDIT], more].concat()).await
+        self.run(&[&["history", key, "--audit-table", AUDIT], more].concat()).await
     }
 }
 
@@ -172,7 +198,7 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
         };
         let time = DateTime::from_timestamp(*time, 0).unwrap();
         let plan = plan(change, time, &Context::default(), String::new);
-        entries.extend(plan.entries.iter().map(|entry| sdk_item(entry.item().into_inner())));
+        entries.extend(plan.entries.iter().map(|entry| convert(entry.item().into_inner())));
         before.clone_from(item);
     }
     entries
@@ -180,4 +206,9 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
 
 pub(crate) fn id(entry: &SdkItem) -> String {
     entry["id"].as_s().unwrap().clone()
+}
+
+/// A time, as entries write it.
+pub(crate) fn text(time: i64) -> String {
+    timestamp(DateTime::from_timestamp(time, 0).unwrap())
 }

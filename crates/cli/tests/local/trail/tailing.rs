@@ -14,7 +14,7 @@ use crate::support::GENEROUS;
 
 /// Starts it, and waits until it follows.
 async fn start(tables: &Tables, more: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let arguments = [&["tail", "--table", AUDIT], more].concat();
+    let arguments = [&["tail", "--audit-table", AUDIT], more].concat();
     let mut command = command(tables.database.url(), &tables.aws, &arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -94,7 +94,7 @@ async fn a_table_without_a_stream_says_how_to_enable_one() {
     let create = database.client().create_table().table_name(AUDIT).billing_mode(BillingMode::PayPerRequest);
     create.attribute_definitions(attribute.build().unwrap()).key_schema(element).send().await.unwrap();
     let tables = Tables { database, aws };
-    let ran = tables.run(&["tail", "--table", AUDIT]).await;
+    let ran = tables.run(&["tail", "--audit-table", AUDIT]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stderr.contains("aws dynamodb update-table") && ran.stderr.contains("NEW_AND_OLD_IMAGES"), "{ran:?}");
     assert!(!ran.stderr.contains(CONFIGURATION));

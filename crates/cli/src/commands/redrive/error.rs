@@ -1,0 +1,37 @@
+//! Why a replay ends.
+
+use std::path::PathBuf;
+
+use super::place::PlaceError;
+use crate::aws::AwsError;
+
+/// Why the command cannot replay anything, or anything more.
+#[derive(Debug, thiserror::Error)]
+pub enum RedriveError {
+    /// The Audit table refuses all entries until somebody changes something.
+    #[error("{0}")]
+    Table(AwsError),
+    /// The objects cannot be listed.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// There is no such directory.
+    #[error("{} is not a directory; give one, or a bucket as s3://BUCKET", .0.display())]
+    NoDirectory(PathBuf),
+    /// The option is not for a bucket.
+    #[error("--failure-bucket is for a directory; here the failure bucket is {0}")]
+    FailureBucket(String),
+    /// The command cannot wait for signals.
+    #[error("cannot wait for Ctrl-C")]
+    Signal(#[source] std::io::Error),
+    /// The summary cannot be written.
+    #[error("cannot write the summary as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl RedriveError {
+    /// 2 where the command line is to blame, 1 otherwise.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::NoDirectory(_) | Self::FailureBucket(_)) { 2 } else { 1 }
+    }
+}

@@ -1,0 +1,120 @@
+//! The Audit table.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use config_audit_local::aws::tables::{HISTORY_INDEX, stream_arn};
+
+use super::describe::describe;
+use crate::aws::{Aws, AwsError};
+use crate::trail::Step;
+use crate::values::{SdkItem, convert};
+
+/// The Audit table.
+#[derive(Debug, Clone)]
+pub struct AuditTable {
+    client: Client,
+    name: String,
+}
+
+impl AuditTable {
+    /// The table of this name.
+    #[must_use]
+    pub fn new(aws: &Aws, name: &str) -> Self {
+        Self { client: aws.dynamodb(), name: name.to_owned() }
+    }
+
+    /// All entries of an item, by time.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn entries(&self, key: &str) -> Result<Vec<SdkItem>, AwsError> {
+        let request = self.client.query().table_name(&self.name).index_name(HISTORY_INDEX);
+        let request = request.key_condition_expression("itemKey = :key");
+        let request = request.expression_attribute_values(":key", AttributeValue::S(key.to_owned()));
+        let mut pages = request.into_paginator().send();
+        let mut entries = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.index_error("dynamodb:Query", &error))?;
+            entries.extend(page.items.unwrap_or_default());
+        }
+        Ok(entries)
+    }
+
+    /// All entries of an item, as steps.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn steps(&self, key: &str) -> Result<Vec<Step>, AwsError> {
+        let entries = self.entries(key).await?;
+        Ok(entries.into_iter().map(|entry| Step::read(convert(entry))).collect())
+    }
+
+    /// A page of the keys of all entries, in the index's order, and where the next page begins.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn keys(&self, start: Option<SdkItem>) -> Result<(Vec<String>, Option<SdkItem>), AwsError> {
+        let request = self.client.scan().table_name(&self.name).index_name(HISTORY_INDEX);
+        let request = request.projection_expression("itemKey").set_exclusive_start_key(start);
+        let page = request.send().await.map_err(|error| self.index_error("dynamodb:Scan", &error))?;
+        let key = |mut item: SdkItem| match item.remove("itemKey") {
+            Some(AttributeValue::S(key)) => Some(key),
+            _ => None,
+        };
+        let mut keys: Vec<String> = page.items.unwrap_or_default().into_iter().filter_map(key).collect();
+        // The entries of one item follow each other.
+        keys.dedup();
+        Ok((keys, page.last_evaluated_key))
+    }
+
+    /// Writes an entry, unless the table has one with its ID; then false.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn put_new(&self, entry: SdkItem) -> Result<bool, AwsError> {
+        let request = self.client.put_item().table_name(&self.name).set_item(Some(entry));
+        match request.condition_expression("attribute_not_exists(id)").send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                Ok(false)
+            }
+            Err(error) => {
+                let permission = format!("dynamodb:PutItem on table {}", self.name);
+                Err(AwsError::new(format!("writing to table {}", self.name), &permission, &error))
+            }
+        }
+    }
+
+    /// The ARN of the table's stream; `None` where it has none with both images.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn stream(&self) -> Result<Option<String>, AwsError> {
+        Ok(stream_arn(&describe(&self.client, &self.name).await?))
+    }
+
+    /// Why the index cannot be read.
+    fn index_error<E, R>(&self, permission: &str, error: &SdkError<E, R>) -> AwsError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let action = format!("reading table {}", self.name);
+        let mentions = |words: &str| error.message().is_some_and(|message| message.contains(words));
+        let reason = match error.code() {
+            Some("ValidationException") if mentions("specified index") => {
+                format!("it has no index {HISTORY_INDEX}; docs/security.md has the command that adds it")
+            }
+            Some("ValidationException") if mentions("backfilling") => {
+                format!("its index {HISTORY_INDEX} is still being built; try again when it is ACTIVE")
+            }
+            _ => {
+                let permission = format!("{permission} on table {} and its indexes", self.name);
+                return AwsError::new(action, &permission, error);
+            }
+        };
+        AwsError { action, code: error.code().map(str::to_owned), reason }
+    }
+}

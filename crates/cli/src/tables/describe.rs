@@ -1,0 +1,34 @@
+//! What DynamoDB says about a table, and why it cannot be used.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::TableDescription;
+
+use crate::aws::AwsError;
+
+/// Why a table cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// AWS refused, or could not be asked.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// Entries name an item by one attribute.
+    #[error(
+        "table {table} has a sort key, but entries name an item by its partition key alone, so the trails of its items \
+         cannot be told apart"
+    )]
+    SortKey {
+        /// The Configuration table.
+        table: String,
+    },
+}
+
+pub(super) async fn describe(client: &Client, table: &str) -> Result<TableDescription, AwsError> {
+    let output = client.describe_table().table_name(table).send().await.map_err(|error| {
+        AwsError::new(format!("describing table {table}"), &format!("dynamodb:DescribeTable on table {table}"), &error)
+    })?;
+    output.table.ok_or_else(|| AwsError {
+        action: format!("describing table {table}"),
+        code: None,
+        reason: "the answer contains no table".to_owned(),
+    })
+}

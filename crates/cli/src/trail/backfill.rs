@@ -1,0 +1,49 @@
+//! The entry that backfilling gives an item: its ID, its content, and how it is recognised.
+
+use chrono::{DateTime, Utc};
+use config_audit::audit::{Context, Plan, entry_id, plan};
+use config_audit::aws::arn::StreamArn;
+use config_audit::stream::{Change, Images};
+use serde_dynamo::AttributeValue;
+use uuid::Uuid;
+
+use super::value::Item;
+
+/// What stands in the stream's place in the ID of a backfilled entry. It must never change: the ID identifies such entries.
+const BACKFILL: &str = "config-audit backfill";
+
+/// What a backfilled entry's note says where the full record is, before the names of the table and the item.
+const RECORD: &str = "dynamodb:";
+
+/// The ID of the entry that backfilling gives an item: the same in every run, and different from that of any stream record.
+#[must_use]
+pub fn backfill_id(item_key: &str) -> Uuid {
+    entry_id(Some(&StreamArn::parse(BACKFILL.to_owned())), item_key, None)
+}
+
+/// What backfilling writes for an item that was read at this time: one entry, in the form of a creation.
+///
+/// An entry that would be over DynamoDB's limits has a note in the place of the item. The item itself is the only full
+/// record, so the note names it (`dynamodb:<table>/<item key>`); once the item changes, only the note's hash is left of it.
+#[must_use]
+pub fn backfill_plan(table: &str, item_key: &str, item: Item, time: DateTime<Utc>) -> Plan {
+    let change = Change {
+        stream_arn: Some(StreamArn::parse(BACKFILL.to_owned())),
+        event_id: item_key.to_owned(),
+        sequence_number: None,
+        item_key: item_key.to_owned(),
+        created: None,
+        principal: None,
+        images: Images::Insert { new: item.into() },
+    };
+    plan(change, time, &Context::default(), || format!("{RECORD}{table}/{item_key}"))
+}
+
+/// Whether the value of a backfilled entry is a note in the place of the item of this key. An item may have attributes with
+/// the names of a note's members; the record that a note names tells the two apart.
+pub(super) fn is_backfill_note(value: &AttributeValue, item_key: &str) -> bool {
+    let AttributeValue::M(members) = value else { return false };
+    let Some(AttributeValue::S(record)) = members.get("record") else { return false };
+    let table = record.strip_prefix(RECORD).and_then(|rest| rest.strip_suffix(item_key));
+    table.is_some_and(|table| table.ends_with('/'))
+}

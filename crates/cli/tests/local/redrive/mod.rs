@@ -1,0 +1,6 @@
+//! `redrive`: every record in the failure bucket that can be mended comes back, once, and nothing in the bucket is lost.
+
+mod command_line;
+mod faults;
+mod replays;
+mod scene;
