@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_dynamo::AttributeValue;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
+use uuid::{Builder, Uuid};
 
 /// The Configuration table's stream.
 pub const STREAM_ARN: &str =
@@ -126,9 +127,11 @@ pub struct Change {
     pub wrong_view_type: bool,
 }
 
-/// An entry that a change must have, without its ID.
+/// An entry that a change must have.
 #[derive(Debug, Clone)]
 pub struct Expected {
+    /// Its ID.
+    pub id: Uuid,
     attributes: BTreeMap<&'static str, AttributeValue>,
 }
 
@@ -187,7 +190,7 @@ impl Change {
         }
         let event_name = if self.oddity == Some(Oddity::UnknownEvent) { "RENAME" } else { self.event_name() };
         json!({
-            "eventID": format!("{:032x}", self.index + 1),
+            "eventID": self.event_id(),
             "eventName": event_name,
             "eventVersion": "1.1",
             "eventSource": "aws:dynamodb",
@@ -233,6 +236,18 @@ impl Change {
         self.entries().iter().any(|entry| entry.omitted().next().is_some())
     }
 
+    /// As the record names it.
+    fn event_id(&self) -> String {
+        format!("{:032x}", self.index + 1)
+    }
+
+    /// The ID of the entry for this attribute: a version 4 UUID in form, with the first bits of a hash in it.
+    fn entry_id(&self, attribute: Option<&str>) -> Uuid {
+        let text = [STREAM_ARN, &self.event_id(), attribute.unwrap_or_default()].join("\0");
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        Builder::from_random_bytes(std::array::from_fn(|index| hash[index])).into_uuid()
+    }
+
     fn entry(&self, attribute: Option<&str>, old: Option<AttributeValue>, new: Option<AttributeValue>) -> Expected {
         let text = |text: String| AttributeValue::S(text);
         let mut attributes = BTreeMap::from([("itemKey", text(self.key.clone()))]);
@@ -245,7 +260,7 @@ impl Change {
         }
         attributes.extend(old.map(|old| ("oldValue", old)));
         attributes.extend(new.map(|new| ("newValue", new)));
-        Expected { attributes }
+        Expected { id: self.entry_id(attribute), attributes }
     }
 }
 

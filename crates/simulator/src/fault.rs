@@ -178,12 +178,6 @@ impl Fault {
         }
         words
     }
-
-    /// Whether it is one of the Audit table, and so may keep a healthy record from its entries.
-    #[must_use]
-    pub fn is_of_the_store(self) -> bool {
-        (self as usize) <= Self::StorePanics as usize
-    }
 }
 
 /// How often each kind was seen.

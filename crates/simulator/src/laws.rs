@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config_audit::invocation::InvocationError;
 use config_audit::report::{Outcome, Report};
 use config_audit::telemetry::catalog::{self, Measured};
 use serde::Deserialize;
@@ -13,7 +14,9 @@ use uuid::Uuid;
 
 use crate::change::{Oddity, note};
 use crate::fault::Fault;
-use crate::world::{Calls, Made, World};
+use crate::log::{InvocationLog, RequestAnswer};
+use crate::scenario::Millis;
+use crate::world::{Made, World};
 use chrono::{DateTime, Utc};
 use config_audit_mapping::StreamRecord;
 use config_audit_mapping::shard::Answer;
@@ -57,47 +60,168 @@ pub(crate) fn of_an_entry(world: &World, id: Uuid, item: &serde_dynamo::Item) {
 
 /// The books balance, the metrics agree with what the parts saw, a healthy record suffers from no other, and all of it in
 /// time. `left` is the time from the report to the function's time-out.
-pub(crate) fn of_an_invocation(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Report, left: Duration) {
+pub(crate) fn of_an_invocation(
+    world: &World,
+    batch: &[Rc<Made>],
+    log: &InvocationLog,
+    report: &Report,
+    left: Duration,
+) {
     if left < LEAST_MARGIN {
         world.violate(format!("an answer was ready only {left:?} before the time-out"));
     }
-    // The handler stops a tenth of its time before the end, or a second where that is less.
-    let margin = (world.scenario.timeout / 10).min(Duration::from_secs(1)) + Duration::from_millis(10);
-    if left <= margin && report.failed().next().is_some() {
+    let excuses = Excuses::new(world, log);
+    if excuses.deadline_reached && report.failed().next().is_some() {
         world.saw(Fault::DeadlineReached);
     }
 
-    metrics_agree(world, batch, calls, report);
+    metrics_agree(world, batch, log, report);
 
+    // One without a sequence number fails the invocation, and costs no other record anything.
+    let is_aborted = match &report.error {
+        None | Some(InvocationError::NoSequenceNumber(_)) => false,
+        Some(_) => true,
+    };
     if let Some(error) = &report.error {
         let nameless = batch.iter().any(|made| made.change.oddity == Some(Oddity::NoSequenceNumber));
-        if !calls.may_fail.get() && !world.scenario.wrong_view_type && !nameless {
+        if !log.may_fail() && !world.scenario.wrong_view_type && !nameless {
             world.violate(format!("an invocation failed as a whole, and nothing asked for it: {error}"));
         }
-        return;
     }
     for (made, record) in batch.iter().zip(&report.records) {
         let is_right = match (&record.outcome, made.poison()) {
-            _ if calls.store_faults.get() > 0 => true,
-            (Outcome::Audited, None) => !made.expected.is_empty(),
-            (Outcome::Unchanged, None) => made.expected.is_empty(),
-            (Outcome::Quarantined(cause), Some(reason)) => cause.reason.code() == reason,
-            // It waits for the bucket, and holds up nothing but itself.
-            (Outcome::Failed(_), poison) => {
-                (poison.is_some() || made.change.is_large())
-                    && (calls.bucket_faults.get() > 0 || !world.scenario.has_bucket)
+            (Outcome::Audited, None) => {
+                !made.expected.is_empty() && made.expected.iter().all(|entry| excuses.stored(entry.id))
             }
+            (Outcome::Unchanged, None) => made.expected.is_empty(),
+            (Outcome::Quarantined(cause), Some(reason)) => {
+                cause.reason.code() == reason && excuses.object_stored(made, QUARANTINED).is_some()
+            }
+            (Outcome::Failed(_), _) => is_aborted || excuses.may_fail(made),
             _ => false,
         };
         if !is_right {
             let index = made.change.index;
-            world.violate(format!("record #{index} is {:?}, and no fault asked for it", record.outcome));
+            world.violate(format!("record #{index} is {:?}, and no fault of its own asked for it", record.outcome));
         }
     }
 }
 
+/// What the failure bucket names a record that no retry can mend, and the full record of values that were left out.
+const QUARANTINED: &str = "quarantined/";
+const OMITTED: &str = "omitted/";
+/// Where nothing is wrong, everything that a record needs is done in less.
+const HEALTHY: Millis = 250;
+/// Where something is wrong with other records' requests, an entry that need not wait for anything is sent this soon.
+const LONGEST_ATTEMPT: Millis = 5_000;
+
+/// Why records of one invocation may fail: one of their own requests or objects met a fault, or could not be tried in the
+/// time that there was.
+struct Excuses<'a> {
+    log: &'a InvocationLog,
+    has_bucket: bool,
+    /// When the handler stops working on the records.
+    deadline: Millis,
+    /// Whether it worked until then.
+    deadline_reached: bool,
+}
+
+impl<'a> Excuses<'a> {
+    fn new(world: &World, log: &'a InvocationLog) -> Self {
+        let timeout = world.scenario.timeout;
+        // It stops a tenth of its time before the end, or a second where that is less.
+        let allowed = timeout - (timeout / 10).min(Duration::from_secs(1));
+        let deadline = log.started + u64::try_from(allowed.as_millis()).unwrap_or(Millis::MAX);
+        // A request that could not be answered any more is not sent.
+        let deadline_reached = world.now() + 20 >= deadline;
+        Self { log, has_bucket: world.scenario.has_bucket, deadline, deadline_reached }
+    }
+
+    fn may_fail(&self, made: &Made) -> bool {
+        let started = self.log.started;
+        let is_rejected = made.poison() == Some("rejected_by_dynamodb");
+        if made.poison().is_some() && !is_rejected {
+            return self.object_may_fail(made, QUARANTINED, started);
+        }
+        let ready = if made.change.is_large() {
+            match self.object_stored(made, OMITTED) {
+                Some(stored) => Some(stored),
+                None => return self.object_may_fail(made, OMITTED, started),
+            }
+        } else {
+            None
+        };
+        if made.expected.iter().any(|entry| self.entry_may_fail(entry.id, ready)) {
+            return true;
+        }
+        let rejected = made.expected.iter().filter_map(|entry| self.rejected(entry.id)).max();
+        is_rejected && rejected.is_some_and(|at| self.object_may_fail(made, QUARANTINED, at))
+    }
+
+    /// `ready` is when the object that it waited for was stored.
+    fn entry_may_fail(&self, id: Uuid, ready: Option<Millis>) -> bool {
+        if self.stored(id) || self.rejected(id).is_some() {
+            return false;
+        }
+        let requests = self.log.requests.borrow();
+        let mut own = requests.iter().filter(|request| request.entries.contains(&id));
+        if own.any(|request| !request.faults.is_empty()) {
+            return true;
+        }
+        // It was never sent, or with too little time left.
+        let in_time = match ready {
+            Some(ready) if self.log.store_faulted() => {
+                self.deadline - ready.min(self.deadline) >= LONGEST_ATTEMPT.min((self.deadline - self.log.started) / 2)
+            }
+            Some(ready) => self.deadline - ready.min(self.deadline) >= HEALTHY,
+            None => !self.log.store_faulted(),
+        };
+        self.deadline_reached && !in_time
+    }
+
+    /// `ready` is when it was known that the record must be kept.
+    fn object_may_fail(&self, made: &Made, prefix: &str, ready: Millis) -> bool {
+        if !self.has_bucket {
+            return true;
+        }
+        if self.object_stored(made, prefix).is_some() {
+            return false;
+        }
+        let objects = self.log.objects.borrow();
+        let mut own = objects.iter().filter(|object| object.record == made.record && object.key.starts_with(prefix));
+        if own.any(|object| !object.faults.is_empty()) {
+            return true;
+        }
+        let in_time = !self.log.bucket_faulted() && self.deadline - ready.min(self.deadline) >= HEALTHY;
+        self.deadline_reached && !in_time
+    }
+
+    /// Whether the table said that it has this entry.
+    fn stored(&self, id: Uuid) -> bool {
+        let is_it = |answer: &RequestAnswer| matches!(answer, RequestAnswer::Stored(stored) if stored.contains(&id));
+        self.log.requests.borrow().iter().filter_map(|request| request.answer.as_ref()).any(|(_, answer)| is_it(answer))
+    }
+
+    /// When the table said that this entry is invalid.
+    fn rejected(&self, id: Uuid) -> Option<Millis> {
+        let requests = self.log.requests.borrow();
+        let mut alone = requests.iter().filter(|request| request.entries == [id]);
+        alone.find_map(|request| match request.answer {
+            Some((at, RequestAnswer::Rejected)) => Some(at),
+            _ => None,
+        })
+    }
+
+    /// When the bucket said that it has this object of a record.
+    fn object_stored(&self, made: &Made, prefix: &str) -> Option<Millis> {
+        let objects = self.log.objects.borrow();
+        let mut own = objects.iter().filter(|object| object.record == made.record && object.key.starts_with(prefix));
+        own.find_map(|object| object.stored)
+    }
+}
+
 /// The metrics say what became of the records, and what the table was asked and answered.
-fn metrics_agree(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Report) {
+fn metrics_agree(world: &World, batch: &[Rc<Made>], log: &InvocationLog, report: &Report) {
     let measured = catalog::measure(report);
     let with =
         |is_it: &dyn Fn(&Outcome) -> bool| report.records.iter().filter(|record| is_it(&record.outcome)).count() as u64;
@@ -123,20 +247,24 @@ fn metrics_agree(world: &World, batch: &[Rc<Made>], calls: &Calls, report: &Repo
         }
     }
     let requests = [
-        (&catalog::AUDITS_WRITTEN, sum(&measured, &catalog::AUDITS_WRITTEN), calls.acknowledged.borrow().len()),
-        (&catalog::WRITE_LATENCY, samples(&measured, &catalog::WRITE_LATENCY).len() as u64, calls.requests.get()),
+        (&catalog::AUDITS_WRITTEN, sum(&measured, &catalog::AUDITS_WRITTEN), log.stored()),
+        (
+            &catalog::WRITE_LATENCY,
+            samples(&measured, &catalog::WRITE_LATENCY).len() as u64,
+            log.requests.borrow().len(),
+        ),
     ];
     for (metric, told, seen) in requests {
         // A panic of the client loses what was known.
-        if told > seen as u64 || told < seen as u64 && !calls.may_fail.get() {
+        if told > seen as u64 || told < seen as u64 && !log.may_fail() {
             world.violate(format!("{} says {told}, and the table saw {seen}", metric.name));
         }
     }
     // A request that was halved to find an invalid entry repeats nothing.
     let is_halved = batch.iter().any(|made| made.poison() == Some("rejected_by_dynamodb"));
     let retries = sum(&measured, &catalog::WRITE_RETRIES);
-    if !is_halved && !calls.may_fail.get() && retries != calls.repeats.get() as u64 {
-        world.violate(format!("WriteRetries says {retries}, and the table saw {}", calls.repeats.get()));
+    if !is_halved && !log.may_fail() && retries != log.repeats() as u64 {
+        world.violate(format!("WriteRetries says {retries}, and the table saw {}", log.repeats()));
     }
     let timed = audited().filter(|made| made.change.oddity != Some(Oddity::NoTime));
     let lags = samples(&measured, &catalog::AUDIT_LAG);

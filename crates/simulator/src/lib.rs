@@ -11,6 +11,7 @@ pub mod campaign;
 pub mod change;
 pub mod fault;
 mod laws;
+mod log;
 pub mod observed;
 mod parts;
 pub mod scenario;

@@ -114,7 +114,7 @@ impl Watcher {
         if world.strikes(Fault::BooksWrong) {
             report.records.pop();
         }
-        let mut lines = self.telemetry.observe(&report).lines();
+        let mut lines = self.telemetry.wide_line(&report).lines();
         if world.strikes(Fault::EmfMalformed) {
             for line in &mut lines {
                 line.pop();

@@ -11,30 +11,29 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use crate::fault::Fault;
+use crate::log::{InvocationLog, RequestAnswer};
 use crate::observed::Metric;
-use crate::world::{Calls, Kept, World};
+use crate::world::{Kept, World};
 
 /// The Audit table, as one invocation sees it.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) world: Rc<World>,
-    pub(crate) calls: Rc<Calls>,
+    pub(crate) log: Rc<InvocationLog>,
 }
 
 impl Store for Table {
     async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
-        let (world, calls) = (&self.world, &self.calls);
-        calls.requests.set(calls.requests.get() + 1);
-        if !entries.iter().all(|entry| calls.sent.borrow_mut().insert(entry.id)) {
-            calls.repeats.set(calls.repeats.get() + 1);
-        }
+        let (world, log) = (&self.world, &self.log);
+        let place = log.send_request(entries.iter().map(|entry| entry.id).collect());
+        let answer = |answer| log.requests.borrow_mut()[place].answer = Some((world.now(), answer));
         if entries.is_empty() || entries.len() > MAX_BATCH {
             world.violate(format!("a request has {} entries", entries.len()));
         }
         let struck = |fault: Fault| {
             let strikes = world.strikes(fault);
-            if strikes && fault.is_of_the_store() {
-                calls.store_faults.set(calls.store_faults.get() + 1);
+            if strikes {
+                log.requests.borrow_mut()[place].faults.push(fault);
             }
             strikes
         };
@@ -54,7 +53,6 @@ impl Store for Table {
             world.emit(Metric::IndexWriteThrottleEvents, entries.len() as f64);
             Some((Failure::Throttled, "ThrottlingException"))
         } else if struck(Fault::StoreIsMisconfigured) {
-            calls.may_fail.set(true);
             Some((Failure::Misconfigured, "AccessDeniedException"))
         } else if struck(Fault::StoreRefuses) {
             Some((Failure::Refused, "LimitExceededException"))
@@ -69,10 +67,10 @@ impl Store for Table {
             None
         };
         if let Some((failure, code)) = error {
+            answer(if failure == Failure::Rejected { RequestAnswer::Rejected } else { RequestAnswer::Failed });
             return Err(error_of(failure, code));
         }
         if struck(Fault::StorePanics) {
-            calls.may_fail.set(true);
             // Without the panic hook, which would print.
             std::panic::resume_unwind(Box::new("a panic of the client"));
         }
@@ -101,13 +99,14 @@ impl Store for Table {
         let (unprocessed, written) = entries.split_at(back);
         write(written);
         if struck(Fault::StoreFailsAfterWriting) {
+            answer(RequestAnswer::Failed);
             return Err(error_of(Failure::Unavailable, "connection"));
         }
         if struck(Fault::StoreIsSilentAfterWriting) {
             std::future::pending::<()>().await;
         }
         sleep(Duration::from_millis(world.draw(10))).await;
-        calls.acknowledged.borrow_mut().extend(written.iter().map(|entry| entry.id));
+        answer(RequestAnswer::Stored(written.iter().map(|entry| entry.id).collect()));
         Ok(Put { unprocessed: (0..unprocessed.len()).collect(), ..Put::default() })
     }
 }
@@ -120,7 +119,7 @@ fn error_of(failure: Failure, code: &str) -> StoreError {
 #[derive(Debug)]
 pub(crate) struct Bucket {
     pub(crate) world: Rc<World>,
-    pub(crate) calls: Rc<Calls>,
+    pub(crate) log: Rc<InvocationLog>,
 }
 
 #[derive(Deserialize)]
@@ -132,11 +131,19 @@ struct Object<'a> {
 
 impl Quarantine for Bucket {
     async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
-        let (world, calls) = (&self.world, &self.calls);
+        let (world, log) = (&self.world, &self.log);
+        let object = match serde_json::from_slice::<Object<'_>>(&body) {
+            Ok(object) => object,
+            Err(error) => {
+                world.violate(format!("the object {key} cannot be read: {error}"));
+                return Ok(());
+            }
+        };
+        let place = log.send_object(key, object.record.get());
         let struck = |fault: Fault| {
             let strikes = world.strikes(fault);
             if strikes {
-                calls.bucket_faults.set(calls.bucket_faults.get() + 1);
+                log.objects.borrow_mut()[place].faults.push(fault);
             }
             strikes
         };
@@ -151,18 +158,16 @@ impl Quarantine for Bucket {
         if struck(Fault::BucketIsSilent) {
             std::future::pending::<()>().await;
         }
-        match serde_json::from_slice::<Object<'_>>(&body) {
-            Ok(object) => {
-                let mut kept = world.kept.borrow_mut();
-                let of_the_record = kept.entry(object.record.get().to_owned()).or_default();
-                of_the_record.retain(|kept| kept.key != key);
-                of_the_record.push(Kept { key: key.to_owned(), reason: object.reason });
-            }
-            Err(error) => world.violate(format!("the object {key} cannot be read: {error}")),
+        {
+            let mut kept = world.kept.borrow_mut();
+            let of_the_record = kept.entry(object.record.get().to_owned()).or_default();
+            of_the_record.retain(|kept| kept.key != key);
+            of_the_record.push(Kept { key: key.to_owned(), reason: object.reason });
         }
         if struck(Fault::BucketRefusesAfterStoring) {
             return Err(refused());
         }
+        log.objects.borrow_mut()[place].stored = Some(world.now());
         Ok(())
     }
 

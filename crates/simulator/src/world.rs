@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::change::{Change, Expected, Item, Oddity, STREAM_ARN, Value, content, note};
 use crate::fault::{Fault, Seen};
 use crate::laws;
+use crate::log::InvocationLog;
 use crate::observed::{Datum, Metric, Observed, Watcher};
 use crate::parts::{Bucket, Table};
 use crate::scenario::{Millis, Scenario, What};
@@ -171,22 +172,6 @@ pub(crate) struct World {
     is_warm: Cell<bool>,
     active: Cell<usize>,
     all_done: Notify,
-}
-
-/// What happened in one invocation, as the parts around the handler saw it.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {
-    /// Requests to the Audit table.
-    pub(crate) requests: Cell<usize>,
-    /// Entries of which the table said that it has them.
-    pub(crate) acknowledged: RefCell<HashSet<Uuid>>,
-    /// Entries that were sent at least once, and requests that had one of them again.
-    pub(crate) sent: RefCell<HashSet<Uuid>>,
-    pub(crate) repeats: Cell<usize>,
-    pub(crate) store_faults: Cell<usize>,
-    pub(crate) bucket_faults: Cell<usize>,
-    /// A fault struck that may fail the invocation as a whole.
-    pub(crate) may_fail: Cell<bool>,
 }
 
 /// What is to be told of a run, beside what came of it.
@@ -717,14 +702,14 @@ impl World {
             sleep(self.scenario.timeout).await;
             return self.crash("the function timed out");
         }
-        let calls = Rc::new(Calls::default());
+        let log = Rc::new(InvocationLog::new(self.now()));
         // The function's clock and its deadline are of one machine; DynamoDB's clock is another.
         let time =
             self.epoch + Duration::from_millis(self.now()) + chrono::TimeDelta::milliseconds(self.scenario.clock_ahead);
         let deadline = Clock::System.instant() + self.scenario.timeout;
         let handler = Handler {
-            store: Table { world: Rc::clone(self), calls: Rc::clone(&calls) },
-            quarantine: self.scenario.has_bucket.then(|| Bucket { world: Rc::clone(self), calls: Rc::clone(&calls) }),
+            store: Table { world: Rc::clone(self), log: Rc::clone(&log) },
+            quarantine: self.scenario.has_bucket.then(|| Bucket { world: Rc::clone(self), log: Rc::clone(&log) }),
             clock: Clock::starting_at(time),
             key_attribute: "key".to_owned(),
             provenance: self.scenario.provenance,
@@ -757,7 +742,7 @@ impl World {
             }
             Ok(Some(report)) => report,
         };
-        laws::of_an_invocation(self, &batch, &calls, &report, deadline - Clock::System.instant());
+        laws::of_an_invocation(self, &batch, &log, &report, deadline - Clock::System.instant());
         self.answer(number, &batch, report)
     }
 
