@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_local::{Database, Happening, Source};
+use config_audit_local::{Database, Source, WorldEvent};
 use config_audit_mapping::{MappingSettings, SequenceNumber};
 use serde_json::{Value, json};
 
@@ -68,19 +68,19 @@ async fn endure(engine: Engine) -> String {
                 written = &mut writing, if expected.is_none() => {
                     expected = Some(written.into_iter().flatten().collect());
                 }
-                happening = play.heard.recv() => {
-                    match &*happening.expect("the world ended") {
-                        Happening::ProcessStarted { pid } => play.proxy.aim_at(*pid),
-                        Happening::ProcessExited { status } => kills += usize::from(status.contains("signal: 9")),
-                        Happening::InvocationStarted { .. } => invocations += 1,
-                        Happening::RecordDelivered { shard_id, sequence_number, .. } => {
+                event = play.events.recv() => {
+                    match &*event.expect("the world ended") {
+                        WorldEvent::ProcessStarted { pid } => play.proxy.aim_at(*pid),
+                        WorldEvent::ProcessExited { status } => kills += usize::from(status.contains("signal: 9")),
+                        WorldEvent::InvocationStarted { .. } => invocations += 1,
+                        WorldEvent::RecordDelivered { shard_id, sequence_number, .. } => {
                             deliveries += 1;
                             delivered.entry(shard_id.clone()).or_default().insert(sequence_number.clone());
                         }
-                        Happening::CheckpointAdvanced { shard_id, sequence_number } => {
+                        WorldEvent::CheckpointAdvanced { shard_id, sequence_number } => {
                             done.insert(shard_id.clone(), sequence_number.clone());
                         }
-                        Happening::SentToDestination { key, .. } => panic!("given up: {key}"),
+                        WorldEvent::SentToDestination { key, .. } => panic!("given up: {key}"),
                         _ => {}
                     }
                 }
