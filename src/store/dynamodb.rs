@@ -259,8 +259,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_without_leftovers_stores_all() {
-        let capacity = json!([{ "TableName": "Audit", "CapacityUnits": 4.0 }]);
-        let output = json!({ "UnprocessedItems": {}, "ConsumedCapacity": capacity });
+        let output =
+            json!({ "ConsumedCapacity": [{ "TableName": "Audit", "CapacityUnits": 4.0 }], "UnprocessedItems": {} });
         let put = put_and_get(output, &entries(3)).await;
         assert_eq!((put.unprocessed.as_slice(), put.consumed_capacity), (&[][..], Some(4.0)));
     }
@@ -282,11 +282,12 @@ mod tests {
     /// A proxy on the way may answer so.
     #[tokio::test]
     async fn an_answer_that_lists_nothing_stores_nothing() {
-        for body in [json!({}), json!({ "message": "ok" })] {
-            let config = config_audit_fake_aws::service(move |_, _| (200, body.clone()));
-            let entries = entries(1);
-            let error = DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err();
-            assert_eq!((error.failure, error.code.as_str()), (Failure::Unavailable, "response"));
+        for body in [Value::Null, json!({}), json!({ "message": "ok" })] {
+            let answer = body.clone();
+            let config = config_audit_fake_aws::service(move |_, _| (200, answer.clone()));
+            let store = DynamoDbStore::new(Client::new(&config), "Audit");
+            let error = store.put(&[&entries(1)[0]]).await.unwrap_err();
+            assert_eq!((error.failure, error.code.as_str()), (Failure::Unavailable, "response"), "{body}");
         }
     }
 

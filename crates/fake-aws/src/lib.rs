@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-/// An HTTP status and a JSON body.
+/// An HTTP status and a JSON body; null is no body.
 pub type Answer = (u16, Value);
 
 /// The configuration of a client of DynamoDB or DynamoDB Streams, whose requests `answer` answers: it is given the
@@ -63,6 +63,7 @@ impl<F: Fn(&str, &Value) -> Answer> Connector<F> {
         let operation = target.rsplit('.').next().unwrap_or(target);
         let input = serde_json::from_slice(request.body().bytes().ok_or("the request's body is a stream")?)?;
         let (status, output) = (self.0)(operation, &input);
-        Ok(HttpResponse::new(StatusCode::try_from(status)?, SdkBody::from(output.to_string())))
+        let body = if output.is_null() { SdkBody::empty() } else { SdkBody::from(output.to_string()) };
+        Ok(HttpResponse::new(StatusCode::try_from(status)?, body))
     }
 }

@@ -272,12 +272,12 @@ mod tests {
         asked.lock().unwrap().iter().filter(|asked| *asked == operation).count()
     }
 
-    /// Answers GetRecords: the first time that the iterator has expired, then with a page.
+    /// Answers `GetRecords`: the first time that the iterator has expired, then with a page.
     fn expired_once() -> impl Fn() -> Answer {
         let expired = Mutex::new(false);
-        move || match std::mem::replace(&mut *expired.lock().unwrap(), true) {
-            false => refusal("ExpiredIteratorException"),
-            true => page(Some("next")),
+        move || {
+            let has_expired = std::mem::replace(&mut *expired.lock().unwrap(), true);
+            if has_expired { page(Some("next")) } else { refusal("ExpiredIteratorException") }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The two engines: dynoxide, embedded, and Amazon's DynamoDB Local, in one JVM for all tests.
+//! The two engines: dynoxide, embedded, and Amazon's DynamoDB Local, in one JVM for all tests but one.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -15,6 +15,9 @@ use crate::support::GENEROUS;
 pub(crate) enum Engine {
     Embedded,
     DynamoDbLocal,
+    /// In a JVM that no other test uses. One that is busy with several tests can give an item back as unprocessed for
+    /// minutes after a request for it was interrupted.
+    DynamoDbLocalAlone,
 }
 
 impl Engine {
@@ -27,11 +30,13 @@ impl Engine {
                 let aws = AwsSettings::dummy();
                 (Database::memory(0, aws.clone()).await.unwrap(), aws)
             }
-            Self::DynamoDbLocal => {
+            Self::DynamoDbLocal | Self::DynamoDbLocalAlone => {
+                let port =
+                    if self == Self::DynamoDbLocal { shared_dynamodb_local().await } else { dynamodb_local().await };
                 // It keeps the tables of each access key apart.
                 let access_key_id = uuid::Uuid::new_v4().simple().to_string();
                 let aws = AwsSettings { access_key_id, ..AwsSettings::dummy() };
-                (Database::at(&dynamodb_local().await, aws.clone()), aws)
+                (Database::at(&format!("http://127.0.0.1:{port}"), aws.clone()), aws)
             }
         }
     }
@@ -42,21 +47,23 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// The URL of DynamoDB Local, which is started for the first test that asks.
-async fn dynamodb_local() -> String {
+/// The port of the DynamoDB Local that tests share, which is started for the first that asks.
+async fn shared_dynamodb_local() -> u16 {
     static PORT: OnceCell<u16> = OnceCell::const_new();
-    let port = PORT.get_or_init(async || {
-        let starting = async {
-            loop {
-                // Somebody may take the port before the JVM does.
-                if let Some(port) = try_to_start().await {
-                    return port;
-                }
+    *PORT.get_or_init(dynamodb_local).await
+}
+
+/// Starts DynamoDB Local, and returns its port.
+async fn dynamodb_local() -> u16 {
+    let starting = async {
+        loop {
+            // Somebody may take the port before the JVM does.
+            if let Some(port) = try_to_start().await {
+                return port;
             }
-        };
-        tokio::time::timeout(GENEROUS, starting).await.expect("DynamoDB Local does not start")
-    });
-    format!("http://127.0.0.1:{}", port.await)
+        }
+    };
+    tokio::time::timeout(GENEROUS, starting).await.expect("DynamoDB Local does not start")
 }
 
 /// It has no setting for the address to listen on; what it holds is in memory and made up.
