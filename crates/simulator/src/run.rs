@@ -162,7 +162,9 @@ impl Run {
 
     /// Records what a law found.
     pub(crate) fn check(&self, violations: Vec<String>) {
-        violations.into_iter().for_each(|what| self.violate(what));
+        for violation in violations {
+            self.violate(violation);
+        }
     }
 
     // ---- tasks ---------------------------------------------------------------------------------------------------------

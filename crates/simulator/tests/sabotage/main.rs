@@ -40,7 +40,7 @@ fn every_sabotage_is_found() {
             match edit {
                 Edit::Switch { file, context, code, broken } => {
                     let switch = format!("{{ if {is_on} {{ {broken} }} else {{ {code} }} }}");
-                    copy.replace(file, &context.replace("@", code), &context.replace('@', &switch));
+                    copy.replace(file, &context.replace('@', code), &context.replace('@', &switch));
                 }
                 Edit::Rewrite { file, code, broken } => copy.replace(file, code, &broken.replace("IS_ON", &is_on)),
             }
