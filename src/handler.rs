@@ -12,13 +12,13 @@ use tokio::time::timeout_at;
 use crate::audit::Context;
 use crate::clock::Clock;
 use crate::invocation::{Invocation, InvocationError, working_time, xray_trace_id};
-use crate::journey::{Journey, Next, Planning};
+use crate::journey::{Journey, Planning, Step};
 use crate::quarantine::Quarantine;
 use crate::quarantine::keeper::Keeper;
 use crate::reason::Reason;
 use crate::report::{Cause, Report};
 use crate::store::Store;
-use crate::stream::{identify, records};
+use crate::stream::records;
 use crate::writer::Writer;
 
 /// Works on invocations, one at a time.
@@ -41,24 +41,24 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
     pub async fn handle(&self, invocation: &Invocation<'_>) -> Report {
         let mut report = Report::new(invocation, self.clock);
         match records(invocation.event) {
-            Ok(raw) => self.audit(invocation, &raw, &mut report).await,
+            Ok(raw) => self.process(invocation, &raw, &mut report).await,
             Err(error) => report.error = Some(error.into()),
         }
         report.interval.ended = self.clock.instant();
         report
     }
 
-    /// Takes every record as far as it gets in the time that there is, and reports what came of it.
-    async fn audit(&self, invocation: &Invocation<'_>, raw: &[&RawValue], report: &mut Report) {
+    /// Takes every record as far as it gets before the deadline, and reports what came of it.
+    async fn process(&self, invocation: &Invocation<'_>, raw: &[&RawValue], report: &mut Report) {
         let until = report.interval.started + working_time(report.allowed);
         let mut writer = Writer::new(&self.store, self.clock, until);
-        let mut keeper = Keeper::new(self.quarantine.as_ref(), self.clock, invocation);
+        let mut keeper = Keeper::new(self.quarantine.as_ref(), self.clock, until, invocation);
         let now = self.clock.instant();
         let mut journeys: Vec<Journey<'_>> = raw.iter().map(|raw| Journey::new(raw, now)).collect();
 
-        let work = self.work(invocation, report, &mut journeys, &mut writer, &mut keeper);
+        let all = self.run_journeys(invocation, report, &mut journeys, &mut writer, &mut keeper);
         // A panic of a client costs what is not settled yet, and nothing else.
-        let result = AssertUnwindSafe(timeout_at(until, work)).catch_unwind().await;
+        let result = AssertUnwindSafe(timeout_at(until, all)).catch_unwind().await;
         report.error = match result {
             Err(_) => Some(InvocationError::Panicked),
             Ok(Ok(Err(error))) => Some(error),
@@ -67,8 +67,8 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         };
 
         let written = writer.finish();
-        for left in &written.left {
-            journeys[left.record].written(left);
+        for unsettled in &written.unsettled {
+            journeys[unsettled.record].written(unsettled);
         }
         let (not_kept, objects) = keeper.finish();
         let now = self.clock.instant();
@@ -76,12 +76,12 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             journeys[left.record].kept(left, now);
         }
         report.received = raw.len();
-        report.stream_arn = raw.iter().find_map(|raw| identify(raw).stream_arn);
+        report.stream_arn = journeys.iter().find_map(Journey::stream_arn).cloned();
         report.requests = written.requests;
         report.audits_written = written.stored;
         report.objects = objects;
-        report.records =
-            journeys.into_iter().map(|journey| journey.end(|| (unsettled(report.error.as_ref()), now))).collect();
+        let unsettled = unsettled(report.error.as_ref());
+        report.records = journeys.into_iter().map(|journey| journey.end(&unsettled, now)).collect();
         let nameless = report.failed().filter(|record| record.sequence_number.is_none()).count();
         if report.error.is_none() && nameless > 0 {
             report.error = Some(InvocationError::NoSequenceNumber(nameless));
@@ -90,7 +90,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
 
     /// Does what each record asks for next, until there is nothing left to do. Entries are written and objects kept side by
     /// side, and neither waits for the other but within one record.
-    async fn work<'a>(
+    async fn run_journeys<'a>(
         &'a self,
         invocation: &Invocation<'_>,
         report: &Report,
@@ -135,14 +135,10 @@ fn hand_over<'a, S: Store, Q: Quarantine>(
     writer: &mut Writer<'a, S>,
     keeper: &mut Keeper<'a, Q>,
 ) {
-    match journey.take_next() {
-        Next::Done => {}
-        Next::Write(entries) => writer.add(index, entries),
-        Next::Keep(object) => keeper.add(index, object),
-        Next::KeepThenWrite(object, entries) => {
-            journey.hold(entries);
-            keeper.add(index, object);
-        }
+    match journey.next_step() {
+        Some(Step::Write(entries)) => writer.add(index, entries),
+        Some(Step::Keep(object)) => keeper.add(index, object),
+        None => {}
     }
 }
 
@@ -150,7 +146,7 @@ fn hand_over<'a, S: Store, Q: Quarantine>(
 fn unsettled(error: Option<&InvocationError>) -> Cause {
     let by_error = error.and_then(|error| Some(Cause::new(error.reason()?, error.to_string())));
     by_error.unwrap_or_else(|| {
-        Cause::new(Reason::Deadline, format!("its entries are not known to be stored ({})", Reason::Deadline))
+        Cause::new(Reason::Deadline, "its entries are not known to be stored: there was no time left to write them")
     })
 }
 

@@ -1,6 +1,6 @@
 //! One record's way through an invocation: what it is, what is to be done next, and what came of it.
 //!
-//! A journey does no I/O. The handler does what [`Journey::take_next`] asks for and tells the journey how it went, with
+//! A journey does no I/O. The handler does what [`Journey::next_step`] asks for and tells the journey how it went, with
 //! [`Journey::written`] or [`Journey::kept`], until nothing is left to do. No record waits for another.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,18 +10,20 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::audit::{Context, Entry, plan};
+use crate::aws::arn::StreamArn;
 use crate::clock::Interval;
 use crate::quarantine::keeper::{Keep, Kept};
 use crate::quarantine::{omitted_key, quarantine_key};
 use crate::reason::Reason;
 use crate::report::{Cause, Outcome, Record};
 use crate::stream::{Refusal, decode, identify};
-use crate::writer::{Fate, Written};
+use crate::writer::{WriteOutcome, Written};
 
 /// One record on its way.
 #[derive(Debug)]
 pub struct Journey<'a> {
     raw: &'a RawValue,
+    stream_arn: Option<StreamArn>,
     record: Record,
     /// `None` until the record is settled.
     outcome: Option<Outcome>,
@@ -29,8 +31,17 @@ pub struct Journey<'a> {
 }
 
 /// What is to be done next for a record.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Write its entries.
+    Write(Vec<Entry>),
+    /// Put an object of it into the failure bucket.
+    Keep(Keep<'a>),
+}
+
+/// What is still to be done for a record.
 #[derive(Debug, Default)]
-pub enum Next<'a> {
+enum Next<'a> {
     /// Nothing.
     #[default]
     Done,
@@ -62,7 +73,7 @@ impl<'a> Journey<'a> {
     /// A record of which nothing is known yet.
     #[must_use]
     pub fn new(raw: &'a RawValue, now: Instant) -> Self {
-        Self { raw, record: Record::unsettled(now), outcome: None, next: Next::Done }
+        Self { raw, stream_arn: None, record: Record::unsettled(now), outcome: None, next: Next::Done }
     }
 
     /// Decodes the record and plans its entries.
@@ -83,12 +94,14 @@ impl<'a> Journey<'a> {
                 created: change.created,
                 ..Record::unsettled(now)
             };
-            let key = omitted_key(change.stream_arn.as_ref(), &change.event_id);
+            let stream_arn = change.stream_arn.clone();
+            let key = omitted_key(stream_arn.as_ref(), &change.event_id);
             let time = change.created.unwrap_or(planning.started);
-            Ok((record, plan(change, time, &planning.context, || (planning.url)(&key)), key))
+            Ok((stream_arn, record, plan(change, time, &planning.context, || (planning.url)(&key)), key))
         }));
         match planned {
-            Ok(Ok((record, plan, key))) => {
+            Ok(Ok((stream_arn, record, plan, key))) => {
+                self.stream_arn = stream_arn;
                 self.record = Record {
                     attributes_changed: plan.attributes_changed,
                     values_omitted: plan.values_omitted,
@@ -115,40 +128,57 @@ impl<'a> Journey<'a> {
 
     /// No retry mends the record: what can still be read of it is reported, and it is kept as it is.
     fn not_a_change(&mut self, cause: Cause) {
+        self.identify();
+        self.next = Next::Keep(self.quarantine(cause));
+    }
+
+    /// Takes over what the record says about itself, whatever else is in it.
+    fn identify(&mut self) {
         let identity = identify(self.raw);
-        self.next =
-            Next::Keep(Keep { key: quarantine_key(identity.stream_arn.as_ref(), self.raw), cause, record: self.raw });
+        self.stream_arn = identity.stream_arn;
         self.record.sequence_number = identity.sequence_number;
         self.record.event_name = identity.event_name;
     }
 
-    /// What is to be done next, once.
-    pub fn take_next(&mut self) -> Next<'a> {
-        std::mem::take(&mut self.next)
+    /// The object that quarantines the record.
+    fn quarantine(&self, cause: Cause) -> Keep<'a> {
+        Keep { key: quarantine_key(self.stream_arn.as_ref(), self.raw), cause, record: self.raw }
     }
 
-    /// Holds entries back until the full record that they refer to is [kept](Self::kept).
-    pub fn hold(&mut self, entries: Vec<Entry>) {
-        self.next = Next::Write(entries);
+    /// The stream that the record came from, where it says.
+    #[must_use]
+    pub fn stream_arn(&self) -> Option<&StreamArn> {
+        self.stream_arn.as_ref()
+    }
+
+    /// What is to be done next, once; `None` where nothing is, or nothing before the last step is done.
+    pub fn next_step(&mut self) -> Option<Step<'a>> {
+        match std::mem::take(&mut self.next) {
+            Next::Done => None,
+            Next::Write(entries) => Some(Step::Write(entries)),
+            Next::Keep(object) => Some(Step::Keep(object)),
+            Next::KeepThenWrite(object, entries) => {
+                self.next = Next::Write(entries);
+                Some(Step::Keep(object))
+            }
+        }
     }
 
     /// The record's entries are written, or not.
     pub fn written(&mut self, written: &Written) {
         self.record.audits_written = written.stored;
         self.record.interval.ended = written.at;
-        match &written.fate {
-            Fate::Stored => self.outcome = Some(Outcome::Audited),
-            Fate::Rejected => {
+        match &written.outcome {
+            WriteOutcome::Stored => self.outcome = Some(Outcome::Audited),
+            WriteOutcome::Rejected => {
                 let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
-                let cause = Cause::new(Reason::RejectedByDynamoDb, message);
-                let key = quarantine_key(identify(self.raw).stream_arn.as_ref(), self.raw);
-                self.next = Next::Keep(Keep { key, cause, record: self.raw });
+                self.next = Next::Keep(self.quarantine(Cause::new(Reason::RejectedByDynamoDb, message)));
             }
-            Fate::Unknown(reason) => {
-                let message = format!("its entries are not known to be stored ({reason})");
-                self.outcome = Some(Outcome::Failed(Cause::new(reason.clone(), message)));
+            WriteOutcome::Unknown(cause) => {
+                let message = format!("its entries are not known to be stored: {}", cause.message);
+                self.outcome = Some(Outcome::Failed(Cause::new(cause.reason.clone(), message)));
             }
-            Fate::Unanswered => {}
+            WriteOutcome::Unanswered => {}
         }
     }
 
@@ -166,15 +196,22 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// What came of the record. One that is not settled failed for `unsettled`, which gives the cause and the time.
+    /// What came of the record. One that is not settled failed for `unsettled`, unless it has a cause of its own.
     #[must_use]
-    pub fn end(self, unsettled: impl FnOnce() -> (Cause, Instant)) -> Record {
-        let mut record = self.record;
-        record.outcome = self.outcome.unwrap_or_else(|| {
-            let (cause, now) = unsettled();
-            record.interval.ended = now;
-            Outcome::Failed(cause)
-        });
-        record
+    pub fn end(mut self, unsettled: &Cause, now: Instant) -> Record {
+        if self.outcome.is_none() {
+            self.record.interval.ended = now;
+            if self.record.sequence_number.is_none() {
+                self.identify();
+            }
+        }
+        let failed = || match self.next {
+            Next::Keep(Keep { cause, .. }) => {
+                let message = format!("{}; there was no time left to keep it", cause.message);
+                Cause::new(cause.reason, message)
+            }
+            _ => unsettled.clone(),
+        };
+        Record { outcome: self.outcome.unwrap_or_else(|| Outcome::Failed(failed())), ..self.record }
     }
 }

@@ -87,7 +87,7 @@ pub async fn run(
         .await
     });
     // The event goes past the runtime, which would copy it, log it at trace level, and answer by itself, without any
-    // telemetry, where it is no JSON.
+    // telemetry, where it is not JSON.
     let past_the_runtime = MapRequestLayer::new(|mut invocation: LambdaInvocation| {
         event.replace(std::mem::replace(&mut invocation.body, Bytes::from_static(b"null")));
         invocation

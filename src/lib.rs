@@ -13,11 +13,15 @@
 //! | what an entry has in it | [`audit`] |
 //! | when two values are equal | [`value`] |
 //! | what is done with a record, and in which order | [`journey`] |
-//! | batches, retries, time-outs | [`writer`] |
+//! | batches, retries, time-outs, requests in flight | [`writer`] |
+//! | objects for the failure bucket, how many at once | [`quarantine::keeper`] |
+//! | how much time an invocation has, why it fails as a whole | [`invocation`] |
 //! | what an error of DynamoDB or S3 means | [`store::dynamodb`], [`quarantine::s3`] |
 //! | why a record fails or is quarantined | [`reason`] |
 //! | a metric | its row in [`telemetry::catalog`] |
-//! | a member of the wide line | [`telemetry`] |
+//! | a member of the wide line | [`telemetry::Telemetry::wide_line`] |
+//! | a log line about a record | [`telemetry::records`] |
+//! | a span | [`telemetry::traces`] |
 //! | a setting | [`settings`] |
 //!
 //! # Invariants

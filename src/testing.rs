@@ -27,6 +27,8 @@ pub(crate) enum Reply {
     Never,
     /// Gives back this many entries, or all that there are.
     Unprocessed(usize),
+    /// The same, after a while.
+    SlowAndUnprocessed(Duration, usize),
     Fail(Failure),
     /// Writes the entries, and says that it failed.
     StoredButUnavailable,
@@ -115,7 +117,7 @@ impl Store for MemoryStore {
         let reply = self.replies.borrow_mut().pop_front().unwrap_or(Reply::Ok);
         match reply {
             Reply::Never => std::future::pending::<()>().await,
-            Reply::Slow(time) => tokio::time::sleep(time).await,
+            Reply::Slow(time) | Reply::SlowAndUnprocessed(time, _) => tokio::time::sleep(time).await,
             Reply::Fail(failure) => return Err(error(failure)),
             Reply::StoredButUnavailable => {
                 self.keep(entries);
@@ -131,7 +133,10 @@ impl Store for MemoryStore {
         if !ids.is_disjoint(&self.rejected) || has(self.rejected_key) {
             return Err(error(Failure::Rejected));
         }
-        let back = if let Reply::Unprocessed(count) = reply { count.min(entries.len()) } else { 0 };
+        let back = match reply {
+            Reply::Unprocessed(count) | Reply::SlowAndUnprocessed(_, count) => count.min(entries.len()),
+            _ => 0,
+        };
         self.keep(&entries[back..]);
         Ok(Put { unprocessed: (0..back).collect(), ..Put::default() })
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::audit::Entry;
 use crate::clock::{Clock, Interval};
 use crate::reason::Reason;
-use crate::report::Request;
+use crate::report::{Cause, Request};
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 use window::Window;
 
@@ -29,13 +29,13 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// What became of a record's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum WriteOutcome {
     /// All are known to be stored.
     Stored,
     /// DynamoDB finds one invalid, and no retry helps; the others are stored.
     Rejected,
-    /// One at least is not known to be stored, and this is what the last answer was about.
-    Unknown(Reason),
+    /// One at least is not known to be stored, and this is why its last request failed.
+    Unknown(Cause),
     /// One at least is not known to be stored: no request of it was answered.
     Unanswered,
 }
@@ -46,7 +46,7 @@ pub struct Written {
     /// Whose they are, as they were [added](Writer::add).
     pub record: usize,
     /// What became of them.
-    pub fate: Fate,
+    pub outcome: WriteOutcome,
     /// How many of them are known to be stored.
     pub stored: usize,
     /// When the last was stored, or given up.
@@ -63,16 +63,18 @@ pub struct Writer<'a, S> {
     /// Every entry, in the order in which they came.
     slots: Vec<Slot>,
     by_id: HashMap<Uuid, usize>,
-    /// The records that nobody has been told of, by their number.
+    /// The records that [`Self::next`] has not returned yet, by their number.
     records: HashMap<usize, Pending>,
-    /// Slots that were never sent.
+    /// Slots that came while others were being written: these go first.
+    urgent: VecDeque<usize>,
+    /// Slots that were never sent. They go before retries, so that a table that throttles costs no record its first try.
     fresh: VecDeque<usize>,
-    /// Batches that are to be sent again now.
+    /// Batches whose wait for another try is over.
     again: VecDeque<Batch>,
-    running: FuturesUnordered<LocalBoxFuture<'a, Event>>,
+    running: FuturesUnordered<LocalBoxFuture<'a, BatchEvent>>,
     in_flight: usize,
     window: Window,
-    /// Records whose entries are all settled, and which nobody has been told of.
+    /// Those of them whose entries are all settled.
     settled: VecDeque<usize>,
     requests: Vec<Request>,
     has_begun: bool,
@@ -94,14 +96,14 @@ struct Pending {
 }
 
 enum State {
-    /// Not settled; with what the last answer was about, where that says anything about this entry.
-    Open(Option<Reason>),
+    /// Not settled; with why the last request failed, where that says anything about this entry.
+    Open(Option<Cause>),
     /// Settled: known to be stored since then.
     Stored(Instant),
     /// Settled: invalid.
     Rejected,
     /// Settled: refused, so that a retry at once is of no use.
-    Refused(Reason),
+    Refused(Cause),
 }
 
 /// Entries that are sent together.
@@ -112,9 +114,9 @@ struct Batch {
 }
 
 /// What happened to a batch.
-enum Event {
-    /// Its wait is over.
-    Rested(Batch),
+enum BatchEvent {
+    /// It may be sent again.
+    RetryDue(Batch),
     /// The request with this number was answered, or not in time.
     Answered(Batch, usize, Result<Put, StoreError>),
 }
@@ -130,6 +132,7 @@ impl<'a, S: Store> Writer<'a, S> {
             slots: Vec::new(),
             by_id: HashMap::new(),
             records: HashMap::new(),
+            urgent: VecDeque::new(),
             fresh: VecDeque::new(),
             again: VecDeque::new(),
             running: FuturesUnordered::new(),
@@ -149,7 +152,7 @@ impl<'a, S: Store> Writer<'a, S> {
             let place = *self.by_id.entry(entry.id).or_insert(self.slots.len());
             if place == self.slots.len() {
                 self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: Vec::new() });
-                if self.has_begun { self.fresh.push_front(place) } else { self.fresh.push_back(place) }
+                if self.has_begun { self.urgent.push_back(place) } else { self.fresh.push_back(place) }
             }
             self.slots[place].records.push(record);
             places.push(place);
@@ -180,8 +183,8 @@ impl<'a, S: Store> Writer<'a, S> {
             }
             match self.running.next().await {
                 None => return None,
-                Some(Event::Rested(batch)) => self.again.push_back(batch),
-                Some(Event::Answered(batch, request, result)) => {
+                Some(BatchEvent::RetryDue(batch)) => self.queue(batch),
+                Some(BatchEvent::Answered(batch, request, result)) => {
                     if let Err(error) = self.answered(batch, request, result) {
                         return Some(Err(error));
                     }
@@ -201,20 +204,32 @@ impl<'a, S: Store> Writer<'a, S> {
         }
         let mut left: Vec<usize> = self.records.keys().copied().collect();
         left.sort_unstable();
-        let left = left.into_iter().filter_map(|record| self.written(record)).collect();
+        let unsettled = left.into_iter().filter_map(|record| self.written(record)).collect();
         let stored = self.slots.iter().filter(|slot| matches!(slot.state, State::Stored(_))).count();
-        Finished { left, requests: self.requests, stored }
+        Finished { unsettled, requests: self.requests, stored }
     }
 
     fn next_batch(&mut self) -> Option<Batch> {
         if self.until.saturating_duration_since(self.clock.instant()) < MIN_ATTEMPT * 2 {
             return None;
         }
-        if self.fresh.is_empty() {
+        let queue = if self.urgent.is_empty() { &mut self.fresh } else { &mut self.urgent };
+        if queue.is_empty() {
             return self.again.pop_front();
         }
-        let count = self.fresh.len().min(MAX_BATCH);
-        Some(Batch { slots: self.fresh.drain(..count).collect(), retries: 0 })
+        let count = queue.len().min(MAX_BATCH);
+        Some(Batch { slots: queue.drain(..count).collect(), retries: 0 })
+    }
+
+    /// Queues a batch for another try. What is left of several batches goes together, as far as it fits.
+    fn queue(&mut self, batch: Batch) {
+        match self.again.back_mut() {
+            Some(last) if last.slots.len() + batch.slots.len() <= MAX_BATCH => {
+                last.retries = last.retries.max(batch.retries);
+                last.slots.extend(batch.slots);
+            }
+            _ => self.again.push_back(batch),
+        }
     }
 
     /// Sends a request. It is on record from now on.
@@ -226,7 +241,7 @@ impl<'a, S: Store> Writer<'a, S> {
             interval: Interval { started, ended: self.until },
             entries: batch.slots.len(),
             retries: batch.retries,
-            result: Err(unanswered(&Reason::Deadline, "the request was given up at the deadline")),
+            result: Err(unanswered(&Reason::Deadline, "the request was given up before it was answered")),
         });
         self.in_flight += 1;
         let store = self.store;
@@ -236,7 +251,7 @@ impl<'a, S: Store> Writer<'a, S> {
             let result = timeout(limit, store.put(&entries)).await;
             let result =
                 result.unwrap_or_else(|_| Err(unanswered(&Reason::Timeout, "DynamoDB did not answer in time")));
-            Event::Answered(batch, number, result)
+            BatchEvent::Answered(batch, number, result)
         }));
     }
 
@@ -249,7 +264,7 @@ impl<'a, S: Store> Writer<'a, S> {
         match result {
             Ok(Put { unprocessed, .. }) => {
                 if unprocessed.is_empty() {
-                    self.window.grow();
+                    self.window.grow(sent);
                 } else {
                     self.window.shrink(sent, now);
                 }
@@ -259,17 +274,18 @@ impl<'a, S: Store> Writer<'a, S> {
                 }
                 self.settle(&stored, || State::Stored(now));
                 if !left.is_empty() {
-                    self.retry(Batch { slots: left, ..batch }, &Reason::Unprocessed);
+                    let message = "DynamoDB returned them unprocessed";
+                    self.retry(Batch { slots: left, ..batch }, &Cause::new(Reason::Unprocessed, message));
                 }
             }
             Err(error) => {
-                let reason = Reason::of_store_error(&error);
+                let cause = Cause::new(Reason::of_store_error(&error), error.message.clone());
                 match error.failure {
                     Failure::Throttled => {
                         self.window.shrink(sent, now);
-                        self.retry(batch, &reason);
+                        self.retry(batch, &cause);
                     }
-                    Failure::Unavailable => self.retry(batch, &reason),
+                    Failure::Unavailable => self.retry(batch, &cause),
                     // One bad entry fails the whole request: halve it until that one is alone.
                     Failure::Rejected if batch.slots.len() > 1 => {
                         let (one, other) = batch.slots.split_at(batch.slots.len() / 2);
@@ -277,7 +293,7 @@ impl<'a, S: Store> Writer<'a, S> {
                         self.again.extend(halves);
                     }
                     Failure::Rejected => self.settle(&batch.slots, || State::Rejected),
-                    Failure::Refused => self.settle(&batch.slots, || State::Refused(reason.clone())),
+                    Failure::Refused => self.settle(&batch.slots, || State::Refused(cause.clone())),
                     Failure::Misconfigured => {
                         self.note(&batch.slots, None);
                         return Err(error);
@@ -289,21 +305,21 @@ impl<'a, S: Store> Writer<'a, S> {
     }
 
     /// Sends a batch again after a wait, which takes no place among the requests in flight.
-    fn retry(&mut self, batch: Batch, reason: &Reason) {
-        self.note(&batch.slots, Some(reason));
+    fn retry(&mut self, batch: Batch, cause: &Cause) {
+        self.note(&batch.slots, Some(cause));
         let upper_bound = FIRST_WAIT.saturating_mul(1 << batch.retries.min(10)).min(MAX_WAIT);
         let batch = Batch { retries: batch.retries + 1, ..batch };
         let wait = sleep(upper_bound.mul_f64(fastrand::f64()));
         self.running.push(Box::pin(async move {
             wait.await;
-            Event::Rested(batch)
+            BatchEvent::RetryDue(batch)
         }));
     }
 
-    /// Notes what the last answer was about.
-    fn note(&mut self, places: &[usize], reason: Option<&Reason>) {
+    /// Notes why the last request failed.
+    fn note(&mut self, places: &[usize], cause: Option<&Cause>) {
         for place in places {
-            self.slots[*place].state = State::Open(reason.cloned());
+            self.slots[*place].state = State::Open(cause.cloned());
         }
     }
 
@@ -325,7 +341,7 @@ impl<'a, S: Store> Writer<'a, S> {
     fn written(&mut self, record: usize) -> Option<Written> {
         let Pending { places, .. } = self.records.remove(&record)?;
         let now = self.clock.instant();
-        let (mut fate, mut stored, mut last) = (Fate::Stored, 0, None);
+        let (mut outcome, mut stored, mut last) = (WriteOutcome::Stored, 0, None);
         for place in places {
             match &self.slots[place].state {
                 State::Stored(at) => {
@@ -333,23 +349,23 @@ impl<'a, S: Store> Writer<'a, S> {
                     last = last.max(Some(*at));
                 }
                 // Where another entry is not known to be stored, the record is delivered again, and rejected again then.
-                State::Rejected if fate == Fate::Stored => fate = Fate::Rejected,
+                State::Rejected if outcome == WriteOutcome::Stored => outcome = WriteOutcome::Rejected,
                 State::Rejected => {}
-                State::Refused(reason) | State::Open(Some(reason)) => fate = Fate::Unknown(reason.clone()),
-                State::Open(None) if matches!(fate, Fate::Unknown(_)) => {}
-                State::Open(None) => fate = Fate::Unanswered,
+                State::Refused(cause) | State::Open(Some(cause)) => outcome = WriteOutcome::Unknown(cause.clone()),
+                State::Open(None) if matches!(outcome, WriteOutcome::Unknown(_)) => {}
+                State::Open(None) => outcome = WriteOutcome::Unanswered,
             }
         }
-        let at = last.filter(|_| matches!(fate, Fate::Stored | Fate::Rejected)).unwrap_or(now);
-        Some(Written { record, fate, stored, at })
+        let at = last.filter(|_| matches!(outcome, WriteOutcome::Stored | WriteOutcome::Rejected)).unwrap_or(now);
+        Some(Written { record, outcome, stored, at })
     }
 }
 
 /// What is left when no more is written.
 #[derive(Debug)]
 pub struct Finished {
-    /// The records whose entries were not settled.
-    pub left: Vec<Written>,
+    /// The records that [`Writer::next`] has not returned.
+    pub unsettled: Vec<Written>,
     /// All requests, in the order in which they were sent.
     pub requests: Vec<Request>,
     /// How many entries are known to be stored.

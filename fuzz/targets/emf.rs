@@ -89,7 +89,7 @@ fn check(wide: &Wide<'_>, lines: &[String]) {
         // What is not a number is left out.
         let values: Vec<f64> = match measured {
             Measured::Count(count) => vec![*count as f64],
-            Measured::Samples(samples) => samples.iter().copied().filter(|sample| !sample.is_nan()).collect(),
+            Measured::Samples(samples) => samples.iter().copied().filter(|sample| sample.is_finite()).collect(),
         };
         let found = found.remove(metric.name).unwrap_or_default();
         assert_eq!(found.len(), values.len(), "{} has lost a value", metric.name);

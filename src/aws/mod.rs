@@ -7,6 +7,12 @@ pub mod tls;
 
 use std::error::Error;
 
+/// Whether a text from outside has the form of AWS's error codes, so that it can be told without telling more.
+#[must_use]
+pub fn is_error_code(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// An error and its causes in one line. The SDK's own `DisplayErrorContext` ends in a debug dump of them all.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {

@@ -3,10 +3,11 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
+use crate::aws::arn::StreamArn;
 use crate::report::{Counts, Outcome};
 use crate::store::Failure;
 use crate::stream::NotAnEvent;
-use crate::telemetry::logs;
+use crate::telemetry::{Telemetry, logs, records};
 use crate::testing::{MemoryQuarantine, MemoryStore, Reply, any_reply};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -281,7 +282,7 @@ fn a_throttled_record_holds_up_no_record_that_dynamodb_rejects() {
     assert_eq!(report.records[40].outcome.name(), "quarantined");
 }
 
-/// Nothing waits for it, so it has all the time that there is.
+/// Nothing waits for it, so it has until the deadline.
 #[test]
 fn a_slow_failure_bucket_has_until_the_deadline() {
     for seconds in [16, 28] {
@@ -371,10 +372,29 @@ fn each_sample_event_leaves_what_its_name_says() {
     }
 }
 
+/// A modification of two attributes.
+fn modify(number: usize) -> Value {
+    let mut record = insert(number);
+    record["eventName"] = json!("MODIFY");
+    record["dynamodb"]["OldImage"] =
+        json!({"key": {"S": format!("KEY_{number}")}, "one": {"S": MARKER}, "two": {"N": "1"}});
+    record["dynamodb"]["NewImage"] = json!({"key": {"S": format!("KEY_{number}")}, "one": {"S": "other"}});
+    record
+}
+
+/// A record whose value is nested too deep for an entry.
+fn too_deep(number: usize) -> Value {
+    let mut record = insert(number);
+    record["dynamodb"]["NewImage"]["value"] = (0..40).fold(json!({"S": MARKER}), |inner, _| json!({"L": [inner]}));
+    record
+}
+
 fn any_record() -> impl Strategy<Value = Value> {
     let text = any::<String>().prop_map(Value::from);
     prop_oneof![
         4 => (0_usize..40).prop_map(insert),
+        2 => (40_usize..60).prop_map(modify),
+        1 => (60_usize..80).prop_map(too_deep),
         1 => Just(nonsense()),
         1 => text,
         1 => (0_usize..40, prop::sample::select(vec!["eventID", "eventName", "dynamodb"])).prop_map(|(number, member)| {
@@ -392,38 +412,48 @@ proptest! {
     fn nothing_is_acknowledged_that_is_not_kept(
         records in prop::collection::vec(any_record(), 0..60),
         replies in prop::collection::vec(any_reply(), 0..12),
-        bucket in prop::sample::select(vec![0, 1, 2]),
+        bucket in prop::sample::select(vec![0, 1, 2, 3]),
+        takes in 0_u64..40_000,
     ) {
         let mut handler = handler(replies);
         handler.quarantine = match bucket {
             0 => None,
             1 => Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() }),
+            2 => Some(MemoryQuarantine { takes: Duration::from_millis(takes), ..MemoryQuarantine::default() }),
             _ => Some(MemoryQuarantine::default()),
         };
         let event = event(records);
-        let mut said = Vec::new();
-        let mut report = None;
-        said.extend(logs::tests::logged(tracing::level_filters::LevelFilter::TRACE, crate::settings::LogFormat::Json, || {
-            report = Some(invoke(&mut handler, &event));
-        }));
-        let report = report.unwrap();
+        let report = invoke(&mut handler, &event);
         prop_assert_ne!(report.error.as_ref(), Some(&InvocationError::Panicked), "nothing asked for a panic");
-        said.push(format!("{report:?}"));
+        // All that is ever said of it: its log lines, its wide line, its answer.
+        let telemetry = Telemetry::start(&crate::settings::tests::settings()).unwrap();
+        let level = tracing::level_filters::LevelFilter::TRACE;
+        let mut said = logs::tests::logged(level, crate::settings::LogFormat::Json, || records::log(&report));
+        prop_assert!(said.len() >= report.records.len(), "each record has a line at this level");
+        said.extend(telemetry.wide_line(&report).lines());
+        said.push(format!("{report:?} {:?}", report.answer()));
         prop_assert!(said.iter().all(|line| !line.contains(MARKER)), "a value was said");
-        let stored = handler.store.contents().concat();
         let kept = handler.quarantine.map(|bucket| bucket.objects.into_inner().into_values().collect::<String>()).unwrap_or_default();
-        if report.error.is_none() {
-            for (record, raw) in report.records.iter().zip(event["Records"].as_array().unwrap()) {
-                match &record.outcome {
-                    Outcome::Audited => {
-                        let key = format!("{:?}", record.item_key.as_deref().unwrap());
-                        prop_assert!(stored.contains(&key), "{} is not stored", key);
+        for (record, raw) in report.records.iter().zip(event["Records"].as_array().unwrap()) {
+            match &record.outcome {
+                Outcome::Audited => {
+                    for id in entry_ids(raw) {
+                        prop_assert!(handler.store.contains(id), "{raw} has an entry that is not stored");
                     }
-                    Outcome::Quarantined(_) => prop_assert!(kept.contains(&raw.to_string())),
-                    Outcome::Failed(_) => prop_assert!(record.sequence_number.is_some()),
-                    Outcome::Unchanged => prop_assert!(false, "these records all change something"),
+                    prop_assert!(record.values_omitted == 0 || kept.contains(&raw.to_string()), "the full record is not kept");
                 }
+                Outcome::Quarantined(_) => prop_assert!(kept.contains(&raw.to_string())),
+                Outcome::Failed(_) => prop_assert!(report.error.is_some() || record.sequence_number.is_some()),
+                Outcome::Unchanged => prop_assert!(false, "these records all change something"),
             }
         }
     }
+}
+
+/// The IDs of the entries that a record must have.
+fn entry_ids(record: &Value) -> Vec<uuid::Uuid> {
+    let arn = record["eventSourceARN"].as_str().map(|arn| StreamArn::parse(arn.to_owned()));
+    let attributes = if record["eventName"] == "MODIFY" { vec![Some("one"), Some("two")] } else { vec![None] };
+    let event_id = record["eventID"].as_str().unwrap();
+    attributes.into_iter().map(|attribute| crate::audit::entry_id(arn.as_ref(), event_id, attribute)).collect()
 }

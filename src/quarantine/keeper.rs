@@ -1,10 +1,12 @@
 //! Putting records into the failure bucket: several at once, in the background of all other work.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{KeptRecord, Quarantine, QuarantineError};
 use crate::clock::{Clock, Interval};
@@ -13,6 +15,8 @@ use crate::report::{Cause, Object};
 
 /// The most objects on their way to the failure bucket at once.
 const MAX_IN_FLIGHT: usize = 8;
+/// The least time in which S3 can be expected to answer: with less left nothing is sent.
+const MIN_ATTEMPT: Duration = Duration::from_millis(5);
 
 /// An object that is to be put into the failure bucket.
 #[derive(Debug)]
@@ -40,6 +44,7 @@ pub struct Kept {
 pub struct Keeper<'a, Q> {
     bucket: Option<&'a Q>,
     clock: Clock,
+    until: Instant,
     invocation: &'a Invocation<'a>,
     waiting: VecDeque<(usize, Keep<'a>)>,
     /// What is under way; each number is a place in `attempts`.
@@ -55,11 +60,11 @@ struct Attempt {
 }
 
 impl<'a, Q: Quarantine> Keeper<'a, Q> {
-    /// Puts records into `bucket`; without one nothing can be kept.
+    /// Puts records into `bucket` and sends nothing after `until`; without a bucket nothing can be kept.
     #[must_use]
-    pub fn new(bucket: Option<&'a Q>, clock: Clock, invocation: &'a Invocation<'a>) -> Self {
+    pub fn new(bucket: Option<&'a Q>, clock: Clock, until: Instant, invocation: &'a Invocation<'a>) -> Self {
         let (waiting, running) = (VecDeque::new(), FuturesUnordered::new());
-        Self { bucket, clock, invocation, waiting, running, attempts: Vec::new() }
+        Self { bucket, clock, until, invocation, waiting, running, attempts: Vec::new() }
     }
 
     /// Adds what is to be kept of a record.
@@ -76,6 +81,7 @@ impl<'a, Q: Quarantine> Keeper<'a, Q> {
             return Some(Kept { record, cause, refused });
         };
         while self.running.len() < MAX_IN_FLIGHT
+            && self.until.saturating_duration_since(self.clock.instant()) >= MIN_ATTEMPT
             && let Some((record, keep)) = self.waiting.pop_front()
         {
             self.start(bucket, record, keep);

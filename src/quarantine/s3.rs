@@ -23,8 +23,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Quarantine, QuarantineError};
-use crate::aws::error_chain;
 use crate::aws::partition::domain;
+use crate::aws::{error_chain, is_error_code};
 use crate::clock::Clock;
 
 /// The characters of a key that its path encodes: all but slashes and RFC 3986's unreserved characters.
@@ -209,8 +209,9 @@ fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> 
     }
     let text = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
     let code = text.split_once("<Code>").and_then(|(_, rest)| Some(rest.split_once("</Code>")?.0));
-    let is_code = |code: &&str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let code = code.filter(is_code).map_or_else(|| format!("Http{}", response.status().as_u16()), str::to_owned);
+    let code = code
+        .filter(|code| is_error_code(code))
+        .map_or_else(|| format!("Http{}", response.status().as_u16()), str::to_owned);
     Err(OrchestratorError::operation(PutError::Refused(code)))
 }
 

@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, PutRequest, Retu
 
 use super::{Failure, Put, Store, StoreError};
 use crate::audit::Entry;
-use crate::aws::error_chain;
+use crate::aws::{error_chain, is_error_code};
 
 /// What DynamoDB's error codes mean (Amazon DynamoDB Developer Guide, "Error handling with DynamoDB", and the common errors of
-/// AWS's APIs). `docs/semantics.md` has a row for each; a test holds it to that.
+/// AWS's APIs). `docs/semantics.md` says of each what it means and what helps; a test holds it to that.
 const CODES: [(&str, Failure); 21] = [
     ("ProvisionedThroughputExceededException", Failure::Throttled),
     ("ThrottlingException", Failure::Throttled),
@@ -119,8 +119,9 @@ impl DynamoDbStore {
 
     fn classify(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
         let SdkError::ServiceError(service) = error else { return self.classify_unanswered(error) };
-        let code = service.err().code().unwrap_or("unknown");
         let status = service.raw().status().as_u16();
+        let http = format!("Http{status}");
+        let code = service.err().code().filter(|code| is_error_code(code)).unwrap_or(&http);
         if code == "ValidationException" && service.err().message().is_some_and(is_about_the_key) {
             return self.wrong_key(code);
         }
@@ -152,10 +153,15 @@ impl DynamoDbStore {
 
     fn wrong_key(&self, code: &str) -> StoreError {
         let message = format!(
-            "the key of the table {} in {} is not `id` of type S alone, so it is no Audit table; set AUDIT_TABLE to one that is",
+            "the key of the table {} in {} is not `id` of type S alone, so it is not an Audit table; set AUDIT_TABLE to the name of one",
             self.table, self.region
         );
         StoreError { failure: Failure::Misconfigured, code: code.to_owned(), message, request_id: None }
+    }
+
+    fn unreadable_answer(&self) -> StoreError {
+        let message = format!("DynamoDB in {} sent an answer that cannot be read", self.region);
+        StoreError { failure: Failure::Unavailable, code: "response".to_owned(), message, request_id: None }
     }
 
     /// Failures on the way, before or after DynamoDB's own work. Their texts come from the client alone and quote no
@@ -171,9 +177,7 @@ impl DynamoDbStore {
                 "connection",
                 format!("DynamoDB in {region} could not be reached: {}", error_chain(error)),
             ),
-            SdkError::ResponseError(_) => {
-                (Failure::Unavailable, "response", format!("DynamoDB in {region} sent an answer that cannot be read"))
-            }
+            SdkError::ResponseError(_) => return self.unreadable_answer(),
             SdkError::ConstructionFailure(_) => (
                 Failure::Misconfigured,
                 "request",
@@ -207,8 +211,9 @@ impl Store for DynamoDbStore {
     async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
         let items = entries.iter().map(|entry| entry.item().into()).collect();
         let output = self.send(items).await.map_err(|error| self.classify(&error))?;
-        let given_back: Vec<&WriteRequest> =
-            output.unprocessed_items().into_iter().flat_map(HashMap::values).flatten().collect();
+        // Only an answer that lists what was not written says anything about the rest.
+        let Some(unprocessed_items) = output.unprocessed_items() else { return Err(self.unreadable_answer()) };
+        let given_back: Vec<&WriteRequest> = unprocessed_items.values().flatten().collect();
         let id = |request: &&'_ WriteRequest| request.put_request()?.item().get("id")?.as_s().ok().cloned();
         let ids: HashSet<String> = given_back.iter().filter_map(id).collect();
         let unprocessed: Vec<usize> = (0..entries.len())
@@ -228,39 +233,34 @@ impl Store for DynamoDbStore {
 mod tests {
     use super::*;
     use crate::testing::entries;
-    use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
-    use aws_sdk_dynamodb::types::{ConsumedCapacity, DeleteRequest};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
-    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-    use aws_smithy_types::body::SdkBody;
+    use serde_json::{Value, json};
 
-    /// A store whose client gets `output` for its one request, of these entries.
-    async fn put_and_get(output: BatchWriteItemOutput, entries: &[Entry]) -> Put {
+    /// What a store makes of `output`, the answer to its one request, for these entries.
+    async fn put_and_get(output: Value, entries: &[Entry]) -> Put {
         let wanted: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
-        let rule = mock!(Client::batch_write_item)
-            .match_requests(move |request| {
-                let requests = &request.request_items().unwrap()["Audit"];
-                let id = |request: &WriteRequest| request.put_request().unwrap().item()["id"].as_s().unwrap().clone();
-                requests.iter().map(id).collect::<Vec<_>>() == wanted
-            })
-            .then_output(move || output.clone());
-        let store = DynamoDbStore::new(mock_client!(aws_sdk_dynamodb, [&rule]), "Audit");
+        let config = config_audit_fake_aws::service(move |operation, input| {
+            let requests = input["RequestItems"]["Audit"].as_array().unwrap();
+            let ids: Vec<_> =
+                requests.iter().map(|request| request["PutRequest"]["Item"]["id"]["S"].as_str().unwrap()).collect();
+            assert_eq!((operation, ids), ("BatchWriteItem", wanted.iter().map(String::as_str).collect()));
+            (200, output.clone())
+        });
+        let store = DynamoDbStore::new(Client::new(&config), "Audit");
         store.put(&entries.iter().collect::<Vec<_>>()).await.unwrap()
     }
 
-    fn given_back(requests: Vec<WriteRequest>) -> BatchWriteItemOutput {
-        BatchWriteItemOutput::builder().unprocessed_items("Audit", requests).build()
+    fn given_back(requests: &[Value]) -> Value {
+        json!({ "UnprocessedItems": { "Audit": requests } })
     }
 
-    fn put_request(entry: &Entry) -> WriteRequest {
-        let put = PutRequest::builder().set_item(Some(entry.item().into())).build().unwrap();
-        WriteRequest::builder().put_request(put).build()
+    fn put_request(entry: &Entry) -> Value {
+        json!({ "PutRequest": { "Item": entry.item() } })
     }
 
     #[tokio::test]
     async fn an_answer_without_leftovers_stores_all() {
-        let capacity = ConsumedCapacity::builder().capacity_units(4.0).build();
-        let output = BatchWriteItemOutput::builder().consumed_capacity(capacity).build();
+        let capacity = json!([{ "TableName": "Audit", "CapacityUnits": 4.0 }]);
+        let output = json!({ "UnprocessedItems": {}, "ConsumedCapacity": capacity });
         let put = put_and_get(output, &entries(3)).await;
         assert_eq!((put.unprocessed.as_slice(), put.consumed_capacity), (&[][..], Some(4.0)));
     }
@@ -268,38 +268,48 @@ mod tests {
     #[tokio::test]
     async fn what_is_given_back_is_named_by_its_place() {
         let entries = entries(5);
-        let put = put_and_get(given_back(vec![put_request(&entries[4]), put_request(&entries[1])]), &entries).await;
+        let put = put_and_get(given_back(&[put_request(&entries[4]), put_request(&entries[1])]), &entries).await;
         assert_eq!(put.unprocessed, [1, 4]);
     }
 
     #[tokio::test]
     async fn what_cannot_be_matched_leaves_nothing_known_to_be_stored() {
-        let nobodys = WriteRequest::builder()
-            .delete_request(DeleteRequest::builder().key("id", AttributeValue::S("x".to_owned())).build().unwrap())
-            .build();
-        let put = put_and_get(given_back(vec![nobodys]), &entries(3)).await;
+        let nobodys = json!({ "DeleteRequest": { "Key": { "id": { "S": "x" } } } });
+        let put = put_and_get(given_back(&[nobodys]), &entries(3)).await;
         assert_eq!(put.unprocessed, [0, 1, 2]);
     }
 
+    /// A proxy on the way may answer so.
+    #[tokio::test]
+    async fn an_answer_that_lists_nothing_stores_nothing() {
+        for body in [json!({}), json!({ "message": "ok" })] {
+            let config = config_audit_fake_aws::service(move |_, _| (200, body.clone()));
+            let entries = entries(1);
+            let error = DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err();
+            assert_eq!((error.failure, error.code.as_str()), (Failure::Unavailable, "response"));
+        }
+    }
+
     /// The error that a client makes of an answer of this status, code and message.
-    async fn error(status: u16, code: &'static str, message: &'static str) -> StoreError {
-        let rule = mock!(Client::batch_write_item).then_http_response(move || {
-            let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"{message}"}}"#);
-            HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
-        });
-        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, [&rule], |config| {
-            config.retry_config(aws_config::retry::RetryConfig::disabled())
-        });
+    async fn error(status: u16, code: &str, message: &str) -> StoreError {
+        let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
+        let config = config_audit_fake_aws::service(move |_, _| (status, body.clone()));
         let entries = entries(1);
-        DynamoDbStore::new(client, "Audit").put(&[&entries[0]]).await.unwrap_err()
+        DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err()
     }
 
     /// Operators look a code up there.
     #[test]
     fn each_error_code_has_its_row_in_the_documents() {
         let page = include_str!("../../docs/semantics.md");
-        for (code, _) in CODES {
-            assert!(page.contains(&format!("| `{code}` | ")), "docs/semantics.md has no row for {code}");
+        let (_, table) = page.split_once("### Entries could not be written").unwrap();
+        let (records, invocations) = table.split_once("### The invocation fails as a whole").unwrap();
+        for (code, failure) in CODES {
+            let section =
+                if matches!(failure, Failure::Misconfigured | Failure::Rejected) { invocations } else { records };
+            let row = section.lines().find(|line| line.starts_with(&format!("| `{code}` | ")));
+            let cells = row.map(|row| row.split('|').filter(|cell| cell.trim().len() > 2).count());
+            assert_eq!(cells, Some(3), "docs/semantics.md has no complete row for {code} in its place");
         }
     }
 
@@ -323,10 +333,16 @@ mod tests {
             (400, "ExpiredTokenException", "", Failure::Misconfigured),
             (400, "ItemCollectionSizeLimitExceededException", "", Failure::Refused),
             (418, "SomethingNew", "", Failure::Refused),
+            (418, "Http418", "", Failure::Refused),
         ] {
             let error = error(status, code, message).await;
             assert_eq!((error.failure, error.code.as_str()), (failure, code), "{message}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_an_error_code_is_not_told() {
+        assert_eq!(error(418, "a secret, not a code", "").await.code, "Http418");
     }
 
     /// DynamoDB quotes values in messages such as these.

@@ -65,14 +65,16 @@ pub enum Measured {
     Samples(Vec<f64>),
 }
 
-/// What an invocation adds to each metric; rare counts that are zero are left out.
+/// What an invocation adds to each metric. Rare counts that are zero are left out, and samples that are not numbers.
 #[must_use]
 pub fn measure(report: &Report) -> Vec<(&'static Metric, Measured)> {
     let measured = |metric: &'static Metric| {
         let measured = match metric.measure {
             Measure::Count(count) => Measured::Count(count(report)),
             Measure::RareCount(count) => Measured::Count(Some(count(report)).filter(|count| *count > 0)?),
-            Measure::Samples(samples) => Measured::Samples(samples(report)),
+            Measure::Samples(samples) => {
+                Measured::Samples(samples(report).into_iter().filter(|sample| sample.is_finite()).collect())
+            }
         };
         Some((metric, measured))
     };

@@ -36,17 +36,17 @@ pub struct Wide<'a> {
 
 impl Wide<'_> {
     /// The lines, each one JSON object without line breaks; together they carry every sample and every sequence number. A
-    /// sample that is not a number is left out: CloudWatch takes none, and any other would be a lie.
+    /// sample that is not a number is left out: JSON has none, and any other would be wrong.
     #[must_use]
     pub fn lines(mut self) -> Vec<String> {
-        let mut most = self.failed.len().div_ceil(MAX_FAILED);
+        let mut count = self.failed.len().div_ceil(MAX_FAILED);
         for (_, measured) in &mut self.metrics {
             if let Measured::Samples(samples) = measured {
-                samples.retain(|sample| !sample.is_nan());
-                most = most.max(samples.len().div_ceil(MAX_VALUES));
+                samples.retain(|sample| sample.is_finite());
+                count = count.max(samples.len().div_ceil(MAX_VALUES));
             }
         }
-        (0..most.max(1)).map(|index| self.line(index)).collect()
+        (0..count.max(1)).map(|index| self.line(index)).collect()
     }
 
     fn line(&self, index: usize) -> String {
@@ -209,7 +209,7 @@ pub(crate) mod tests {
         assert_eq!(
             lines,
             [
-                r#"{"level":"INFO","requestId":"r\"1","outcome":"ok","_aws":{"Timestamp":1726045348000,"CloudWatchMetrics":[{"Namespace":"ConfigAudit","Dimensions":[["Service","Stage"]],"Metrics":[{"Name":"RecordsReceived","Unit":"Count"},{"Name":"RecordsFailed","Unit":"Count"},{"Name":"AuditLag","Unit":"Milliseconds"},{"Name":"WriteLatency","Unit":"Milliseconds"}]}]},"Service":"config-audit","Stage":"dev","RecordsReceived":2,"RecordsFailed":0,"AuditLag":[652,1234.568],"WriteLatency":[4.25]}"#
+                r#"{"level":"INFO","requestId":"r\"1","outcome":"ok","_aws":{"CloudWatchMetrics":[{"Dimensions":[["Service","Stage"]],"Metrics":[{"Name":"RecordsReceived","Unit":"Count"},{"Name":"RecordsFailed","Unit":"Count"},{"Name":"AuditLag","Unit":"Milliseconds"},{"Name":"WriteLatency","Unit":"Milliseconds"}],"Namespace":"ConfigAudit"}],"Timestamp":1726045348000},"Service":"config-audit","Stage":"dev","RecordsReceived":2,"RecordsFailed":0,"AuditLag":[652,1234.568],"WriteLatency":[4.25]}"#
             ]
         );
     }
@@ -257,7 +257,7 @@ pub(crate) mod tests {
         /// One that is not a number is left out, and costs the others nothing.
         #[test]
         fn what_is_not_a_number_is_left_out(mut lags in prop::collection::vec(any::<f64>(), 1..300), at in any::<prop::sample::Index>()) {
-            let numbers = lags.iter().filter(|lag| !lag.is_nan()).count();
+            let numbers = lags.iter().filter(|lag| lag.is_finite()).count();
             lags.insert(at.index(lags.len() + 1), f64::NAN);
             let mut found = 0;
             for line in wide(lags, vec![], vec![]).lines() {

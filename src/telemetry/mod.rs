@@ -57,20 +57,20 @@ impl Telemetry {
             let left = deadline.saturating_duration_since(clock.instant());
             report.spans_lost = traces.export(report, clock, deadline.checked_sub(left / 2).unwrap_or(deadline)).await;
         }
-        for line in self.observe(report).lines() {
+        let wide = self.wide_line(report);
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.record(&wide.metrics);
+        }
+        for line in wide.lines() {
             output::line(&line);
         }
     }
 
-    /// Counts an invocation, and makes its wide line: everything about it. It is of level INFO whatever came of it, and is
+    /// The wide line of an invocation: everything about it. It is of level INFO whatever came of it, and is
     /// printed at every `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml`
     /// sets INFO.)
     #[must_use]
-    pub fn observe<'a>(&'a self, report: &'a Report) -> Wide<'a> {
-        let metrics = catalog::measure(report);
-        if let Some(prometheus) = &self.prometheus {
-            prometheus.record(&metrics);
-        }
+    pub fn wide_line<'a>(&'a self, report: &'a Report) -> Wide<'a> {
         let now = report.time_of(report.interval.ended);
         let mut common = vec![
             ("timestamp", Value::from(timestamp(now))),
@@ -101,7 +101,7 @@ impl Telemetry {
             dimensions: [&self.service, &self.stage],
             common,
             members,
-            metrics,
+            metrics: catalog::measure(report),
             failed: report.failed().filter_map(|record| record.sequence_number.as_deref()).collect(),
         }
     }
@@ -124,7 +124,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_wide_line_has_everything_about_an_invocation() {
         let telemetry = Telemetry::start(&crate::settings::tests::settings()).unwrap();
-        let lines = telemetry.observe(&testing::report_of_everything()).lines();
+        let lines = telemetry.wide_line(&testing::report_of_everything()).lines();
         assert_eq!(lines.len(), 1);
         assert_eq!(emf::tests::check(&lines[0]).len(), catalog::ALL.len());
         insta::assert_json_snapshot!(serde_json::from_str::<Value>(&lines[0]).unwrap());

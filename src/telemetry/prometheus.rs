@@ -76,7 +76,7 @@ impl Prometheus {
             match (self.handles.iter().find(|(other, _)| other == metric), measured) {
                 (Some((_, Handle::Counter(counter))), Measured::Count(count)) => counter.increment(*count as u64),
                 (Some((_, Handle::Samples(histogram))), Measured::Samples(samples)) => {
-                    samples.iter().filter(|sample| !sample.is_nan()).for_each(|sample| histogram.record(*sample));
+                    samples.iter().for_each(|sample| histogram.record(*sample));
                 }
                 _ => {}
             }

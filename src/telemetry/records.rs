@@ -16,16 +16,20 @@ pub fn log(report: &Report) {
     }
     let stopped_by = report.error.as_ref().and_then(crate::invocation::InvocationError::reason);
     let has_line = |record: &Record| deserves_line(record, stopped_by.as_ref(), report.error.is_some());
-    for (index, record) in report.records.iter().enumerate().filter(|(_, record)| has_line(record)).take(MAX_LINES) {
+    let mut with_line: Vec<_> = report.records.iter().enumerate().filter(|(_, record)| has_line(record)).collect();
+    // Errors first, so that warnings never take their place.
+    with_line.sort_by_key(|(_, record)| record.outcome == Outcome::Audited);
+    let without = with_line.len().saturating_sub(MAX_LINES);
+    with_line.truncate(MAX_LINES);
+    for (index, record) in with_line {
         let object = report.objects.iter().find(|object| object.record == index && object.error.is_none());
         line(record, object.map(|object| object.url.as_str()));
     }
-    let without = report.records.iter().filter(|record| has_line(record)).count().saturating_sub(MAX_LINES);
     if without > 0 {
         tracing::warn!(
             records = without,
-            "{without} more records have no line of their own; this invocation's wide line counts their reasons and names those \
-             that failed"
+            "{without} more records have no line of their own; this invocation's wide line counts all reasons and names every \
+             record that failed"
         );
     }
     if let Some(error) = &report.error {
@@ -143,5 +147,15 @@ mod tests {
         let lines = lines(&report);
         assert_eq!(lines.len(), MAX_LINES + 1);
         assert!(lines[MAX_LINES].2.starts_with("3 more records have no line of their own"), "{:?}", lines[MAX_LINES]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_never_takes_the_line_of_an_error() {
+        let mut report = testing::report();
+        let all = testing::report_of_everything().records;
+        let without_time = Record { created: None, ..all[0].clone() };
+        report.records = vec![without_time; 60];
+        report.records.push(Record { outcome: failed(Reason::Timeout), ..all[0].clone() });
+        assert_eq!(lines(&report)[0].1, "timeout");
     }
 }

@@ -10,7 +10,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// What came of writing, with how long it took.
 struct Outcome {
     /// One for each record, in order.
-    fates: Vec<Fate>,
+    fates: Vec<WriteOutcome>,
     requests: Vec<Request>,
     stored: usize,
     misconfigured: Option<StoreError>,
@@ -41,25 +41,25 @@ fn write_within(limit: Duration, count: usize, store: MemoryStore) -> (Outcome, 
         let (mut misconfigured, mut running) = (None, true);
         while running {
             match timeout_at(start + limit, writer.next()).await {
-                Ok(Some(Ok(written))) => assert_eq!(fates[written.record].replace(written.fate), None, "said twice"),
+                Ok(Some(Ok(written))) => assert_eq!(fates[written.record].replace(written.outcome), None, "said twice"),
                 Ok(Some(Err(error))) => (misconfigured, running) = (Some(error), false),
                 Ok(None) | Err(_) => running = false,
             }
         }
         let took = Clock::System.instant() - start;
-        let Finished { left, requests, stored } = writer.finish();
-        for written in left {
-            assert_eq!(fates[written.record].replace(written.fate), None, "said twice");
+        let Finished { unsettled, requests, stored } = writer.finish();
+        for written in unsettled {
+            assert_eq!(fates[written.record].replace(written.outcome), None, "said twice");
         }
         let fates = fates.into_iter().map(|fate| fate.expect("each record has a fate")).collect();
         Outcome { fates, requests, stored, misconfigured, took }
     });
     for (entry, fate) in entries.iter().zip(&outcome.fates) {
-        if *fate == Fate::Stored {
+        if *fate == WriteOutcome::Stored {
             assert!(store.contains(entry.id), "said to be stored, and is not");
         }
     }
-    assert_eq!(outcome.stored, outcome.fates.iter().filter(|fate| **fate == Fate::Stored).count());
+    assert_eq!(outcome.stored, outcome.fates.iter().filter(|fate| **fate == WriteOutcome::Stored).count());
     (outcome, store)
 }
 
@@ -107,7 +107,7 @@ fn a_store_that_never_answers_is_left_at_the_deadline_and_nothing_counts_as_stor
 #[test]
 fn an_invalid_entry_is_found_and_costs_the_others_nothing() {
     let (outcome, _) = write_within(LIMIT, 100, MemoryStore::rejecting([3, 77]));
-    let rejected: Vec<_> = (0..100).filter(|index| outcome.fates[*index] == Fate::Rejected).collect();
+    let rejected: Vec<_> = (0..100).filter(|index| outcome.fates[*index] == WriteOutcome::Rejected).collect();
     assert_eq!((rejected.as_slice(), outcome.stored), (&[3, 77][..], 98));
 }
 
@@ -137,7 +137,7 @@ fn a_request_that_hangs_leaves_time_for_a_second_try_however_near_the_deadline_i
 fn no_request_is_sent_with_no_time_left_for_an_answer() {
     for limit in [Duration::ZERO, Duration::from_millis(9)] {
         let (outcome, _) = write_within(limit, 1, MemoryStore::default());
-        assert_eq!((outcome.requests, outcome.fates), (vec![], vec![Fate::Unanswered]), "{limit:?}");
+        assert_eq!((outcome.requests, outcome.fates), (vec![], vec![WriteOutcome::Unanswered]), "{limit:?}");
     }
 }
 
@@ -169,12 +169,16 @@ fn an_entry_that_is_not_stored_says_why() {
         (Reply::Never, Reason::Timeout),
     ] {
         let (outcome, _) = write_to(2, vec![reply; 10_000]);
-        assert_eq!(outcome.fates, vec![Fate::Unknown(reason.clone()); 2], "{reply:?}");
+        let reasons = outcome.fates.iter().map(|fate| match fate {
+            WriteOutcome::Unknown(cause) if !cause.message.is_empty() => &cause.reason,
+            other => panic!("{reply:?}: {other:?}"),
+        });
+        assert_eq!(reasons.collect::<Vec<_>>(), [&reason, &reason], "{reply:?}");
     }
 }
 
 #[test]
-fn an_entry_that_two_records_have_is_written_once_and_told_to_both() {
+fn an_entry_that_two_records_have_is_written_once_and_settles_both() {
     let store = MemoryStore::default();
     let entry = entries(1).remove(0);
     on_paused_clock(async {
@@ -183,13 +187,13 @@ fn an_entry_that_two_records_have_is_written_once_and_told_to_both() {
         writer.add(1, vec![entry.clone()]);
         for record in 0..2 {
             let written = writer.next().await.unwrap().unwrap();
-            assert_eq!((written.record, written.fate, written.stored), (record, Fate::Stored, 1));
+            assert_eq!((written.record, written.outcome, written.stored), (record, WriteOutcome::Stored, 1));
         }
         // It is stored already.
         writer.add(2, vec![entry]);
         assert_eq!(writer.next().await.unwrap().unwrap().record, 2);
         let finished = writer.finish();
-        assert_eq!((finished.requests.len(), finished.stored, finished.left.len()), (1, 1, 0));
+        assert_eq!((finished.requests.len(), finished.stored, finished.unsettled.len()), (1, 1, 0));
     });
 }
 
@@ -240,6 +244,15 @@ impl Store for Busy {
     }
 }
 
+#[test]
+fn what_is_left_of_several_batches_is_sent_together() {
+    // Each of forty batches gives back one entry, and waits while the small window is full.
+    let slow = Reply::SlowAndUnprocessed(Duration::from_millis(200), 1);
+    let (outcome, _) = write_within(Duration::from_mins(2), 40 * MAX_BATCH, MemoryStore::replying(vec![slow; 40]));
+    assert_eq!(outcome.stored, 40 * MAX_BATCH);
+    assert!(outcome.requests.len() < 50, "{} requests", outcome.requests.len());
+}
+
 proptest! {
     /// Whatever the store does: what counts as stored is stored, and the deadline is kept.
     #[test]
@@ -250,6 +263,11 @@ proptest! {
         let is_sound = |request: &Request| request.entries <= MAX_BATCH && request.interval.started <= request.interval.ended;
         prop_assert!(outcome.requests.iter().all(is_sound));
     }
+}
+
+proptest! {
+    // Each case is 400 requests.
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// However few requests a table takes at once: after a while the writer sends about as many, everything is stored, and
     /// throttles are few beside the requests.
@@ -265,7 +283,7 @@ proptest! {
             }
             let mut stored = 0;
             while let Some(written) = writer.next().await {
-                assert_eq!(written.unwrap().fate, Fate::Stored);
+                assert_eq!(written.unwrap().outcome, WriteOutcome::Stored);
                 stored += 1;
             }
             assert_eq!(stored, batches * MAX_BATCH);
@@ -279,6 +297,6 @@ proptest! {
         // And it does not stay small: the table is kept as busy as it likes to be.
         let last = requests.last().unwrap().interval.ended - requests[0].interval.started;
         let ideal = Duration::from_millis(10) * u32::try_from(batches.div_ceil(takes)).unwrap();
-        prop_assert!(last <= ideal * 3, "{last:?}, and {ideal:?} would do");
+        prop_assert!(last <= ideal * 3 / 2, "{last:?}, and {ideal:?} would do");
     }
 }

@@ -28,8 +28,12 @@ impl Window {
         self.size as usize
     }
 
-    /// A request was answered without a throttle: after as many of them as may be in flight, one more may be.
-    pub(super) fn grow(&mut self) {
+    /// A request that was sent at `sent` was answered without a throttle: after as many of them as may be in flight, one more
+    /// may be.
+    pub(super) fn grow(&mut self, sent: Instant) {
+        if self.shrunk.is_some_and(|shrunk| sent < shrunk) {
+            return;
+        }
         self.answers += 1;
         if self.answers >= self.size {
             self.answers = 0;
@@ -43,8 +47,8 @@ impl Window {
         if self.shrunk.is_none_or(|shrunk| sent >= shrunk) {
             self.size = (self.size / 2).max(1);
             self.shrunk = Some(now);
+            self.answers = 0;
         }
-        self.answers = 0;
     }
 }
 
@@ -72,13 +76,23 @@ mod tests {
         }
     }
 
+    /// Their answers say nothing about the smaller window.
+    #[test]
+    fn it_does_not_grow_by_requests_that_were_sent_before_it_shrank() {
+        let start = Clock::System.instant();
+        let mut window = Window::default();
+        window.shrink(start, start + Duration::from_secs(1));
+        (0..100).for_each(|_| window.grow(start));
+        assert_eq!(window.size(), 4);
+    }
+
     #[test]
     fn it_grows_by_one_for_each_full_window_that_is_answered() {
         let now = Clock::System.instant();
         let mut window = Window { size: 1, answers: 0, shrunk: Some(now) };
         let sizes: Vec<usize> = (0..12)
             .map(|_| {
-                window.grow();
+                window.grow(now);
                 window.size()
             })
             .collect();
@@ -92,7 +106,7 @@ mod tests {
             let mut window = Window::default();
             for (second, is_throttled) in answers.into_iter().enumerate() {
                 let now = start + Duration::from_secs(second as u64);
-                if is_throttled { window.shrink(now, now) } else { window.grow() }
+                if is_throttled { window.shrink(now, now) } else { window.grow(now) }
                 prop_assert!((1..=MAX_IN_FLIGHT as usize).contains(&window.size()));
             }
         }

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use clap::Args;
 
-use config_audit_local::clients::http_client;
+use config_audit_local::aws::http_client;
 
 /// Which account, or which endpoint.
 #[derive(Debug, Clone, Default, Args)]

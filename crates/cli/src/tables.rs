@@ -16,8 +16,8 @@ use crate::aws::{Aws, AwsError};
 use crate::terminal::Terminal;
 use crate::trail::{Item, Step};
 use config_audit::clock::Clock;
-use config_audit_local::database::HISTORY_INDEX;
-use config_audit_local::stream::StreamError;
+use config_audit_local::aws::stream::StreamError;
+use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
 /// How many items are worked on at the same time.
 pub const AT_A_TIME: usize = 16;
@@ -114,7 +114,7 @@ impl Trail {
     /// When AWS refuses.
     pub async fn steps(&self, key: &str) -> Result<Vec<Step>, AwsError> {
         let entries = self.entries(key, None, None).await?;
-        Ok(entries.into_iter().map(|entry| Step::read(library_item(entry))).collect())
+        Ok(entries.into_iter().map(|entry| Step::read(item(entry))).collect())
     }
 
     /// A page of the keys of all entries, in the index's order, and where the next page begins.
@@ -159,8 +159,7 @@ impl Trail {
     /// When AWS refuses, or the table has no stream with both images.
     pub async fn stream(&self) -> Result<String, TrailError> {
         let table = describe(&self.client, &self.table).await?;
-        config_audit_local::database::stream_arn(&table)
-            .ok_or_else(|| TrailError::NoStream { table: self.table.clone() })
+        stream_arn(&table).ok_or_else(|| TrailError::NoStream { table: self.table.clone() })
     }
 
     /// Why the index can't be read.
@@ -233,8 +232,8 @@ impl Configuration {
     pub async fn page(&self, start: Option<SdkItem>) -> Result<(Vec<Keyed>, Option<SdkItem>), AwsError> {
         let request = self.client.scan().table_name(&self.table).consistent_read(true).set_exclusive_start_key(start);
         let page = request.send().await.map_err(|error| self.refused("dynamodb:Scan", &error))?;
-        let items = page.items.unwrap_or_default().into_iter().filter_map(|item| {
-            let item = library_item(item);
+        let items = page.items.unwrap_or_default().into_iter().filter_map(|attributes| {
+            let item = item(attributes);
             Some(Keyed { key: item.get(&self.key_attribute).and_then(key_text)?, item })
         });
         Ok((items.collect(), page.last_evaluated_key))
@@ -248,7 +247,7 @@ impl Configuration {
         let Some(value) = self.key_value(key) else { return Ok(None) };
         let request = self.client.get_item().table_name(&self.table).consistent_read(true);
         let output = request.key(&self.key_attribute, value).send().await;
-        Ok(output.map_err(|error| self.refused("dynamodb:GetItem", &error))?.item.map(library_item))
+        Ok(output.map_err(|error| self.refused("dynamodb:GetItem", &error))?.item.map(item))
     }
 
     /// Those of these keys that name no item.
@@ -275,7 +274,7 @@ impl Configuration {
                     })?;
                 let output = self.client.batch_get_item().request_items(&self.table, asked).send().await;
                 let output = output.map_err(|error| self.refused("dynamodb:BatchGetItem", &error))?;
-                let found = output.responses.unwrap_or_default().into_values().flatten().map(library_item);
+                let found = output.responses.unwrap_or_default().into_values().flatten().map(item);
                 there.extend(found.filter_map(|item| item.get(&self.key_attribute).and_then(key_text)));
                 // What DynamoDB gives back is asked again; the client itself slows down when DynamoDB throttles.
                 left.extend(output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys));
@@ -315,13 +314,7 @@ async fn describe(client: &Client, table: &str) -> Result<TableDescription, AwsE
     })
 }
 
-/// The item in the library's type.
-#[must_use]
-pub fn library_item(item: SdkItem) -> Item {
-    item.into_iter().map(|(name, value)| (name, value.into())).collect()
-}
-
-/// The item in the SDK's type.
+/// The item in the SDK's type, to be written.
 #[must_use]
 pub fn sdk_item(item: Item) -> SdkItem {
     item.into_iter().map(|(name, value)| (name, value.into())).collect()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config_audit::clock::Clock;
-use config_audit_local::{Happening, Happenings, Trace, World, WorldSettings};
+use config_audit_local::{EventBus, Trace, World, WorldEvent, WorldSettings};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -37,7 +37,7 @@ async fn main() -> Result<()> {
 
 /// From the start of the process to its first poll, against the least Lambda there can be.
 async fn start_up(bootstrap: &Path, hello: &Path) -> Result<()> {
-    let world = World::start(WorldSettings::new(bootstrap), Happenings::new()).await?;
+    let world = World::start(WorldSettings::new(bootstrap), EventBus::new()).await?;
     let dynamodb = world.database().ok_or("no database")?.url().to_owned();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -119,7 +119,7 @@ async fn memory(bootstrap: &Path, records: usize, rounds: usize) -> Result<()> {
 /// A function that is measured while it works.
 struct Subject {
     world: World,
-    heard: UnboundedReceiver<Arc<Happening>>,
+    events: UnboundedReceiver<Arc<WorldEvent>>,
     pid: u32,
 }
 
@@ -136,9 +136,9 @@ impl Subject {
         settings.function.trace = Trace::NotSampled;
         // The embedded database is slower than DynamoDB, above all in a debug build.
         settings.function.timeout = Duration::from_mins(10);
-        let happenings = Happenings::new();
-        let heard = happenings.subscribe();
-        let mut subject = Self { world: World::start(settings, happenings).await?, heard, pid: 0 };
+        let bus = EventBus::new();
+        let events = bus.subscribe();
+        let mut subject = Self { world: World::start(settings, bus).await?, events, pid: 0 };
         // The first invocations start the process and warm it up.
         for round in 0..3 {
             subject.invoke(&event(1_000_000 + round, 1)).await?;
@@ -149,14 +149,14 @@ impl Subject {
     async fn invoke(&mut self, event: &Value) -> Result<Measured> {
         let before = if self.pid == 0 { 0.0 } else { self.cpu()? };
         let invoked = self.world.invoke(serde_json::to_vec(event)?).await?;
-        if let Some(failure) = invoked.answer.failure() {
+        if let Some(failure) = invoked.outcome.err() {
             return Err(failure.into());
         }
         let mut logged_besides_samples = 0;
-        while let Ok(happening) = self.heard.try_recv() {
-            match &*happening {
-                Happening::ProcessStarted { pid } => self.pid = *pid,
-                Happening::LogLine { line, .. } => logged_besides_samples += besides_samples(line)?,
+        while let Ok(event) = self.events.try_recv() {
+            match &*event {
+                WorldEvent::ProcessStarted { pid } => self.pid = *pid,
+                WorldEvent::LogLine { line, .. } => logged_besides_samples += besides_samples(line)?,
                 _ => {}
             }
         }

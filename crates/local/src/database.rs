@@ -1,4 +1,4 @@
-//! DynamoDB: dynoxide in this process, with its HTTP API on 127.0.0.1, or any other endpoint; and our two tables on it.
+//! DynamoDB: dynoxide in this process with its HTTP API on 127.0.0.1, or another endpoint; and our two tables in it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,53 +10,51 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus,
 };
 
-use super::clients::{Identity, refusal};
-use super::server::Server;
-use crate::entry::Entry;
+use crate::aws::entry::Entry;
+use crate::aws::tables::{HISTORY_INDEX, stream_arn};
+use crate::aws::{AwsSettings, error_message};
+use crate::server::Server;
 
-/// The index that makes an item's history one query.
-pub const HISTORY_INDEX: &str = "itemKey-modificationTime-index";
-
-/// A DynamoDB endpoint that is ready to be asked.
+/// A DynamoDB endpoint that is ready for requests.
 #[derive(Debug)]
 pub struct Database {
     url: String,
-    identity: Identity,
+    aws: AwsSettings,
     client: Client,
-    /// The embedded one's server.
+    /// The embedded database's server.
     server: Option<Server>,
 }
 
-/// Why there is no database, or not the table in it.
+/// Why a database could not be started, or a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The embedded database can't be opened.
-    #[error("can't open the embedded database in {place}: {message}")]
+    /// The embedded database cannot be opened.
+    #[error("cannot open the embedded database in {place}: {message}")]
     Open {
         /// The file, or "memory".
         place: String,
         /// The database's reason.
         message: String,
     },
-    /// The port can't be bound.
-    #[error("can't serve DynamoDB on 127.0.0.1:{port} (choose another with --port, or 0 for any)")]
+    /// The port cannot be bound.
+    #[error("cannot serve DynamoDB on 127.0.0.1:{port} (choose another with --port, or 0 for any)")]
     Port {
-        /// The port asked for.
+        /// The port.
         port: u16,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The endpoint refused, or did not answer.
-    #[error("DynamoDB at {url} can't {what}: {message}")]
+    /// A request failed.
+    #[error("DynamoDB at {url} cannot {action}: {message}")]
     Request {
         /// The endpoint.
         url: String,
-        /// What was asked.
-        what: String,
-        /// The answer.
+        /// What it should have done.
+        action: String,
+        /// Why it did not.
         message: String,
     },
-    /// A table that was there already has no stream, or one that shows too little.
+    /// An existing table has no stream, or one without both images.
     #[error(
         "table {table} at {url} has no stream with NEW_AND_OLD_IMAGES; set its StreamSpecification, or name another table"
     )]
@@ -76,51 +74,51 @@ pub enum DatabaseError {
     },
 }
 
-/// How long a new table may take. Amazon's own takes seconds, the embedded one nothing.
+/// How long a new table may take. DynamoDB Local takes seconds, the embedded database no time.
 const TABLE_WAIT: Duration = Duration::from_mins(1);
 
 impl Database {
-    /// An embedded database that is gone with this value.
+    /// An embedded database in memory, which ends with this value.
     ///
     /// # Errors
-    /// When the port can't be bound.
-    pub async fn memory(port: u16, identity: Identity) -> Result<Self, DatabaseError> {
+    /// When the port cannot be bound.
+    pub async fn memory(port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
         let database = dynoxide::Database::memory()
             .map_err(|error| DatabaseError::Open { place: "memory".to_owned(), message: error.to_string() })?;
-        Self::embedded(database, port, identity).await
+        Self::embedded(database, port, aws).await
     }
 
     /// An embedded database kept in the file `dynamodb.sqlite` of this directory.
     ///
     /// # Errors
-    /// When the file can't be opened or written, or the port can't be bound.
-    pub async fn in_directory(directory: &Path, port: u16, identity: Identity) -> Result<Self, DatabaseError> {
+    /// When the file cannot be opened or written, or the port cannot be bound.
+    pub async fn in_directory(directory: &Path, port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
         let file: PathBuf = directory.join("dynamodb.sqlite");
         let open = |message| DatabaseError::Open { place: file.display().to_string(), message };
         let path = file.to_str().ok_or_else(|| open("the path is not UTF-8".to_owned()))?;
         let database = dynoxide::Database::new(path).map_err(|error| open(error.to_string()))?;
-        Self::embedded(database, port, identity).await
+        Self::embedded(database, port, aws).await
     }
 
-    async fn embedded(database: dynoxide::Database, port: u16, identity: Identity) -> Result<Self, DatabaseError> {
+    async fn embedded(database: dynoxide::Database, port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
         let server = Server::start(port, |listener, stopped| async move {
             let until = async move {
                 let _ = stopped.await;
             };
-            // Ends only when told to.
+            // Ends only when it is stopped.
             let _ = dynoxide::server::serve_with_shutdown(listener, database, until).await;
         })
         .await
         .map_err(|source| DatabaseError::Port { port, source })?;
-        let mut this = Self::at(&server.url(), identity);
+        let mut this = Self::at(&server.url(), aws);
         this.server = Some(server);
         Ok(this)
     }
 
     /// The database behind this endpoint, such as DynamoDB Local's.
     #[must_use]
-    pub fn at(url: &str, identity: Identity) -> Self {
-        Self { url: url.to_owned(), client: identity.dynamodb(url), identity, server: None }
+    pub fn at(url: &str, aws: AwsSettings) -> Self {
+        Self { url: url.to_owned(), client: aws.dynamodb(url), aws, server: None }
     }
 
     /// The endpoint's URL.
@@ -138,14 +136,14 @@ impl Database {
     /// A client for its streams.
     #[must_use]
     pub fn streams(&self) -> aws_sdk_dynamodbstreams::Client {
-        self.identity.streams(&self.url)
+        self.aws.streams(&self.url)
     }
 
     /// Creates the Configuration table if it is missing: one string key, and a stream with both images.
     /// Returns the stream's ARN.
     ///
     /// # Errors
-    /// When the endpoint refuses, or the table is there without such a stream.
+    /// When a request fails, or the table exists without such a stream.
     pub async fn ensure_configuration_table(&self, table: &str, key: &str) -> Result<String, DatabaseError> {
         let description = if let Some(description) = self.describe(table).await? {
             description
@@ -165,10 +163,10 @@ impl Database {
     /// Creates the Audit table if it is missing: key `id`, and the index for histories.
     ///
     /// Returns the ARN of the table's stream. A table that we create has one, so that new entries can be shown as they
-    /// are written; one that was there already may have none.
+    /// are written; a table that exists already may have none.
     ///
     /// # Errors
-    /// When the endpoint refuses.
+    /// When a request fails.
     pub async fn ensure_audit_table(&self, table: &str) -> Result<Option<String>, DatabaseError> {
         let description = if let Some(description) = self.describe(table).await? {
             description
@@ -179,7 +177,7 @@ impl Database {
                 .key_schema(self.key("modificationTime", KeyType::Range)?)
                 .projection(Projection::builder().projection_type(ProjectionType::All).build())
                 .build()
-                .map_err(|error| self.request("be asked for an index", error.to_string()))?;
+                .map_err(|error| self.failed("create an index", error.to_string()))?;
             let request = self
                 .client
                 .create_table()
@@ -197,19 +195,19 @@ impl Database {
     /// All entries of the Audit table, oldest change first. Meant for the small tables of the local world.
     ///
     /// # Errors
-    /// When the endpoint refuses.
+    /// When a request fails.
     pub async fn entries(&self, table: &str) -> Result<Vec<Entry>, DatabaseError> {
         let mut entries = Vec::new();
         let mut pages = self.client.scan().table_name(table).consistent_read(true).into_paginator().items().send();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| self.request(format!("scan {table}"), refusal(&error)))?;
+            let item = item.map_err(|error| self.failed(format!("scan {table}"), error_message(&error)))?;
             entries.push(Entry::from_item(item));
         }
         entries.sort_by(|left, right| left.order().cmp(&right.order()));
         Ok(entries)
     }
 
-    /// Stops the embedded database; leaves another endpoint alone.
+    /// Stops the embedded database; does nothing to another endpoint.
     pub async fn stop(self) {
         if let Some(server) = self.server {
             server.stop().await;
@@ -222,7 +220,7 @@ impl Database {
             Err(error) if error.as_service_error().is_some_and(DescribeTableError::is_resource_not_found_exception) => {
                 Ok(None)
             }
-            Err(error) => Err(self.request(format!("describe {table}"), refusal(&error))),
+            Err(error) => Err(self.failed(format!("describe {table}"), error_message(&error))),
         }
     }
 
@@ -236,7 +234,7 @@ impl Database {
             .billing_mode(BillingMode::PayPerRequest)
             .send()
             .await
-            .map_err(|error| self.request(format!("create {table}"), refusal(&error)))?;
+            .map_err(|error| self.failed(format!("create {table}"), error_message(&error)))?;
         let active = async {
             loop {
                 match self.describe(table).await? {
@@ -251,29 +249,45 @@ impl Database {
 
     fn attribute(&self, name: &str) -> Result<AttributeDefinition, DatabaseError> {
         let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
-        definition.build().map_err(|error| self.request("be asked for an attribute", error.to_string()))
+        definition.build().map_err(|error| self.failed("define an attribute", error.to_string()))
     }
 
     fn key(&self, name: &str, key_type: KeyType) -> Result<KeySchemaElement, DatabaseError> {
         let element = KeySchemaElement::builder().attribute_name(name).key_type(key_type);
-        element.build().map_err(|error| self.request("be asked for a key", error.to_string()))
+        element.build().map_err(|error| self.failed("define a key", error.to_string()))
     }
 
     fn both_images(&self) -> Result<StreamSpecification, DatabaseError> {
         let stream =
             StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages);
-        stream.build().map_err(|error| self.request("be asked for a stream", error.to_string()))
+        stream.build().map_err(|error| self.failed("define a stream", error.to_string()))
     }
 
-    fn request(&self, what: impl Into<String>, message: String) -> DatabaseError {
-        DatabaseError::Request { url: self.url.clone(), what: what.into(), message }
+    fn failed(&self, action: impl Into<String>, message: String) -> DatabaseError {
+        DatabaseError::Request { url: self.url.clone(), action: action.into(), message }
     }
 }
 
-/// The ARN of the table's stream, where it has one with both images.
-#[must_use]
-pub fn stream_arn(table: &TableDescription) -> Option<String> {
-    let stream = table.stream_specification.as_ref()?;
-    let both = stream.stream_enabled && stream.stream_view_type == Some(StreamViewType::NewAndOldImages);
-    both.then(|| table.latest_stream_arn.clone()).flatten()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_in_use_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = Database::memory(port, AwsSettings::dummy()).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Port { port: named, .. } if named == port), "{error}");
+        assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn tables_are_created_once_and_have_streams() {
+        let database = Database::memory(0, AwsSettings::dummy()).await.unwrap();
+        let audit = database.ensure_audit_table("Audit").await.unwrap().unwrap();
+        assert_eq!(database.ensure_audit_table("Audit").await.unwrap(), Some(audit));
+        let configuration = database.ensure_configuration_table("Configuration", "key").await.unwrap();
+        assert_eq!(database.ensure_configuration_table("Configuration", "key").await.unwrap(), configuration);
+        database.stop().await;
+    }
 }

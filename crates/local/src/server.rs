@@ -1,4 +1,4 @@
-//! An HTTP server on 127.0.0.1 that stops when it is told to.
+//! An HTTP server on 127.0.0.1 that stops on request.
 
 use std::future::Future;
 use std::io;
@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long a stopping server waits for requests that are under way.
+/// How long a stopping server waits for requests in flight.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A running server. Dropping it tells it to stop, and waits for nothing.
+/// A running server. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -21,16 +21,16 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds 127.0.0.1:`port` (0: the system picks one) and runs `serve` on it until told to stop.
+    /// Binds 127.0.0.1:`port` (0: the system picks one) and runs `serve` on it until it is stopped.
     ///
     /// # Errors
-    /// When the port can't be bound, most often because another process has it.
+    /// When the port cannot be bound, most often because another process uses it.
     pub(crate) async fn start<F, Fut>(port: u16, serve: F) -> io::Result<Self>
     where
         F: FnOnce(TcpListener, oneshot::Receiver<()>) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        // Never anything but the loopback interface: the credentials are known to everybody.
+        // Only the loopback interface: everybody knows the credentials.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
@@ -42,10 +42,10 @@ impl Server {
     pub(crate) async fn start_router(port: u16, router: axum::Router) -> io::Result<Self> {
         Self::start(port, |listener, stopped| async move {
             let until = async move {
-                // A dropped sender means the owner is gone: stop as well.
+                // A dropped sender means that the owner is gone, so stop as well.
                 let _ = stopped.await;
             };
-            // Ends only when told to; a failing accept is retried inside.
+            // Ends only when it is stopped; axum retries a failed accept.
             let _ = axum::serve(listener, router).with_graceful_shutdown(until).await;
         })
         .await
@@ -61,7 +61,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Stops accepting, lets requests under way finish for a moment, and returns.
+    /// Stops accepting, gives requests in flight a moment to finish, and returns.
     pub(crate) async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());

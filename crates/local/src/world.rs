@@ -1,30 +1,27 @@
-//! The local world as a whole: starts its parts, connects them, stops them.
+//! The local world as a whole: starts its parts, connects them, and stops them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
-use super::bucket::{Bucket, BucketError, StoredObject};
-use super::clients::Identity;
-use super::database::{Database, DatabaseError};
-use super::function::{Function, FunctionError, FunctionSettings, Invoked};
-use super::happening::{Happening, Happenings};
-use super::mapping::checkpoint::{Checkpoint, CheckpointError};
-use super::mapping::poller::EventSourceMapping;
-use super::stream::{StreamError, StreamReader};
-use crate::entry::Entry;
+use crate::aws::AwsSettings;
+use crate::aws::entry::Entry;
+use crate::aws::stream::{StreamError, StreamReader};
+use crate::bucket::{Bucket, BucketError, StoredObject};
+use crate::database::{Database, DatabaseError};
+use crate::entries::publish_entries;
+use crate::event::{EventBus, WorldEvent};
+use crate::function::{Function, FunctionError, FunctionSettings};
+use crate::invocation::CompletedInvocation;
+use crate::mapping::checkpoint::{Checkpoint, CheckpointError};
+use crate::mapping::poller::{Endpoints, EventSourceMapping};
 use config_audit_mapping::MappingSettings;
 
-/// How often to look for new entries.
-const ENTRIES_POLL: Duration = Duration::from_millis(100);
-
-/// What the function's store is.
+/// Where the function stores its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// DynamoDB and S3 in this process.
@@ -34,20 +31,20 @@ pub enum Store {
     },
     /// DynamoDB behind this URL; S3 in this process.
     Endpoint(String),
-    /// The user's AWS account. Nothing is started and nothing created; entries and failures can't be listed.
+    /// The user's AWS account. Nothing is started or created; entries and failures cannot be listed.
     Aws,
 }
 
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct WorldSettings {
-    /// Where entries and failures go.
+    /// Where entries and failures are stored.
     pub store: Store,
-    /// Who we are to it.
-    pub identity: Identity,
-    /// Where data and the mapping's checkpoint are kept; without one, in memory and a temporary directory.
+    /// The credentials and the region.
+    pub aws: AwsSettings,
+    /// Where data and the mapping's checkpoint are stored. Without one they are in memory and a temporary directory.
     pub directory: Option<PathBuf>,
-    /// The function. Variables that it has already win over those that the world sets.
+    /// The function. Its variables override those that the world sets.
     pub function: FunctionSettings,
     /// The Audit table.
     pub audit_table: String,
@@ -57,7 +54,7 @@ pub struct WorldSettings {
     pub source: Option<Source>,
 }
 
-/// A table whose changes are to be audited.
+/// A table whose changes are audited.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The Configuration table.
@@ -69,12 +66,12 @@ pub struct Source {
 }
 
 impl WorldSettings {
-    /// A world in memory for this binary, at ports that the system picks, with no source.
+    /// A world in memory for this binary, at ports that the system picks, without a source.
     #[must_use]
     pub fn new(bootstrap: impl Into<PathBuf>) -> Self {
         Self {
             store: Store::Embedded { port: 0 },
-            identity: Identity::throw_away(),
+            aws: AwsSettings::dummy(),
             directory: None,
             function: FunctionSettings::new(bootstrap),
             audit_table: "Audit-local".to_owned(),
@@ -94,7 +91,7 @@ impl Default for Source {
     }
 }
 
-/// Why the world did not start, or could not answer.
+/// Why the world did not start, or could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
     /// The database.
@@ -112,111 +109,111 @@ pub enum WorldError {
     /// The Audit table's stream.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The directory can't be made.
-    #[error("the directory {} can't be made", path.display())]
+    /// The directory cannot be created.
+    #[error("the directory {} cannot be created", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A source needs a store that is here.
-    #[error("the real account has its own event source mapping; use an embedded store or an endpoint")]
+    /// A source needs a store on this machine.
+    #[error("the AWS account has its own event source mapping; use the embedded store or an endpoint")]
     SourceOnAws,
 }
 
-/// A running world. [`World::stop`] ends it in order; dropping it ends everything too, at once.
+/// A running world. [`World::stop`] stops it in order; dropping it stops everything at once.
 #[derive(Debug)]
 pub struct World {
     database: Option<Database>,
     bucket: Option<Arc<Bucket>>,
     function: Arc<Mutex<Function>>,
     audit_table: String,
-    tasks: Vec<JoinHandle<()>>,
+    /// Aborted when this is dropped.
+    tasks: JoinSet<()>,
     /// Removed with this value.
     _temporary: Option<TempDir>,
 }
 
 impl World {
-    /// Starts everything that the settings ask for, and tells what happens from then on.
+    /// Starts all parts that the settings require. They publish what happens on the bus.
     ///
     /// # Errors
-    /// When a part can't be started; those that were are stopped.
-    pub async fn start(settings: WorldSettings, happenings: Happenings) -> Result<Self, WorldError> {
-        let WorldSettings { store, identity, directory, mut function, audit_table, failure_bucket, source } = settings;
+    /// When a part cannot be started. The parts that were started are stopped.
+    pub async fn start(settings: WorldSettings, bus: EventBus) -> Result<Self, WorldError> {
+        let WorldSettings { store, aws, directory, mut function, audit_table, failure_bucket, source } = settings;
         if store == Store::Aws {
             if source.is_some() {
                 return Err(WorldError::SourceOnAws);
             }
             function.inherit_environment = true;
-            let function = Arc::new(Mutex::new(Function::start(function, happenings).await?));
-            let (database, bucket, tasks) = (None, None, Vec::new());
+            let function = Arc::new(Mutex::new(Function::start(function, bus).await?));
+            let (database, bucket, tasks) = (None, None, JoinSet::new());
             return Ok(Self { database, bucket, function, audit_table, tasks, _temporary: None });
         }
-        let (place, temporary) = if let Some(directory) = &directory {
+        let (root, temporary) = if let Some(directory) = &directory {
             (directory.clone(), None)
         } else {
-            let made = tempfile::tempdir();
-            let made = made.map_err(|source| WorldError::Directory { path: std::env::temp_dir(), source })?;
-            (made.path().to_owned(), Some(made))
+            let created = tempfile::tempdir();
+            let created = created.map_err(|source| WorldError::Directory { path: std::env::temp_dir(), source })?;
+            (created.path().to_owned(), Some(created))
         };
-        std::fs::create_dir_all(&place).map_err(|source| WorldError::Directory { path: place.clone(), source })?;
+        std::fs::create_dir_all(&root).map_err(|source| WorldError::Directory { path: root.clone(), source })?;
 
         let database = match (&store, &directory) {
             (Store::Embedded { port }, Some(directory)) => {
-                Database::in_directory(directory, *port, identity.clone()).await?
+                Database::in_directory(directory, *port, aws.clone()).await?
             }
-            (Store::Embedded { port }, None) => Database::memory(*port, identity.clone()).await?,
-            (Store::Endpoint(url), _) => Database::at(url, identity.clone()),
+            (Store::Embedded { port }, None) => Database::memory(*port, aws.clone()).await?,
+            (Store::Endpoint(url), _) => Database::at(url, aws.clone()),
             (Store::Aws, _) => return Err(WorldError::SourceOnAws),
         };
         let audit_stream = database.ensure_audit_table(&audit_table).await?;
-        let bucket = Arc::new(Bucket::start(&place.join("s3"), &failure_bucket, &identity).await?);
+        let bucket = Arc::new(Bucket::start(&root.join("s3"), &failure_bucket, &aws).await?);
 
-        function.region.clone_from(&identity.region);
-        let world_sets = [
+        function.region.clone_from(&aws.region);
+        let variables = [
             ("AUDIT_TABLE", audit_table.clone()),
             ("FAILURE_BUCKET", failure_bucket),
             ("AWS_ENDPOINT_URL_DYNAMODB", database.url().to_owned()),
             ("AWS_ENDPOINT_URL_S3", bucket.url()),
         ];
-        let world_sets = world_sets.map(|(name, value)| (name.to_owned(), value));
-        for (name, value) in world_sets.into_iter().chain(identity.environment()) {
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        for (name, value) in variables.into_iter().chain(aws.environment()) {
             function.environment.entry(name).or_insert(value);
         }
         if let Some(source) = &source {
             let key = function.environment.entry("KEY_ATTRIBUTE".to_owned());
             key.or_insert_with(|| source.key_attribute.clone());
         }
-        let function = Arc::new(Mutex::new(Function::start(function, happenings.clone()).await?));
+        let function_arn = function.arn();
+        let function = Arc::new(Mutex::new(Function::start(function, bus.clone()).await?));
 
-        let mut tasks = Vec::new();
+        let mut tasks = JoinSet::new();
         if let Some(source) = source {
             let stream = database.ensure_configuration_table(&source.table, &source.key_attribute).await?;
-            match audit_stream {
-                Some(audits) => {
-                    let mut reader = StreamReader::new(database.streams(), audits, BTreeMap::new());
-                    skip_to_the_end(&mut reader).await?;
-                    tasks.push(tokio::spawn(tell_entries(reader, happenings.clone())));
-                }
-                None => happenings.tell(Happening::Trouble {
-                    message: format!("table {audit_table} has no stream, so new entries can't be shown"),
-                }),
-            }
             let checkpoint = match &directory {
                 Some(directory) => Checkpoint::in_directory(directory, &stream)?,
                 None => Checkpoint::in_memory(&stream),
             };
-            let mapping = EventSourceMapping::new(
-                source.mapping,
-                database.streams(),
-                stream,
-                checkpoint,
-                Arc::clone(&function),
-                Arc::clone(&bucket),
-                happenings,
-            );
-            tasks.push(tokio::spawn(mapping.run()));
+            if let Some(audit_stream) = audit_stream {
+                let mut entries = StreamReader::new(database.streams(), audit_stream, BTreeMap::new());
+                entries.refresh().await?;
+                // Entries of an earlier run are not new.
+                entries.skip_to_now().await?;
+                tasks.spawn(publish_entries(entries, bus.clone()));
+            } else {
+                let message = format!("table {audit_table} has no stream, so new entries cannot be shown");
+                bus.publish(WorldEvent::Warning { message });
+            }
+            let endpoints = Endpoints {
+                streams: database.streams(),
+                stream_arn: stream,
+                function: Arc::clone(&function),
+                function_arn,
+                destination: Arc::clone(&bucket),
+            };
+            tasks.spawn(EventSourceMapping::new(source.mapping, endpoints, checkpoint, bus).run());
         }
         let (database, bucket) = (Some(database), Some(bucket));
         Ok(Self { database, bucket, function, audit_table, tasks, _temporary: temporary })
@@ -234,18 +231,18 @@ impl World {
         self.bucket.as_deref()
     }
 
-    /// Invokes the function with this event, past the mapping.
+    /// Invokes the function with this event directly, without the mapping.
     ///
     /// # Errors
     /// When no process can be started.
-    pub async fn invoke(&self, event: Vec<u8>) -> Result<Invoked, WorldError> {
+    pub async fn invoke(&self, event: Vec<u8>) -> Result<CompletedInvocation, WorldError> {
         Ok(self.function.lock().await.invoke(event).await?)
     }
 
     /// All entries of the Audit table; none for the account's.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be read.
     pub async fn entries(&self) -> Result<Vec<Entry>, WorldError> {
         match &self.database {
             Some(database) => Ok(database.entries(&self.audit_table).await?),
@@ -256,7 +253,7 @@ impl World {
     /// All objects of the failure bucket; none for the account's.
     ///
     /// # Errors
-    /// When the bucket refuses.
+    /// When the bucket cannot be read.
     pub async fn failures(&self) -> Result<Vec<StoredObject>, WorldError> {
         match &self.bucket {
             Some(bucket) => Ok(bucket.objects().await?),
@@ -264,13 +261,10 @@ impl World {
         }
     }
 
-    /// Ends everything: no more deliveries, then the function's process, then the servers; temporary data goes last.
+    /// Stops everything: first deliveries, then the function's process, then the servers; temporary data goes last.
     pub async fn stop(mut self) {
-        for task in self.tasks.drain(..) {
-            task.abort();
-            // Waits until it has let go of the function.
-            let _ = task.await;
-        }
+        // Waits until the tasks have released the function.
+        self.tasks.shutdown().await;
         self.function.lock().await.stop().await;
         if let Some(bucket) = self.bucket.take().and_then(Arc::into_inner) {
             bucket.stop().await;
@@ -281,48 +275,67 @@ impl World {
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-/// Entries of an earlier run are no news.
-async fn skip_to_the_end(reader: &mut StreamReader) -> Result<(), WorldError> {
-    reader.refresh().await?;
-    let shards: Vec<_> = reader.shards().map(|(id, _)| id.to_owned()).collect();
-    for shard in shards {
-        while !reader.read(&shard, 1000).await?.records.is_empty() {}
-    }
-    Ok(())
-}
+    use aws_sdk_dynamodb::types::AttributeValue;
 
-async fn tell_entries(mut reader: StreamReader, happenings: Happenings) {
-    let mut polls = 0_u32;
-    loop {
-        // New shards are rare; what fails here is tried again, and the mapping tells of an endpoint that is away.
-        if polls.is_multiple_of(50) {
-            let _ = reader.refresh().await;
+    use super::*;
+
+    /// Longer than any test takes.
+    const GENEROUS: Duration = Duration::from_mins(2);
+
+    /// A world that never invokes its function.
+    fn settings(directory: Option<&std::path::Path>) -> WorldSettings {
+        let mut settings = WorldSettings::new("/nowhere/bootstrap");
+        settings.source = Some(Source::default());
+        settings.directory = directory.map(ToOwned::to_owned);
+        settings
+    }
+
+    async fn put(world: &World, id: &str) {
+        let put = world.database().unwrap().client().put_item().table_name("Audit-local");
+        put.item("id", AttributeValue::S(id.to_owned())).send().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_world_that_does_not_start_leaves_nothing_running() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("checkpoint.json"), "{").unwrap();
+        let bus = EventBus::new();
+        let mut events = bus.subscribe();
+        let error = World::start(settings(Some(directory.path())), bus).await.unwrap_err();
+        assert!(matches!(error, WorldError::Checkpoint(CheckpointError::Content { .. })), "{error}");
+        // The channel closes when nobody is left who could publish.
+        let closed = async { while events.recv().await.is_some() {} };
+        tokio::time::timeout(GENEROUS, closed).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_new_entry_is_published_and_neither_a_rewrite_nor_one_of_an_earlier_run_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::start(settings(Some(directory.path())), EventBus::new()).await.unwrap();
+        put(&world, "earlier").await;
+        world.stop().await;
+
+        let bus = EventBus::new();
+        let mut events = bus.subscribe();
+        let world = World::start(settings(Some(directory.path())), bus).await.unwrap();
+        for id in ["one", "one", "two"] {
+            put(&world, id).await;
         }
-        polls = polls.wrapping_add(1);
-        let shards: Vec<_> = reader.shards().map(|(id, _)| id.to_owned()).collect();
-        for shard in shards {
-            let Ok(page) = reader.read(&shard, 1000).await else { continue };
-            for change in page.records.into_iter().filter_map(|record| record.dynamodb) {
-                // A redelivered record rewrites its entry; DynamoDB makes no record of that, the embedded one does.
-                if let Some(image) = change.new_image.filter(|new| Some(new) != change.old_image.as_ref()) {
-                    let item = image.into_iter().map(|(name, value)| (name, dynamodb_value(value))).collect();
-                    happenings.tell(Happening::AuditStored { entry: Entry::from_item(item) });
+        let mut stored = Vec::new();
+        let both = async {
+            while stored.len() < 2 {
+                if let WorldEvent::EntryStored { entry } = &*events.recv().await.unwrap() {
+                    stored.push(entry.text("id").to_owned());
                 }
             }
-        }
-        tokio::time::sleep(ENTRIES_POLL).await;
+        };
+        tokio::time::timeout(GENEROUS, both).await.unwrap();
+        assert_eq!(stored, ["one", "two"]);
+        assert_eq!(world.entries().await.unwrap().len(), 3);
+        world.stop().await;
     }
-}
-
-/// The Streams SDK has a value type of its own, the same in all but name.
-fn dynamodb_value(value: aws_sdk_dynamodbstreams::types::AttributeValue) -> AttributeValue {
-    serde_dynamo::AttributeValue::from(value).into()
 }

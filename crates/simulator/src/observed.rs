@@ -106,7 +106,7 @@ impl Observer {
 
     /// The lines that the function logs of an invocation.
     pub(crate) fn lines_of(&self, report: &Report) -> Vec<String> {
-        self.telemetry.observe(report).lines()
+        self.telemetry.wide_line(report).lines()
     }
 
     /// Lines of the function's log arrive.

@@ -67,7 +67,7 @@ impl Traces {
         Self { exporter, daemon, names }
     }
 
-    /// Sends the spans of an invocation, if its trace is sampled, until it is `until`. Returns how many were not sent.
+    /// Sends the spans of an invocation, if its trace is sampled, until `until`. Returns how many were not sent.
     pub async fn export(&self, report: &Report, clock: Clock, until: Instant) -> usize {
         if !report.trace.is_valid() || !report.trace.is_sampled() {
             return 0;

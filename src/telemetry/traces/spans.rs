@@ -110,7 +110,7 @@ impl<'a> Maker<'a> {
             parent_span_id: parent,
             parent_span_is_remote: parent == trace.span_id(),
             span_kind: kind,
-            name: fitting(name).into(),
+            name: truncated(name).into(),
             start_time: self.report.time_of(interval.started).into(),
             end_time: self.report.time_of(interval.ended.max(interval.started)).into(),
             attributes,
@@ -247,7 +247,7 @@ impl<'a> Maker<'a> {
 }
 
 /// A name that X-Ray takes: of 200 characters at most (AWS X-Ray Developer Guide, "AWS X-Ray segment documents").
-fn fitting(name: String) -> String {
+fn truncated(name: String) -> String {
     if name.len() <= MAX_NAME { name } else { name.chars().take(MAX_NAME).collect() }
 }
 

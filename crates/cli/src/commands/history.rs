@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta};
 use clap::{Args, ValueEnum};
 use config_audit::audit::omitted_hash;
 use config_audit::clock::timestamp;
 use serde::Serialize;
+use serde_dynamo::AttributeValue;
 
 use crate::aws::AwsArguments;
-use crate::tables::{Trail, TrailError, library_item, sdk_item};
+use crate::tables::{Trail, TrailError};
 use crate::terminal::{Terminal, Tone, harmless};
 use crate::trail::fold::{Fold, fold};
 use crate::trail::{Change, Image, Step};
-use config_audit_local::entry::{Entry, Plain};
+use config_audit_local::aws::entry::{Entry, Plain};
+use config_audit_local::aws::item;
 
 /// How wide a value may be in the table.
 const VALUE_WIDTH: usize = 40;
@@ -93,7 +94,7 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
         ));
         return Ok(1);
     }
-    let steps = entries.iter().map(|entry| Step::read(library_item(entry.clone()))).collect();
+    let steps = entries.iter().map(|entry| Step::read(item(entry.clone()))).collect();
     let fold = fold(steps, None);
     for gap in &fold.gaps {
         terminal.progress(&format!("The trail is not intact: {gap}."));
@@ -167,7 +168,7 @@ fn show_item(fold: &Fold, time: &str, names_only: bool, terminal: Terminal) -> u
     for doubt in doubts(&image) {
         terminal.progress(&doubt);
     }
-    let item = sdk_item(image.item());
+    let item = image.item();
     if names_only {
         let names: BTreeSet<&String> = item.keys().collect();
         terminal.result(&json(&names));

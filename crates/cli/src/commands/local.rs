@@ -1,4 +1,4 @@
-//! `config-audit local`: the local world, kept up, with a person watching.
+//! `config-audit local`: runs the local world and shows what happens in it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -13,22 +13,26 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::commands::invoke::{FunctionArguments, InvokeError, describe};
 use crate::terminal::{Terminal, Tone, indent};
 use config_audit::settings::{Environment, ProcessEnvironment};
-use config_audit_cloudwatch::telemetry;
-use config_audit_local::clients::refusal;
-use config_audit_local::{Answer, Happening, Happenings, Identity, Source, Store, World, WorldError, WorldSettings};
+use config_audit_cloudwatch::line::{EmfMetric, Line};
+use config_audit_cloudwatch::span::spans;
+use config_audit_cloudwatch::units::duration;
+use config_audit_local::aws::error_message;
+use config_audit_local::{
+    AwsSettings, CompletedInvocation, EventBus, Source, Store, World, WorldError, WorldEvent, WorldSettings,
+};
 
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
-/// How long an example may take. A cold start on a slow machine is seconds.
+/// How long an example may take. A cold start on a slow machine takes seconds.
 const EXAMPLE_WAIT: Duration = Duration::from_mins(1);
 
-/// The whole flow on this machine: tables, stream, event source mapping, function, failure bucket.
+/// The whole path on this machine: tables, stream, event source mapping, function, failure bucket.
 #[derive(Debug, Args)]
 pub struct LocalArguments {
-    /// DynamoDB's port on 127.0.0.1; 0 lets the system pick one
+    /// The port of the embedded DynamoDB on 127.0.0.1; 0 is any free port
     #[arg(long, default_value_t = 0, conflicts_with = "endpoint_url")]
     port: u16,
-    /// Keep tables, failures and the checkpoint in this directory [default: in memory]
+    /// The directory for tables, failures and the checkpoint [default: in memory]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
     /// Use the DynamoDB behind this URL instead of the embedded one
@@ -40,13 +44,13 @@ pub struct LocalArguments {
     /// The table whose changes are audited
     #[arg(long, value_name = "NAME", default_value = "Configuration-local")]
     configuration_table: String,
-    /// The table that the entries go to
+    /// The table for the audit entries
     #[arg(long, value_name = "NAME", default_value = "Audit-local")]
     audit_table: String,
-    /// Create an item and change it, and show what comes of it
+    /// Create an item, change it, and show the audit entries
     #[arg(long)]
     examples: bool,
-    /// Leave after the examples
+    /// Exit after the examples
     #[arg(long, requires = "examples")]
     exit_after_examples: bool,
 }
@@ -60,38 +64,38 @@ pub enum LocalError {
     /// The world.
     #[error(transparent)]
     World(#[from] WorldError),
-    /// A signal handler can't be installed.
+    /// Signals can't be handled.
     #[error("can't wait for Ctrl-C")]
     Signal(#[source] std::io::Error),
-    /// An example's change could not be made.
+    /// An example could not change the item.
     #[error("the example can't change table {table}: {message}")]
     Change {
         /// The Configuration table.
         table: String,
-        /// The database's answer.
+        /// DynamoDB's error message.
         message: String,
     },
-    /// An example's entry did not come.
-    #[error("the example \"{example}\" led to no audit entry within {} s; what the function printed says why", EXAMPLE_WAIT.as_secs())]
+    /// An example led to no audit entry.
+    #[error("the example \"{example}\" led to no audit entry within {} s; see the function's log above", EXAMPLE_WAIT.as_secs())]
     NoEntry {
-        /// What the example did.
+        /// The example.
         example: String,
     },
 }
 
 impl LocalError {
-    /// 2 where the command line is to blame, 1 otherwise.
+    /// 2 if the command line is wrong, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         if let Self::Function(error) = self { error.exit_code() } else { 1 }
     }
 }
 
-/// Runs the command until Ctrl-C, SIGTERM, or the end of the examples.
+/// Runs the command until Ctrl-C, SIGTERM, or the end of the examples; returns its exit code.
 ///
 /// # Errors
-/// When the world does not start, or an example does not work.
-pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), LocalError> {
+/// When the world does not start, or an example fails.
+pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, LocalError> {
     let mut settings = arguments.function.world()?;
     settings.directory.clone_from(&arguments.directory);
     if !settings.function.environment.contains_key("AUDIT_TABLE") {
@@ -102,7 +106,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
         None => Store::Embedded { port: arguments.port },
     };
     if arguments.endpoint_url.is_some() {
-        settings.identity = Identity::from_lookup(|name| ProcessEnvironment.get(name));
+        settings.aws = AwsSettings::from_lookup(|name| ProcessEnvironment.get(name));
     }
     let key_attribute = settings.function.environment.get("KEY_ATTRIBUTE").filter(|key| !key.is_empty()).cloned();
     let key_attribute = key_attribute.unwrap_or_else(|| "key".to_owned());
@@ -110,11 +114,11 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
     settings.source = Some(Source { table: table.clone(), key_attribute: key_attribute.clone(), ..Source::default() });
 
     let mut terminated = signal(SignalKind::terminate()).map_err(LocalError::Signal)?;
-    let happenings = Happenings::new();
-    let heard = happenings.subscribe();
+    let bus = EventBus::new();
+    let events = bus.subscribe();
     let summary = settings.clone();
-    let world = World::start(settings, happenings).await?;
-    let mut watcher = Watcher { heard, terminal, invocation: InvocationSeen::default() };
+    let world = World::start(settings, bus).await?;
+    let mut watcher = Watcher { events, terminal, invocation: InvocationSeen::default() };
     terminal.result(&introduction(&world, &summary, &table, &key_attribute, terminal));
 
     let outcome = tokio::select! {
@@ -126,7 +130,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
                 }
             }
             if !arguments.exit_after_examples {
-                terminal.result(&terminal.paint(Tone::Quiet, "Waiting for changes. Ctrl-C ends."));
+                terminal.result(&terminal.paint(Tone::Quiet, "Waiting for changes. Press Ctrl-C to stop."));
             }
             while watcher.next().await.is_some() {}
             Ok(())
@@ -135,10 +139,10 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
         _ = terminated.recv() => Ok(()),
     };
     world.stop().await;
-    outcome
+    outcome.map(|()| 0)
 }
 
-/// Where everything is, and how to change something.
+/// Where everything is, and how to make a change.
 fn introduction(
     world: &World,
     settings: &WorldSettings,
@@ -150,12 +154,12 @@ fn introduction(
     let place = match (&settings.store, &settings.directory) {
         (Store::Embedded { .. }, Some(directory)) => format!("embedded, kept in {}", directory.display()),
         (Store::Embedded { .. }, None) => "embedded, in memory".to_owned(),
-        _ => "as given".to_owned(),
+        _ => "from --endpoint-url".to_owned(),
     };
-    let identity = &settings.identity;
-    // Credentials of the user's own are in the user's environment, and stay there.
-    let credentials = if *identity == Identity::throw_away() {
-        let (id, secret) = (&identity.access_key_id, &identity.secret_access_key);
+    let aws = &settings.aws;
+    // The user's own credentials stay in the user's environment.
+    let credentials = if *aws == AwsSettings::dummy() {
+        let (id, secret) = (&aws.access_key_id, &aws.secret_access_key);
         format!("AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} ")
     } else {
         String::new()
@@ -174,7 +178,7 @@ fn introduction(
         text,
         "\n{}\n  {credentials}aws dynamodb put-item --endpoint-url {url} --region {} --table-name {table} --item '{item}'\n",
         heading("Make a change"),
-        identity.region
+        aws.region
     );
     if let Some(bucket) = world.bucket() {
         let this =
@@ -188,25 +192,25 @@ fn introduction(
             heading("Replay what failed"),
             bucket.name(),
             settings.audit_table,
-            identity.region,
+            aws.region,
             bucket.url()
         );
     }
     text
 }
 
-/// The contract's two examples, through the table itself.
+/// Creates and changes an item in the table, as the README shows.
 async fn examples(world: &World, table: &str, key_attribute: &str, watcher: &mut Watcher) -> Result<(), LocalError> {
     let Some(database) = world.database() else { return Ok(()) };
     let changed = |message| LocalError::Change { table: table.to_owned(), message };
     let key = || AttributeValue::S(EXAMPLE_KEY.to_owned());
     let client = database.client();
     let found = client.get_item().table_name(table).key(key_attribute, key()).consistent_read(true).send().await;
-    if found.map_err(|error| changed(refusal(&error)))?.item.is_some() {
+    if found.map_err(|error| changed(error_message(&error)))?.item.is_some() {
         let example = format!("remove {EXAMPLE_KEY}, which was there already");
         watcher.announce(&example);
         let deleted = client.delete_item().table_name(table).key(key_attribute, key()).send().await;
-        deleted.map_err(|error| changed(refusal(&error)))?;
+        deleted.map_err(|error| changed(error_message(&error)))?;
         watcher.entry_of(EXAMPLE_KEY, &example).await?;
     }
     for (what, value) in [("create", "3600"), ("change", "1800")] {
@@ -214,20 +218,20 @@ async fn examples(world: &World, table: &str, key_attribute: &str, watcher: &mut
         watcher.announce(&example);
         let put = client.put_item().table_name(table).item(key_attribute, key());
         let put = put.item("value", AttributeValue::N(value.to_owned())).send().await;
-        put.map_err(|error| changed(refusal(&error)))?;
+        put.map_err(|error| changed(error_message(&error)))?;
         watcher.entry_of(EXAMPLE_KEY, &example).await?;
     }
     Ok(())
 }
 
-/// Listens to the world and prints what a person wants to know.
+/// Subscribes to the world's events and prints what a person wants to know.
 struct Watcher {
-    heard: UnboundedReceiver<Arc<Happening>>,
+    events: UnboundedReceiver<Arc<WorldEvent>>,
     terminal: Terminal,
     invocation: InvocationSeen,
 }
 
-/// What was heard of the invocation that is under way.
+/// What has been published of the invocation that is running.
 #[derive(Default)]
 struct InvocationSeen {
     records: usize,
@@ -241,14 +245,14 @@ impl Watcher {
         self.terminal.result(&self.terminal.paint(Tone::Heading, &format!("Example: {example}")));
     }
 
-    /// Prints what happens until this item's entry is stored and its invocation is over.
+    /// Prints what happens until this item's entry is stored and its invocation has ended.
     async fn entry_of(&mut self, item_key: &str, example: &str) -> Result<(), LocalError> {
         let both = async {
             let (mut stored, mut answered) = (false, false);
             while !(stored && answered) {
                 match self.next().await.as_deref() {
-                    Some(Happening::AuditStored { entry }) => stored |= entry.text("itemKey") == item_key,
-                    Some(Happening::Answered { answer: Answer::Returned(_), .. }) => answered = true,
+                    Some(WorldEvent::EntryStored { entry }) => stored |= entry.text("itemKey") == item_key,
+                    Some(WorldEvent::InvocationEnded(invocation)) => answered |= invocation.outcome.is_ok(),
                     Some(_) => {}
                     None => break,
                 }
@@ -259,65 +263,69 @@ impl Watcher {
     }
 
     /// The next thing that happens, printed.
-    async fn next(&mut self) -> Option<Arc<Happening>> {
-        let happening = self.heard.recv().await?;
-        self.show(&happening);
-        Some(happening)
+    async fn next(&mut self) -> Option<Arc<WorldEvent>> {
+        let event = self.events.recv().await?;
+        self.show(&event);
+        Some(event)
     }
 
-    fn show(&mut self, happening: &Happening) {
+    fn show(&mut self, event: &WorldEvent) {
         let terminal = self.terminal;
         let bad = |text: String| terminal.result(&terminal.paint(Tone::Bad, &text));
-        match happening {
-            Happening::RecordDelivered { .. } => self.invocation.records += 1,
-            Happening::ProcessStarted { .. } => self.invocation.cold = true,
-            Happening::LogLine { line, .. } => self.invocation.lines.push(line.clone()),
-            Happening::SegmentReceived { document } => self.invocation.segments.push(document.clone()),
-            Happening::SegmentRefused { why } => bad(format!("X-Ray: no segment document: {why}")),
-            Happening::Answered { answer, duration, .. } => {
+        match event {
+            WorldEvent::RecordDelivered { .. } => self.invocation.records += 1,
+            WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
+            WorldEvent::LogLine { line, .. } => self.invocation.lines.push(line.clone()),
+            WorldEvent::SegmentReceived { document } => self.invocation.segments.push(document.clone()),
+            WorldEvent::SegmentRejected { reason } => bad(format!("X-Ray: not a segment document: {reason}")),
+            WorldEvent::InvocationEnded(invocation) => {
                 let seen = std::mem::take(&mut self.invocation);
-                terminal.result(&seen.text(answer, *duration, terminal));
+                terminal.result(&seen.text(invocation, terminal));
             }
-            Happening::AuditStored { entry } => {
+            WorldEvent::EntryStored { entry } => {
                 let heading = terminal.paint(Tone::Good, "Audit entry");
                 terminal.result(&format!("{heading}\n{}\n", indent(&entry.to_pretty_json(), 2)));
             }
-            Happening::Retry { records, retry, after, reason, .. } => {
-                bad(format!("retry {retry} of {records} records in {} ms: {reason}", after.as_millis()));
+            WorldEvent::RetryScheduled { records, retry, delay, reason, .. } => {
+                let delay = duration(delay.as_secs_f64() * 1000.0);
+                bad(format!("retry {retry} of {records} records in {delay}: {reason}"));
             }
-            Happening::Bisected { at, .. } => bad(format!("batch split before record {at}")),
-            Happening::SentToDestination { key, condition, records } => {
-                bad(format!("{records} records given up ({}), kept in {key}", condition.as_str()));
+            WorldEvent::BatchBisected { at, .. } => bad(format!("batch split before record {at}")),
+            WorldEvent::SentToDestination { key, condition, records } => {
+                bad(format!("{records} records given up ({}), stored as {key}", condition.as_str()));
             }
-            Happening::DestinationRefused { message } => {
-                bad(format!("the failure bucket refused; the records are kept and sent again: {message}"));
+            WorldEvent::DestinationFailed { message } => {
+                bad(format!("the failure bucket failed; the records are kept and sent again: {message}"));
             }
-            Happening::Trouble { message } => bad(message.clone()),
-            Happening::ProcessExited { .. }
-            | Happening::InvocationStarted { .. }
-            | Happening::TimedOut { .. }
-            | Happening::CheckpointAdvanced { .. } => {}
+            WorldEvent::Warning { message } => bad(message.clone()),
+            WorldEvent::Recovered { message } => terminal.result(&terminal.paint(Tone::Good, message)),
+            WorldEvent::ProcessExited { .. }
+            | WorldEvent::InvocationStarted { .. }
+            | WorldEvent::CheckpointAdvanced { .. } => {}
         }
     }
 }
 
 impl InvocationSeen {
-    fn text(&self, answer: &Answer, duration: Duration, terminal: Terminal) -> String {
+    fn text(&self, invocation: &CompletedInvocation, terminal: Terminal) -> String {
         let records = if self.records == 1 { "1 record".to_owned() } else { format!("{} records", self.records) };
         let cold = if self.cold { ", process started" } else { "" };
-        let took = terminal.paint(Tone::Quiet, &format!("{} ms{cold}", duration.as_millis()));
-        let tone = if matches!(answer, Answer::Returned(_)) { Tone::Good } else { Tone::Bad };
+        let took = duration(invocation.duration.as_secs_f64() * 1000.0);
+        let took = terminal.paint(Tone::Quiet, &format!("{took}{cold}"));
+        let tone = if invocation.outcome.is_ok() { Tone::Good } else { Tone::Bad };
         let heading = terminal.paint(Tone::Heading, "Invocation");
-        let mut text = format!("{heading} {records} -> {}  {took}\n", terminal.paint(tone, &describe(answer)));
-        let mut metrics: Vec<_> = self.lines.iter().flat_map(|line| telemetry::metrics(line)).collect();
-        // Counts of nothing say nothing here; `invoke` shows them all.
-        metrics.retain(|metric| metric.values.iter().any(|value| *value != 0.0));
+        let outcome = terminal.paint(tone, &describe(&invocation.outcome));
+        let mut text = format!("{heading} {records} -> {outcome}  {took}\n");
+        let lines: Vec<Line> = self.lines.iter().map(|line| Line::parse(line)).collect();
+        // Counts of zero are left out here; `invoke` shows them.
+        let has_samples = |metric: &&EmfMetric| metric.values.iter().any(|value| *value != 0.0);
+        let metrics: Vec<&EmfMetric> = lines.iter().flat_map(Line::metrics).filter(has_samples).collect();
         text.push_str(&terminal.metric_table(&metrics));
-        for line in self.lines.iter().filter(|line| telemetry::metrics(line).is_empty()) {
+        for line in lines.iter().filter(|line| line.metrics().is_empty()) {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "  {}", telemetry::readable_log(line));
+            let _ = writeln!(text, "  {}", line.readable());
         }
-        text.push_str(&terminal.span_tree(&telemetry::spans(&self.segments)));
+        text.push_str(&terminal.span_tree(&spans(&self.segments)));
         text
     }
 }

@@ -3,23 +3,24 @@
 //! An entry is written once. The function may write it again with the same content when a record is redelivered; whoever
 //! changes or deletes one tampers with the trail, unless it is DynamoDB's time to live.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodbstreams::types::{OperationType, Record};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use config_audit::clock::timestamp;
 use serde::Serialize;
+use serde_dynamo::AttributeValue;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::AwsArguments;
-use crate::tables::{SdkItem, Trail, TrailError};
+use crate::tables::{Trail, TrailError};
 use crate::terminal::{Output, Terminal, Tone, harmless};
-use crate::trail::backfill_id;
-use config_audit_local::entry::{Entry, Plain};
-use config_audit_local::stream::{Page, StreamError, StreamReader};
+use crate::trail::{Item, backfill_id};
+use config_audit_local::aws::entry::{Entry, Plain};
+use config_audit_local::aws::item;
+use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
 
 /// How often the stream is asked; it takes five requests a second of all its readers.
 const POLL: Duration = Duration::from_secs(1);
@@ -148,13 +149,8 @@ impl News {
     fn of(record: &Record) -> Option<Self> {
         let change = record.dynamodb.as_ref()?;
         let time = change.approximate_creation_date_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
-        let image = |image: &Option<HashMap<_, _>>| {
-            image.clone().map(|image| -> SdkItem {
-                image.into_iter().map(|(name, value)| (name, dynamodb_value(value))).collect()
-            })
-        };
-        let (old, new) = (image(&change.old_image), image(&change.new_image));
-        let (event, item, altered) = match (old, new) {
+        let (old, new) = (change.old_image.clone().map(item), change.new_image.clone().map(item));
+        let (event, entry, altered) = match (old, new) {
             (None, Some(new)) => (written(&new), new, Vec::new()),
             (Some(old), Some(new)) => {
                 let altered = altered(&old, &new);
@@ -169,13 +165,13 @@ impl News {
                 (if is_expiry { Event::Expired } else { Event::Deleted }, old, Vec::new())
             }
             (None, None) if record.event_name == Some(OperationType::Remove) => {
-                let keys = image(&change.keys).unwrap_or_default();
+                let keys = change.keys.clone().map(item).unwrap_or_default();
                 (Event::Deleted, keys, Vec::new())
             }
             (None, None) => return None,
         };
         let is_written = matches!(event, Event::Written | Event::Backfilled);
-        Some(Self { event, entry: Entry::from_item(item), altered, time: time.filter(|_| !is_written) })
+        Some(Self { event, entry: Entry::from_item(entry), altered, time: time.filter(|_| !is_written) })
     }
 
     fn line(&self, arguments: &TailArguments, terminal: Terminal) -> String {
@@ -235,15 +231,18 @@ impl News {
     }
 }
 
-fn written(item: &SdkItem) -> Event {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+fn written(entry: &Item) -> Event {
+    let text = |name: &str| match entry.get(name) {
+        Some(AttributeValue::S(text)) => Some(text),
+        _ => None,
+    };
     let is_backfilled = text("itemKey").is_some_and(|key| text("id") == Some(&backfill_id(key).to_string()));
     if is_backfilled { Event::Backfilled } else { Event::Written }
 }
 
 /// The entry's attributes that differ. A redelivery writes the entry again with the trace of its own invocation.
-fn altered(old: &SdkItem, new: &SdkItem) -> Vec<String> {
-    let plain = |item: &SdkItem, name: &str| {
+fn altered(old: &Item, new: &Item) -> Vec<String> {
+    let plain = |item: &Item, name: &str| {
         let mut value = item.get(name).cloned()?;
         if let (AttributeValue::M(members), "provenance") = (&mut value, name) {
             members.remove("traceId");
@@ -256,20 +255,11 @@ fn altered(old: &SdkItem, new: &SdkItem) -> Vec<String> {
     names.into_iter().filter(|name| plain(old, name) != plain(new, name)).cloned().collect()
 }
 
-/// The Streams SDK has a value type of its own, the same in all but name.
-fn dynamodb_value(value: aws_sdk_dynamodbstreams::types::AttributeValue) -> AttributeValue {
-    serde_dynamo::AttributeValue::from(value).into()
-}
-
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodbstreams::Client;
-    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
-    use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
-    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
-    use aws_sdk_dynamodbstreams::types::error::InternalServerError;
-    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use config_audit_fake_aws::{refusal, service};
+    use serde_json::json;
 
     use super::*;
 
@@ -277,7 +267,7 @@ mod tests {
     fn no_text_of_an_entry_hides_or_forges_a_line() {
         let evil = "x\n\u{1b}[2K\u{9b}2K\u{202e}";
         let names = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
-        let entry = names.into_iter().map(|name| (name.to_owned(), AttributeValue::S(evil.to_owned()))).collect();
+        let entry: Item = names.into_iter().map(|name| (name.to_owned(), AttributeValue::S(evil.to_owned()))).collect();
         let altered = vec![evil.to_owned()];
         let news = News { event: Event::Altered, entry: Entry::from_item(entry), altered, time: None };
         let line = news.text(true, Terminal::plain());
@@ -286,25 +276,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_one_shard_gave_is_told_although_another_fails() {
-        let describe = mock!(Client::describe_stream).then_output(|| {
-            let shard = |id: &str| Shard::builder().shard_id(id).build();
-            let description = StreamDescription::builder().shards(shard("good")).shards(shard("refused")).build();
-            DescribeStreamOutput::builder().stream_description(description).build()
+        let config = service(|operation, input| match operation {
+            "DescribeStream" => {
+                (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "good" }, { "ShardId": "refused" }] } }))
+            }
+            "GetShardIterator" => (200, json!({ "ShardIterator": input["ShardId"] })),
+            "GetRecords" if input["ShardIterator"] == "good" => (200, json!({ "Records": [{}] })),
+            _ => refusal("InternalServerError"),
         });
-        let iterator = |shard: &'static str| {
-            mock!(Client::get_shard_iterator)
-                .match_requests(move |request| request.shard_id() == Some(shard))
-                .then_output(move || GetShardIteratorOutput::builder().shard_iterator(shard).build())
-        };
-        let (good, refused) = (iterator("good"), iterator("refused"));
-        let records = mock!(Client::get_records)
-            .match_requests(|request| request.shard_iterator() == Some("good"))
-            .then_output(|| GetRecordsOutput::builder().records(Record::builder().build()).build());
-        let failure = mock!(Client::get_records)
-            .match_requests(|request| request.shard_iterator() == Some("refused"))
-            .then_error(|| GetRecordsError::InternalServerError(InternalServerError::builder().build()));
-        let rules = [&describe, &good, &refused, &records, &failure];
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
+        let client = Client::new(&config);
         let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
         let mut told = 0;
         let polled = poll(&mut reader, true, |page| {

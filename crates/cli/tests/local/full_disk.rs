@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_local::Identity;
+use config_audit_local::AwsSettings;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 
@@ -70,7 +70,7 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
     let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
     let introduction = line_with(&mut lines, "Waiting for changes").await;
     let url = introduction.iter().find_map(|line| line.strip_prefix("DynamoDB  ")?.split(' ').next()).unwrap();
-    let client = Identity::throw_away().dynamodb(url);
+    let client = AwsSettings::dummy().dynamodb(url);
     let put = async |key: &str, value: String| {
         let put = client.put_item().table_name("Configuration-local").item("key", AttributeValue::S(key.to_owned()));
         put.item("value", AttributeValue::S(value)).send().await.unwrap();
@@ -82,9 +82,9 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
     };
 
     put("LARGE", "x".repeat(LARGE)).await;
-    line_with(&mut lines, "record failed, and will be delivered again").await;
+    line_with(&mut lines, "record failed, and Lambda will redeliver it").await;
     // It stays failed for as long as the disk is full, and what it needs is said.
-    let told = line_with(&mut lines, "record failed, and will be delivered again").await;
+    let told = line_with(&mut lines, "record failed, and Lambda will redeliver it").await;
     assert!(told.iter().any(|line| line.contains("failure bucket")), "{told:#?}");
     assert_eq!(is_audited("LARGE").await, 0);
 

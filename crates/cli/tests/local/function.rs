@@ -4,75 +4,70 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{scripted, scripted_function, wait_for};
-use config_audit_local::happening::LogSource;
-use config_audit_local::{Answer, ErrorReport, Function, FunctionSettings, Happening, Happenings};
+use config_audit_local::event::LogSource;
+use config_audit_local::{ErrorReport, EventBus, Function, FunctionSettings, InvocationError, Outcome, WorldEvent};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-async fn start(settings: FunctionSettings) -> (Function, UnboundedReceiver<Arc<Happening>>) {
-    let happenings = Happenings::new();
-    let heard = happenings.subscribe();
-    (Function::start(settings, happenings).await.unwrap(), heard)
+async fn start(settings: FunctionSettings) -> (Function, UnboundedReceiver<Arc<WorldEvent>>) {
+    let bus = EventBus::new();
+    let events = bus.subscribe();
+    (Function::start(settings, bus).await.unwrap(), events)
 }
 
-async fn answer(function: &mut Function) -> Answer {
-    function.invoke("{}").await.unwrap().answer
+async fn invoke(function: &mut Function) -> Outcome {
+    function.invoke("{}").await.unwrap().outcome
 }
 
-fn returned(body: &'static str) -> Answer {
-    Answer::Returned(body.into())
-}
-
-/// Everything heard so far, in short.
-fn heard_so_far(heard: &mut UnboundedReceiver<Arc<Happening>>) -> Vec<String> {
+/// All events so far, in short.
+fn published(events: &mut UnboundedReceiver<Arc<WorldEvent>>) -> Vec<String> {
     let mut all = Vec::new();
-    while let Ok(happening) = heard.try_recv() {
-        all.push(match &*happening {
-            Happening::ProcessStarted { .. } => "started".to_owned(),
-            Happening::ProcessExited { status } => format!("exited {status}"),
-            Happening::InvocationStarted { .. } => "invoked".to_owned(),
-            Happening::LogLine { source: LogSource::Stdout, line } => line.clone(),
-            Happening::LogLine { source: LogSource::Stderr, line } => format!("stderr {line}"),
-            Happening::SegmentReceived { document } => format!("segment {}", document["handled"]),
-            Happening::TimedOut { .. } => "timed out".to_owned(),
-            Happening::Answered { .. } => "answered".to_owned(),
+    while let Ok(event) = events.try_recv() {
+        all.push(match &*event {
+            WorldEvent::ProcessStarted { .. } => "started".to_owned(),
+            WorldEvent::ProcessExited { status } => format!("exited {status}"),
+            WorldEvent::InvocationStarted { .. } => "invoked".to_owned(),
+            WorldEvent::LogLine { source: LogSource::Stdout, line } => line.clone(),
+            WorldEvent::LogLine { source: LogSource::Stderr, line } => format!("stderr {line}"),
+            WorldEvent::SegmentReceived { document } => format!("segment {}", document["handled"]),
+            WorldEvent::InvocationEnded(_) => "answered".to_owned(),
             other => panic!("{other:?}"),
         });
     }
-    // The daemon and the outputs are heard at the same time.
-    let segments: Vec<_> = all.iter().filter(|told| told.starts_with("segment")).cloned().collect();
-    all.retain(|told| !told.starts_with("segment"));
+    // The daemon and the outputs publish at the same time.
+    let segments: Vec<_> = all.iter().filter(|event| event.starts_with("segment")).cloned().collect();
+    all.retain(|event| !event.starts_with("segment"));
     all.extend(segments);
     all
 }
 
 #[tokio::test]
-async fn one_process_serves_many_invocations_and_all_it_said_is_told_before_the_answer() {
+async fn one_process_serves_many_invocations_and_all_its_output_is_published_before_their_end() {
     let directory = tempfile::tempdir().unwrap();
     let script = ["return {\"a\":1}", "return null", "error Kind what went wrong"];
-    let (mut function, mut heard) = start(scripted(directory.path(), &script)).await;
-    assert_eq!(answer(&mut function).await, returned("{\"a\":1}"));
-    assert_eq!(heard_so_far(&mut heard), ["invoked", "started", "{\"handled\":1}", "answered", "segment 1"]);
-    assert_eq!(answer(&mut function).await, returned("null"));
+    let (mut function, mut events) = start(scripted(directory.path(), &script)).await;
+    assert_eq!(invoke(&mut function).await, Ok("{\"a\":1}".into()));
+    assert_eq!(published(&mut events), ["invoked", "started", "{\"handled\":1}", "answered", "segment 1"]);
+    assert_eq!(invoke(&mut function).await, Ok("null".into()));
     let report = ErrorReport { error_type: "Kind".to_owned(), message: "what went wrong".to_owned() };
-    assert_eq!(answer(&mut function).await, Answer::FunctionError(report));
-    assert_eq!(answer(&mut function).await, returned("{\"batchItemFailures\":[]}"));
-    let told = heard_so_far(&mut heard);
+    assert_eq!(invoke(&mut function).await, Err(InvocationError::Function(report)));
+    assert_eq!(invoke(&mut function).await, Ok("{\"batchItemFailures\":[]}".into()));
+    let told = published(&mut events);
     assert!(!told.contains(&"started".to_owned()), "an error ends no process: {told:?}");
     function.stop().await;
-    assert_eq!(heard_so_far(&mut heard), ["exited signal: 9 (SIGKILL)"]);
+    assert_eq!(published(&mut events), ["exited signal: 9 (SIGKILL)"]);
 }
 
 #[tokio::test]
 async fn a_process_that_ends_in_the_middle_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut function, mut heard) = start(scripted(directory.path(), &["exit 7", "return 2"])).await;
-    assert_eq!(answer(&mut function).await, Answer::Exited { status: "exit status: 7".to_owned() });
-    let told = heard_so_far(&mut heard);
+    let (mut function, mut events) = start(scripted(directory.path(), &["exit 7", "return 2"])).await;
+    assert_eq!(invoke(&mut function).await, Err(InvocationError::Exited { status: "exit status: 7".to_owned() }));
+    let told = published(&mut events);
     let expected =
         ["invoked", "started", "{\"handled\":1}", "half a line", "exited exit status: 7", "answered", "segment 1"];
     assert_eq!(told, expected);
-    assert_eq!(answer(&mut function).await, returned("2"));
-    assert_eq!(heard_so_far(&mut heard), ["invoked", "started", "{\"handled\":1}", "answered", "segment 1"]);
+    assert_eq!(invoke(&mut function).await, Ok("2".into()));
+    assert_eq!(published(&mut events), ["invoked", "started", "{\"handled\":1}", "answered", "segment 1"]);
 }
 
 #[tokio::test]
@@ -80,25 +75,25 @@ async fn a_function_that_does_not_answer_is_killed_at_the_time_out_and_replaced(
     let directory = tempfile::tempdir().unwrap();
     let mut settings = scripted(directory.path(), &["hang"]);
     // It never answers, however fast the machine is; so a short time-out makes the test quick and nothing else.
-    settings.timeout = Duration::from_millis(200);
-    let (mut function, mut heard) = start(settings).await;
-    assert_eq!(answer(&mut function).await, Answer::TimedOut);
-    let told = heard_so_far(&mut heard);
+    let timeout = Duration::from_millis(200);
+    settings.timeout = timeout;
+    let (mut function, mut events) = start(settings).await;
+    assert_eq!(invoke(&mut function).await, Err(InvocationError::TimedOut { timeout }));
+    let told = published(&mut events);
     assert!(told.contains(&"exited signal: 9 (SIGKILL)".to_owned()), "{told:?}");
-    assert!(told.contains(&"timed out".to_owned()), "{told:?}");
 }
 
 #[tokio::test]
 async fn an_invocation_that_nobody_waits_for_takes_its_process_along() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut function, mut heard) = start(scripted(directory.path(), &["hang", "return 2"])).await;
+    let (mut function, mut events) = start(scripted(directory.path(), &["hang", "return 2"])).await;
     tokio::select! {
-        answer = function.invoke("{}") => panic!("{answer:?}"),
-        _ = wait_for(&mut heard, |happening| {
-            matches!(happening, Happening::LogLine { line, .. } if line == "hanging").then_some(())
+        completed = function.invoke("{}") => panic!("{completed:?}"),
+        _ = wait_for(&mut events, |event| {
+            matches!(event, WorldEvent::LogLine { line, .. } if line == "hanging").then_some(())
         }) => {}
     }
-    assert_eq!(answer(&mut function).await, returned("2"));
+    assert_eq!(invoke(&mut function).await, Ok("2".into()));
 }
 
 #[tokio::test]
@@ -106,9 +101,9 @@ async fn a_process_that_reports_why_it_cannot_start_is_quoted() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = scripted(directory.path(), &[]);
     settings.environment.insert("AT_INIT".to_owned(), "error AUDIT_TABLE is not set".to_owned());
-    let (mut function, _heard) = start(settings).await;
+    let (mut function, _events) = start(settings).await;
     let report = ErrorReport { error_type: "Scripted".to_owned(), message: "AUDIT_TABLE is not set".to_owned() };
-    assert_eq!(answer(&mut function).await, Answer::InitFailed(report));
+    assert_eq!(invoke(&mut function).await, Err(InvocationError::Init(report)));
 }
 
 #[tokio::test]
@@ -116,10 +111,10 @@ async fn a_process_that_ends_before_its_first_poll_is_quoted() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = scripted(directory.path(), &[]);
     settings.environment.insert("AT_INIT".to_owned(), "exit 3".to_owned());
-    let (mut function, _heard) = start(settings).await;
-    let Answer::InitFailed(report) = answer(&mut function).await else { panic!("it started") };
+    let (mut function, _events) = start(settings).await;
+    let Err(InvocationError::Init(report)) = invoke(&mut function).await else { panic!("it started") };
     assert_eq!(report.error_type, "Runtime.ExitError");
-    let expected = "the process ended before its first poll: exit status: 3; its last words: SETTING is missing";
+    let expected = "the process ended before its first poll: exit status: 3; its last line: SETTING is missing";
     assert_eq!(report.message, expected);
 }
 
@@ -129,16 +124,9 @@ async fn a_process_that_never_polls_is_given_up() {
     let mut settings = scripted(directory.path(), &[]);
     settings.init_timeout = Duration::from_millis(200);
     settings.environment.insert("AT_INIT".to_owned(), "hang now".to_owned());
-    let (mut function, _heard) = start(settings).await;
-    let Answer::InitFailed(report) = answer(&mut function).await else { panic!("it started") };
+    let (mut function, _events) = start(settings).await;
+    let Err(InvocationError::Init(report)) = invoke(&mut function).await else { panic!("it started") };
     assert_eq!(report.error_type, "Sandbox.Timedout");
-}
-
-#[tokio::test]
-async fn a_binary_that_is_not_there_is_named() {
-    let (mut function, _heard) = start(FunctionSettings::new("/nowhere/bootstrap")).await;
-    let error = function.invoke("{}").await.unwrap_err().to_string();
-    assert!(error.starts_with("can't run /nowhere/bootstrap"), "{error}");
 }
 
 #[tokio::test]
@@ -146,8 +134,8 @@ async fn the_process_sees_lambdas_environment_and_nothing_of_the_users() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = scripted(directory.path(), &["environment"]);
     settings.environment.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "DEBUG".to_owned());
-    let (mut function, _heard) = start(settings).await;
-    let Answer::Returned(body) = answer(&mut function).await else { panic!("no answer") };
+    let (mut function, _events) = start(settings).await;
+    let Ok(body) = invoke(&mut function).await else { panic!("no answer") };
     let environment: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let expected = [
         ("AWS_LAMBDA_FUNCTION_NAME", "config-audit-local-audit"),

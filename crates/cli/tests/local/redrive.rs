@@ -15,7 +15,7 @@ use config_audit::store::dynamodb::DynamoDbStore;
 use config_audit_cli::commands::redrive::place::Place;
 use config_audit_cli::commands::redrive::summary::{Records, Summary};
 use config_audit_cli::commands::redrive::{Redrive, RedriveError};
-use config_audit_local::{Bucket, Database, Identity};
+use config_audit_local::{AwsSettings, Bucket, Database};
 use config_audit_mapping::destination::GivenUp;
 use config_audit_mapping::{Condition, SequenceNumber, StreamRecord};
 use futures_util::{StreamExt, TryStreamExt};
@@ -130,13 +130,13 @@ struct Ground {
 
 impl Ground {
     async fn new(objects: impl IntoIterator<Item = Object>) -> Self {
-        let identity = Identity::throw_away();
-        let database = Database::memory(0, identity.clone()).await.unwrap();
+        let aws = AwsSettings::dummy();
+        let database = Database::memory(0, aws.clone()).await.unwrap();
         database.ensure_audit_table(AUDIT_TABLE).await.unwrap();
         let mut proxy = Proxy::down(database.url());
         proxy.up();
         let directory = tempfile::tempdir().unwrap();
-        let bucket = Bucket::start(directory.path(), FAILURE_BUCKET, &identity).await.unwrap();
+        let bucket = Bucket::start(directory.path(), FAILURE_BUCKET, &aws).await.unwrap();
         let ground = Self { database, proxy, bucket, directory };
         write(&ground.files(), objects);
         ground
@@ -160,7 +160,7 @@ impl Ground {
     }
 
     fn redrive(&self) -> Redrive {
-        Redrive::new(self.place(), Some(store(&Identity::throw_away(), &self.proxy.url())))
+        Redrive::new(self.place(), Some(store(&AwsSettings::dummy(), &self.proxy.url())))
     }
 
     /// The command, as a user runs it on this bucket.
@@ -197,7 +197,7 @@ impl Said {
 async fn command(endpoint: &str, s3_endpoint: &str, arguments: &[&str]) -> Said {
     let mut command = config_audit();
     command.arg("redrive").args(arguments).args(["--endpoint-url", endpoint, "--s3-endpoint-url", s3_endpoint]);
-    let output = command.envs(Identity::throw_away().environment()).output().await.unwrap();
+    let output = command.envs(AwsSettings::dummy().environment()).output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let said = Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
     assert_keeps_secrets(&format!("{said:?}"));
@@ -205,8 +205,8 @@ async fn command(endpoint: &str, s3_endpoint: &str, arguments: &[&str]) -> Said 
 }
 
 /// As the command makes it: it does not retry.
-fn store(identity: &Identity, url: &str) -> DynamoDbStore {
-    let config = identity.dynamodb(url).config().to_builder().retry_config(RetryConfig::disabled());
+fn store(aws: &AwsSettings, url: &str) -> DynamoDbStore {
+    let config = aws.dynamodb(url).config().to_builder().retry_config(RetryConfig::disabled());
     DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), AUDIT_TABLE)
 }
 
@@ -356,7 +356,7 @@ async fn a_replay_of_what_the_function_stored_changes_nothing() {
         let function = serde_json::from_slice::<Value>(&objects_before[0].body).unwrap();
         let (key, body) = given_up(&records, &told.request_id, function["functionArn"].as_str().unwrap());
         let bucket = play.world.bucket().unwrap();
-        bucket.put(&key, body.clone()).await.unwrap();
+        bucket.put(&key, &body).await.unwrap();
 
         let client = play.database.client().clone();
         let summary = run(&Redrive::new(place(bucket), Some(DynamoDbStore::new(client, AUDIT_TABLE)))).await;
@@ -504,7 +504,7 @@ async fn a_store_that_fails_for_a_while_costs_nothing_but_another_run() {
     assert_eq!((summary.objects, summary.archived), (20, 4), "{summary:?}");
     assert_eq!((summary.records.audited, summary.records.failed), (12, 48));
     assert_eq!(summary.left.len(), 16);
-    assert!(summary.left.values().all(|reason| reason.contains("(Puzzling)")), "{:?}", summary.left);
+    assert!(summary.left.values().all(|reason| reason.contains("(Puzzling, HTTP status 400)")), "{:?}", summary.left);
     assert!(summary.left.keys().all(|key| ground.objects().contains_key(key)));
 
     ground.proxy.always(Fault::LetThrough);
@@ -551,7 +551,7 @@ async fn ctrl_c_ends_a_run_with_a_summary_and_loses_nothing() {
     let mut command = config_audit();
     command.args(["redrive", &format!("s3://{FAILURE_BUCKET}"), "--audit-table", AUDIT_TABLE]);
     command.args(["--endpoint-url", &ground.proxy.url(), "--s3-endpoint-url", &ground.bucket.url()]);
-    command.envs(Identity::throw_away().environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.envs(AwsSettings::dummy().environment()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
@@ -576,7 +576,7 @@ async fn two_runs_and_the_function_at_once_change_nothing_of_the_outcome() {
         objects.extend((0..20).map(|n| batch(3 * n..3 * n + 3)));
         let bucket = play.world.bucket().unwrap();
         for (key, body) in &objects {
-            bucket.put(key, body.clone()).await.unwrap();
+            bucket.put(key, body).await.unwrap();
         }
         let (one, other) = [(); 2]
             .map(|()| {
@@ -686,7 +686,7 @@ async fn a_permission_that_is_missing_is_named() {
         ("delete", insert(1), "s3:DeleteObject on the objects"),
         ("put", invalid(1), "s3:PutObject on the objects"),
         // It has no sequence number, without which Lambda could not be told.
-        ("put", json!({ "nonsense": SECRET }), "AWS answers AccessDenied"),
+        ("put", json!({ "nonsense": SECRET }), "s3:PutObject on the objects"),
     ] {
         let s3 = denying(denied, body("no_key", &raw(&record))).await;
         let said = command(&ground.proxy.url(), &s3, &[&url, "--audit-table", AUDIT_TABLE]).await;

@@ -1,10 +1,10 @@
-//! What several tests need: the scripted function, the real bootstrap, and waiting for happenings.
+//! What several tests need: the scripted function, the real bootstrap, and waiting for events.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config_audit_local::{FunctionSettings, Happening};
+use config_audit_local::{FunctionSettings, WorldEvent};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Long enough for the slowest machine; a test that works never waits for it.
@@ -33,17 +33,17 @@ pub(crate) fn scripted(directory: &Path, script: &[&str]) -> FunctionSettings {
     settings
 }
 
-/// Waits for a happening for which `wanted` gives something; returns it, and all that was heard up to it.
+/// Waits for an event for which `wanted` returns something; returns that, and all events up to it.
 pub(crate) async fn wait_for<T>(
-    heard: &mut UnboundedReceiver<Arc<Happening>>,
-    mut wanted: impl FnMut(&Happening) -> Option<T>,
-) -> (T, Vec<Arc<Happening>>) {
+    events: &mut UnboundedReceiver<Arc<WorldEvent>>,
+    mut wanted: impl FnMut(&WorldEvent) -> Option<T>,
+) -> (T, Vec<Arc<WorldEvent>>) {
     let mut all = Vec::new();
     let waiting = async {
         loop {
-            let happening = heard.recv().await.expect("the world ended");
-            all.push(Arc::clone(&happening));
-            if let Some(found) = wanted(&happening) {
+            let event = events.recv().await.expect("the world ended");
+            all.push(Arc::clone(&event));
+            if let Some(found) = wanted(&event) {
                 return found;
             }
         }

@@ -1,4 +1,4 @@
-//! Where the mapping is in its stream, kept in a file where the world is kept in a directory.
+//! The mapping's position in its stream; stored in a file if the world is stored in a directory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,34 +9,34 @@ use uuid::Uuid;
 
 use config_audit_mapping::SequenceNumber;
 
-/// The last record of each shard that is done. Losing it costs nothing but redeliveries.
+/// The last record of each shard that is done. If it is lost, records are delivered again, and nothing else happens.
 #[derive(Debug)]
 pub struct Checkpoint {
     file: Option<PathBuf>,
-    kept: Kept,
+    content: Content,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kept {
+struct Content {
     mapping: Uuid,
     stream_arn: String,
     shards: BTreeMap<String, SequenceNumber>,
 }
 
-/// Why a checkpoint can't be read or written.
+/// Why a checkpoint cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The file can't be read or written.
-    #[error("the checkpoint {} can't be read or written", file.display())]
+    /// The file cannot be read or written.
+    #[error("the checkpoint {} cannot be read or written", file.display())]
     File {
         /// The file.
         file: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// The file holds something else.
-    #[error("{} is no checkpoint; remove it to begin with the oldest record of the stream", file.display())]
+    /// The file's content is not a checkpoint.
+    #[error("{} is not a valid checkpoint; remove it to start with the oldest record of the stream", file.display())]
     Content {
         /// The file.
         file: PathBuf,
@@ -46,27 +46,27 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    /// A checkpoint that is gone with the process.
+    /// A checkpoint that ends with the process.
     #[must_use]
     pub fn in_memory(stream_arn: &str) -> Self {
-        let kept = Kept { mapping: Uuid::new_v4(), stream_arn: stream_arn.to_owned(), shards: BTreeMap::new() };
-        Self { file: None, kept }
+        let content = Content { mapping: Uuid::new_v4(), stream_arn: stream_arn.to_owned(), shards: BTreeMap::new() };
+        Self { file: None, content }
     }
 
-    /// The checkpoint kept in `checkpoint.json` of this directory. One of another stream counts as none.
+    /// The checkpoint in `checkpoint.json` of this directory. The position in another stream is ignored.
     ///
     /// # Errors
-    /// When the file is there and can't be read, or is no checkpoint.
+    /// When the file exists and cannot be read, or is not a checkpoint.
     pub fn in_directory(directory: &Path, stream_arn: &str) -> Result<Self, CheckpointError> {
         let file = directory.join("checkpoint.json");
         let mut this = Self::in_memory(stream_arn);
         match std::fs::read(&file) {
             Ok(content) => {
-                let kept: Kept = serde_json::from_slice(&content)
+                let content: Content = serde_json::from_slice(&content)
                     .map_err(|source| CheckpointError::Content { file: file.clone(), source })?;
-                this.kept.mapping = kept.mapping;
-                if kept.stream_arn == stream_arn {
-                    this.kept.shards = kept.shards;
+                this.content.mapping = content.mapping;
+                if content.stream_arn == stream_arn {
+                    this.content.shards = content.shards;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -76,28 +76,28 @@ impl Checkpoint {
         Ok(this)
     }
 
-    /// The mapping's UUID: the same for as long as the checkpoint is kept.
+    /// The mapping's UUID: the same for as long as the checkpoint exists.
     #[must_use]
     pub fn mapping(&self) -> Uuid {
-        self.kept.mapping
+        self.content.mapping
     }
 
     /// The last record of each shard that is done.
     #[must_use]
     pub fn shards(&self) -> &BTreeMap<String, SequenceNumber> {
-        &self.kept.shards
+        &self.content.shards
     }
 
     /// Moves a shard's checkpoint.
     ///
     /// # Errors
-    /// When the file can't be written; in memory it has moved then.
+    /// When the file cannot be written. In memory the checkpoint has moved all the same.
     pub fn advance(&mut self, shard_id: &str, to: SequenceNumber) -> Result<(), CheckpointError> {
-        self.kept.shards.insert(shard_id.to_owned(), to);
+        self.content.shards.insert(shard_id.to_owned(), to);
         let Some(file) = &self.file else { return Ok(()) };
-        let content = serde_json::to_vec_pretty(&self.kept)
+        let content = serde_json::to_vec_pretty(&self.content)
             .map_err(|source| CheckpointError::Content { file: file.clone(), source })?;
-        // A process that ends half-way leaves the old one.
+        // If the process ends half-way, the old checkpoint is still there.
         let part = file.with_extension("json.part");
         std::fs::write(&part, content)
             .and_then(|()| std::fs::rename(&part, file))
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_is_there_again_after_a_restart() {
+    fn a_checkpoint_survives_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let mut first = Checkpoint::in_directory(directory.path(), "stream").unwrap();
         first.advance("shard", SequenceNumber::new("100")).unwrap();
@@ -121,10 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_checkpoint_is_named() {
+    fn a_file_that_is_not_a_checkpoint_is_named() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("checkpoint.json"), "{").unwrap();
         let error = Checkpoint::in_directory(directory.path(), "stream").unwrap_err().to_string();
-        assert!(error.contains("checkpoint.json is no checkpoint"), "{error}");
+        assert!(error.contains("checkpoint.json is not a valid checkpoint"), "{error}");
     }
 }

@@ -1,9 +1,10 @@
-//! The event source mapping: takes a table's stream to the function, as Lambda does.
+//! The event source mapping: delivers a table's stream to the function, as Lambda does.
 //!
-//! What it decides is the model's ([`config_audit_mapping`]), so what is simulated a million times is what
-//! runs here. [`poller`] reads the stream, invokes, and writes what Lambda gives up to the failure bucket. [`event`]
-//! writes records as Lambda writes them, [`checkpoint`] keeps where we are.
+//! [`config_audit_mapping`] decides everything, so what runs here is what the simulator tries a million times. [`poller`]
+//! reads the stream, invokes the function, and writes batches that Lambda gives up to the failure bucket. [`record`] formats
+//! records as Lambda does, and [`checkpoint`] stores the position. `warnings` says of each error once that it occurs.
 
 pub mod checkpoint;
-pub mod event;
 pub mod poller;
+pub mod record;
+mod warnings;

@@ -1,4 +1,4 @@
-//! The rim of the event source mapping: reads the stream, does what [`ShardState`] decides, and tells of it.
+//! The I/O of the event source mapping: reads the stream, does what [`ShardState`] decides, and publishes what happens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::checkpoint::Checkpoint;
-use super::event::stream_record;
+use super::record::stream_record;
+use super::warnings::Warnings;
+use crate::aws::stream::StreamReader;
 use crate::bucket::Bucket;
-use crate::error_chain;
-use crate::function::{Answer, Function};
-use crate::happening::{Happening, Happenings};
-use crate::stream::StreamReader;
+use crate::event::{EventBus, WorldEvent};
+use crate::function::Function;
+use config_audit::aws::error_chain;
 use config_audit::clock::Clock;
 
 /// Lambda polls a shard four times a second.
@@ -24,70 +25,71 @@ const POLL: Duration = Duration::from_millis(250);
 /// How often to look for new shards.
 const REFRESH: Duration = Duration::from_secs(5);
 
-/// An event source mapping: a stream, a function, a destination.
+/// What an event source mapping connects.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// The stream's API.
+    pub streams: aws_sdk_dynamodbstreams::Client,
+    /// The stream.
+    pub stream_arn: String,
+    /// The function.
+    pub function: Arc<Mutex<Function>>,
+    /// The function's ARN, which the destination's objects name.
+    pub function_arn: String,
+    /// The on-failure destination.
+    pub destination: Arc<Bucket>,
+}
+
+/// An event source mapping.
 ///
 /// One process of the function serves all shards, one batch after the other; `ParallelizationFactor` is 1.
 #[derive(Debug)]
 pub struct EventSourceMapping {
     settings: MappingSettings,
     stream_arn: String,
-    reader: StreamReader,
     function: Arc<Mutex<Function>>,
+    function_arn: String,
     destination: Arc<Bucket>,
+    reader: StreamReader,
     checkpoint: Checkpoint,
-    happenings: Happenings,
     shards: BTreeMap<String, Shard>,
-    /// The last trouble told, so that one that stays is told once.
-    trouble: Option<String>,
+    bus: EventBus,
+    warnings: Warnings,
 }
 
 #[derive(Debug)]
 struct Shard {
     state: ShardState,
-    /// The last invocation: its request ID, and whether it failed.
+    /// The request ID of the last invocation, and whether it failed.
     last: Option<(String, bool)>,
 }
 
 impl EventSourceMapping {
-    /// A mapping that goes on where the checkpoint says, or begins with the oldest record.
+    /// A mapping that resumes at the checkpoint, or starts with the oldest record.
     #[must_use]
-    pub fn new(
-        settings: MappingSettings,
-        streams: aws_sdk_dynamodbstreams::Client,
-        stream_arn: String,
-        checkpoint: Checkpoint,
-        function: Arc<Mutex<Function>>,
-        destination: Arc<Bucket>,
-        happenings: Happenings,
-    ) -> Self {
+    pub fn new(settings: MappingSettings, endpoints: Endpoints, checkpoint: Checkpoint, bus: EventBus) -> Self {
+        let Endpoints { streams, stream_arn, function, function_arn, destination } = endpoints;
         let reader = StreamReader::new(streams, stream_arn.clone(), checkpoint.shards().clone());
-        Self {
-            settings,
-            stream_arn,
-            reader,
-            function,
-            destination,
-            checkpoint,
-            happenings,
-            shards: BTreeMap::new(),
-            trouble: None,
-        }
+        let warnings = Warnings::new(bus.clone());
+        let shards = BTreeMap::new();
+        Self { settings, stream_arn, function, function_arn, destination, reader, checkpoint, shards, bus, warnings }
     }
 
-    /// Runs until it is dropped. What was under way then is delivered again by the next one.
+    /// Runs until it is dropped. The next mapping delivers again what was not done then.
     pub async fn run(mut self) {
         let mut refresh_at = Clock::System.instant();
         loop {
             if Clock::System.instant() >= refresh_at {
                 refresh_at = Clock::System.instant() + REFRESH;
+                let action = "listing the stream's shards";
                 match self.reader.refresh().await {
-                    Ok(()) => self.trouble = None,
-                    Err(error) => self.told_once(error.to_string()),
+                    Ok(()) => self.warnings.worked(action),
+                    Err(error) => self.warnings.failed(action, error.to_string()),
                 }
             }
             let mut wait = POLL;
             for shard_id in self.readable() {
-                wait = wait.min(self.work(&shard_id).await);
+                wait = wait.min(self.poll(&shard_id).await);
             }
             tokio::time::sleep(wait).await;
         }
@@ -96,15 +98,15 @@ impl EventSourceMapping {
     fn readable(&self) -> Vec<String> {
         let shards: Vec<_> = self.reader.shards().collect();
         readable(&shards, |shard_id| {
-            let idle = self.shards.get(shard_id).is_none_or(|shard| shard.state.is_idle());
-            self.reader.is_exhausted(shard_id) && idle
+            let is_idle = self.shards.get(shard_id).is_none_or(|shard| shard.state.is_idle());
+            self.reader.is_exhausted(shard_id) && is_idle
         })
     }
 
     /// Reads a shard and does its next step. Returns how long there is nothing to do.
-    async fn work(&mut self, shard_id: &str) -> Duration {
-        let fresh = || Shard { state: ShardState::new(self.settings.clone()), last: None };
-        let room = self.shards.entry(shard_id.to_owned()).or_insert_with(fresh).state.room();
+    async fn poll(&mut self, shard_id: &str) -> Duration {
+        let new = || Shard { state: ShardState::new(self.settings.clone()), last: None };
+        let room = self.shards.entry(shard_id.to_owned()).or_insert_with(new).state.room();
         if room > 0 {
             self.read(shard_id, room).await;
         }
@@ -124,25 +126,27 @@ impl EventSourceMapping {
     }
 
     async fn read(&mut self, shard_id: &str, limit: usize) {
+        let action = format!("reading shard {shard_id}");
         let page = match self.reader.read(shard_id, limit).await {
             Ok(page) => page,
-            Err(error) => return self.told_once(error.to_string()),
+            Err(error) => return self.warnings.failed(&action, error.to_string()),
         };
+        self.warnings.worked(&action);
         if let Some(message) = page.notice {
-            self.happenings.tell(Happening::Trouble { message });
+            self.bus.publish(WorldEvent::Warning { message });
         }
         let Some(shard) = self.shards.get_mut(shard_id) else { return };
         for record in page.records {
             match stream_record(record, &self.stream_arn) {
                 Ok(record) => shard.state.push(record, now_ms()),
-                Err(error) => self.happenings.tell(Happening::Trouble { message: error.to_string() }),
+                Err(error) => self.bus.publish(WorldEvent::Warning { message: error_chain(&error) }),
             }
         }
     }
 
     async fn invoke(&mut self, shard_id: &str, records: &[Arc<StreamRecord>]) {
         for record in records {
-            self.happenings.tell(Happening::RecordDelivered {
+            self.bus.publish(WorldEvent::RecordDelivered {
                 shard_id: shard_id.to_owned(),
                 sequence_number: record.sequence_number.clone(),
                 event_name: record.event_name.clone(),
@@ -150,15 +154,18 @@ impl EventSourceMapping {
         }
         let invoked = self.function.lock().await.invoke(event(records)).await;
         let Some(shard) = self.shards.get_mut(shard_id) else { return };
+        let action = "starting the function";
         match invoked {
-            Ok(invoked) => {
-                let effects = shard.state.answered(&invoked.answer.to_mapping(), now_ms());
-                shard.last = Some((invoked.request_id, !matches!(invoked.answer, Answer::Returned(_))));
-                self.tell(shard_id, effects);
+            Ok(completed) => {
+                self.warnings.worked(action);
+                shard.last = Some((completed.request_id, completed.outcome.is_err()));
+                let answer = completed.outcome.map(|body| body.to_vec()).map_err(|error| error.to_string());
+                let effects = shard.state.answered(&answer, now_ms());
+                self.apply(shard_id, effects);
             }
             Err(error) => {
                 shard.state.postpone(now_ms());
-                self.told_once(error_chain(&error));
+                self.warnings.failed(action, error_chain(&error));
             }
         }
     }
@@ -166,12 +173,11 @@ impl EventSourceMapping {
     async fn give_up(&mut self, shard_id: &str, records: &[Arc<StreamRecord>], condition: Condition, invocations: u32) {
         let last = self.shards.get(shard_id).and_then(|shard| shard.last.clone());
         let (request_id, function_error) = last.unwrap_or_else(|| (Uuid::new_v4().to_string(), false));
-        let function_arn = self.function.lock().await.settings().arn();
         let given_up = GivenUp {
             mapping: self.checkpoint.mapping(),
             stream_arn: &self.stream_arn,
             shard_id,
-            function_arn: &function_arn,
+            function_arn: &self.function_arn,
             records,
             condition,
             invocations,
@@ -181,56 +187,51 @@ impl EventSourceMapping {
         let now = Clock::System.now();
         let key = given_up.key(now, Uuid::new_v4());
         let written = match given_up.body(now) {
-            Ok(body) => self.destination.put(&key, body).await.map_err(|error| error_chain(&error)),
+            Ok(body) => self.destination.put(&key, &body).await.map_err(|error| error_chain(&error)),
             Err(error) => Err(error.to_string()),
         };
         let Some(shard) = self.shards.get_mut(shard_id) else { return };
         match written {
             Ok(()) => {
                 let effects = shard.state.gave_up();
-                self.happenings.tell(Happening::SentToDestination { key, condition, records: records.len() });
-                self.tell(shard_id, effects);
+                self.bus.publish(WorldEvent::SentToDestination { key, condition, records: records.len() });
+                self.apply(shard_id, effects);
             }
             Err(message) => {
                 shard.state.postpone(now_ms());
-                self.happenings.tell(Happening::DestinationRefused { message });
+                self.bus.publish(WorldEvent::DestinationFailed { message });
             }
         }
     }
 
-    fn tell(&mut self, shard_id: &str, effects: Vec<Effect>) {
-        let shard_id = shard_id.to_owned();
+    /// Publishes the effects, and moves the checkpoint.
+    fn apply(&mut self, shard_id: &str, effects: Vec<Effect>) {
         for effect in effects {
-            let shard_id = shard_id.clone();
-            let happening = match effect {
-                Effect::Bisected(at) => Happening::Bisected { shard_id, at },
-                Effect::Retry { records, retry, after, reason } => {
-                    Happening::Retry { shard_id, records, retry, after, reason }
+            let shard_id = shard_id.to_owned();
+            let event = match effect {
+                Effect::Bisected(at) => WorldEvent::BatchBisected { shard_id, at },
+                Effect::Retry { records, retry, after: delay, reason } => {
+                    WorldEvent::RetryScheduled { shard_id, records, retry, delay, reason }
                 }
                 Effect::CheckpointAdvanced(sequence_number) => {
-                    if let Err(error) = self.checkpoint.advance(&shard_id, sequence_number.clone()) {
-                        self.told_once(error_chain(&error));
+                    let action = "storing the checkpoint";
+                    match self.checkpoint.advance(&shard_id, sequence_number.clone()) {
+                        Ok(()) => self.warnings.worked(action),
+                        Err(error) => self.warnings.failed(action, error_chain(&error)),
                     }
-                    Happening::CheckpointAdvanced { shard_id, sequence_number }
+                    WorldEvent::CheckpointAdvanced { shard_id, sequence_number }
                 }
             };
-            self.happenings.tell(happening);
-        }
-    }
-
-    fn told_once(&mut self, message: String) {
-        if self.trouble.as_ref() != Some(&message) {
-            self.trouble = Some(message.clone());
-            self.happenings.tell(Happening::Trouble { message });
+            self.bus.publish(event);
         }
     }
 }
 
-/// The shards, each with its parent, whose ancestors are done: a child's records come after all of its parent's. A parent
-/// that is not listed has left the stream.
-fn readable(shards: &[(&str, Option<&str>)], done: impl Fn(&str) -> bool) -> Vec<String> {
-    let waits = |parent: &str| shards.iter().any(|(id, _)| *id == parent) && !done(parent);
-    let readable = shards.iter().filter(|(_, parent)| !parent.is_some_and(waits));
+/// Of these shards, each with its parent, those whose parent is done: a child's records come after all of its parent's. A
+/// parent that is not listed has left the stream.
+fn readable(shards: &[(&str, Option<&str>)], is_done: impl Fn(&str) -> bool) -> Vec<String> {
+    let is_pending = |parent: &str| shards.iter().any(|(id, _)| *id == parent) && !is_done(parent);
+    let readable = shards.iter().filter(|(_, parent)| !parent.is_some_and(is_pending));
     readable.map(|(id, _)| (*id).to_owned()).collect()
 }
 
@@ -240,7 +241,15 @@ fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_sdk_dynamodbstreams::Client;
+    use config_audit_fake_aws::{refusal, service};
+    use serde_json::json;
+
     use super::*;
+    use crate::aws::AwsSettings;
+    use crate::function::FunctionSettings;
 
     #[test]
     fn a_child_shard_waits_for_its_parent() {
@@ -248,5 +257,57 @@ mod tests {
         assert_eq!(readable(&shards, |_| false), ["a", "d"]);
         assert_eq!(readable(&shards, |shard| shard == "a"), ["a", "b", "d"]);
         assert_eq!(readable(&shards, |shard| shard == "a" || shard == "b"), ["a", "b", "c", "d"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_cannot_be_read_for_minutes_is_reported_once_and_so_is_the_end() {
+        const FAILURES: usize = 1000;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let records = Arc::clone(&asked);
+        let config = service(move |operation, _| match operation {
+            "DescribeStream" => (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "one" }] } })),
+            "GetShardIterator" => (200, json!({ "ShardIterator": "first" })),
+            _ if records.fetch_add(1, Ordering::Relaxed) < FAILURES => refusal("AccessDeniedException"),
+            _ => (200, json!({ "Records": [], "NextShardIterator": "next" })),
+        });
+        let streams = Client::new(&config);
+
+        let directory = tempfile::tempdir().unwrap();
+        let bus = EventBus::new();
+        let mut events = bus.subscribe();
+        let function = Function::start(FunctionSettings::new("unused"), bus.clone()).await.unwrap();
+        let destination = Bucket::start(directory.path(), "failures", &AwsSettings::dummy()).await.unwrap();
+        let endpoints = Endpoints {
+            streams,
+            stream_arn: "stream".to_owned(),
+            function: Arc::new(Mutex::new(function)),
+            function_arn: "function".to_owned(),
+            destination: Arc::new(destination),
+        };
+        let settings = MappingSettings::default();
+        let mapping = EventSourceMapping::new(settings, endpoints, Checkpoint::in_memory("stream"), bus);
+        let started = Clock::System.instant();
+        let ended = async {
+            while asked.load(Ordering::Relaxed) < FAILURES + 10 {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            () = mapping.run() => panic!("the mapping ended"),
+            () = ended => {}
+        }
+        let elapsed = Clock::System.instant() - started;
+        assert!(elapsed > 10 * REFRESH, "{elapsed:?}");
+        let mut messages = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            match &*event {
+                WorldEvent::Warning { message } | WorldEvent::Recovered { message } => messages.push(message.clone()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            messages,
+            ["cannot read a shard of stream stream: AccessDeniedException", "reading shard one works again"]
+        );
     }
 }

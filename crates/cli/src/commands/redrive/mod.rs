@@ -34,8 +34,8 @@ use self::place::{Listed, Location, OMITTED, Place, PlaceError};
 use self::summary::{Summary, describe};
 use crate::aws::{AwsArguments, AwsError};
 use crate::terminal::{Output, Terminal};
+use config_audit::aws::error_chain;
 use config_audit::settings::{Environment, ProcessEnvironment};
-use config_audit_local::error_chain;
 use config_audit_mapping::object::{self, Damage, Held};
 
 /// The most objects under way at once; each may have eight requests to the table under way.

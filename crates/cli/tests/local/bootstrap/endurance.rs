@@ -5,8 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_local::{Database, Happening, Source};
+use config_audit_local::{Database, Source, WorldEvent};
 use config_audit_mapping::{MappingSettings, SequenceNumber};
 use serde_json::{Value, json};
 
@@ -68,19 +70,19 @@ async fn endure(engine: Engine) -> String {
                 written = &mut writing, if expected.is_none() => {
                     expected = Some(written.into_iter().flatten().collect());
                 }
-                happening = play.heard.recv() => {
-                    match &*happening.expect("the world ended") {
-                        Happening::ProcessStarted { pid } => play.proxy.aim_at(*pid),
-                        Happening::ProcessExited { status } => kills += usize::from(status.contains("signal: 9")),
-                        Happening::InvocationStarted { .. } => invocations += 1,
-                        Happening::RecordDelivered { shard_id, sequence_number, .. } => {
+                event = play.events.recv() => {
+                    match &*event.expect("the world ended") {
+                        WorldEvent::ProcessStarted { pid } => play.proxy.aim_at(*pid),
+                        WorldEvent::ProcessExited { status } => kills += usize::from(status.contains("signal: 9")),
+                        WorldEvent::InvocationStarted { .. } => invocations += 1,
+                        WorldEvent::RecordDelivered { shard_id, sequence_number, .. } => {
                             deliveries += 1;
                             delivered.entry(shard_id.clone()).or_default().insert(sequence_number.clone());
                         }
-                        Happening::CheckpointAdvanced { shard_id, sequence_number } => {
+                        WorldEvent::CheckpointAdvanced { shard_id, sequence_number } => {
                             done.insert(shard_id.clone(), sequence_number.clone());
                         }
-                        Happening::SentToDestination { key, .. } => panic!("given up: {key}"),
+                        WorldEvent::SentToDestination { key, .. } => panic!("given up: {key}"),
                         _ => {}
                     }
                 }
@@ -136,6 +138,12 @@ fn fault(random: &mut fastrand::Rng) -> Fault {
     }
 }
 
+/// For a client that sends a change again when DynamoDB fails, as clients do: DynamoDB Local does when it is busy. The same
+/// change twice is one change.
+fn patient() -> Builder {
+    Builder::new().retry_config(RetryConfig::standard().with_max_attempts(10))
+}
+
 /// What one writer does to its items, and the entries that there must be of it.
 async fn write_all(
     database: &Database,
@@ -161,7 +169,7 @@ async fn write_all(
         let old = items.remove(&name);
         if let Some(old) = old.as_ref().filter(|_| random.u8(..100) < 15) {
             let request = client.delete_item().table_name(table).key(key, AttributeValue::S(name.clone()));
-            request.send().await.unwrap();
+            request.customize().config_override(patient()).send().await.unwrap();
             expected.push((name.clone(), Value::Null, whole(old), Value::Null));
             continue;
         }
@@ -178,7 +186,7 @@ async fn write_all(
         for (attribute, value) in &new {
             request = request.item(*attribute, AttributeValue::N(value.to_string()));
         }
-        request.send().await.unwrap();
+        request.customize().config_override(patient()).send().await.unwrap();
         match &old {
             None => expected.push((name.clone(), Value::Null, Value::Null, whole(&new))),
             Some(old) => {

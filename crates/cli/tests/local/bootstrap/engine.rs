@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use config_audit_local::{Database, Identity};
+use config_audit_local::{AwsSettings, Database};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
@@ -21,17 +21,17 @@ impl Engine {
     pub(crate) const BOTH: [Self; 2] = [Self::Embedded, Self::DynamoDbLocal];
 
     /// A database without tables, of which nobody else knows, and who to be to it.
-    pub(crate) async fn database(self) -> (Database, Identity) {
+    pub(crate) async fn database(self) -> (Database, AwsSettings) {
         match self {
             Self::Embedded => {
-                let identity = Identity::throw_away();
-                (Database::memory(0, identity.clone()).await.unwrap(), identity)
+                let aws = AwsSettings::dummy();
+                (Database::memory(0, aws.clone()).await.unwrap(), aws)
             }
             Self::DynamoDbLocal => {
                 // It keeps the tables of each access key apart.
                 let access_key_id = uuid::Uuid::new_v4().simple().to_string();
-                let identity = Identity { access_key_id, ..Identity::throw_away() };
-                (Database::at(&dynamodb_local().await, identity.clone()), identity)
+                let aws = AwsSettings { access_key_id, ..AwsSettings::dummy() };
+                (Database::at(&dynamodb_local().await, aws.clone()), aws)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_local::{Happening, Source};
+use config_audit_local::{Source, WorldEvent};
 use config_audit_mapping::MappingSettings;
 use serde_json::Value;
 
@@ -131,13 +131,12 @@ async fn a_batch_of_the_stream_that_comes_again_in_part_leaves_each_entry_once()
             })
             .await;
         // The part before the lowest failure is done, and the rest comes again.
-        let again = |happening: &Happening| matches!(happening, Happening::Bisected { .. }).then_some(());
-        wait_for(&mut play.heard, again).await;
+        let again = |event: &WorldEvent| matches!(event, WorldEvent::BatchBisected { .. }).then_some(());
+        wait_for(&mut play.events, again).await;
         let first = play.entries().await;
         while play.entries().await.len() < CHANGES {
-            let advanced =
-                |happening: &Happening| matches!(happening, Happening::CheckpointAdvanced { .. }).then_some(());
-            wait_for(&mut play.heard, advanced).await;
+            let advanced = |event: &WorldEvent| matches!(event, WorldEvent::CheckpointAdvanced { .. }).then_some(());
+            wait_for(&mut play.events, advanced).await;
         }
         let entries = play.entries().await;
         assert_eq!(entries.len(), CHANGES, "on {engine:?}");

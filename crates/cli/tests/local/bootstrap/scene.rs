@@ -8,9 +8,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config_audit_local::bucket::StoredObject;
-use config_audit_local::happening::LogSource;
+use config_audit_local::event::LogSource;
 use config_audit_local::{
-    Answer, Database, ErrorReport, Happening, Happenings, Source, Store, Trace, World, WorldSettings,
+    CompletedInvocation, Database, ErrorReport, EventBus, InvocationError, Outcome, Source, Store, Trace, World,
+    WorldEvent, WorldSettings,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -87,7 +88,7 @@ impl Scene {
 
     /// Starts it after something was done to the database.
     pub(crate) async fn start_after(mut self, prepare: impl AsyncFnOnce(&Database)) -> Play {
-        let (database, identity) = self.engine.database().await;
+        let (database, aws) = self.engine.database().await;
         prepare(&database).await;
         let mut proxy = Proxy::down(database.url());
         proxy.next(self.faults);
@@ -98,7 +99,7 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = WorldSettings::new(bootstrap());
         settings.store = Store::Endpoint(database.url().to_owned());
-        settings.identity = identity;
+        settings.aws = aws;
         settings.directory = Some(directory.path().to_owned());
         AUDIT_TABLE.clone_into(&mut settings.audit_table);
         FAILURE_BUCKET.clone_into(&mut settings.failure_bucket);
@@ -107,10 +108,10 @@ impl Scene {
         settings.function.init_timeout = GENEROUS;
         settings.function.trace = self.trace;
         settings.function.environment = self.environment;
-        let happenings = Happenings::new();
-        let heard = happenings.subscribe();
-        let world = World::start(settings, happenings).await.unwrap();
-        Play { world, heard, proxy, database, directory }
+        let bus = EventBus::new();
+        let events = bus.subscribe();
+        let world = World::start(settings, bus).await.unwrap();
+        Play { world, events, proxy, database, directory }
     }
 }
 
@@ -118,7 +119,7 @@ impl Scene {
 #[derive(Debug)]
 pub(crate) struct Play {
     pub(crate) world: World,
-    pub(crate) heard: UnboundedReceiver<Arc<Happening>>,
+    pub(crate) events: UnboundedReceiver<Arc<WorldEvent>>,
     pub(crate) proxy: Proxy,
     pub(crate) database: Database,
     /// Where the buckets are.
@@ -139,12 +140,12 @@ impl Play {
 
     /// The same, with the store down until the function has said that it is.
     pub(crate) async fn invoke_and_bring_the_store_up(&mut self, event: &Value) -> Told {
-        let (world, heard, proxy) = (&self.world, &mut self.heard, &mut self.proxy);
+        let (world, events, proxy) = (&self.world, &mut self.events, &mut self.proxy);
         let mut told = Vec::new();
         let bring_up = async {
-            while let Some(happening) = heard.recv().await {
-                let is_it = matches!(&*happening, Happening::LogLine { line, .. } if line.contains("not ready yet"));
-                told.push(happening);
+            while let Some(event) = events.recv().await {
+                let is_it = matches!(&*event, WorldEvent::LogLine { line, .. } if line.contains("not ready yet"));
+                told.push(event);
                 if is_it {
                     return proxy.up();
                 }
@@ -155,12 +156,12 @@ impl Play {
         self.told_after(told).await
     }
 
-    async fn told_after(&mut self, mut happenings: Vec<Arc<Happening>>) -> Told {
-        // All that belongs to an invocation is told before it is answered.
-        while !happenings.last().is_some_and(|last| matches!(**last, Happening::Answered { .. })) {
-            happenings.push(self.heard.recv().await.expect("the world ended"));
+    async fn told_after(&mut self, mut events: Vec<Arc<WorldEvent>>) -> Told {
+        // All that belongs to an invocation is published before its end.
+        while !events.last().is_some_and(|last| matches!(**last, WorldEvent::InvocationEnded(_))) {
+            events.push(self.events.recv().await.expect("the world ended"));
         }
-        let told = Told::from(&happenings);
+        let told = Told::from(&events);
         told.check();
         told
     }
@@ -196,7 +197,7 @@ impl Play {
 pub(crate) struct Told {
     pub(crate) request_id: String,
     pub(crate) trace_header: String,
-    pub(crate) answer: Answer,
+    pub(crate) outcome: Outcome,
     pub(crate) duration: Duration,
     pub(crate) stdout: Vec<String>,
     pub(crate) stderr: Vec<String>,
@@ -208,11 +209,11 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn from(happenings: &[Arc<Happening>]) -> Self {
+    fn from(events: &[Arc<WorldEvent>]) -> Self {
         let mut told = Self {
             request_id: String::new(),
             trace_header: String::new(),
-            answer: Answer::TimedOut,
+            outcome: Ok(Vec::new().into()),
             duration: Duration::ZERO,
             stdout: Vec::new(),
             stderr: Vec::new(),
@@ -220,17 +221,17 @@ impl Told {
             has_started: false,
             has_exited: false,
         };
-        for happening in happenings {
-            match (**happening).clone() {
-                Happening::InvocationStarted { trace_header, .. } => told.trace_header = trace_header,
-                Happening::LogLine { source: LogSource::Stdout, line } => told.stdout.push(line),
-                Happening::LogLine { source: LogSource::Stderr, line } => told.stderr.push(line),
-                Happening::SegmentReceived { document } => told.segments.push(document),
-                Happening::SegmentRefused { why } => panic!("no segment document: {why}"),
-                Happening::ProcessStarted { .. } => told.has_started = true,
-                Happening::ProcessExited { .. } => told.has_exited = true,
-                Happening::Answered { request_id, answer, duration } => {
-                    (told.request_id, told.answer, told.duration) = (request_id, answer, duration);
+        for event in events {
+            match (**event).clone() {
+                WorldEvent::InvocationStarted { trace_header, .. } => told.trace_header = trace_header,
+                WorldEvent::LogLine { source: LogSource::Stdout, line } => told.stdout.push(line),
+                WorldEvent::LogLine { source: LogSource::Stderr, line } => told.stderr.push(line),
+                WorldEvent::SegmentReceived { document } => told.segments.push(document),
+                WorldEvent::SegmentRejected { reason } => panic!("not a segment document: {reason}"),
+                WorldEvent::ProcessStarted { .. } => told.has_started = true,
+                WorldEvent::ProcessExited { .. } => told.has_exited = true,
+                WorldEvent::InvocationEnded(CompletedInvocation { request_id, outcome, duration }) => {
+                    (told.request_id, told.outcome, told.duration) = (request_id, outcome, duration);
                 }
                 _ => {}
             }
@@ -254,7 +255,7 @@ impl Told {
         for line in &self.stdout {
             emf::check(line).unwrap_or_else(|problem| panic!("{problem}: {line}"));
         }
-        let is_answered = matches!(self.answer, Answer::Returned(_) | Answer::FunctionError(_));
+        let is_answered = matches!(self.outcome, Ok(_) | Err(InvocationError::Function(_)));
         if is_answered {
             let parts = ["RecordsAudited", "RecordsUnchanged", "RecordsQuarantined", "RecordsFailed"];
             let sum: u64 = parts.iter().map(|part| self.count(part)).sum();
@@ -265,7 +266,9 @@ impl Told {
             segments::check(&self.segments, &self.trace_header);
         }
         assert_keeps_secrets(&format!("{self:?}"));
-        assert_keeps_secrets(&self.answer.failure().unwrap_or_default());
+        if let Err(error) = &self.outcome {
+            assert_keeps_secrets(&error.to_string());
+        }
     }
 
     /// The lines of standard output; each is one JSON object.
@@ -302,7 +305,7 @@ impl Told {
 
     /// The sequence numbers that are reported as failed, sorted.
     pub(crate) fn failed(&self) -> Vec<String> {
-        let Answer::Returned(body) = &self.answer else { panic!("{self:#?}") };
+        let Ok(body) = &self.outcome else { panic!("{self:#?}") };
         let answer: Value = serde_json::from_slice(body).unwrap();
         let failures = answer["batchItemFailures"].as_array().unwrap_or_else(|| panic!("{answer}"));
         let number = |failure: &Value| failure["itemIdentifier"].as_str().unwrap().to_owned();
@@ -313,13 +316,13 @@ impl Told {
 
     /// The error of an invocation that failed as a whole.
     pub(crate) fn error(&self) -> &ErrorReport {
-        let Answer::FunctionError(report) = &self.answer else { panic!("{self:#?}") };
+        let Err(InvocationError::Function(report)) = &self.outcome else { panic!("{self:#?}") };
         report
     }
 
     /// The error of a process that did not start.
     pub(crate) fn refusal_to_start(&self) -> &ErrorReport {
-        let Answer::InitFailed(report) = &self.answer else { panic!("{self:#?}") };
+        let Err(InvocationError::Init(report)) = &self.outcome else { panic!("{self:#?}") };
         report
     }
 }

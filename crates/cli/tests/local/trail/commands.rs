@@ -5,7 +5,7 @@ use config_audit::clock::Clock;
 use config_audit::clock::timestamp;
 use config_audit_cli::tables::sdk_item;
 use config_audit_cli::trail::backfill_id;
-use config_audit_local::{Happening, Happenings};
+use config_audit_local::{EventBus, WorldEvent};
 use config_audit_local::{Source, Store, World, WorldSettings};
 use serde_json::{Value, json};
 
@@ -27,14 +27,14 @@ async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
         let tables = Tables::on(engine).await;
         let mut settings = WorldSettings::new(bootstrap());
         settings.store = Store::Endpoint(tables.database.url().to_owned());
-        settings.identity = tables.identity.clone();
+        settings.aws = tables.aws.clone();
         AUDIT.clone_into(&mut settings.audit_table);
         settings.function.init_timeout = GENEROUS;
         settings.function.timeout = GENEROUS;
         settings.source = Some(Source { table: CONFIGURATION.to_owned(), ..Source::default() });
-        let happenings = Happenings::new();
-        let mut heard = happenings.subscribe();
-        let world = World::start(settings, happenings).await.unwrap();
+        let bus = EventBus::new();
+        let mut events = bus.subscribe();
+        let world = World::start(settings, bus).await.unwrap();
         let client = tables.database.client();
         let put = async |key: &str, number: &str| {
             let put = client.put_item().table_name(CONFIGURATION).item("key", AttributeValue::S(key.to_owned()));
@@ -51,8 +51,8 @@ async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
         put("GONE", "2").await;
         tables.delete(CONFIGURATION, "key", "GONE").await;
         let mut stored = 0;
-        wait_for(&mut heard, |happening| {
-            stored += usize::from(matches!(happening, Happening::AuditStored { .. }));
+        wait_for(&mut events, |event| {
+            stored += usize::from(matches!(event, WorldEvent::EntryStored { .. }));
             (stored == 10).then_some(())
         })
         .await;
@@ -80,8 +80,8 @@ async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
         let again = tables.backfill(&[]).await;
         assert_eq!((again.code, again.stdout.as_str()), (0, "2 items: 0 backfilled\n"));
         put("OLDER", "2").await;
-        wait_for(&mut heard, |happening| match happening {
-            Happening::AuditStored { entry } => (entry.text("updatedAttribute") == "number").then_some(()),
+        wait_for(&mut events, |event| match event {
+            WorldEvent::EntryStored { entry } => (entry.text("updatedAttribute") == "number").then_some(()),
             _ => None,
         })
         .await;
@@ -312,13 +312,13 @@ async fn no_key_and_no_name_hides_or_forges_a_line() {
 async fn an_audit_table_without_the_index_is_said_so() {
     use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
     for engine in Engine::BOTH {
-        let (database, identity) = engine.database().await;
+        let (database, aws) = engine.database().await;
         database.ensure_configuration_table(CONFIGURATION, "key").await.unwrap();
         let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
         let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
         let create = database.client().create_table().table_name(AUDIT).billing_mode(BillingMode::PayPerRequest);
         create.attribute_definitions(attribute.build().unwrap()).key_schema(element).send().await.unwrap();
-        let tables = Tables { database, identity };
+        let tables = Tables { database, aws };
         for ran in [tables.history("K", &[]).await, tables.verify().await] {
             let said = ran.stderr.contains("it has no index itemKey-modificationTime-index; docs/security.md");
             assert!(ran.code == 2 && said, "on {engine:?}: {ran:?}");
@@ -335,14 +335,14 @@ async fn keys_of_every_type_are_found() {
         (ScalarAttributeType::N, AttributeValue::N("17".to_owned()), "17"),
         (ScalarAttributeType::B, AttributeValue::B([0, 1].to_vec().into()), "AAE="),
     ] {
-        let (database, identity) = Engine::DynamoDbLocal.database().await;
+        let (database, aws) = Engine::DynamoDbLocal.database().await;
         database.ensure_audit_table(AUDIT).await.unwrap();
         let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(key_type).build().unwrap();
         let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
         let create =
             database.client().create_table().table_name(CONFIGURATION).billing_mode(BillingMode::PayPerRequest);
         create.attribute_definitions(attribute).key_schema(element).send().await.unwrap();
-        let tables = Tables { database, identity };
+        let tables = Tables { database, aws };
         tables.write(CONFIGURATION, [[("id".to_owned(), key.clone())].into()]).await;
         assert_eq!(tables.backfill(&[]).await.stdout, format!("{text}: backfilled\n1 items: 1 backfilled\n"));
         assert_eq!(tables.verify().await.code, 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::clock::Clock;
-use config_audit_cli::tables::{SdkItem, library_item, sdk_item};
+use config_audit_cli::tables::{SdkItem, sdk_item};
 use serde_json::{Value, json};
 
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, command, entries, id, item};
@@ -38,7 +38,7 @@ async fn import(directory: &Path, tables: [(&str, Vec<SdkItem>); 2]) {
     let database = dynoxide::Database::new(directory.join("dynamodb.sqlite").to_str().unwrap()).unwrap();
     database.enable_bulk_loading().unwrap();
     for (table, items) in tables {
-        let json = |item| serde_json::to_value(library_item(item)).unwrap();
+        let json = |item| serde_json::to_value(config_audit_local::aws::item(item)).unwrap();
         let items = items.into_iter().map(|item| serde_json::from_value(json(item)).unwrap()).collect();
         database.import_items(table, items, dynoxide::ImportOptions::default()).unwrap();
     }
@@ -54,7 +54,7 @@ fn peak_memory(process: u32) -> Option<u64> {
 /// Verifies, and looks at the peak of its memory until it ends.
 async fn verify_measured(tables: &Tables) -> (Ran, u64) {
     let verify = ["verify", "--table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0", "--output", "json"];
-    let mut command = command(tables.database.url(), &tables.identity, &verify);
+    let mut command = command(tables.database.url(), &tables.aws, &verify);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let process = child.id().unwrap();
     let mut output = pin!(child.wait_with_output());

@@ -61,7 +61,7 @@ async fn a_missing_permission_is_named() {
         (&tail, "GetRecords", &format!("on the stream of table {AUDIT}")),
     ] {
         let (url, server) = refusing(tables.database.url(), operation).await;
-        let ran = run_at(&url, &tables.identity, command).await;
+        let ran = run_at(&url, &tables.aws, command).await;
         assert_eq!(ran.code, 2, "{operation}: {ran:?}");
         assert!(ran.stderr.contains(&format!("dynamodb:{operation}")) && ran.stderr.contains(place), "{ran:?}");
         server.abort();

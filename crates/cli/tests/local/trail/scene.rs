@@ -11,7 +11,7 @@ use config_audit::aws::arn::StreamArn;
 use config_audit::stream::{Change, Images};
 use config_audit_cli::tables::{SdkItem, sdk_item};
 use config_audit_cli::trail::Item;
-use config_audit_local::{Database, Identity};
+use config_audit_local::{AwsSettings, Database};
 use futures_util::stream::{StreamExt, iter};
 use serde_json::Value;
 
@@ -29,25 +29,25 @@ pub(crate) type History = Vec<(i64, Option<Item>)>;
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) database: Database,
-    pub(crate) identity: Identity,
+    pub(crate) aws: AwsSettings,
 }
 
 impl Tables {
     pub(crate) async fn on(engine: Engine) -> Self {
-        let (database, identity) = engine.database().await;
-        Self::of(database, identity).await
+        let (database, aws) = engine.database().await;
+        Self::of(database, aws).await
     }
 
     /// On the embedded engine, kept in this directory.
     pub(crate) async fn in_directory(directory: &Path) -> Self {
-        let identity = Identity::throw_away();
-        Self::of(Database::in_directory(directory, 0, identity.clone()).await.unwrap(), identity).await
+        let aws = AwsSettings::dummy();
+        Self::of(Database::in_directory(directory, 0, aws.clone()).await.unwrap(), aws).await
     }
 
-    async fn of(database: Database, identity: Identity) -> Self {
+    async fn of(database: Database, aws: AwsSettings) -> Self {
         database.ensure_configuration_table(CONFIGURATION, "key").await.unwrap();
         database.ensure_audit_table(AUDIT).await.unwrap();
-        Self { database, identity }
+        Self { database, aws }
     }
 
     /// Writes all of these, in no order.
@@ -80,7 +80,7 @@ impl Tables {
 
     /// Runs the command on these tables.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
-        run_at(self.database.url(), &self.identity, arguments).await
+        run_at(self.database.url(), &self.aws, arguments).await
     }
 
     pub(crate) async fn verify(&self) -> Ran {
@@ -97,14 +97,14 @@ impl Tables {
     }
 }
 
-pub(crate) async fn run_at(url: &str, identity: &Identity, arguments: &[&str]) -> Ran {
-    let output = command(url, identity, arguments).output().await.unwrap();
+pub(crate) async fn run_at(url: &str, aws: &AwsSettings, arguments: &[&str]) -> Ran {
+    let output = command(url, aws, arguments).output().await.unwrap();
     Ran::from(&output)
 }
 
-pub(crate) fn command(url: &str, identity: &Identity, arguments: &[&str]) -> tokio::process::Command {
+pub(crate) fn command(url: &str, aws: &AwsSettings, arguments: &[&str]) -> tokio::process::Command {
     let mut command = config_audit();
-    command.envs(identity.environment()).args(arguments).args(["--endpoint-url", url]);
+    command.envs(aws.environment()).args(arguments).args(["--endpoint-url", url]);
     command
 }
 

@@ -15,7 +15,7 @@ use crate::support::GENEROUS;
 /// Starts it, and waits until it follows.
 async fn start(tables: &Tables, more: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let arguments = [&["tail", "--table", AUDIT], more].concat();
-    let mut command = command(tables.database.url(), &tables.identity, &arguments);
+    let mut command = command(tables.database.url(), &tables.aws, &arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = tokio::time::timeout(GENEROUS, said.next_line()).await.unwrap().unwrap().unwrap();
@@ -88,12 +88,12 @@ async fn it_ends_when_nobody_reads_or_it_is_told_to() {
 
 #[tokio::test]
 async fn a_table_without_a_stream_says_how_to_enable_one() {
-    let (database, identity) = Engine::Embedded.database().await;
+    let (database, aws) = Engine::Embedded.database().await;
     let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
     let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
     let create = database.client().create_table().table_name(AUDIT).billing_mode(BillingMode::PayPerRequest);
     create.attribute_definitions(attribute.build().unwrap()).key_schema(element).send().await.unwrap();
-    let tables = Tables { database, identity };
+    let tables = Tables { database, aws };
     let ran = tables.run(&["tail", "--table", AUDIT]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stderr.contains("aws dynamodb update-table") && ran.stderr.contains("NEW_AND_OLD_IMAGES"), "{ran:?}");

@@ -1,7 +1,7 @@
 //! Lambda's Runtime API, version 2018-06-01, for one process of a function.
 //!
-//! Every process gets a server of its own, as every execution environment does in Lambda: a poll left over from a
-//! process that was killed can then never swallow the event of the next one.
+//! Every process gets its own server, as every execution environment does in Lambda. So a poll that a killed process left
+//! behind never takes the event of the next process.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,106 +16,106 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::function::ErrorReport;
-use super::server::Server;
+use crate::invocation::ErrorReport;
+use crate::server::Server;
 
-/// The largest answer that Lambda takes, in bytes.
-pub const RESPONSE_LIMIT: usize = 6 * 1024 * 1024 + 100;
+/// The largest answer that Lambda accepts, in bytes.
+pub(super) const MAX_RESPONSE: usize = 6 * 1024 * 1024 + 100;
 
-/// One event, and what Lambda says about it in the headers of `invocation/next`.
+/// An event for the process, and the headers that `invocation/next` sends with it.
 #[derive(Debug, Clone)]
-pub struct Invocation {
+pub(super) struct NextInvocation {
     /// `Lambda-Runtime-Aws-Request-Id`.
-    pub request_id: String,
+    pub(super) request_id: String,
     /// `Lambda-Runtime-Deadline-Ms`: when the process will be killed.
-    pub deadline: SystemTime,
+    pub(super) deadline: SystemTime,
     /// `Lambda-Runtime-Invoked-Function-Arn`.
-    pub function_arn: String,
-    /// `Lambda-Runtime-Trace-Id`; not sent where it is empty.
-    pub trace_header: String,
+    pub(super) function_arn: String,
+    /// `Lambda-Runtime-Trace-Id`; not sent if it is empty.
+    pub(super) trace_header: String,
     /// The event.
-    pub event: Bytes,
+    pub(super) event: Bytes,
 }
 
-/// What the process told the Runtime API.
+/// A call of the process to the Runtime API.
 #[derive(Debug)]
-pub enum Call {
-    /// `GET invocation/next`: it waits for an event, which goes into the channel.
-    Next(oneshot::Sender<Invocation>),
+pub(super) enum Call {
+    /// `GET invocation/next`: the process waits for the event that is sent on the channel.
+    Next(oneshot::Sender<NextInvocation>),
     /// `POST invocation/{id}/response`: what the function returned.
     Response(Bytes),
     /// `POST invocation/{id}/error`: the function failed.
     Error(ErrorReport),
-    /// `POST init/error`: the process can't serve at all.
+    /// `POST init/error`: the process cannot serve at all.
     InitError(ErrorReport),
 }
 
-/// A running Runtime API. It ends when dropped; a process that still polls it sees its poll break off.
+/// A running Runtime API. It stops when dropped; a poll that is still open is closed.
 #[derive(Debug)]
-pub struct RuntimeApi {
+pub(super) struct RuntimeApi {
     server: Server,
     calls: mpsc::UnboundedReceiver<Call>,
 }
 
 impl RuntimeApi {
-    /// Starts one on 127.0.0.1, at a port that the system picks.
+    /// Starts on 127.0.0.1, at a port that the system picks.
     ///
     /// # Errors
     /// When no port can be bound.
-    pub async fn start() -> io::Result<Self> {
+    pub(super) async fn start() -> io::Result<Self> {
         let (sender, calls) = mpsc::unbounded_channel();
-        let process = Arc::new(Process { calls: sender, current: Mutex::new(None) });
+        let shared = Arc::new(Shared { calls: sender, current: Mutex::new(None) });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(init_error))
-            // The limit is checked by hand, to answer as Lambda does.
+            // `response` checks the limit itself, to answer as Lambda does.
             .layer(DefaultBodyLimit::disable())
-            .with_state(process);
+            .with_state(shared);
         Ok(Self { server: Server::start_router(0, router).await?, calls })
     }
 
     /// The value of `AWS_LAMBDA_RUNTIME_API`: host and port.
     #[must_use]
-    pub fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         self.server.address().to_string()
     }
 
     /// Waits for the process's next call. Cancel safe.
-    pub async fn call(&mut self) -> Option<Call> {
+    pub(super) async fn call(&mut self) -> Option<Call> {
         self.calls.recv().await
     }
 
-    /// A call that was made already, without waiting. A process that reports and exits is heard first this way.
-    pub fn call_made(&mut self) -> Option<Call> {
+    /// A call that the process has already made, without waiting.
+    pub(super) fn try_call(&mut self) -> Option<Call> {
         self.calls.try_recv().ok()
     }
 }
 
 /// What the handlers share.
-struct Process {
+struct Shared {
     calls: mpsc::UnboundedSender<Call>,
-    /// The request ID of the invocation that has no answer yet.
+    /// The request ID of the invocation that is waiting for its answer.
     current: Mutex<Option<String>>,
 }
 
-impl Process {
-    /// True, once, for the invocation that has no answer yet.
+impl Shared {
+    /// True, once, for the invocation that is waiting for its answer.
     fn finish(&self, id: &str) -> bool {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).take_if(|current| current == id).is_some()
     }
 }
 
-async fn next(State(process): State<Arc<Process>>) -> Response<Body> {
+async fn next(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let (sender, receiver) = oneshot::channel();
-    let gone = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "Container", "the local world is shutting down");
-    if process.calls.send(Call::Next(sender)).is_err() {
+    let gone = || error_response(StatusCode::INTERNAL_SERVER_ERROR, "Container", "the local world is shutting down");
+    if shared.calls.send(Call::Next(sender)).is_err() {
         return gone();
     }
     let Ok(invocation) = receiver.await else { return gone() };
     let deadline = invocation.deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    *process.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(invocation.request_id.clone());
+    *shared.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(invocation.request_id.clone());
     let mut response = Response::builder()
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", invocation.request_id)
@@ -125,43 +125,45 @@ async fn next(State(process): State<Arc<Process>>) -> Response<Body> {
         response = response.header("lambda-runtime-trace-id", invocation.trace_header);
     }
     response.body(Body::from(invocation.event)).unwrap_or_else(|_| {
-        refuse(StatusCode::INTERNAL_SERVER_ERROR, "Container", "the invocation's headers are no HTTP headers")
+        error_response(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Container",
+            "a header of the invocation is not valid in HTTP",
+        )
     })
 }
 
-async fn response(State(process): State<Arc<Process>>, Path(id): Path<String>, body: Bytes) -> Response<Body> {
-    if !process.finish(&id) {
+async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> Response<Body> {
+    if !shared.finish(&id) {
         return unknown_request(&id);
     }
-    if body.len() > RESPONSE_LIMIT {
+    if body.len() > MAX_RESPONSE {
         let message = format!(
-            "Response payload size ({} bytes) exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes).",
+            "Response payload size ({} bytes) exceeded maximum allowed payload size ({MAX_RESPONSE} bytes).",
             body.len()
         );
         let error_type = "Function.ResponseSizeTooLarge";
-        let _ = process
-            .calls
-            .send(Call::Error(ErrorReport { error_type: error_type.to_owned(), message: message.clone() }));
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, error_type, &message);
+        let _ = shared.calls.send(Call::Error(ErrorReport::new(error_type, message.clone())));
+        return error_response(StatusCode::PAYLOAD_TOO_LARGE, error_type, &message);
     }
-    let _ = process.calls.send(Call::Response(body));
+    let _ = shared.calls.send(Call::Response(body));
     accepted()
 }
 
-async fn error(State(process): State<Arc<Process>>, Path(id): Path<String>, body: Bytes) -> Response<Body> {
-    if !process.finish(&id) {
+async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> Response<Body> {
+    if !shared.finish(&id) {
         return unknown_request(&id);
     }
-    let _ = process.calls.send(Call::Error(report(&body)));
+    let _ = shared.calls.send(Call::Error(report(&body)));
     accepted()
 }
 
-async fn init_error(State(process): State<Arc<Process>>, body: Bytes) -> Response<Body> {
-    let _ = process.calls.send(Call::InitError(report(&body)));
+async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> Response<Body> {
+    let _ = shared.calls.send(Call::InitError(report(&body)));
     accepted()
 }
 
-/// Reads an error as the Runtime API's documentation writes it; anything else is taken as the message.
+/// Reads an error in the format of the Runtime API's documentation; anything else is taken as the message.
 fn report(body: &[u8]) -> ErrorReport {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -172,8 +174,8 @@ fn report(body: &[u8]) -> ErrorReport {
         error_message: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Posted { error_type, error_message }) => ErrorReport { error_type, message: error_message },
-        Err(_) => ErrorReport { error_type: "Unknown".to_owned(), message: String::from_utf8_lossy(body).into_owned() },
+        Ok(Posted { error_type, error_message }) => ErrorReport::new(error_type, error_message),
+        Err(_) => ErrorReport::new("Unknown", String::from_utf8_lossy(body)),
     }
 }
 
@@ -182,10 +184,11 @@ fn accepted() -> Response<Body> {
 }
 
 fn unknown_request(id: &str) -> Response<Body> {
-    refuse(StatusCode::BAD_REQUEST, "InvalidRequestID", &format!("{id} is not the invocation that waits for an answer"))
+    let message = format!("{id} is not the invocation that is waiting for an answer");
+    error_response(StatusCode::BAD_REQUEST, "InvalidRequestID", &message)
 }
 
-fn refuse(status: StatusCode, error_type: &str, message: &str) -> Response<Body> {
+fn error_response(status: StatusCode, error_type: &str, message: &str) -> Response<Body> {
     json_response(status, &json!({ "errorType": error_type, "errorMessage": message }))
 }
 

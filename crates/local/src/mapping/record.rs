@@ -1,26 +1,27 @@
-//! The event that Lambda makes of stream records.
+//! A stream record as Lambda puts it into an event.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodbstreams::types::{AttributeValue, Record};
+use aws_sdk_dynamodbstreams::types::Record;
 use serde::Serialize;
+use serde_dynamo::AttributeValue;
 
+use crate::aws::item;
 use config_audit_mapping::{SequenceNumber, StreamRecord};
 
-/// A record that can't be put into an event.
+/// A record that cannot be put into an event.
 #[derive(Debug, thiserror::Error)]
-pub enum EventError {
-    /// The Streams API sent a record without what every record has.
+pub enum RecordError {
+    /// The Streams API sent a record without a member that every record has.
     #[error("a record of stream {stream_arn} has no {what}")]
     Missing {
         /// The stream.
         stream_arn: String,
-        /// What it lacks.
+        /// The missing member.
         what: &'static str,
     },
-    /// The record can't be written as JSON.
-    #[error("a record of stream {stream_arn} can't be written as JSON")]
+    /// The record cannot be written as JSON.
+    #[error("a record of stream {stream_arn} cannot be written as JSON")]
     Json {
         /// The stream.
         stream_arn: String,
@@ -29,12 +30,12 @@ pub enum EventError {
     },
 }
 
-/// A record of the Streams API, as it stands in an event.
+/// A record of the Streams API, with its JSON in an event.
 ///
 /// # Errors
-/// When it has no sequence number, or a value of a type that this version does not know.
-pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, EventError> {
-    let missing = |what| EventError::Missing { stream_arn: stream_arn.to_owned(), what };
+/// When it has no sequence number, event name or change.
+pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, RecordError> {
+    let missing = |what| RecordError::Missing { stream_arn: stream_arn.to_owned(), what };
     let change = record.dynamodb.ok_or_else(|| missing("dynamodb"))?;
     let sequence_number = change.sequence_number.ok_or_else(|| missing("SequenceNumber"))?;
     let created = change.approximate_creation_date_time;
@@ -60,7 +61,7 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, E
         event_source_arn: stream_arn,
     };
     let json = serde_json::to_string(&in_event)
-        .map_err(|source| EventError::Json { stream_arn: stream_arn.to_owned(), source })?;
+        .map_err(|source| RecordError::Json { stream_arn: stream_arn.to_owned(), source })?;
     Ok(StreamRecord {
         sequence_number: SequenceNumber::new(sequence_number),
         created_ms: created.and_then(|time| time.to_millis().ok()).unwrap_or_default(),
@@ -69,11 +70,11 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, E
     })
 }
 
-type Image = BTreeMap<String, serde_dynamo::AttributeValue>;
+/// Attributes sorted by name, so that a record without nested values is the same text each time it is read.
+type Image = BTreeMap<String, AttributeValue>;
 
-/// `serde_dynamo`'s values serialise as DynamoDB JSON; the SDK's do not serialise.
-fn image(item: HashMap<String, AttributeValue>) -> Image {
-    item.into_iter().map(|(name, value)| (name, value.into())).collect()
+fn image(attributes: HashMap<String, impl Into<AttributeValue>>) -> Image {
+    item(attributes).into_iter().collect()
 }
 
 #[derive(Serialize)]
@@ -123,7 +124,9 @@ struct UserIdentity {
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodbstreams::primitives::DateTime;
-    use aws_sdk_dynamodbstreams::types::{Identity, OperationType, StreamRecord as Image, StreamViewType};
+    use aws_sdk_dynamodbstreams::types::{
+        AttributeValue, Identity, OperationType, StreamRecord as Change, StreamViewType,
+    };
     use serde_json::json;
 
     use std::sync::Arc;
@@ -136,11 +139,11 @@ mod tests {
         AttributeValue::S(text.to_owned())
     }
 
-    /// The user's own sample event, made from what the Streams API would have sent.
+    /// The sample event, made from what the Streams API would have sent.
     #[test]
     fn the_event_is_lambdas() {
         let arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/Configuration/stream/2024-09-11T09:00:17.927";
-        let change = Image::builder()
+        let change = Change::builder()
             .approximate_creation_date_time(DateTime::from_secs(1_726_045_348))
             .keys("key", s("CACHE_TTL_SEC"))
             .new_image("value", AttributeValue::N("3600".to_owned()))
@@ -183,7 +186,7 @@ mod tests {
     #[test]
     fn a_ttl_expiry_says_who_deleted() {
         let identity = Identity::builder().principal_id("dynamodb.amazonaws.com").r#type("Service").build();
-        let change = Image::builder().sequence_number("1").build();
+        let change = Change::builder().sequence_number("1").build();
         let record =
             Record::builder().event_name(OperationType::Remove).dynamodb(change).user_identity(identity).build();
         let record = stream_record(record, "arn").unwrap();
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_record_without_a_sequence_number_is_named() {
-        let record = Record::builder().dynamodb(Image::builder().build()).build();
+        let record = Record::builder().dynamodb(Change::builder().build()).build();
         let error = stream_record(record, "the-arn").unwrap_err().to_string();
         assert_eq!(error, "a record of stream the-arn has no SequenceNumber");
     }

@@ -1,4 +1,4 @@
-//! Reads a table's stream through the Streams API, shard by shard.
+//! A reader of a table's stream through the Streams API, shard by shard.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
 use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
 use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
 
-use super::clients::refusal;
+use super::error::error_message;
 use config_audit_mapping::SequenceNumber;
 
 /// Reads one stream, from its beginning or from where it was left.
@@ -17,26 +17,26 @@ pub struct StreamReader {
     client: Client,
     stream_arn: String,
     shards: BTreeMap<String, Shard>,
-    /// Where to go on in shards that have not been seen yet.
+    /// Where to resume in shards that have not been seen yet.
     resume: BTreeMap<String, SequenceNumber>,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     parent: Option<String>,
-    /// The last record read, or where reading is to go on.
+    /// The last record read, or the one after which to resume.
     after: Option<SequenceNumber>,
     iterator: Option<String>,
-    /// Reading begins with the next record that is written, not with the oldest.
+    /// Start with the next record that is written, not with the oldest.
     from_now: bool,
-    /// The shard takes no more records, and all of them have been read.
+    /// The shard is closed, and all its records have been read.
     exhausted: bool,
-    /// Records left the stream before they were read, and nobody has been told yet.
+    /// Records left the stream before they were read, and no page has said so yet.
     lost: bool,
 }
 
 impl Shard {
-    /// What was to be read next is gone.
+    /// The next records have left the stream.
     fn restart_at_oldest(&mut self) {
         self.after = None;
         self.from_now = false;
@@ -44,7 +44,7 @@ impl Shard {
     }
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Debug, Default)]
 pub struct Page {
     /// Records, in the stream's order.
@@ -53,18 +53,18 @@ pub struct Page {
     pub notice: Option<String>,
 }
 
-/// A request that failed. The next read tries again from the same place.
+/// A request that failed. The next read tries again from the same position.
 #[derive(Debug, thiserror::Error)]
-#[error("can't {what} of stream {stream_arn}: {message}")]
+#[error("cannot {action} of stream {stream_arn}: {message}")]
 pub struct StreamError {
-    what: &'static str,
+    action: &'static str,
     stream_arn: String,
     code: Option<String>,
     message: String,
 }
 
 impl StreamError {
-    /// Whether the next read will fail the same way: the endpoint does not let us, or knows no such stream.
+    /// Whether the next read will fail the same way: access is denied, or there is no such stream.
     #[must_use]
     pub fn is_final(&self) -> bool {
         let codes = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
@@ -73,14 +73,14 @@ impl StreamError {
 }
 
 impl StreamReader {
-    /// A reader of this stream. In the shards of `resume` it goes on after the given record, in all others it begins
-    /// with the oldest.
+    /// A reader of this stream. In the shards of `resume` it resumes after the given record; in all others it starts with
+    /// the oldest.
     #[must_use]
     pub fn new(client: Client, stream_arn: String, resume: BTreeMap<String, SequenceNumber>) -> Self {
         Self { client, stream_arn, shards: BTreeMap::new(), resume }
     }
 
-    /// Asks which shards there are.
+    /// Lists the stream's shards again.
     ///
     /// # Errors
     /// When the endpoint refuses or does not answer.
@@ -104,7 +104,7 @@ impl StreamReader {
         }
     }
 
-    /// Begins now in all shards that are known: what is in them is passed over. Shards that are made later are read whole.
+    /// Skips the records that the known shards have now. Shards that are created later are read from their oldest record.
     ///
     /// # Errors
     /// When the endpoint refuses or does not answer.
@@ -119,18 +119,18 @@ impl StreamReader {
         Ok(())
     }
 
-    /// The shards that are known, each with its parent.
+    /// The known shards, each with its parent.
     pub fn shards(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.shards.iter().map(|(id, shard)| (id.as_str(), shard.parent.as_deref()))
     }
 
-    /// True when a shard takes no more records and all of them have been read.
+    /// Whether a shard is closed, and all its records have been read.
     #[must_use]
     pub fn is_exhausted(&self, shard_id: &str) -> bool {
         self.shards.get(shard_id).is_some_and(|shard| shard.exhausted)
     }
 
-    /// Reads up to `limit` records (1,000 at most). None is no error: there may be more later.
+    /// Reads up to `limit` records (at most 1,000). An empty page is not the end: there may be more later.
     ///
     /// # Errors
     /// When the endpoint refuses or does not answer.
@@ -146,8 +146,8 @@ impl StreamReader {
         };
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
         let lost = std::mem::take(&mut shard.lost);
-        let notice =
-            lost.then(|| format!("records of shard {shard_id} left the stream, 24 hours old, before they were read"));
+        let notice = lost
+            .then(|| format!("records of shard {shard_id} left the stream, at the age of 24 h, before they were read"));
         shard.exhausted = output.next_shard_iterator.is_none();
         shard.iterator = output.next_shard_iterator;
         let records = output.records.unwrap_or_default();
@@ -175,7 +175,7 @@ impl StreamReader {
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(None) };
         match result {
             Ok(output) => shard.iterator = output.shard_iterator,
-            // What came after it is gone too; the oldest that is left is where to go on.
+            // What came after it may be gone too; reading goes on with the oldest record that is left.
             Err(error)
                 if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception) =>
             {
@@ -186,13 +186,13 @@ impl StreamReader {
         Ok(shard.iterator.clone())
     }
 
-    /// What an iterator's failure means: it lives 15 minutes, and records live 24 hours.
+    /// Recovers from a failed read: an iterator expires after 15 minutes, a record after 24 hours.
     fn failed_read(&mut self, shard_id: &str, error: &SdkError<GetRecordsError>) -> Result<Page, StreamError> {
         let service_error = error.as_service_error();
         let expired = service_error.is_some_and(GetRecordsError::is_expired_iterator_exception);
         let trimmed = service_error.is_some_and(GetRecordsError::is_trimmed_data_access_exception);
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
-        // An iterator that failed is not used again, unless nothing else leads back to the same place.
+        // An iterator that failed is not used again, unless nothing else leads back to the same position.
         let is_only_way = shard.from_now && shard.after.is_none();
         if expired || trimmed || !is_only_way {
             shard.iterator = None;
@@ -200,131 +200,141 @@ impl StreamReader {
         if trimmed {
             shard.restart_at_oldest();
         }
-        // Nothing says what was written between the old iterator and a new one that begins now.
+        // Nobody knows what was written between the old iterator and a new one that starts now.
         let notice = (expired && is_only_way).then(|| {
             format!(
-                "shard {shard_id} could not be read for 15 minutes, and is read from now on: what was written to it \
+                "shard {shard_id} could not be read for 15 min and is read from now on; records that were written \
                  meanwhile may be missing here"
             )
         });
         if expired || trimmed { Ok(Page { notice, ..Page::default() }) } else { Err(self.error("read a shard", error)) }
     }
 
-    fn error<E, R>(&self, what: &'static str, error: &SdkError<E, R>) -> StreamError
+    fn error<E, R>(&self, action: &'static str, error: &SdkError<E, R>) -> StreamError
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
         let code = error.code().map(str::to_owned);
-        StreamError { what, stream_arn: self.stream_arn.clone(), code, message: refusal(error) }
+        StreamError { action, stream_arn: self.stream_arn.clone(), code, message: error_message(error) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
-    use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsOutput;
-    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
-    use aws_sdk_dynamodbstreams::types::error::{ExpiredIteratorException, TrimmedDataAccessException};
-    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription, StreamRecord};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use std::sync::{Arc, Mutex};
+
+    use config_audit_fake_aws::{Answer, refusal, service};
+    use serde_json::{Value, json};
 
     use super::*;
 
     const NUMBER: &str = "100000000000000000001";
 
-    fn shards() -> DescribeStreamOutput {
-        let shard = Shard::builder().shard_id("one").build();
-        let description = StreamDescription::builder().shards(shard).build();
-        DescribeStreamOutput::builder().stream_description(description).build()
-    }
-
-    fn page(next: Option<&str>) -> GetRecordsOutput {
-        let change = StreamRecord::builder().sequence_number(NUMBER).build();
-        let record = Record::builder().dynamodb(change).build();
-        GetRecordsOutput::builder().records(record).set_next_shard_iterator(next.map(ToOwned::to_owned)).build()
-    }
-
     fn resume() -> BTreeMap<String, SequenceNumber> {
         BTreeMap::from([("one".to_owned(), SequenceNumber::new(NUMBER))])
     }
 
+    fn iterator(name: &str) -> Answer {
+        (200, json!({ "ShardIterator": name }))
+    }
+
+    fn page(next: Option<&str>) -> Answer {
+        let records = json!([{ "dynamodb": { "SequenceNumber": NUMBER } }]);
+        (
+            200,
+            next.map_or(json!({ "Records": records }), |next| json!({ "Records": records, "NextShardIterator": next })),
+        )
+    }
+
+    /// A reader of a stream with one shard, of which `answer` gives iterators and records; and the operations that it was
+    /// asked for.
+    async fn reader(
+        resume: BTreeMap<String, SequenceNumber>,
+        answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
+    ) -> (StreamReader, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let config = service(move |operation, input| {
+            log.lock().unwrap().push(operation.to_owned());
+            match operation {
+                "DescribeStream" => (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "one" }] } })),
+                _ => answer(operation, input),
+            }
+        });
+        let client = Client::new(&config);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), resume);
+        reader.refresh().await.unwrap();
+        (reader, asked)
+    }
+
+    fn count(asked: &Mutex<Vec<String>>, operation: &str) -> usize {
+        asked.lock().unwrap().iter().filter(|asked| *asked == operation).count()
+    }
+
+    /// Answers GetRecords: the first time that the iterator has expired, then with a page.
+    fn expired_once() -> impl Fn() -> Answer {
+        let expired = Mutex::new(false);
+        move || match std::mem::replace(&mut *expired.lock().unwrap(), true) {
+            false => refusal("ExpiredIteratorException"),
+            true => page(Some("next")),
+        }
+    }
+
     #[tokio::test]
     async fn a_new_shard_is_read_from_its_oldest_record_to_its_end() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let iterator = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::TrimHorizon))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("first").build());
-        let records = mock!(Client::get_records)
-            .match_requests(|request| request.shard_iterator() == Some("first"))
-            .then_output(|| page(None));
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &iterator, &records]);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
-        reader.refresh().await.unwrap();
+        let (mut reader, asked) = reader(BTreeMap::new(), |operation, input| match operation {
+            "GetShardIterator" if input["ShardIteratorType"] == "TRIM_HORIZON" => iterator("first"),
+            "GetRecords" if input["ShardIterator"] == "first" => page(None),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
         assert!(reader.is_exhausted("one"));
-        // There is nothing to ask for any more.
+        // There is nothing left to ask for.
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
-        assert_eq!(records.num_calls(), 1);
+        assert_eq!(count(&asked, "GetRecords"), 1);
     }
 
     #[tokio::test]
     async fn an_iterator_that_expired_is_replaced_by_one_after_the_last_record() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let iterator = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.sequence_number() == Some(NUMBER))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("again").build());
-        let expired = mock!(Client::get_records)
-            .sequence()
-            .error(|| GetRecordsError::ExpiredIteratorException(ExpiredIteratorException::builder().build()))
-            .output(|| page(Some("next")))
-            .build();
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &iterator, &expired]);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), resume());
-        reader.refresh().await.unwrap();
+        let records = expired_once();
+        let (mut reader, asked) = reader(resume(), move |operation, input| match operation {
+            "GetShardIterator" if input["SequenceNumber"] == NUMBER => iterator("again"),
+            "GetRecords" => records(),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
-        assert_eq!(iterator.num_calls(), 2);
+        assert_eq!(count(&asked, "GetShardIterator"), 2);
     }
 
     #[tokio::test]
-    async fn an_iterator_from_now_on_that_expired_is_replaced_and_told() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let latest = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::Latest))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("now").build());
-        let expired = mock!(Client::get_records)
-            .sequence()
-            .error(|| GetRecordsError::ExpiredIteratorException(ExpiredIteratorException::builder().build()))
-            .output(|| page(Some("next")))
-            .build();
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &latest, &expired]);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
-        reader.refresh().await.unwrap();
+    async fn an_expired_iterator_from_now_on_is_replaced_and_the_page_says_so() {
+        let records = expired_once();
+        let (mut reader, asked) = reader(BTreeMap::new(), move |operation, input| match operation {
+            "GetShardIterator" if input["ShardIteratorType"] == "LATEST" => iterator("now"),
+            "GetRecords" => records(),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         reader.skip_to_now().await.unwrap();
         assert!(reader.read("one", 10).await.unwrap().notice.unwrap().contains("may be missing"));
         let page = reader.read("one", 10).await.unwrap();
         assert_eq!((page.records.len(), page.notice), (1, None));
-        assert_eq!(latest.num_calls(), 2);
+        assert_eq!(count(&asked, "GetShardIterator"), 2);
     }
 
     #[tokio::test]
-    async fn records_that_left_the_stream_are_told_and_the_oldest_left_is_next() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let trimmed = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.sequence_number() == Some(NUMBER))
-            .then_error(|| {
-                let error = TrimmedDataAccessException::builder().build();
-                GetShardIteratorError::TrimmedDataAccessException(error)
-            });
-        let oldest = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::TrimHorizon))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("oldest").build());
-        let records = mock!(Client::get_records).then_output(|| page(Some("next")));
-        let rules = [&describe, &trimmed, &oldest, &records];
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), resume());
-        reader.refresh().await.unwrap();
+    async fn a_page_says_that_records_left_the_stream_and_the_oldest_left_is_next() {
+        let (mut reader, _) = reader(resume(), |operation, input| match operation {
+            "GetShardIterator" if input["SequenceNumber"] == NUMBER => refusal("TrimmedDataAccessException"),
+            "GetShardIterator" if input["ShardIteratorType"] == "TRIM_HORIZON" => iterator("oldest"),
+            "GetRecords" => page(Some("next")),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         let page = reader.read("one", 10).await.unwrap();
         assert!(page.notice.unwrap().contains("left the stream"));

@@ -1,17 +1,19 @@
 //! Audit entries as plain JSON, without loss.
 //!
-//! A number is written as the JSON number that DynamoDB holds, digit for digit. JSON has no sets and no bytes; those
-//! are written as DynamoDB writes them, as an object with the type's name: `{"SS": ["a", "b"]}`, `{"NS": [1, 2]}`,
+//! A number becomes the JSON number with the same digits as in DynamoDB. JSON has no sets and no bytes; those become an
+//! object with the type's name, as in DynamoDB's own JSON: `{"SS": ["a", "b"]}`, `{"NS": [1, 2]}`,
 //! `{"B": "AAE="}`, `{"BS": ["AAE="]}`. The members of an entry come in the contract's order, those of a map by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use serde::{Serialize, ser};
+use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
+
+use super::tables::{Item, item};
 
 /// The order in which the contract gives an entry's attributes.
 const ORDER: [&str; 6] = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
@@ -19,20 +21,20 @@ const ORDER: [&str; 6] = ["id", "itemKey", "modificationTime", "updatedAttribute
 /// An item of the Audit table. Serialises as plain JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    item: HashMap<String, AttributeValue>,
+    item: Item,
 }
 
 impl Entry {
-    /// The entry that this item holds.
+    /// The entry in this item, in the type of the workspace or of an SDK.
     #[must_use]
-    pub fn from_item(item: HashMap<String, AttributeValue>) -> Self {
-        Self { item }
+    pub fn from_item<V: Into<AttributeValue>>(attributes: impl IntoIterator<Item = (String, V)>) -> Self {
+        Self { item: item(attributes) }
     }
 
-    /// A string attribute of the entry, such as `itemKey`; empty where there is none.
+    /// A string attribute of the entry, such as `itemKey`; empty if there is none.
     #[must_use]
     pub fn text(&self, attribute: &str) -> &str {
-        self.item.get(attribute).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
+        if let Some(AttributeValue::S(text)) = self.item.get(attribute) { text } else { "" }
     }
 
     /// An attribute of the entry, which serialises as plain JSON.
@@ -41,7 +43,7 @@ impl Entry {
         self.item.get(attribute).map(Plain)
     }
 
-    /// The entry without the values of the configuration in it.
+    /// The entry without the configuration's values.
     #[must_use]
     pub fn without_values(&self) -> Self {
         let mut item = self.item.clone();
@@ -58,7 +60,7 @@ impl Entry {
     /// The entry as indented JSON.
     #[must_use]
     pub fn to_pretty_json(&self) -> String {
-        // Maps with string keys, numbers and strings: there is nothing in it that could fail.
+        // Maps with string keys, numbers and strings: nothing in it can fail.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
@@ -104,12 +106,11 @@ impl Serialize for Plain<'_> {
                 let encoded: Vec<_> = values.iter().map(|bytes| STANDARD.encode(bytes)).collect();
                 tagged(serializer, "BS", &encoded)
             }
-            _ => Err(ser::Error::custom("a DynamoDB type that this version does not know")),
         }
     }
 }
 
-/// A number, digit for digit; text that is no JSON number stays text.
+/// A number, digit for digit; text that is not a JSON number stays text.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Number<'a> {
@@ -133,7 +134,7 @@ fn tagged<S: Serializer>(serializer: S, name: &str, value: &impl Serialize) -> R
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::primitives::Blob;
+    use std::collections::HashMap;
 
     use super::*;
 
@@ -142,7 +143,7 @@ mod tests {
     }
 
     fn entry(attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> Entry {
-        Entry::from_item(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Entry::from_item(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)))
     }
 
     #[test]
@@ -171,10 +172,10 @@ mod tests {
             ("a".to_owned(), n(digits)),
             ("b".to_owned(), n("-1.5E-10")),
             ("c".to_owned(), AttributeValue::L(vec![AttributeValue::Bool(true), AttributeValue::Null(true)])),
-            ("d".to_owned(), AttributeValue::B(Blob::new([0, 1]))),
+            ("d".to_owned(), AttributeValue::B(vec![0, 1])),
             ("e".to_owned(), AttributeValue::Ss(vec!["x".to_owned()])),
             ("f".to_owned(), AttributeValue::Ns(vec![digits.to_owned()])),
-            ("g".to_owned(), AttributeValue::Bs(vec![Blob::new([0, 1])])),
+            ("g".to_owned(), AttributeValue::Bs(vec![vec![0, 1]])),
             ("h".to_owned(), n("NaN")),
         ]));
         let expected = format!(

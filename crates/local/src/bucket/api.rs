@@ -1,0 +1,110 @@
+//! The S3 API of the bucket's directory.
+
+use std::io;
+use std::path::Path;
+
+use futures_util::TryStreamExt;
+use s3s::dto::{
+    CopyObjectInput, CopyObjectOutput, CopySource, DeleteObjectInput, DeleteObjectOutput, GetBucketLocationInput,
+    GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, PutObjectInput, PutObjectOutput,
+};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s_fs::FileSystem;
+use tokio::io::AsyncWriteExt;
+
+use super::directory::{KeyError, Root};
+
+/// s3s-fs with our own `PutObject` and `CopyObject`.
+///
+/// Its `PutObject` keeps an object's metadata in a file whose *name* is the base64 of bucket and key. The keys of Lambda's
+/// on-failure destination make that name longer than the 255 bytes that a file name may have, so the object is refused.
+/// It also creates a bucket that is missing, where S3 refuses. Ours keeps no metadata, because nobody here needs it.
+pub(super) struct Api {
+    pub(super) files: FileSystem,
+    pub(super) root: Root,
+}
+
+impl From<KeyError> for S3Error {
+    fn from(error: KeyError) -> Self {
+        let code = match error {
+            KeyError::Part(_) => S3ErrorCode::InvalidArgument,
+            KeyError::NoBucket(_) => S3ErrorCode::NoSuchBucket,
+        };
+        Self::with_message(code, error.to_string())
+    }
+}
+
+fn failed(path: &Path, action: &str, error: &io::Error) -> S3Error {
+    S3Error::with_message(S3ErrorCode::InternalError, format!("{} cannot be {action}: {error}", path.display()))
+}
+
+#[async_trait::async_trait]
+impl S3 for Api {
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let PutObjectInput { bucket, key, body, .. } = request.input;
+        let file = self.root.file(&bucket, &key)?;
+        let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
+        let write = self.root.write(&file, async |output| {
+            while let Some(chunk) = body.try_next().await.map_err(io::Error::other)? {
+                output.write_all(&chunk).await?;
+            }
+            Ok(())
+        });
+        write.await.map_err(|error| failed(&file, "written", &error))?;
+        Ok(S3Response::new(PutObjectOutput::default()))
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let CopyObjectInput { bucket, key, copy_source, .. } = request.input;
+        let CopySource::Bucket { bucket: from_bucket, key: from_key, .. } = copy_source else {
+            return Err(s3_error!(NotImplemented));
+        };
+        let (from, to) = (self.root.file(&from_bucket, &from_key)?, self.root.file(&bucket, &key)?);
+        let bytes = tokio::fs::read(&from).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => s3_error!(NoSuchKey),
+            _ => failed(&from, "read", &error),
+        })?;
+        self.root.write_all(&to, &bytes).await.map_err(|error| failed(&to, "written", &error))?;
+        Ok(S3Response::new(CopyObjectOutput::default()))
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.files.get_object(request).await
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.files.head_object(request).await
+    }
+
+    async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.files.delete_object(request).await
+    }
+
+    async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        self.files.list_objects(request).await
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.files.list_objects_v2(request).await
+    }
+
+    async fn list_buckets(&self, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+        self.files.list_buckets(request).await
+    }
+
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.files.head_bucket(request).await
+    }
+
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.files.get_bucket_location(request).await
+    }
+}

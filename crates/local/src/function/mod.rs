@@ -1,0 +1,128 @@
+//! The function: runs the `bootstrap` binary as Lambda runs it, one invocation at a time.
+//!
+//! A process serves many invocations. One that crashes, fails to start, or exceeds the time-out is replaced at the next
+//! invocation.
+//!
+//! `process` is one such process; `runtime_api` is the Runtime API that it polls, `output` reads what it prints, and
+//! `xray` is the X-Ray daemon that Lambda runs beside it.
+
+mod output;
+mod process;
+mod runtime_api;
+pub mod settings;
+mod xray;
+
+use std::time::SystemTime;
+
+use axum::body::Bytes;
+use uuid::Uuid;
+
+use crate::event::{EventBus, WorldEvent};
+use crate::invocation::{CompletedInvocation, InvocationError, Outcome};
+use config_audit::clock::Clock;
+
+pub use process::FunctionError;
+pub use settings::{FunctionSettings, Trace};
+
+use process::{Completion, Process};
+use runtime_api::NextInvocation;
+use xray::XrayDaemon;
+
+/// A function that may have a process, and its X-Ray daemon.
+#[derive(Debug)]
+pub struct Function {
+    settings: FunctionSettings,
+    bus: EventBus,
+    xray: XrayDaemon,
+    process: Option<Process>,
+}
+
+impl Function {
+    /// A function whose first invocation will start a process. Its X-Ray daemon runs already.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start(settings: FunctionSettings, bus: EventBus) -> Result<Self, FunctionError> {
+        let xray = XrayDaemon::start(bus.clone()).await?;
+        Ok(Self { settings, bus, xray, process: None })
+    }
+
+    /// Invokes the function with this event. Returns when the function has answered and asked for the next event, or its
+    /// process has ended.
+    ///
+    /// Dropping the future ends the process.
+    ///
+    /// # Errors
+    /// When no process can be started. Everything that goes wrong in the function itself is in the [`Outcome`].
+    pub async fn invoke(&mut self, event: impl Into<Bytes>) -> Result<CompletedInvocation, FunctionError> {
+        let request_id = Uuid::new_v4().to_string();
+        let trace_header = self.settings.trace.header(Clock::System.now());
+        self.bus.publish(WorldEvent::InvocationStarted {
+            request_id: request_id.clone(),
+            trace_header: trace_header.clone(),
+        });
+        let started = Clock::System.instant();
+        let outcome = self.outcome(&request_id, trace_header, event.into()).await?;
+        let completed = CompletedInvocation { request_id, outcome, duration: Clock::System.instant() - started };
+        self.xray.flush().await?;
+        self.bus.publish(WorldEvent::InvocationEnded(completed.clone()));
+        Ok(completed)
+    }
+
+    /// Ends the process, if there is one. All that it printed has been published when this returns.
+    pub async fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.end(&self.bus).await;
+        }
+    }
+
+    async fn outcome(
+        &mut self,
+        request_id: &str,
+        trace_header: String,
+        event: Bytes,
+    ) -> Result<Outcome, FunctionError> {
+        // This invocation does not fail because a process ended while it was idle.
+        if self.process.as_mut().is_some_and(Process::has_ended) {
+            self.stop().await;
+        }
+        // Taken, and put back if it can go on: if this future is dropped before it completes, the process ends too.
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => Process::start(&self.settings, &self.xray.address(), &self.bus).await?,
+        };
+        let completion = match process.ready(self.settings.init_timeout).await {
+            Err(report) => Completion::fatal(InvocationError::Init(report)),
+            Ok(poll) => {
+                let invocation = NextInvocation {
+                    request_id: request_id.to_owned(),
+                    deadline: SystemTime::from(Clock::System.now()) + self.settings.timeout,
+                    function_arn: self.settings.arn(),
+                    trace_header,
+                    event,
+                };
+                process.serve(poll, invocation, self.settings.timeout).await
+            }
+        };
+        if completion.is_usable {
+            process.flush_output().await;
+            self.process = Some(process);
+        } else {
+            process.end(&self.bus).await;
+        }
+        Ok(completion.outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_binary_that_does_not_exist_is_named() {
+        let settings = FunctionSettings::new("/nowhere/bootstrap");
+        let mut function = Function::start(settings, EventBus::new()).await.unwrap();
+        let error = function.invoke("{}").await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot run /nowhere/bootstrap"), "{error}");
+    }
+}
