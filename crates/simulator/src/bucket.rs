@@ -63,6 +63,7 @@ impl Quarantine for FailureBucket {
         if struck(Fault::BucketRefusesAfterStoring) {
             return Err(refused());
         }
+        run.say(|| format!("  stored: {key}"));
         log.borrow_mut().objects[place].stored = Some(run.now());
         Ok(())
     }

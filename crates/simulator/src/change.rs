@@ -14,6 +14,9 @@ use uuid::{Builder, Uuid};
 pub const STREAM_ARN: &str =
     "arn:aws:dynamodb:eu-central-1:000000000000:table/Configuration/stream/2026-01-01T00:00:00.000";
 
+/// The reason in the failure bucket for a record whose entry DynamoDB finds invalid.
+pub const REJECTED: &str = "rejected_by_dynamodb";
+
 /// The value of an attribute. Two are equal when they are the same value, whatever they look like in the record.
 #[derive(Debug, Clone)]
 pub enum Value {
@@ -100,7 +103,7 @@ impl Oddity {
             Self::NoKey => Some("no_key"),
             Self::UnknownEvent => Some("unknown_event_name"),
             Self::InvalidValue => Some("invalid_value"),
-            Self::Rejected => Some("rejected_by_dynamodb"),
+            Self::Rejected => Some(REJECTED),
             Self::NoSequenceNumber | Self::NoTime => None,
         }
     }

@@ -19,6 +19,11 @@ const FIRST_NUMBER: u128 = 999_999_999_999_999_999_990;
 /// One broken law often breaks a hundred times.
 const MAX_VIOLATIONS: usize = 5;
 
+/// How a key in the failure bucket begins, for a record that no retry can mend.
+pub(crate) const QUARANTINED: &str = "quarantined/";
+/// How it begins for the full record of values that were left out.
+pub(crate) const OMITTED: &str = "omitted/";
+
 /// How much was done.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {

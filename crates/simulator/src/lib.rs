@@ -1,11 +1,21 @@
 //! The whole path of an audit on a virtual clock: nothing lost, nothing twice, whatever goes wrong.
 //!
-//! A run is made of one seed: [`scenario`] is what the writers do and which faults come when; [`world`] plays it on one
-//! thread, with the Lambda's real handler, the mapping as Lambda has it, and a table and a bucket that fail in every
-//! way of [`fault`]. [`change`] is the reference: which entries a change must have. A campaign makes many runs, and fails
-//! where it has not seen every fault. A run that breaks a promise is made [`shrink`]er, until it can be read.
+//! A run follows from one seed. A [`scenario`] says what the writers do and which faults come when; [`world`] plays it on one
+//! thread. Imports go down this list only:
 //!
-//! Of this workspace it uses the Lambda's library and the mapping. It does no I/O; its time is virtual.
+//! | file | what is in it |
+//! |---|---|
+//! | [`campaign`], [`shrink`] | many runs; a failing run made smaller, until it can be read |
+//! | [`world`] | one run, put together from the parts below |
+//! | `mapping`, `function`, `stream` | the event source mapping's lanes; the function with the real handler; the writers and the stream |
+//! | `table`, `bucket` | the Audit table and the failure bucket, with every fault |
+//! | `run` | what all parts share: the clock, chance, the tasks |
+//! | `laws` | what must hold; a law reads the ledger or a log and returns violations |
+//! | `ledger`, `log` | what happened in the run; what the table and the bucket saw of one invocation |
+//! | [`observed`] | what CloudWatch gets |
+//! | [`scenario`], [`change`], [`fault`] | what happens; the reference, which says what entries a change must have; every kind of fault |
+//!
+//! Of this workspace it uses the Lambda's library and the mapping. It does no I/O.
 
 mod bucket;
 pub mod campaign;

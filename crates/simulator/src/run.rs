@@ -162,8 +162,8 @@ impl Run {
 
     /// Records what a law found.
     pub(crate) fn check(&self, violations: Vec<String>) {
-        for what in violations {
-            self.violate(what);
+        for violation in violations {
+            self.violate(violation);
         }
     }
 

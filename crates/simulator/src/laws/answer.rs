@@ -7,9 +7,8 @@ use config_audit::report::{Outcome, Record, Report};
 use config_audit_mapping::shard::Answer;
 use serde::Deserialize;
 
-use super::{OMITTED, QUARANTINED};
 use crate::change::Expected;
-use crate::ledger::{Ledger, TrackedChange};
+use crate::ledger::{Ledger, OMITTED, QUARANTINED, TrackedChange};
 
 /// Nothing is acknowledged that is not stored, and what is to come again is named by its sequence number.
 pub(crate) fn of_an_answer(

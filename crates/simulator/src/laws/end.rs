@@ -7,9 +7,8 @@ use std::sync::Arc;
 use config_audit_mapping::StreamRecord;
 use serde::Deserialize;
 
-use super::QUARANTINED;
 use crate::fault::Fault;
-use crate::ledger::{Ledger, StoredObject, TrackedChange};
+use crate::ledger::{Ledger, QUARANTINED, StoredObject, TrackedChange};
 use crate::scenario::Scenario;
 
 /// The destination has every record, whole.

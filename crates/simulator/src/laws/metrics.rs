@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use config_audit::report::{Outcome, Report};
 use config_audit::telemetry::catalog::{self, Measured};
 
-use super::REJECTED;
-use crate::change::Oddity;
+use crate::change::{Oddity, REJECTED};
 use crate::ledger::TrackedChange;
 use crate::log::InvocationLog;
 

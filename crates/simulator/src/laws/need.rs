@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{OMITTED, QUARANTINED, REJECTED};
-use crate::ledger::TrackedChange;
+use crate::change::REJECTED;
+use crate::ledger::{OMITTED, QUARANTINED, TrackedChange};
 use crate::log::InvocationLog;
 use crate::scenario::Millis;
 

@@ -168,9 +168,9 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         what: "only the first request of an invocation is ever sent",
         edits: &[Rewrite {
             file: "src/writer.rs",
-            code: "let count = self.fresh.len().min(MAX_BATCH);",
+            code: "let count = queue.len().min(MAX_BATCH);",
             broken: "if IS_ON && !self.requests.is_empty() { return None; }\n        \
-                     let count = self.fresh.len().min(MAX_BATCH);",
+                     let count = queue.len().min(MAX_BATCH);",
         }],
         found_as: "and no fault of its own asked for it",
     },
@@ -207,7 +207,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
             code: "let nameless = report.failed()",
             broken: "for record in report.records.iter_mut().filter(|_| IS_ON && report.error.is_some()) {\n            \
                      if let crate::report::Outcome::Failed(cause) = &mut record.outcome {\n                \
-                     *cause = unsettled(report.error.as_ref());\n            }\n        }\n        \
+                     *cause = unsettled.clone();\n            }\n        }\n        \
                      let nameless = report.failed()",
         }],
         found_as: "and what became of its own requests is",
