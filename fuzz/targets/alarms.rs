@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use config_audit_cloudwatch::alarm::State;
+use config_audit_cloudwatch::alarms::{Alarms, AlarmsError, Kind, State};
 use config_audit_cloudwatch::metrics::Metrics;
-use config_audit_cloudwatch::{Alarms, AlarmsError, Kind};
 use config_audit_fuzz::mutate;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

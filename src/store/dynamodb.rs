@@ -233,42 +233,34 @@ impl Store for DynamoDbStore {
 mod tests {
     use super::*;
     use crate::testing::entries;
-    use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
-    use aws_sdk_dynamodb::types::{ConsumedCapacity, DeleteRequest};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
-    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-    use aws_smithy_types::body::SdkBody;
+    use serde_json::{Value, json};
 
-    /// A store whose client gets `output` for its one request, of these entries.
-    async fn put_and_get(output: BatchWriteItemOutput, entries: &[Entry]) -> Put {
+    /// What a store makes of `output`, the answer to its one request, for these entries.
+    async fn put_and_get(output: Value, entries: &[Entry]) -> Put {
         let wanted: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
-        let rule = mock!(Client::batch_write_item)
-            .match_requests(move |request| {
-                let requests = &request.request_items().unwrap()["Audit"];
-                let id = |request: &WriteRequest| request.put_request().unwrap().item()["id"].as_s().unwrap().clone();
-                requests.iter().map(id).collect::<Vec<_>>() == wanted
-            })
-            .then_output(move || output.clone());
-        let store = DynamoDbStore::new(mock_client!(aws_sdk_dynamodb, [&rule]), "Audit");
+        let config = config_audit_fake_aws::service(move |operation, input| {
+            let requests = input["RequestItems"]["Audit"].as_array().unwrap();
+            let ids: Vec<_> =
+                requests.iter().map(|request| request["PutRequest"]["Item"]["id"]["S"].as_str().unwrap()).collect();
+            assert_eq!((operation, ids), ("BatchWriteItem", wanted.iter().map(String::as_str).collect()));
+            (200, output.clone())
+        });
+        let store = DynamoDbStore::new(Client::new(&config), "Audit");
         store.put(&entries.iter().collect::<Vec<_>>()).await.unwrap()
     }
 
-    fn given_back(requests: Vec<WriteRequest>) -> BatchWriteItemOutput {
-        BatchWriteItemOutput::builder().unprocessed_items("Audit", requests).build()
+    fn given_back(requests: &[Value]) -> Value {
+        json!({ "UnprocessedItems": { "Audit": requests } })
     }
 
-    fn put_request(entry: &Entry) -> WriteRequest {
-        let put = PutRequest::builder().set_item(Some(entry.item().into())).build().unwrap();
-        WriteRequest::builder().put_request(put).build()
+    fn put_request(entry: &Entry) -> Value {
+        json!({ "PutRequest": { "Item": entry.item() } })
     }
 
     #[tokio::test]
     async fn an_answer_without_leftovers_stores_all() {
-        let capacity = ConsumedCapacity::builder().capacity_units(4.0).build();
-        let output = BatchWriteItemOutput::builder()
-            .consumed_capacity(capacity)
-            .set_unprocessed_items(Some(HashMap::new()))
-            .build();
+        let capacity = json!([{ "TableName": "Audit", "CapacityUnits": 4.0 }]);
+        let output = json!({ "UnprocessedItems": {}, "ConsumedCapacity": capacity });
         let put = put_and_get(output, &entries(3)).await;
         assert_eq!((put.unprocessed.as_slice(), put.consumed_capacity), (&[][..], Some(4.0)));
     }
@@ -276,42 +268,34 @@ mod tests {
     #[tokio::test]
     async fn what_is_given_back_is_named_by_its_place() {
         let entries = entries(5);
-        let put = put_and_get(given_back(vec![put_request(&entries[4]), put_request(&entries[1])]), &entries).await;
+        let put = put_and_get(given_back(&[put_request(&entries[4]), put_request(&entries[1])]), &entries).await;
         assert_eq!(put.unprocessed, [1, 4]);
     }
 
     #[tokio::test]
     async fn what_cannot_be_matched_leaves_nothing_known_to_be_stored() {
-        let nobodys = WriteRequest::builder()
-            .delete_request(DeleteRequest::builder().key("id", AttributeValue::S("x".to_owned())).build().unwrap())
-            .build();
-        let put = put_and_get(given_back(vec![nobodys]), &entries(3)).await;
+        let nobodys = json!({ "DeleteRequest": { "Key": { "id": { "S": "x" } } } });
+        let put = put_and_get(given_back(&[nobodys]), &entries(3)).await;
         assert_eq!(put.unprocessed, [0, 1, 2]);
     }
 
     /// A proxy on the way may answer so.
     #[tokio::test]
     async fn an_answer_that_lists_nothing_stores_nothing() {
-        for body in ["", "{}", "{\"message\":\"ok\"}"] {
-            let rule = mock!(Client::batch_write_item)
-                .then_http_response(move || HttpResponse::new(200.try_into().unwrap(), SdkBody::from(body)));
-            let store = DynamoDbStore::new(mock_client!(aws_sdk_dynamodb, [&rule]), "Audit");
-            let error = store.put(&[&entries(1)[0]]).await.unwrap_err();
-            assert_eq!((error.failure, error.code.as_str()), (Failure::Unavailable, "response"), "{body}");
+        for body in [json!({}), json!({ "message": "ok" })] {
+            let config = config_audit_fake_aws::service(move |_, _| (200, body.clone()));
+            let entries = entries(1);
+            let error = DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err();
+            assert_eq!((error.failure, error.code.as_str()), (Failure::Unavailable, "response"));
         }
     }
 
     /// The error that a client makes of an answer of this status, code and message.
-    async fn error(status: u16, code: &'static str, message: &'static str) -> StoreError {
-        let rule = mock!(Client::batch_write_item).then_http_response(move || {
-            let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"{message}"}}"#);
-            HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
-        });
-        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, [&rule], |config| {
-            config.retry_config(aws_config::retry::RetryConfig::disabled())
-        });
+    async fn error(status: u16, code: &str, message: &str) -> StoreError {
+        let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
+        let config = config_audit_fake_aws::service(move |_, _| (status, body.clone()));
         let entries = entries(1);
-        DynamoDbStore::new(client, "Audit").put(&[&entries[0]]).await.unwrap_err()
+        DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err()
     }
 
     /// Operators look a code up there.

@@ -209,7 +209,7 @@ pub(crate) mod tests {
         assert_eq!(
             lines,
             [
-                r#"{"level":"INFO","requestId":"r\"1","outcome":"ok","_aws":{"Timestamp":1726045348000,"CloudWatchMetrics":[{"Namespace":"ConfigAudit","Dimensions":[["Service","Stage"]],"Metrics":[{"Name":"RecordsReceived","Unit":"Count"},{"Name":"RecordsFailed","Unit":"Count"},{"Name":"AuditLag","Unit":"Milliseconds"},{"Name":"WriteLatency","Unit":"Milliseconds"}]}]},"Service":"config-audit","Stage":"dev","RecordsReceived":2,"RecordsFailed":0,"AuditLag":[652,1234.568],"WriteLatency":[4.25]}"#
+                r#"{"level":"INFO","requestId":"r\"1","outcome":"ok","_aws":{"CloudWatchMetrics":[{"Dimensions":[["Service","Stage"]],"Metrics":[{"Name":"RecordsReceived","Unit":"Count"},{"Name":"RecordsFailed","Unit":"Count"},{"Name":"AuditLag","Unit":"Milliseconds"},{"Name":"WriteLatency","Unit":"Milliseconds"}],"Namespace":"ConfigAudit"}],"Timestamp":1726045348000},"Service":"config-audit","Stage":"dev","RecordsReceived":2,"RecordsFailed":0,"AuditLag":[652,1234.568],"WriteLatency":[4.25]}"#
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! The files of a directory, for what reads all of a kind.
+//! All files of one kind in a directory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The one module that prints: results to standard output, progress and errors to standard error.
 //!
-//! Colours are used on a terminal only, and not where `NO_COLOR` is set. A reader that went away is no error here.
+//! Colours are used only on a terminal, and not if `NO_COLOR` is set. It is not an error if nobody reads the output any more.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -12,29 +12,29 @@ use config_audit_cloudwatch::line::EmfMetric;
 use config_audit_cloudwatch::span::Span;
 use config_audit_cloudwatch::units::duration;
 
-/// Whom a command's result is for; each command says how it prints for them.
+/// How a command prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// People.
+    /// For people.
     Text,
-    /// Tools.
+    /// For tools.
     Json,
 }
 
-/// How a piece of text is meant.
+/// What a piece of text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     /// A heading.
     Heading,
-    /// Something that went well.
+    /// Something that succeeded.
     Good,
-    /// Something that went wrong.
+    /// Something that failed.
     Bad,
-    /// Something beside the point.
+    /// Something less important.
     Quiet,
 }
 
-/// Where people read.
+/// Where output goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
     colours: bool,
@@ -48,7 +48,7 @@ impl Terminal {
         Self { colours: std::io::stdout().is_terminal() && !forbidden }
     }
 
-    /// The same with no colours.
+    /// The same without colours.
     #[must_use]
     pub fn plain() -> Self {
         Self { colours: false }
@@ -72,7 +72,7 @@ impl Terminal {
         let _ = writeln!(output, "{text}").and_then(|()| output.flush());
     }
 
-    /// Prints a result; false when nobody reads it any more.
+    /// Prints a result; false if nobody reads it any more.
     #[must_use]
     pub fn tells(self, text: &str) -> bool {
         let mut output = std::io::stdout().lock();
@@ -120,7 +120,8 @@ impl Default for Terminal {
     }
 }
 
-/// JSON as a terminal may show it: what JSON lets through that would move the cursor or turn the text around is escaped.
+/// JSON that is safe to show on a terminal: characters that JSON allows but that would move the cursor or reverse the text are
+/// escaped.
 #[must_use]
 pub fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
@@ -133,7 +134,7 @@ pub fn harmless(json: &str) -> String {
     text
 }
 
-/// Every line of a text, this far to the right.
+/// A text with every line indented by this many spaces.
 #[must_use]
 pub fn indent(text: &str, by: usize) -> String {
     let lines: Vec<_> = text.lines().map(|line| format!("{}{line}", " ".repeat(by))).collect();

@@ -1,31 +1,31 @@
-//! Metric math, as far as alarms need it.
+//! Metric math, as far as the bundled alarms and dashboards need it.
 //!
-//! What AWS documents of missing datapoints, and what follows from it:
-//! - Where one of two time series has no datapoint, an operator takes 0 for it; where neither has one, neither has the
-//!   result. A number has no datapoints, so `m1 + 1` has those of `m1`.
+//! What AWS documents about missing datapoints, and what follows from it:
+//! - If one of two time series has no datapoint, an operator uses 0 for it; if neither has one, the result has none. A
+//!   number has no datapoints of its own, so `m1 + 1` has those of `m1`.
 //! - A division by zero has no result.
-//! - `IF` has no result where its condition has none, nor where the value it chooses has none; but a first value that is
-//!   missing counts as 0 for each datapoint of the condition.
-//! - `FILL` has a datapoint in every period, also where the metric has none in all that CloudWatch reads. For such a
-//!   metric AWS documents nothing.
+//! - `IF` has no result if its condition has none, or if the value that it selects has none; but if the value for a true
+//!   condition is missing, it counts as 0.
+//! - `FILL` has a datapoint in every period, also if the metric has none in any period that CloudWatch reads, a case that
+//!   AWS does not document.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Something that an expression can name by its `Id`.
+/// What an expression can refer to by its `Id`.
 #[derive(Debug, Clone, Copy)]
 pub enum Query<'a> {
-    /// A metric, by its number.
+    /// A metric, by its index.
     Metric(usize),
     /// Another expression.
     Expression(&'a str),
 }
 
-/// An expression that makes a time series of metrics' time series.
+/// An expression whose result is a time series.
 #[derive(Debug, Clone)]
 pub struct Expression(Node);
 
-/// An expression that the evaluator cannot evaluate.
+/// An expression that cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the expression `{expression}`: {problem}")]
 pub struct MathError {
@@ -38,37 +38,37 @@ pub struct MathError {
 /// What is wrong with an expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// It is no expression.
+    /// The syntax is wrong.
     #[error("expected {expected}, found {found}")]
     Syntax {
-        /// What could be there.
+        /// What was expected.
         expected: String,
-        /// What is there.
+        /// What was found.
         found: String,
     },
-    /// A function, or a form of one, that is not known.
-    #[error("{0} is not known here; the functions are ABS, FILL with a number or a series, and IF")]
+    /// A function, or a form of one, that is not supported.
+    #[error("{0} is not supported; the functions are ABS, FILL with a number or a series, and IF")]
     Function(String),
-    /// An `Id` that nothing has.
-    #[error("nothing has the Id {0}")]
+    /// An `Id` that does not exist.
+    #[error("no metric or expression has the Id {0}")]
     Id(String),
-    /// An `Id` whose expression needs itself.
-    #[error("{0} needs its own value")]
+    /// An `Id` whose expression refers to itself.
+    #[error("{0} depends on itself")]
     Cycle(String),
-    /// There is too much of it.
-    #[error("it is nested deeper than {DEEPEST}, or has more than {MOST_OPERANDS} operands")]
+    /// It is too large.
+    #[error("it is nested deeper than {MAX_DEPTH}, or has more than {MAX_OPERANDS} operands")]
     Large,
-    /// It gives one number.
-    #[error("{0} is one number, and a time series is needed")]
+    /// It is a number, where a time series is required.
+    #[error("{0} is a number, but must be a time series")]
     Scalar(&'static str),
 }
 
-/// So deep an expression may be nested, and so many operands it may have with those of all that it names. CloudWatch takes
-/// 2,048 characters; these are read without running out of memory.
-const DEEPEST: usize = 100;
-const MOST_OPERANDS: usize = 2048;
+// Limits of an expression together with all expressions that it refers to, which keep their evaluation within the stack and
+// memory. CloudWatch allows 2,048 characters.
+const MAX_DEPTH: usize = 100;
+const MAX_OPERANDS: usize = 2048;
 
-/// What two values give; none where that is not defined.
+/// The result for two values; none if it is not defined.
 type Operator = fn(f64, f64) -> Option<f64>;
 
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ enum Node {
     Fill(Box<[Node; 2]>),
 }
 
-/// The operators, from those that bind least.
+/// The operators, from those that bind loosest.
 const OPERATORS: [&[(&str, Operator)]; 5] = [
     &[("OR", or), ("||", or)],
     &[("AND", and), ("&&", and)],
@@ -114,11 +114,11 @@ fn and(left: f64, right: f64) -> Option<f64> {
 }
 
 impl Expression {
-    /// The expression, or metric, that has this `Id`; `queries` has all that it can name.
+    /// The expression or metric with this `Id`; `queries` has everything that it can refer to.
     ///
     /// # Errors
     ///
-    /// Says what of which expression is wrong, or not known here.
+    /// Says which part of which expression is wrong or not supported.
     pub fn new(id: &str, queries: &BTreeMap<&str, Query>) -> Result<Self, MathError> {
         let node = Parser::query(id, queries, &mut Reading::default())
             .unwrap_or_else(|| Err(MathError { expression: id.to_owned(), problem: Problem::Id(id.to_owned()) }))?;
@@ -132,7 +132,7 @@ impl Expression {
         Ok(Self(node))
     }
 
-    /// The value in a period; `metric` gives the metrics' values in it, by the metric's number.
+    /// The value in a period; `metric` gives the value of a metric in it, by the metric's index.
     #[must_use]
     pub fn value(&self, metric: &dyn Fn(usize) -> Option<f64>) -> Option<f64> {
         self.0.value(metric)
@@ -140,7 +140,7 @@ impl Expression {
 }
 
 impl Node {
-    /// Whether it is a time series, and not one number.
+    /// Whether it is a time series and not a number.
     fn is_series(&self) -> bool {
         match self {
             Self::Number(_) => false,
@@ -180,14 +180,14 @@ impl Node {
     }
 }
 
-/// What an expression is made of.
+/// A part of an expression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Token<'a> {
     Number(f64),
     /// An Id, a function, AND or OR.
     Name(&'a str),
     Symbol(&'a str),
-    /// Something that is in no expression.
+    /// A character that no expression contains.
     Other(char),
     End,
 }
@@ -221,10 +221,10 @@ fn token(text: &str) -> (Token<'_>, &str) {
     symbol.unwrap_or((Token::Other(first), &text[first.len_utf8()..]))
 }
 
-/// Where the reading of an expression is, and of those that it names.
+/// How far the parser has come, including the expressions that are referred to.
 #[derive(Default)]
 struct Reading {
-    /// The Ids whose expressions are being read.
+    /// The Ids whose expressions are being parsed.
     within: Vec<String>,
     depth: usize,
     operands: usize,
@@ -238,7 +238,7 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// Reads what has this Id; none when nothing has.
+    /// Parses the metric or expression with this Id; none if there is none.
     fn query(
         id: &str,
         queries: &'a BTreeMap<&'a str, Query<'a>>,
@@ -274,7 +274,7 @@ impl<'a> Parser<'a> {
     fn unary(&mut self) -> Result<Node, MathError> {
         self.reading.depth += 1;
         self.reading.operands += 1;
-        if self.reading.depth > DEEPEST || self.reading.operands > MOST_OPERANDS {
+        if self.reading.depth > MAX_DEPTH || self.reading.operands > MAX_OPERANDS {
             return Err(self.error(Problem::Large));
         }
         let node = self.operand();
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_datapoint_is_zero_beside_one_that_is_there() {
+    fn a_missing_datapoint_is_zero_beside_an_existing_one() {
         assert_eq!(evaluate("metric1 - metric2", &["1 - 3 -", "1 2 - -"]), "0 -2 3 -");
         assert_eq!(evaluate("metric1 * 2 + 1", &["1 -"]), "3 -");
         assert_eq!(evaluate("-metric1", &["1 -"]), "-1 -");
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_do_what_cloudwatch_says() {
+    fn functions_do_what_cloudwatch_documents() {
         let two = ["1 - -5 -", "2 3 - -"];
         assert_eq!(evaluate("ABS(metric1)", &two), "1 - 5 -");
         assert_eq!(evaluate("FILL(metric1, 0)", &two), "1 0 -5 0");
@@ -439,24 +439,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_said() {
-        let known = "is not known here; the functions are ABS, FILL with a number or a series, and IF";
+    fn an_error_names_what_is_wrong() {
+        let known = "is not supported; the functions are ABS, FILL with a number or a series, and IF";
         let cases = [
             ("SEARCH('x')", format!("SEARCH {known}")),
             ("m1 - MAX(m1)", format!("MAX {known}")),
             ("FILL(m1, REPEAT)", format!("FILL(…, REPEAT) {known}")),
-            ("m2 + 1", "nothing has the Id m2".to_owned()),
+            ("m2 + 1", "no metric or expression has the Id m2".to_owned()),
             ("m1 > 1 +", "expected a number, an Id, a function or (, found the end".to_owned()),
             ("m1 m1", "expected an operator or the end, found `m1`".to_owned()),
             ("m1 ^ 2", "expected an operator or the end, found `^`".to_owned()),
             ("IF(m1", "expected `,`, found the end".to_owned()),
-            ("1 + 2", "the result is one number, and a time series is needed".to_owned()),
-            ("FILL(1, 2)", "a function's argument is one number, and a time series is needed".to_owned()),
+            ("1 + 2", "the result is a number, but must be a time series".to_owned()),
+            ("FILL(1, 2)", "a function's argument is a number, but must be a time series".to_owned()),
         ];
         for (expression, expected) in cases {
             assert_eq!(problem(expression), format!("the expression `{expression}`: {expected}"));
         }
-        assert_eq!(problem("e1"), "the expression `e1 + 1`: e1 needs its own value");
+        assert_eq!(problem("e1"), "the expression `e1 + 1`: e1 depends on itself");
         let large = "it is nested deeper than 100, or has more than 2048 operands";
         assert!(problem(&"(".repeat(5000)).ends_with(large));
         assert!(problem(&"-".repeat(5000)).ends_with(large));
@@ -470,7 +470,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(
+        fn any_text_is_parsed_or_rejected(
             text in "[-a-z0-9A-Z+*/()\\[\\],.<>=!&| ]{0,30}|(IF|FILL|ABS|m1|[0-9]|[-+*/(),]){0,20}",
         ) {
             let queries = BTreeMap::from([("m1", Query::Metric(0)), ("result", Query::Expression(&text))]);

@@ -1,4 +1,4 @@
-//! Metric data as CloudWatch keeps it, by the minute, and its statistics; and what of it has come at which time.
+//! Metric data as CloudWatch keeps it: by the minute, with its statistics, and with the time at which each sample arrived.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-/// What CloudWatch tells metrics apart by. One more dimension is another metric.
+/// What identifies a metric. With one more dimension it is another metric.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Metric {
     /// The namespace.
@@ -18,7 +18,7 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// A metric, its dimensions in any order.
+    /// A metric; its dimensions in any order.
     #[must_use]
     pub fn new(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Self {
         let dimensions = dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -29,32 +29,32 @@ impl Metric {
 /// How the samples of a period become one number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stat {
-    /// How many there are.
+    /// The number of samples.
     SampleCount,
     /// Their sum.
     Sum,
     /// Their mean.
     Average,
-    /// The least.
+    /// The smallest sample.
     Minimum,
-    /// The greatest.
+    /// The largest sample.
     Maximum,
-    /// `p99.9`: the least sample that is not below so many per cent of them. CloudWatch does not say how it interpolates;
-    /// this takes a sample that was there.
+    /// `p99.9`: the smallest sample that is not below this percentage of the samples. CloudWatch does not document how it
+    /// interpolates; here the result is one of the samples.
     Percentile(f64),
-    /// `PR(above:to)`: how many per cent of the samples lie above the one bound and not above the other. A bound that is
-    /// left out is infinite.
+    /// `PR(above:to)`: the percentage of the samples that are above the lower bound and not above the upper one. An omitted
+    /// bound is infinite.
     PercentileRank {
-        /// The lower bound, which is not in the range itself.
+        /// The lower bound, exclusive.
         above: f64,
-        /// The upper bound, which is.
+        /// The upper bound, inclusive.
         to: f64,
     },
-    /// `TC(above:to)`: how many samples lie there, in numbers.
+    /// `TC(above:to)`: the number of samples in that range.
     TrimmedCount {
-        /// The lower bound, which is not in the range itself.
+        /// The lower bound, exclusive.
         above: f64,
-        /// The upper bound, which is.
+        /// The upper bound, inclusive.
         to: f64,
     },
 }
@@ -119,24 +119,24 @@ impl Stat {
 /// Metric data.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// In the order of their minutes.
+    /// Each metric's samples in the order of their minutes.
     samples: BTreeMap<Metric, Vec<Sample>>,
-    /// How many minutes late the latest sample came.
+    /// The longest time that a sample took to arrive, in minutes.
     longest_delay: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    /// CloudWatch keeps no finer time.
+    /// When it was measured. CloudWatch keeps no finer time.
     minute: i64,
-    /// When it came.
+    /// When it arrived.
     arrived: i64,
     value: f64,
 }
 
 impl Metrics {
-    /// Adds a sample of the time `at` that came when it was `arrived`. The order does not matter, though the order of time
-    /// is quickest. What is no finite number is left out, for CloudWatch refuses it.
+    /// Adds a sample of the time `at` that arrived at `arrived`. The order does not matter, but chronological order is
+    /// fastest. A value that is not a finite number is left out, because CloudWatch rejects it.
     pub fn add(&mut self, metric: &Metric, at: DateTime<Utc>, arrived: DateTime<Utc>, value: f64) {
         if !value.is_finite() {
             return;
@@ -152,7 +152,7 @@ impl Metrics {
         }
     }
 
-    /// The times and values of the metrics of this name, with whatever dimensions, that are at least so much; oldest first.
+    /// The times and values of the samples of at least `least`, of all metrics of this name; oldest first.
     #[must_use]
     pub fn at_least(&self, name: &str, least: f64) -> Vec<(DateTime<Utc>, f64)> {
         let samples = self.samples.iter().filter(|(metric, _)| metric.name == name).flat_map(|(_, samples)| samples);
@@ -162,19 +162,19 @@ impl Metrics {
         samples.into_iter().map(|sample| (time(sample.minute), sample.value)).collect()
     }
 
-    /// How many minutes after its end a period may still change: so many, and it does not any more.
-    pub(super) fn settles_after(&self) -> i64 {
+    /// The age in minutes, counted from its end, at which a period does not change any more.
+    pub(crate) fn settles_after(&self) -> i64 {
         self.longest_delay
     }
 
-    /// The statistic of a period, as it is seen in the minute `now`; none where it has no sample by then.
-    pub(super) fn known_at(&self, metric: &Metric, stat: Stat, period: Range<i64>, now: i64) -> Option<f64> {
+    /// The statistic of a period as known in the minute `now`; none if no sample has arrived by then.
+    pub(crate) fn known_at(&self, metric: &Metric, stat: Stat, period: Range<i64>, now: i64) -> Option<f64> {
         self.at_each(metric, stat, period.end - period.start, now - period.end, std::iter::once(period.end))[0]
     }
 
-    /// The statistic of the period that ends with each of these minutes, which is not in the period itself, as it is seen
-    /// `age` minutes after its end; none where it has no sample. A period has so many `minutes`, one at least.
-    pub(super) fn at_each(
+    /// The statistic of the period before each of these minutes, as known `age` minutes after the period's end; none if no
+    /// sample has arrived by then. A period is at least one minute long. The ends are in ascending order.
+    pub(crate) fn at_each(
         &self,
         metric: &Metric,
         stat: Stat,
@@ -183,20 +183,29 @@ impl Metrics {
         ends: impl Iterator<Item = i64>,
     ) -> Vec<Option<f64>> {
         let samples = self.samples.get(metric).map_or(&[][..], Vec::as_slice);
-        let before = |minute| samples.partition_point(|sample| sample.minute < minute);
+        let mut ends = ends.peekable();
+        let first = ends.peek().map_or(0, |end| samples.partition_point(|sample| sample.minute < end - minutes));
+        // The period's samples are a window that only moves forward.
+        let (mut from, mut to) = (first, first);
         let mut values = Vec::new();
         ends.map(|end| {
-            let of_period = &samples[before(end - minutes)..before(end)];
+            while samples.get(to).is_some_and(|sample| sample.minute < end) {
+                to += 1;
+            }
+            while from < to && samples[from].minute < end - minutes {
+                from += 1;
+            }
             values.clear();
-            values.extend(of_period.iter().filter(|sample| sample.arrived < end + age).map(|sample| sample.value));
+            let arrived = samples[from..to].iter().filter(|sample| sample.arrived < end + age);
+            values.extend(arrived.map(|sample| sample.value));
             stat.of(&values)
         })
         .collect()
     }
 }
 
-/// The minute in which this is, counted from 1970.
-pub(super) fn minute(at: DateTime<Utc>) -> i64 {
+/// The minute of a time, counted from 1970.
+pub(crate) fn minute(at: DateTime<Utc>) -> i64 {
     at.timestamp().div_euclid(60)
 }
 
@@ -223,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn each_statistic_is_what_cloudwatch_says_it_is() {
+    fn each_statistic_is_what_cloudwatch_documents() {
         let values = [40.0, 10.0, 30.0, 20.0];
         let expected = [
             ("SampleCount", 4.0),
@@ -250,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn other_statistics_are_refused() {
+    fn other_statistics_are_rejected() {
         for text in ["", "sum", "p", "p101", "p-1", "px", "tm99", "PR", "PR()", "PR(1)", "PR(a:b)", "TC(1)", "IQM"] {
             assert!(text.parse::<Stat>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_sample_counts_in_the_period_that_it_falls_into() {
+    fn a_sample_counts_in_the_period_of_its_time() {
         let mut metrics = Metrics::default();
         for (second, value) in [(600, 7.0), (-1, 1.0), (0, 2.0), (299, 3.0), (300, 4.0), (0, f64::NAN)] {
             metrics.add(&metric(), at(second), at(second), value);
@@ -270,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_comes_late_is_missing_until_it_comes() {
+    fn a_sample_that_arrives_late_is_missing_until_it_arrives() {
         let mut metrics = Metrics::default();
         for (second, delay, value) in [(0, 0, 1.0), (30, 180, 2.0), (50, -3600, 4.0)] {
             metrics.add(&metric(), at(second), at(second + delay), value);
@@ -282,7 +291,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_in_which_samples_come_does_not_matter(
+        fn the_order_of_the_samples_does_not_matter(
             samples in prop::collection::vec((0_i64..600, 0_u8..9), 0..30),
             percent in 0.0..=100.0,
         ) {
@@ -299,7 +308,21 @@ mod tests {
         }
 
         #[test]
-        fn a_percentile_lies_between_the_extremes(
+        fn many_periods_are_read_as_each_one_alone(
+            samples in prop::collection::vec((0_i64..40, 0_i64..5, 0_u8..9), 0..30),
+            minutes in 1_i64..9, age in 0_i64..6, step in 1_usize..5,
+        ) {
+            let mut metrics = Metrics::default();
+            for (minute, delay, value) in samples {
+                metrics.add(&metric(), at(minute * 60), at((minute + delay) * 60), f64::from(value));
+            }
+            let ends = || (0_i64..50).step_by(step);
+            let alone = ends().map(|end| metrics.known_at(&metric(), Stat::Sum, end - minutes..end, end + age));
+            prop_assert_eq!(metrics.at_each(&metric(), Stat::Sum, minutes, age, ends()), alone.collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_percentile_is_between_the_smallest_and_the_largest_sample(
             values in prop::collection::vec(-1e6..1e6, 1..50), percent in 0.0..=100.0,
         ) {
             let percentile = one_minute(&format!("p{percent}"), &values);

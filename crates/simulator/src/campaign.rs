@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::fault::{Fault, Seen};
+use crate::fault::{Fault, FaultCounts};
 use crate::scenario::Scenario;
-use crate::world::{Tally, Tell, run};
+use crate::world::{Capture, Tally, run};
 
 /// Seeds of runs that once found a bug; each campaign makes them first.
 pub const KEPT_SEEDS: &str = include_str!("../seeds.txt");
@@ -20,7 +20,7 @@ pub struct Summary {
     /// The sums of all runs.
     pub tally: Tally,
     /// The faults of all runs.
-    pub seen: Seen,
+    pub faults: FaultCounts,
     /// The first failing runs: seed, and the promises that each broke.
     pub failures: Vec<(u64, Vec<String>)>,
 }
@@ -29,12 +29,12 @@ impl Summary {
     /// The kinds of fault that no run has seen. Of these the campaign has proved nothing.
     #[must_use]
     pub fn unseen(&self) -> Vec<Fault> {
-        Fault::ALL.into_iter().filter(|fault| fault.touches_audits() && self.seen.of(*fault) == 0).collect()
+        Fault::ALL.into_iter().filter(|fault| fault.touches_audits() && self.faults.of(*fault) == 0).collect()
     }
 
     fn add(&mut self, seed: u64, outcome: crate::world::Outcome) {
         self.runs += 1;
-        self.seen.add(&outcome.seen);
+        self.faults.add(&outcome.faults);
         let tally = outcome.tally;
         self.tally.changes += tally.changes;
         self.tally.deliveries += tally.deliveries;
@@ -71,7 +71,7 @@ pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
                         None if index - (kept.len() as u64) < runs => first + index - kept.len() as u64,
                         None => break,
                     };
-                    let outcome = run(&Scenario::from_seed(seed), Tell::Nothing);
+                    let outcome = run(&Scenario::from_seed(seed), Capture::Nothing);
                     let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                     summary.add(seed, outcome);
                     is_over.fetch_or(summary.failures.len() >= 5, Ordering::Relaxed);
@@ -97,9 +97,9 @@ impl fmt::Display for Summary {
         line("records in the failure bucket", kept)?;
         line("records dropped for want of a destination", dropped)?;
         line("records expired while nobody polled", expired)?;
-        line("faults", self.seen.total())?;
+        line("faults", self.faults.total())?;
         for fault in Fault::ALL.into_iter().filter(|fault| fault.touches_audits()) {
-            line(&format!("  {}", fault.words()), self.seen.of(fault))?;
+            line(&format!("  {}", fault.words()), self.faults.of(fault))?;
         }
         line("violations", self.failures.iter().map(|(_, violations)| violations.len() as u64).sum())
     }
@@ -113,7 +113,7 @@ mod tests {
     fn the_same_seed_is_the_same_run() {
         for seed in 0..40 {
             let scenario = Scenario::from_seed(seed);
-            let (one, other) = (run(&scenario, Tell::Timeline), run(&scenario, Tell::Timeline));
+            let (one, other) = (run(&scenario, Capture::Timeline), run(&scenario, Capture::Timeline));
             assert_eq!(one.timeline, other.timeline, "seed {seed}");
             assert_eq!(one.violations, [""; 0], "seed {seed}");
         }

@@ -127,8 +127,8 @@ faults! {
 }
 
 impl Fault {
-    /// Those that come over a run like weather: at some times, with some chance.
-    pub const WEATHER: [Self; 26] = [
+    /// Those that come and go in a run: in some windows of time, with some chance.
+    pub const IN_WINDOWS: [Self; 26] = [
         Self::StoreThrottles,
         Self::IndexThrottles,
         Self::StoreGivesBack,
@@ -182,15 +182,15 @@ impl Fault {
 
 /// How often each kind was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen([u64; Fault::ALL.len()]);
+pub struct FaultCounts([u64; Fault::ALL.len()]);
 
-impl Default for Seen {
+impl Default for FaultCounts {
     fn default() -> Self {
         Self([0; Fault::ALL.len()])
     }
 }
 
-impl Seen {
+impl FaultCounts {
     /// Counts one.
     pub fn count(&mut self, fault: Fault) {
         self.0[fault as usize] += 1;

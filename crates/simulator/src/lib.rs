@@ -7,13 +7,19 @@
 //!
 //! Of this workspace it uses the Lambda's library and the mapping. It does no I/O; its time is virtual.
 
+mod bucket;
 pub mod campaign;
 pub mod change;
 pub mod fault;
+mod function;
 mod laws;
+mod ledger;
 mod log;
+mod mapping;
 pub mod observed;
-mod parts;
+mod run;
 pub mod scenario;
 pub mod shrink;
+mod stream;
+mod table;
 pub mod world;

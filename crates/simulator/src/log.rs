@@ -2,19 +2,26 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::scenario::Millis;
 
+/// A log that is being written.
+pub(crate) type OpenLog = Rc<RefCell<InvocationLog>>;
+
 /// Every request to the Audit table and every object for the failure bucket, in the order in which they were sent.
 #[derive(Debug)]
 pub(crate) struct InvocationLog {
     /// When the invocation started.
     pub(crate) started: Millis,
-    pub(crate) requests: RefCell<Vec<LoggedRequest>>,
-    pub(crate) objects: RefCell<Vec<LoggedObject>>,
+    /// When the function must stop working on the records.
+    deadline: Millis,
+    pub(crate) requests: Vec<LoggedRequest>,
+    pub(crate) objects: Vec<LoggedObject>,
 }
 
 /// One request to the Audit table.
@@ -23,19 +30,21 @@ pub(crate) struct LoggedRequest {
     /// The IDs of its entries.
     pub(crate) entries: Vec<Uuid>,
     pub(crate) faults: Vec<Fault>,
-    /// When it was answered, and how; `None` where the function gave it up before.
+    /// When it was answered, and how.
     pub(crate) answer: Option<(Millis, RequestAnswer)>,
+    /// When the function gave it up, if it was not answered.
+    pub(crate) given_up: Option<Millis>,
 }
 
 /// How the Audit table answered a request.
 #[derive(Debug)]
 pub(crate) enum RequestAnswer {
-    /// These entries are stored.
+    /// These entries are stored, and the others are given back.
     Stored(HashSet<Uuid>),
     /// One of the entries is invalid.
     Rejected,
-    /// It failed otherwise.
-    Failed,
+    /// It failed with this code.
+    Failed(&'static str),
 }
 
 /// One object for the failure bucket.
@@ -45,53 +54,87 @@ pub(crate) struct LoggedObject {
     /// The record in it, to the letter.
     pub(crate) record: String,
     pub(crate) faults: Vec<Fault>,
-    /// When the bucket said that it has the object; `None` where it did not.
+    /// The bucket refused it.
+    pub(crate) is_refused: bool,
+    /// When the bucket said that it has the object.
     pub(crate) stored: Option<Millis>,
 }
 
 impl InvocationLog {
-    pub(crate) fn new(started: Millis) -> Self {
-        Self { started, requests: RefCell::default(), objects: RefCell::default() }
+    /// The log of an invocation that starts now, and may take as long as `timeout`.
+    pub(crate) fn open(started: Millis, timeout: Duration) -> OpenLog {
+        // The function stops a tenth of its time before the end, or a second where that is less.
+        let allowed = timeout.saturating_sub((timeout / 10).min(Duration::from_secs(1)));
+        let deadline = started + u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX / 2);
+        Rc::new(RefCell::new(Self { started, deadline, requests: Vec::new(), objects: Vec::new() }))
     }
 
     /// Adds a request that is sent now, and returns its place.
-    pub(crate) fn send_request(&self, entries: Vec<Uuid>) -> usize {
-        let mut requests = self.requests.borrow_mut();
-        requests.push(LoggedRequest { entries, faults: Vec::new(), answer: None });
-        requests.len() - 1
+    pub(crate) fn add_request(&mut self, entries: Vec<Uuid>) -> usize {
+        self.requests.push(LoggedRequest { entries, faults: Vec::new(), answer: None, given_up: None });
+        self.requests.len() - 1
     }
 
     /// Adds an object that is sent now, and returns its place.
-    pub(crate) fn send_object(&self, key: &str, record: &str) -> usize {
-        let mut objects = self.objects.borrow_mut();
-        objects.push(LoggedObject { key: key.to_owned(), record: record.to_owned(), faults: Vec::new(), stored: None });
-        objects.len() - 1
+    pub(crate) fn add_object(&mut self, key: &str, record: &str) -> usize {
+        let (key, record) = (key.to_owned(), record.to_owned());
+        self.objects.push(LoggedObject { key, record, faults: Vec::new(), is_refused: false, stored: None });
+        self.objects.len() - 1
     }
 
+    // ---- time ----------------------------------------------------------------------------------------------------------
+
+    /// How much time for work was left then.
+    pub(crate) fn left_at(&self, at: Millis) -> Millis {
+        self.deadline.saturating_sub(at)
+    }
+
+    /// Whether the function worked until its deadline. In the last moments it sends nothing, since no answer would come.
+    pub(crate) fn reached_deadline(&self, ended: Millis) -> bool {
+        self.left_at(ended) <= 20
+    }
+
+    // ---- faults --------------------------------------------------------------------------------------------------------
+
     /// Whether the Audit table had any fault.
-    pub(crate) fn store_faulted(&self) -> bool {
-        self.requests.borrow().iter().any(|request| !request.faults.is_empty())
+    pub(crate) fn table_had_faults(&self) -> bool {
+        self.requests.iter().any(|request| !request.faults.is_empty())
     }
 
     /// Whether the failure bucket had any fault.
-    pub(crate) fn bucket_faulted(&self) -> bool {
-        self.objects.borrow().iter().any(|object| !object.faults.is_empty())
+    pub(crate) fn bucket_had_faults(&self) -> bool {
+        self.objects.iter().any(|object| !object.faults.is_empty())
     }
 
     /// Whether a fault struck that may fail the invocation as a whole.
     pub(crate) fn may_fail(&self) -> bool {
-        let fails = |fault: &Fault| matches!(fault, Fault::StoreIsMisconfigured | Fault::StorePanics);
-        self.requests.borrow().iter().any(|request| request.faults.iter().any(fails))
+        self.requests.iter().any(LoggedRequest::may_fail_the_invocation)
+    }
+
+    // ---- entries -------------------------------------------------------------------------------------------------------
+
+    /// The requests that had this entry.
+    pub(crate) fn requests_of(&self, id: Uuid) -> impl Iterator<Item = &LoggedRequest> {
+        self.requests.iter().filter(move |request| request.entries.contains(&id))
+    }
+
+    /// Whether it is known that this entry is stored, or invalid.
+    pub(crate) fn is_settled(&self, id: Uuid) -> bool {
+        self.requests_of(id).any(|request| request.stored(id)) || self.rejected(id).is_some()
+    }
+
+    /// When the table said that this entry is invalid.
+    pub(crate) fn rejected(&self, id: Uuid) -> Option<Millis> {
+        self.requests_of(id).filter(|request| request.entries.len() == 1).find_map(|request| match request.answer {
+            Some((at, RequestAnswer::Rejected)) => Some(at),
+            _ => None,
+        })
     }
 
     /// How many entries the Audit table said that it has.
-    pub(crate) fn stored(&self) -> usize {
-        let requests = self.requests.borrow();
-        let stored = requests.iter().filter_map(|request| match &request.answer {
-            Some((_, RequestAnswer::Stored(stored))) => Some(stored),
-            _ => None,
-        });
-        stored.flatten().collect::<HashSet<_>>().len()
+    pub(crate) fn entries_stored(&self) -> usize {
+        let all: HashSet<Uuid> = self.requests.iter().flat_map(|request| request.entries.iter().copied()).collect();
+        all.into_iter().filter(|id| self.requests_of(*id).any(|request| request.stored(*id))).count()
     }
 
     /// How many requests had an entry that had been sent before.
@@ -99,6 +142,30 @@ impl InvocationLog {
         let mut sent = HashSet::new();
         // Every entry is added, also after the first that is known.
         let is_repeat = |request: &&LoggedRequest| request.entries.iter().filter(|id| !sent.insert(**id)).count() > 0;
-        self.requests.borrow().iter().filter(is_repeat).count()
+        self.requests.iter().filter(is_repeat).count()
+    }
+
+    // ---- objects -------------------------------------------------------------------------------------------------------
+
+    /// The objects of this record whose key begins so.
+    pub(crate) fn objects_of(&self, record: &str, prefix: &str) -> impl Iterator<Item = &LoggedObject> {
+        self.objects.iter().filter(move |object| object.record == record && object.key.starts_with(prefix))
+    }
+
+    /// When the bucket said that it has this object of a record.
+    pub(crate) fn object_stored(&self, record: &str, prefix: &str) -> Option<Millis> {
+        self.objects_of(record, prefix).find_map(|object| object.stored)
+    }
+}
+
+impl LoggedRequest {
+    /// Whether the table said that it has this entry.
+    pub(crate) fn stored(&self, id: Uuid) -> bool {
+        matches!(&self.answer, Some((_, RequestAnswer::Stored(stored))) if stored.contains(&id))
+    }
+
+    /// Whether it met a fault that may fail the invocation as a whole.
+    pub(crate) fn may_fail_the_invocation(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault, Fault::StoreIsMisconfigured | Fault::StorePanics))
     }
 }

@@ -8,7 +8,7 @@ use config_audit_simulator::campaign::campaign;
 use config_audit_simulator::fault::Fault;
 use config_audit_simulator::scenario::Scenario;
 use config_audit_simulator::shrink::shrink;
-use config_audit_simulator::world::{Tell, run};
+use config_audit_simulator::world::{Capture, run};
 
 /// Simulates the whole path of an audit, with every fault, and checks that nothing is lost or doubled
 #[derive(Debug, Parser)]
@@ -53,11 +53,11 @@ fn main() -> ExitCode {
 
 fn replay(seed: u64, print: &mut impl FnMut(String)) -> ExitCode {
     let mut scenario = Scenario::from_seed(seed);
-    let fails = !run(&scenario, Tell::Nothing).violations.is_empty();
+    let fails = !run(&scenario, Capture::Nothing).violations.is_empty();
     if fails {
         scenario = shrink(&scenario);
     }
-    let outcome = run(&scenario, Tell::Timeline);
+    let outcome = run(&scenario, Capture::Timeline);
     print(scenario.to_string());
     // What comes after the first broken promise explains nothing of it.
     let shown =

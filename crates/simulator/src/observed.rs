@@ -6,9 +6,7 @@ use config_audit::report::Report;
 use config_audit::settings::{Environment, Settings};
 use config_audit::telemetry::Telemetry;
 
-use crate::fault::Fault;
 use crate::scenario::Millis;
-use crate::world::World;
 
 /// The service and the stage that the function's metrics are of.
 pub const DIMENSIONS: [&str; 2] = ["config-audit", "simulated"];
@@ -69,7 +67,7 @@ pub enum Metric {
 
 /// Where a run puts what it sends.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+pub(crate) struct Observer {
     telemetry: Telemetry,
     observed: RefCell<Observed>,
 }
@@ -91,9 +89,9 @@ impl Environment for Variables {
     }
 }
 
-impl Watcher {
-    /// None where the function can't be set up.
-    pub(crate) fn new() -> Option<Self> {
+impl Observer {
+    /// None where the function cannot be set up.
+    pub(crate) fn start() -> Option<Self> {
         let telemetry = Telemetry::start(&Settings::read(&Variables).ok()?).ok()?;
         Some(Self { telemetry, observed: RefCell::default() })
     }
@@ -106,26 +104,13 @@ impl Watcher {
         self.observed.take()
     }
 
-    /// What the function logs of an invocation, where it arrives.
-    pub(crate) fn log(&self, world: &World, mut report: Report) {
-        if world.strikes(Fault::TelemetryLost) {
-            return;
-        }
-        if world.strikes(Fault::BooksWrong) {
-            report.records.pop();
-        }
-        let mut lines = self.telemetry.wide_line(&report).lines();
-        if world.strikes(Fault::EmfMalformed) {
-            for line in &mut lines {
-                line.pop();
-            }
-        }
-        if world.strikes(Fault::EmfInvalid) {
-            for line in &mut lines {
-                *line = line.replace("\"Unit\":\"Count\"", "\"Unit\":\"Records\"");
-            }
-        }
-        let now = world.now();
+    /// The lines that the function logs of an invocation.
+    pub(crate) fn lines_of(&self, report: &Report) -> Vec<String> {
+        self.telemetry.wide_line(report).lines()
+    }
+
+    /// Lines of the function's log arrive.
+    pub(crate) fn log(&self, now: Millis, lines: Vec<String>) {
         self.observed.borrow_mut().lines.extend(lines.into_iter().map(|line| (now, line)));
     }
 }

@@ -42,7 +42,7 @@ pub struct Scenario {
     /// Whether the stream lacks an image.
     pub wrong_view_type: bool,
     /// The faults that come and go.
-    pub weather: Vec<Weather>,
+    pub fault_windows: Vec<FaultWindow>,
 }
 
 /// One write to the Configuration table.
@@ -71,7 +71,7 @@ pub enum What {
 
 /// A fault that comes and goes.
 #[derive(Debug, Clone)]
-pub struct Weather {
+pub struct FaultWindow {
     /// Which.
     pub fault: Fault,
     /// From when.
@@ -114,7 +114,7 @@ impl Scenario {
             clock_ahead: 0,
             provenance: rng.u8(..100) < 15,
             wrong_view_type,
-            weather: Vec::new(),
+            fault_windows: Vec::new(),
         };
         while rng.u8(..100) < 20 {
             scenario.splits.push(rng.u64(..span));
@@ -125,10 +125,10 @@ impl Scenario {
         }
         let windows = rng.usize(..6);
         for _ in 0..windows {
-            let fault = *choose(rng, &Fault::WEATHER);
+            let fault = *choose(rng, &Fault::IN_WINDOWS);
             let from = rng.u64(..span);
             let length = rng.u64(..span.max(2));
-            scenario.weather.push(Weather {
+            scenario.fault_windows.push(FaultWindow {
                 fault,
                 from,
                 to: from + length,
@@ -139,7 +139,7 @@ impl Scenario {
             // Longer than the stream keeps its records.
             let from = rng.u64(..span);
             let to = from + rng.u64(HOUR..40 * HOUR);
-            scenario.weather.push(Weather { fault: Fault::MappingDisabled, from, to, chance: 100 });
+            scenario.fault_windows.push(FaultWindow { fault: Fault::MappingDisabled, from, to, chance: 100 });
         }
         scenario
     }
@@ -160,7 +160,7 @@ impl Scenario {
             clock_ahead: 0,
             provenance: false,
             wrong_view_type: false,
-            weather: Vec::new(),
+            fault_windows: Vec::new(),
         };
         (0..hours).fold(scenario, |scenario, hour| scenario.with_burst(hour * HOUR, HOUR, per_hour(hour)))
     }
@@ -181,7 +181,7 @@ impl Scenario {
     /// The same with a fault from one time to another.
     #[must_use]
     pub fn with(mut self, fault: Fault, from: Millis, to: Millis, chance: u8) -> Self {
-        self.weather.push(Weather { fault, from, to, chance });
+        self.fault_windows.push(FaultWindow { fault, from, to, chance });
         self
     }
 
@@ -196,14 +196,14 @@ impl Scenario {
             write.oddity.is_some() || sets_large(&write.what)
         };
         let bucket_is_missed = !self.has_bucket && self.writes.iter().any(is_odd);
-        self.weather.is_empty() && !self.wrong_view_type && !bucket_is_missed
+        self.fault_windows.is_empty() && !self.wrong_view_type && !bucket_is_missed
     }
 
     /// When the last write and the last fault are over.
     #[must_use]
     pub fn end(&self) -> Millis {
         let writes = self.writes.iter().map(|write| write.at);
-        writes.chain(self.weather.iter().map(|weather| weather.to)).max().unwrap_or_default()
+        writes.chain(self.fault_windows.iter().map(|window| window.to)).max().unwrap_or_default()
     }
 }
 
@@ -301,7 +301,7 @@ impl fmt::Display for Scenario {
         for split in &self.splits {
             writeln!(formatter, "{split:>10} ms  a shard splits")?;
         }
-        for Weather { fault, from, to, chance } in &self.weather {
+        for FaultWindow { fault, from, to, chance } in &self.fault_windows {
             writeln!(formatter, "{from:>10} ms  to {to} ms: {} ({chance} %)", fault.words())?;
         }
         for Write { at, key, what, oddity } in &self.writes {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::scenario::Scenario;
-use crate::world::{Tell, run};
+use crate::world::{Capture, run};
 
 /// The most runs that are spent on it.
-const MOST_RUNS: usize = 3_000;
+const MAX_RUNS: usize = 3_000;
 
 /// The smallest scenario found that still breaks a promise.
 #[must_use]
@@ -19,7 +19,7 @@ pub fn shrink(scenario: &Scenario) -> Scenario {
             (0..4).find_map(|offset| {
                 runs += 1;
                 let candidate = Scenario { seed: candidate.seed.wrapping_add(offset), ..candidate.clone() };
-                (runs <= MOST_RUNS && !run(&candidate, Tell::Nothing).violations.is_empty()).then_some(candidate)
+                (runs <= MAX_RUNS && !run(&candidate, Capture::Nothing).violations.is_empty()).then_some(candidate)
             })
         });
         match found {
@@ -41,16 +41,16 @@ fn smaller(of: &Scenario) -> Vec<Scenario> {
             candidates.push(candidate);
         }
     }
-    for index in 0..of.weather.len() {
+    for index in 0..of.fault_windows.len() {
         let mut candidate = of.clone();
-        candidate.weather.remove(index);
+        candidate.fault_windows.remove(index);
         candidates.push(candidate);
     }
-    for (index, weather) in of.weather.iter().enumerate().filter(|(_, weather)| weather.to - weather.from > 1_000) {
-        let half = (weather.to - weather.from) / 2;
-        for (from, to) in [(weather.from, weather.to - half), (weather.from + half, weather.to)] {
+    for (index, window) in of.fault_windows.iter().enumerate().filter(|(_, window)| window.to - window.from > 1_000) {
+        let half = (window.to - window.from) / 2;
+        for (from, to) in [(window.from, window.to - half), (window.from + half, window.to)] {
             let mut candidate = of.clone();
-            (candidate.weather[index].from, candidate.weather[index].to) = (from, to);
+            (candidate.fault_windows[index].from, candidate.fault_windows[index].to) = (from, to);
             candidates.push(candidate);
         }
     }

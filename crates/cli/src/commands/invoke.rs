@@ -1,4 +1,4 @@
-//! `config-audit invoke`: one event through the real bootstrap, and all that came of it.
+//! `config-audit invoke`: one event through the real bootstrap, and everything that it led to.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::terminal::{Terminal, Tone, indent};
+use crate::terminal::{Output, Terminal, Tone, indent};
 use config_audit_cloudwatch::line::{EmfMetric, Line};
 use config_audit_cloudwatch::span::spans;
 use config_audit_cloudwatch::units::{duration, size};
@@ -19,10 +19,10 @@ use config_audit_local::bucket::StoredObject;
 use config_audit_local::event::LogSource;
 use config_audit_local::{EventBus, Outcome, Store, World, WorldError, WorldEvent, WorldSettings};
 
-/// One event through the real bootstrap, under a Runtime API.
+/// One event for the real bootstrap, which runs with a Lambda Runtime API.
 #[derive(Debug, Args)]
 pub struct InvokeArguments {
-    /// The file with the event; without --event and --data it is read from standard input
+    /// The file with the event; without --event and --data the event is read from standard input
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     event: Option<PathBuf>,
     /// The event itself
@@ -31,30 +31,30 @@ pub struct InvokeArguments {
     /// The function's settings
     #[command(flatten)]
     function: FunctionArguments,
-    /// Where the entries go: a fresh embedded DynamoDB and S3, or the real account of your AWS_* settings
+    /// Where the entries are written: a new embedded DynamoDB and S3, or the AWS account of your AWS_* settings
     #[arg(long, value_enum, default_value_t = StoreArgument::Memory)]
     store: StoreArgument,
     /// The function's name
     #[arg(long, value_name = "NAME", default_value = "config-audit-local-audit")]
     function_name: String,
     /// How to print the outcome
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
 }
 
-/// What `invoke` and `local` both take about the function.
+/// The function's settings, which `invoke` and `local` have in common.
 #[derive(Debug, Args)]
 pub struct FunctionArguments {
     /// The function's binary [default: `bootstrap` beside this command]
     #[arg(long, value_name = "PATH")]
     pub bootstrap: Option<PathBuf>,
-    /// Seconds until an invocation is killed
+    /// Seconds after which an invocation is killed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u16).range(1..=900))]
     pub timeout: u16,
-    /// The function's memory in MB; told to it, not enforced
+    /// The function's memory in MB; the function is told, but nothing enforces it
     #[arg(long, value_name = "MB", default_value = "128", value_parser = clap::value_parser!(u32).range(128..=10_240))]
     pub memory: u32,
-    /// A variable of the function's environment; may be repeated
+    /// An environment variable of the function; may be repeated
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
     pub environment: Vec<(String, String)>,
 }
@@ -69,7 +69,7 @@ impl FunctionArguments {
     /// The function's binary: the one named, or the one beside this command.
     ///
     /// # Errors
-    /// When it is not there.
+    /// When there is no such file.
     pub fn bootstrap(&self) -> Result<PathBuf, InvokeError> {
         let path = match &self.bootstrap {
             Some(path) => path.clone(),
@@ -80,16 +80,16 @@ impl FunctionArguments {
         if path.is_file() { Ok(path) } else { Err(InvokeError::NoBootstrap { path }) }
     }
 
-    /// Settings of a world for this function; whichever tables and bucket --env names are the ones that are made.
+    /// The settings of a local world for this function. The table and the bucket that --env names are created.
     ///
     /// # Errors
-    /// When the binary is not there.
+    /// When there is no binary.
     pub fn world(&self) -> Result<WorldSettings, InvokeError> {
         let mut settings = WorldSettings::new(self.bootstrap()?);
         settings.function.timeout = Duration::from_secs(self.timeout.into());
         settings.function.memory_mb = self.memory;
         settings.function.environment = self.variables();
-        // An empty one is the function's affair; the world has a table and a bucket all the same.
+        // The function itself rejects an empty name; the world has a table and a bucket in any case.
         let named = |name: &str| settings.function.environment.get(name).filter(|value| !value.is_empty()).cloned();
         let (table, bucket) = (named("AUDIT_TABLE"), named("FAILURE_BUCKET"));
         settings.audit_table = table.unwrap_or(settings.audit_table);
@@ -111,12 +111,6 @@ enum StoreArgument {
     Aws,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 /// Why there was no invocation.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
@@ -128,22 +122,22 @@ pub enum InvokeError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// Nothing says what the event is.
+    /// No event was given.
     #[error("no event: give --event FILE or --data JSON, or pipe one in")]
     NoEvent,
-    /// Lambda takes JSON only.
-    #[error("the event is no JSON, and Lambda takes nothing else")]
+    /// Lambda accepts only JSON.
+    #[error("the event is not valid JSON")]
     NotJson(#[source] serde_json::Error),
-    /// The binary is not there.
+    /// There is no binary.
     #[error(
-        "there is no {}: build it with `cargo build --bin bootstrap`, or name another with --bootstrap", path.display()
+        "there is no {}: build it with `cargo build --bin bootstrap`, or give the path with --bootstrap", path.display()
     )]
     NoBootstrap {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
     },
-    /// The system does not say where this command is.
-    #[error("can't find this command's own path; name the binary with --bootstrap")]
+    /// The path of this command is unknown.
+    #[error("can't find the bootstrap binary beside this command; give its path with --bootstrap")]
     Executable(#[source] std::io::Error),
     /// The local world.
     #[error(transparent)]
@@ -151,7 +145,7 @@ pub enum InvokeError {
 }
 
 impl InvokeError {
-    /// 2 where the command line is to blame, 1 otherwise.
+    /// 2 if the command line is wrong, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -181,7 +175,7 @@ pub struct Report {
 /// Starts a world, invokes the function once, and stops the world.
 ///
 /// # Errors
-/// When a part can't be started, or the store can't be read afterwards. What goes wrong in the function is in the report.
+/// When a part can't be started, or the store can't be read afterwards. The function's own errors are in the report.
 pub async fn invoke_once(settings: WorldSettings, event: Vec<u8>) -> Result<Report, WorldError> {
     let bus = EventBus::new();
     let mut events = bus.subscribe();
@@ -192,7 +186,7 @@ pub async fn invoke_once(settings: WorldSettings, event: Vec<u8>) -> Result<Repo
     world.stop().await;
     let invoked = invoked?;
     let (mut lines, mut segments) = (Vec::new(), Vec::new());
-    // The world is gone, so this ends.
+    // The world has stopped, so there is a last event.
     while let Some(event) = events.recv().await {
         match &*event {
             WorldEvent::LogLine { source, line } => lines.push((*source, line.clone())),
@@ -215,7 +209,7 @@ impl Report {
                 Value::Array(failures) => failures.is_empty(),
                 _ => false,
             },
-            // An empty answer is Lambda's null.
+            // Lambda treats an empty answer as null.
             Err(_) => body.is_empty(),
         }
     }
@@ -224,7 +218,7 @@ impl Report {
     /// `segments`.
     ///
     /// # Errors
-    /// When an entry has a value of a type that this version does not know.
+    /// When an entry has a value of an unknown type.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         #[derive(serde::Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -321,7 +315,7 @@ pub fn describe(outcome: &Outcome) -> String {
     }
 }
 
-/// Bytes as the JSON they are, or else as a JSON string.
+/// Bytes as JSON if they are JSON, otherwise as a JSON string.
 fn json_or_text(bytes: &[u8]) -> Result<Box<RawValue>, serde_json::Error> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     match RawValue::from_string(text.clone()) {
@@ -340,13 +334,13 @@ pub async fn run(arguments: InvokeArguments, terminal: Terminal) -> Result<u8, I
     settings.function.name.clone_from(&arguments.function_name);
     if arguments.store == StoreArgument::Aws {
         settings.store = Store::Aws;
-        terminal.progress("writing to the real AWS account that your AWS_* settings name; nothing is listed from it");
+        terminal.progress("writing to the AWS account of your AWS_* settings; its entries are not listed here");
     }
     let listed = arguments.store == StoreArgument::Memory;
     let report = invoke_once(settings, event).await?;
-    match arguments.format {
-        Format::Text => terminal.result(report.to_text(terminal, listed).trim_end()),
-        Format::Json => match report.to_json() {
+    match arguments.output {
+        Output::Text => terminal.result(report.to_text(terminal, listed).trim_end()),
+        Output::Json => match report.to_json() {
             Ok(document) => terminal.result(&document),
             Err(error) => {
                 terminal.progress(&format!("the outcome can't be written as JSON: {error}"));
@@ -375,7 +369,7 @@ fn event(file: Option<&Path>, data: Option<String>) -> Result<Vec<u8>, InvokeErr
             event
         }
     };
-    // Checked, but passed on as it came: numbers must not lose digits on the way.
+    // The text is passed on unchanged, so that numbers keep all their digits.
     serde_json::from_slice::<&RawValue>(&event).map_err(InvokeError::NotJson)?;
     Ok(event)
 }

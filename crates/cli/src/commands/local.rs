@@ -1,4 +1,4 @@
-//! `config-audit local`: the local world, kept up, with a person watching.
+//! `config-audit local`: runs the local world and shows what happens in it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -23,16 +23,16 @@ use config_audit_local::{
 
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
-/// How long an example may take. A cold start on a slow machine is seconds.
+/// How long an example may take. A cold start on a slow machine takes seconds.
 const EXAMPLE_WAIT: Duration = Duration::from_mins(1);
 
-/// The whole flow on this machine: tables, stream, event source mapping, function, failure bucket.
+/// The whole path on this machine: tables, stream, event source mapping, function, failure bucket.
 #[derive(Debug, Args)]
 pub struct LocalArguments {
-    /// DynamoDB's port on 127.0.0.1; 0 lets the system pick one
+    /// The port of the embedded DynamoDB on 127.0.0.1; 0 is any free port
     #[arg(long, default_value_t = 0, conflicts_with = "endpoint_url")]
     port: u16,
-    /// Keep tables, failures and the checkpoint in this directory [default: in memory]
+    /// The directory for tables, failures and the checkpoint [default: in memory]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
     /// Use the DynamoDB behind this URL instead of the embedded one
@@ -44,13 +44,13 @@ pub struct LocalArguments {
     /// The table whose changes are audited
     #[arg(long, value_name = "NAME", default_value = "Configuration-local")]
     configuration_table: String,
-    /// The table that the entries go to
+    /// The table for the audit entries
     #[arg(long, value_name = "NAME", default_value = "Audit-local")]
     audit_table: String,
-    /// Create an item and change it, and show what comes of it
+    /// Create an item, change it, and show the audit entries
     #[arg(long)]
     examples: bool,
-    /// Leave after the examples
+    /// Exit after the examples
     #[arg(long, requires = "examples")]
     exit_after_examples: bool,
 }
@@ -64,38 +64,38 @@ pub enum LocalError {
     /// The world.
     #[error(transparent)]
     World(#[from] WorldError),
-    /// A signal handler can't be installed.
+    /// Signals can't be handled.
     #[error("can't wait for Ctrl-C")]
     Signal(#[source] std::io::Error),
-    /// An example's change could not be made.
+    /// An example could not change the item.
     #[error("the example can't change table {table}: {message}")]
     Change {
         /// The Configuration table.
         table: String,
-        /// The database's answer.
+        /// DynamoDB's error message.
         message: String,
     },
-    /// An example's entry did not come.
-    #[error("the example \"{example}\" led to no audit entry within {} s; what the function printed says why", EXAMPLE_WAIT.as_secs())]
+    /// An example led to no audit entry.
+    #[error("the example \"{example}\" led to no audit entry within {} s; see the function's log above", EXAMPLE_WAIT.as_secs())]
     NoEntry {
-        /// What the example did.
+        /// The example.
         example: String,
     },
 }
 
 impl LocalError {
-    /// 2 where the command line is to blame, 1 otherwise.
+    /// 2 if the command line is wrong, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         if let Self::Function(error) = self { error.exit_code() } else { 1 }
     }
 }
 
-/// Runs the command until Ctrl-C, SIGTERM, or the end of the examples.
+/// Runs the command until Ctrl-C, SIGTERM, or the end of the examples; returns its exit code.
 ///
 /// # Errors
-/// When the world does not start, or an example does not work.
-pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), LocalError> {
+/// When the world does not start, or an example fails.
+pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, LocalError> {
     let mut settings = arguments.function.world()?;
     settings.directory.clone_from(&arguments.directory);
     if !settings.function.environment.contains_key("AUDIT_TABLE") {
@@ -130,7 +130,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
                 }
             }
             if !arguments.exit_after_examples {
-                terminal.result(&terminal.paint(Tone::Quiet, "Waiting for changes. Ctrl-C ends."));
+                terminal.result(&terminal.paint(Tone::Quiet, "Waiting for changes. Press Ctrl-C to stop."));
             }
             while watcher.next().await.is_some() {}
             Ok(())
@@ -139,10 +139,10 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<(), Lo
         _ = terminated.recv() => Ok(()),
     };
     world.stop().await;
-    outcome
+    outcome.map(|()| 0)
 }
 
-/// Where everything is, and how to change something.
+/// Where everything is, and how to make a change.
 fn introduction(
     world: &World,
     settings: &WorldSettings,
@@ -154,10 +154,10 @@ fn introduction(
     let place = match (&settings.store, &settings.directory) {
         (Store::Embedded { .. }, Some(directory)) => format!("embedded, kept in {}", directory.display()),
         (Store::Embedded { .. }, None) => "embedded, in memory".to_owned(),
-        _ => "as given".to_owned(),
+        _ => "from --endpoint-url".to_owned(),
     };
     let aws = &settings.aws;
-    // Credentials of the user's own are in the user's environment, and stay there.
+    // The user's own credentials stay in the user's environment.
     let credentials = if *aws == AwsSettings::dummy() {
         let (id, secret) = (&aws.access_key_id, &aws.secret_access_key);
         format!("AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} ")
@@ -199,7 +199,7 @@ fn introduction(
     text
 }
 
-/// The contract's two examples, through the table itself.
+/// Creates and changes an item in the table, as the README shows.
 async fn examples(world: &World, table: &str, key_attribute: &str, watcher: &mut Watcher) -> Result<(), LocalError> {
     let Some(database) = world.database() else { return Ok(()) };
     let changed = |message| LocalError::Change { table: table.to_owned(), message };
@@ -317,7 +317,7 @@ impl InvocationSeen {
         let outcome = terminal.paint(tone, &describe(&invocation.outcome));
         let mut text = format!("{heading} {records} -> {outcome}  {took}\n");
         let lines: Vec<Line> = self.lines.iter().map(|line| Line::parse(line)).collect();
-        // Counts of nothing say nothing here; `invoke` shows them all.
+        // Counts of zero are left out here; `invoke` shows them.
         let has_samples = |metric: &&EmfMetric| metric.values.iter().any(|value| *value != 0.0);
         let metrics: Vec<&EmfMetric> = lines.iter().flat_map(Line::metrics).filter(has_samples).collect();
         text.push_str(&terminal.metric_table(&metrics));

@@ -1,4 +1,4 @@
-//! The commands of `config-audit`, one file or folder each: arguments, what it does, and how it shows it.
+//! The commands of `config-audit`, one file or folder each: its arguments, what it does, and how it prints the result.
 
 pub mod alarms;
 pub mod backfill;

@@ -258,12 +258,8 @@ fn altered(old: &Item, new: &Item) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodbstreams::Client;
-    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
-    use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
-    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
-    use aws_sdk_dynamodbstreams::types::error::InternalServerError;
-    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use config_audit_fake_aws::{refusal, service};
+    use serde_json::json;
 
     use super::*;
 
@@ -280,25 +276,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_one_shard_gave_is_told_although_another_fails() {
-        let describe = mock!(Client::describe_stream).then_output(|| {
-            let shard = |id: &str| Shard::builder().shard_id(id).build();
-            let description = StreamDescription::builder().shards(shard("good")).shards(shard("refused")).build();
-            DescribeStreamOutput::builder().stream_description(description).build()
+        let config = service(|operation, input| match operation {
+            "DescribeStream" => {
+                (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "good" }, { "ShardId": "refused" }] } }))
+            }
+            "GetShardIterator" => (200, json!({ "ShardIterator": input["ShardId"] })),
+            "GetRecords" if input["ShardIterator"] == "good" => (200, json!({ "Records": [{}] })),
+            _ => refusal("InternalServerError"),
         });
-        let iterator = |shard: &'static str| {
-            mock!(Client::get_shard_iterator)
-                .match_requests(move |request| request.shard_id() == Some(shard))
-                .then_output(move || GetShardIteratorOutput::builder().shard_iterator(shard).build())
-        };
-        let (good, refused) = (iterator("good"), iterator("refused"));
-        let records = mock!(Client::get_records)
-            .match_requests(|request| request.shard_iterator() == Some("good"))
-            .then_output(|| GetRecordsOutput::builder().records(Record::builder().build()).build());
-        let failure = mock!(Client::get_records)
-            .match_requests(|request| request.shard_iterator() == Some("refused"))
-            .then_error(|| GetRecordsError::InternalServerError(InternalServerError::builder().build()));
-        let rules = [&describe, &good, &refused, &records, &failure];
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
+        let client = Client::new(&config);
         let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
         let mut told = 0;
         let polled = poll(&mut reader, true, |page| {

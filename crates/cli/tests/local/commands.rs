@@ -51,7 +51,7 @@ async fn the_exit_code_says_how_it_went() {
 
 #[tokio::test]
 async fn tools_get_one_document() {
-    let output = invoke("error Kind what went wrong", &["--data", EVENT, "--format", "json"]).await;
+    let output = invoke("error Kind what went wrong", &["--data", EVENT, "--output", "json"]).await;
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["response"], Value::Null);
     assert_eq!(document["error"]["errorMessage"], "what went wrong");

@@ -1,4 +1,4 @@
-//! The commands that try what CloudWatch is given: exit codes, and what is said.
+//! The commands that check what CloudWatch gets: their exit codes and what they print.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -19,7 +19,7 @@ async fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, Stri
 }
 
 #[tokio::test]
-async fn dashboards_are_drawn_or_it_is_said_why_not() {
+async fn dashboards_are_drawn_or_the_error_says_why_not() {
     let pages = tempfile::tempdir().unwrap();
     let to = pages.path().to_str().unwrap();
     let fault = "the mapping is disabled for three hours";
@@ -33,7 +33,7 @@ async fn dashboards_are_drawn_or_it_is_said_why_not() {
 
     let (code, _, error) = run(&repository(), &["dashboards", "--fault", "rain", "--to", to]).await;
     assert_eq!(code, Some(2));
-    assert!(error.contains("0 faults are called \"rain\"") && error.contains(fault), "{error}");
+    assert!(error.contains("no fault has \"rain\" in its name") && error.contains(fault), "{error}");
     let (code, _, error) = run(pages.path(), &["dashboards"]).await;
     assert_eq!(code, Some(2));
     assert!(error.contains("alarms can't be read; run this in the repository, or name the directories: "), "{error}");
@@ -42,6 +42,31 @@ async fn dashboards_are_drawn_or_it_is_said_why_not() {
     let (code, _, error) = run(&repository(), &["dashboards", "--to", below_a_file.to_str().unwrap()]).await;
     assert_eq!(code, Some(2));
     assert!(error.contains("deep-dive.html can't be written: "), "{error}");
+}
+
+#[tokio::test]
+async fn faults_can_be_checked_by_a_part_of_their_names() {
+    let check = async |fault: &str, output: &str| {
+        run(&repository(), &["alarms", "check", "--fault", fault, "--output", output]).await
+    };
+    let (code, outcome, error) = check("clock is an hour ", "json").await;
+    assert_eq!(code, Some(0), "{error}");
+    let outcome: Value = serde_json::from_str(&outcome).unwrap();
+    let faults: Vec<&str> =
+        outcome["faults"].as_array().unwrap().iter().filter_map(|it| it["fault"].as_str()).collect();
+    assert_eq!(faults, ["the function's clock is an hour ahead", "the function's clock is an hour behind"]);
+    assert!(outcome.get("healthyMonth").is_none(), "{outcome}");
+
+    let (code, text, error) = check("the mapping is disabled", "text").await;
+    assert_eq!(code, Some(0), "{error}");
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("the mapping is disabled"));
+    let fired = lines.next().unwrap();
+    assert!(fired.ends_with("MappingStopped; its runbook promises 20 min"), "{text}");
+
+    let (code, _, error) = check("rain", "text").await;
+    assert_eq!(code, Some(2));
+    assert!(error.contains("no fault has \"rain\" in its name") && error.contains("DynamoDB answers 500"), "{error}");
 }
 
 #[tokio::test]
@@ -55,16 +80,18 @@ async fn an_alarm_that_no_longer_fires_fails_the_check() {
         std::fs::write(copy.path().join(path.file_name().unwrap()), text).unwrap();
     }
     let alarms = copy.path().to_str().unwrap();
-    let (code, checked, error) = run(&repository(), &["alarms", "check", "--alarms", alarms, "--output", "json"]).await;
+    let fault = "the table throttles for three hours";
+    let arguments = ["alarms", "check", "--fault", fault, "--alarms", alarms, "--output", "json"];
+    let (code, outcome, error) = run(&repository(), &arguments).await;
     assert_eq!(code, Some(1), "{error}");
-    let checked: Value = serde_json::from_str(&checked).unwrap();
-    let problems: Vec<&str> = checked["problems"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(problems.contains(&"the table throttles for three hours: RecordsFailing does not fire"), "{problems:?}");
+    let outcome: Value = serde_json::from_str(&outcome).unwrap();
+    let problems: Vec<&str> = outcome["problems"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(problems.contains(&"the table throttles for three hours: RecordsFailing did not fire"), "{problems:?}");
 
     std::fs::write(copy.path().join("records.yml"), "Resources: [").unwrap();
     let (code, _, error) = run(&repository(), &["alarms", "check", "--alarms", alarms]).await;
     assert_eq!(code, Some(2));
-    assert!(error.contains("records.yml: it is no YAML: "), "{error}");
+    assert!(error.contains("records.yml: not valid YAML: "), "{error}");
     let (code, _, error) = run(copy.path(), &["alarms", "check"]).await;
     assert_eq!(code, Some(2));
     assert!(error.contains("alarms can't be read; run this in the repository"), "{error}");

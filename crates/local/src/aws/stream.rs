@@ -222,109 +222,119 @@ impl StreamReader {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
-    use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsOutput;
-    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
-    use aws_sdk_dynamodbstreams::types::error::{ExpiredIteratorException, TrimmedDataAccessException};
-    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription, StreamRecord};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use std::sync::{Arc, Mutex};
+
+    use config_audit_fake_aws::{Answer, refusal, service};
+    use serde_json::{Value, json};
 
     use super::*;
 
     const NUMBER: &str = "100000000000000000001";
 
-    fn shards() -> DescribeStreamOutput {
-        let shard = Shard::builder().shard_id("one").build();
-        let description = StreamDescription::builder().shards(shard).build();
-        DescribeStreamOutput::builder().stream_description(description).build()
-    }
-
-    fn page(next: Option<&str>) -> GetRecordsOutput {
-        let change = StreamRecord::builder().sequence_number(NUMBER).build();
-        let record = Record::builder().dynamodb(change).build();
-        GetRecordsOutput::builder().records(record).set_next_shard_iterator(next.map(ToOwned::to_owned)).build()
-    }
-
     fn resume() -> BTreeMap<String, SequenceNumber> {
         BTreeMap::from([("one".to_owned(), SequenceNumber::new(NUMBER))])
     }
 
+    fn iterator(name: &str) -> Answer {
+        (200, json!({ "ShardIterator": name }))
+    }
+
+    fn page(next: Option<&str>) -> Answer {
+        let records = json!([{ "dynamodb": { "SequenceNumber": NUMBER } }]);
+        (
+            200,
+            next.map_or(json!({ "Records": records }), |next| json!({ "Records": records, "NextShardIterator": next })),
+        )
+    }
+
+    /// A reader of a stream with one shard, of which `answer` gives iterators and records; and the operations that it was
+    /// asked for.
+    async fn reader(
+        resume: BTreeMap<String, SequenceNumber>,
+        answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
+    ) -> (StreamReader, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let config = service(move |operation, input| {
+            log.lock().unwrap().push(operation.to_owned());
+            match operation {
+                "DescribeStream" => (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "one" }] } })),
+                _ => answer(operation, input),
+            }
+        });
+        let client = Client::new(&config);
+        let mut reader = StreamReader::new(client, "arn".to_owned(), resume);
+        reader.refresh().await.unwrap();
+        (reader, asked)
+    }
+
+    fn count(asked: &Mutex<Vec<String>>, operation: &str) -> usize {
+        asked.lock().unwrap().iter().filter(|asked| *asked == operation).count()
+    }
+
+    /// Answers GetRecords: the first time that the iterator has expired, then with a page.
+    fn expired_once() -> impl Fn() -> Answer {
+        let expired = Mutex::new(false);
+        move || match std::mem::replace(&mut *expired.lock().unwrap(), true) {
+            false => refusal("ExpiredIteratorException"),
+            true => page(Some("next")),
+        }
+    }
+
     #[tokio::test]
     async fn a_new_shard_is_read_from_its_oldest_record_to_its_end() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let iterator = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::TrimHorizon))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("first").build());
-        let records = mock!(Client::get_records)
-            .match_requests(|request| request.shard_iterator() == Some("first"))
-            .then_output(|| page(None));
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &iterator, &records]);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
-        reader.refresh().await.unwrap();
+        let (mut reader, asked) = reader(BTreeMap::new(), |operation, input| match operation {
+            "GetShardIterator" if input["ShardIteratorType"] == "TRIM_HORIZON" => iterator("first"),
+            "GetRecords" if input["ShardIterator"] == "first" => page(None),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
         assert!(reader.is_exhausted("one"));
         // There is nothing left to ask for.
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
-        assert_eq!(records.num_calls(), 1);
+        assert_eq!(count(&asked, "GetRecords"), 1);
     }
 
     #[tokio::test]
     async fn an_iterator_that_expired_is_replaced_by_one_after_the_last_record() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let iterator = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.sequence_number() == Some(NUMBER))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("again").build());
-        let expired = mock!(Client::get_records)
-            .sequence()
-            .error(|| GetRecordsError::ExpiredIteratorException(ExpiredIteratorException::builder().build()))
-            .output(|| page(Some("next")))
-            .build();
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &iterator, &expired]);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), resume());
-        reader.refresh().await.unwrap();
+        let records = expired_once();
+        let (mut reader, asked) = reader(resume(), move |operation, input| match operation {
+            "GetShardIterator" if input["SequenceNumber"] == NUMBER => iterator("again"),
+            "GetRecords" => records(),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
-        assert_eq!(iterator.num_calls(), 2);
+        assert_eq!(count(&asked, "GetShardIterator"), 2);
     }
 
     #[tokio::test]
     async fn an_expired_iterator_from_now_on_is_replaced_and_the_page_says_so() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let latest = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::Latest))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("now").build());
-        let expired = mock!(Client::get_records)
-            .sequence()
-            .error(|| GetRecordsError::ExpiredIteratorException(ExpiredIteratorException::builder().build()))
-            .output(|| page(Some("next")))
-            .build();
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, [&describe, &latest, &expired]);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), BTreeMap::new());
-        reader.refresh().await.unwrap();
+        let records = expired_once();
+        let (mut reader, asked) = reader(BTreeMap::new(), move |operation, input| match operation {
+            "GetShardIterator" if input["ShardIteratorType"] == "LATEST" => iterator("now"),
+            "GetRecords" => records(),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         reader.skip_to_now().await.unwrap();
         assert!(reader.read("one", 10).await.unwrap().notice.unwrap().contains("may be missing"));
         let page = reader.read("one", 10).await.unwrap();
         assert_eq!((page.records.len(), page.notice), (1, None));
-        assert_eq!(latest.num_calls(), 2);
+        assert_eq!(count(&asked, "GetShardIterator"), 2);
     }
 
     #[tokio::test]
     async fn a_page_says_that_records_left_the_stream_and_the_oldest_left_is_next() {
-        let describe = mock!(Client::describe_stream).then_output(shards);
-        let trimmed = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.sequence_number() == Some(NUMBER))
-            .then_error(|| {
-                let error = TrimmedDataAccessException::builder().build();
-                GetShardIteratorError::TrimmedDataAccessException(error)
-            });
-        let oldest = mock!(Client::get_shard_iterator)
-            .match_requests(|request| request.shard_iterator_type() == Some(&ShardIteratorType::TrimHorizon))
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("oldest").build());
-        let records = mock!(Client::get_records).then_output(|| page(Some("next")));
-        let rules = [&describe, &trimmed, &oldest, &records];
-        let client = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
-        let mut reader = StreamReader::new(client, "arn".to_owned(), resume());
-        reader.refresh().await.unwrap();
+        let (mut reader, _) = reader(resume(), |operation, input| match operation {
+            "GetShardIterator" if input["SequenceNumber"] == NUMBER => refusal("TrimmedDataAccessException"),
+            "GetShardIterator" if input["ShardIteratorType"] == "TRIM_HORIZON" => iterator("oldest"),
+            "GetRecords" => page(Some("next")),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         let page = reader.read("one", 10).await.unwrap();
         assert!(page.notice.unwrap().contains("left the stream"));

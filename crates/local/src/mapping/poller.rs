@@ -241,13 +241,11 @@ fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use aws_sdk_dynamodbstreams::Client;
-    use aws_sdk_dynamodbstreams::error::ErrorMetadata;
-    use aws_sdk_dynamodbstreams::operation::describe_stream::DescribeStreamOutput;
-    use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
-    use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorOutput;
-    use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use config_audit_fake_aws::{refusal, service};
+    use serde_json::json;
 
     use super::*;
     use crate::aws::AwsSettings;
@@ -264,18 +262,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_shard_that_cannot_be_read_for_minutes_is_reported_once_and_so_is_the_end() {
         const FAILURES: usize = 1000;
-        let describe = mock!(Client::describe_stream).then_output(|| {
-            let description = StreamDescription::builder().shards(Shard::builder().shard_id("one").build()).build();
-            DescribeStreamOutput::builder().stream_description(description).build()
+        let asked = Arc::new(AtomicUsize::new(0));
+        let records = Arc::clone(&asked);
+        let config = service(move |operation, _| match operation {
+            "DescribeStream" => (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "one" }] } })),
+            "GetShardIterator" => (200, json!({ "ShardIterator": "first" })),
+            _ if records.fetch_add(1, Ordering::Relaxed) < FAILURES => refusal("AccessDeniedException"),
+            _ => (200, json!({ "Records": [], "NextShardIterator": "next" })),
         });
-        let iterator = mock!(Client::get_shard_iterator)
-            .then_output(|| GetShardIteratorOutput::builder().shard_iterator("first").build());
-        let refused = || GetRecordsError::generic(ErrorMetadata::builder().code("AccessDeniedException").build());
-        let empty = || GetRecordsOutput::builder().next_shard_iterator("next").build();
-        let records =
-            mock!(Client::get_records).sequence().error(refused).times(FAILURES).output(empty).repeatedly().build();
-        let rules = [&describe, &iterator, &records];
-        let streams = mock_client!(aws_sdk_dynamodbstreams, RuleMode::MatchAny, rules);
+        let streams = Client::new(&config);
 
         let directory = tempfile::tempdir().unwrap();
         let bus = EventBus::new();
@@ -293,7 +288,7 @@ mod tests {
         let mapping = EventSourceMapping::new(settings, endpoints, Checkpoint::in_memory("stream"), bus);
         let started = Clock::System.instant();
         let ended = async {
-            while records.num_calls() < FAILURES + 10 {
+            while asked.load(Ordering::Relaxed) < FAILURES + 10 {
                 tokio::time::sleep(POLL).await;
             }
         };

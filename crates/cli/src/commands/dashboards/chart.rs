@@ -8,7 +8,7 @@ use plotters::prelude::*;
 
 use config_audit_cloudwatch::dashboard::{Axis, Graph};
 
-/// The values of a line by time; none where there is no data.
+/// The values of a line by time; none if there is no data.
 pub type Points = Vec<(DateTime<Utc>, Option<f64>)>;
 
 /// A graph that can't be drawn.
@@ -22,10 +22,10 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Chart
     }
 }
 
-/// Draws a graph, with the points of each of its lines, of the stretch between two times.
+/// Draws a graph between two times, with the points of each of its lines.
 ///
 /// # Errors
-/// When there is no room for it.
+/// When the size is too small.
 pub fn svg(
     graph: &Graph,
     points: &[Points],
@@ -87,10 +87,10 @@ fn draw(
             .axis_desc_style(text())
             .draw()?;
     }
-    // The topmost of a stack is the greatest, and is covered by those below it.
+    // The top line of a stack is the largest, so it is drawn first and the lines below cover it.
     for (line, points) in graph.lines.iter().zip(&points).rev() {
         let color = color(&line.color);
-        // What an axis leaves out is drawn at its end.
+        // A value outside the axis is drawn at its end.
         let Range { start, end } = if line.is_right { right_range.clone() } else { left_range.clone() };
         let points = points.iter().map(|(at, value)| (*at, value.map(|value| value.clamp(start, end))));
         if graph.is_stacked {
@@ -123,7 +123,7 @@ fn draw(
     Ok(())
 }
 
-/// Each line on top of those before it. What has no data counts as 0.
+/// Each line on top of the lines before it. Missing data counts as 0.
 fn stacked(lines: &[Points]) -> Vec<Points> {
     let mut sums: Points = Vec::new();
     let mut stack = Vec::new();
@@ -138,19 +138,19 @@ fn stacked(lines: &[Points]) -> Vec<Points> {
     stack
 }
 
-/// From where to where an axis goes.
+/// The range of an axis.
 fn range(axis: &Axis, values: impl Iterator<Item = f64>) -> Range<f64> {
-    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    let (mut minimum, mut maximum) = (f64::INFINITY, f64::NEG_INFINITY);
     for value in values {
-        (least, most) = (least.min(value), most.max(value));
+        (minimum, maximum) = (minimum.min(value), maximum.max(value));
     }
-    if least > most {
-        (least, most) = (0.0, 1.0);
+    if minimum > maximum {
+        (minimum, maximum) = (0.0, 1.0);
     }
-    let from = axis.min.unwrap_or(least).min(most);
-    // A line at the very top would be cut.
-    let room = if most > from { (most - from) * 0.1 } else { 1.0 };
-    from..axis.max.unwrap_or(most + room).max(from + f64::EPSILON.max(from.abs() * 1e-9))
+    let from = axis.min.unwrap_or(minimum).min(maximum);
+    // Without this room a line at the very top would be cut off.
+    let room = if maximum > from { (maximum - from) * 0.1 } else { 1.0 };
+    from..axis.max.unwrap_or(maximum + room).max(from + f64::EPSILON.max(from.abs() * 1e-9))
 }
 
 /// `#rrggbb`, or gray.
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_gaps_where_data_is_missing_and_a_single_value_is_a_dot() {
+    fn a_line_has_gaps_where_data_is_missing_and_a_single_value_is_a_dot() {
         let lines = [points(&[Some(1.0), Some(2.0), None, Some(3.0), None]), points(&[None; 5])];
         let svg = svg(&graph(false), &lines, (at(0), at(60)), (400, 240)).unwrap();
         let thick = |color: &str| svg.matches(&format!("stroke=\"{color}\" stroke-width=\"2\"")).count();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn stacked_lines_stand_on_each_other() {
+    fn stacked_lines_are_added_up() {
         let stack = stacked(&[points(&[Some(1.0), None]), points(&[Some(2.0), Some(4.0)])]);
         assert_eq!(stack, [points(&[Some(1.0), Some(0.0)]), points(&[Some(3.0), Some(4.0)])]);
     }

@@ -1,7 +1,7 @@
-//! `config-audit dashboards`: the dashboards as they would look while something is wrong, before anything is deployed.
+//! `config-audit dashboards`: the dashboards as they would look during a fault, before anything is deployed.
 //!
-//! The files are those that are deployed, and the data is what CloudWatch would get of a simulated fault: see
-//! [`crate::commands::alarms`]. Each dashboard becomes one page, to be opened in a browser.
+//! The files are those that are deployed, and the data is what CloudWatch would receive during a simulated fault
+//! ([`crate::faults`]). Each dashboard becomes one page for a browser.
 
 pub mod chart;
 
@@ -14,30 +14,31 @@ use config_audit_simulator::observed;
 use pulldown_cmark::{CowStr, Event, Parser, Tag, html};
 use pulldown_cmark_escape::escape_html;
 
-use crate::commands::alarms::trials::{self, Trial};
-use crate::commands::alarms::{self, CheckError};
+use crate::faults::case::FaultCase;
+use crate::faults::catalog::{self, UnknownFault};
+use crate::faults::{ReadAlarmsError, play, read_alarms, resolve, time};
 use crate::files::{Unreadable, read_all};
 use crate::terminal::Terminal;
-use config_audit_cloudwatch::alarm::State;
+use config_audit_cloudwatch::alarms::State;
 use config_audit_cloudwatch::dashboard::{COLUMNS, Content, Dashboard, DashboardError, Graph, Widget};
 use config_audit_cloudwatch::metrics::Metrics;
 
-/// The width of a page, in pixels: that of the smallest screen that a dashboard must be readable on.
+/// The width of a page in pixels: the smallest screen on which a dashboard must be readable.
 const WIDTH: u32 = 1280;
-/// The height of a row of the grid, in pixels.
+/// The height of a row of the grid in pixels.
 const ROW: u32 = 48;
-/// What a widget's frame and heading take of it.
+/// The width and height in pixels of a widget's frame and heading.
 const FRAME: (u32, u32) = (18, 62);
-/// Less than this a graph can't be drawn in, in pixels.
-const LEAST_HEIGHT: u32 = 60;
+/// The smallest height in pixels in which a graph can be drawn.
+const MIN_HEIGHT: u32 = 60;
 
-/// Which dashboards, when, and where they go.
+/// Which dashboards to draw, with which fault, and where to.
 #[derive(Debug, Args)]
 pub struct DashboardsArguments {
-    /// A fault of `config-audit alarms check`, in its words or a part of them; left out: nothing is wrong
-    #[arg(long)]
+    /// The name of a fault that `config-audit alarms check` lists, or a part of it [default: nothing is wrong]
+    #[arg(long, value_name = "NAME")]
     fault: Option<String>,
-    /// How long after the fault began, in minutes, up to a day
+    /// Minutes after the fault began, up to a day
     #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=1440))]
     after: u32,
     /// The directory with the dashboards
@@ -54,15 +55,16 @@ pub struct DashboardsArguments {
 /// Why the dashboards can't be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum DashboardsError {
-    /// There is no such fault, or there are several.
-    #[error("{count} faults are called {wanted:?}; name one of these:\n  {}", known.join("\n  "))]
-    Fault {
+    /// There is no such fault.
+    #[error(transparent)]
+    UnknownFault(#[from] UnknownFault),
+    /// There are several.
+    #[error("{} faults have {wanted:?} in their names; choose one:\n  {}", matching.len(), matching.join("\n  "))]
+    AmbiguousFault {
         /// What was asked for.
         wanted: String,
-        /// How many there are of it.
-        count: usize,
-        /// All there are, or those that were found.
-        known: Vec<&'static str>,
+        /// The faults with that in their names.
+        matching: Vec<&'static str>,
     },
     /// A file of the dashboards.
     #[error(transparent)]
@@ -77,7 +79,7 @@ pub enum DashboardsError {
     },
     /// The alarms.
     #[error(transparent)]
-    Alarms(#[from] CheckError),
+    Alarms(#[from] ReadAlarmsError),
     /// A dashboard.
     #[error(transparent)]
     Dashboard(#[from] DashboardError),
@@ -89,8 +91,8 @@ pub enum DashboardsError {
 /// What the pages show.
 struct Scene {
     /// The fault, in words.
-    what: &'static str,
-    /// How long after it began, in words.
+    fault: &'static str,
+    /// How long after it began, in words; empty without a fault.
     when: String,
     now: DateTime<Utc>,
     metrics: Metrics,
@@ -106,7 +108,7 @@ pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, Da
     let scene = Scene::play(&arguments.alarms, arguments.fault.as_deref(), arguments.after)?;
     for (path, text) in read_all(&arguments.dashboards, "json")? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let dashboard = Dashboard::read(&path.display().to_string(), &text, &|name| Some(alarms::named(name)))?;
+        let dashboard = Dashboard::read(&path.display().to_string(), &text, &|name| Some(resolve(name)))?;
         let page = page(&name, &dashboard, &scene)?;
         let path = arguments.to.join(format!("{name}.html"));
         let written = std::fs::create_dir_all(&arguments.to).and_then(|()| std::fs::write(&path, page));
@@ -118,38 +120,31 @@ pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, Da
 
 impl Scene {
     fn play(alarms: &Path, fault: Option<&str>, after: u32) -> Result<Self, DashboardsError> {
-        let trial = fault.map(find).transpose()?;
-        let (begin, scenario) = match &trial {
-            Some(Trial { begin, scenario, .. }) => (*begin, scenario.clone()),
-            None => (trials::BEGIN, trials::healthy()),
+        let (fault, begins, scenario, when) = match fault.map(find).transpose()? {
+            Some(FaultCase { name, begins, scenario, .. }) => {
+                (name, begins, scenario, format!(", {after} minutes after it began"))
+            }
+            None => ("nothing is wrong", catalog::BEGIN, catalog::healthy(), String::new()),
         };
-        let alarms = alarms::read(alarms)?;
-        let run = alarms::play(&alarms, &scenario);
-        let now = alarms::time(begin) + TimeDelta::minutes(after.into());
-        let states = alarms.all().iter().map(|alarm| (alarm.name.clone(), run.state_at(&alarm.name, now)));
+        let alarms = read_alarms(alarms)?;
+        let playback = play(&alarms, &scenario);
+        let now = time(begins) + TimeDelta::minutes(after.into());
+        let states = alarms.all().iter().map(|alarm| (alarm.name.clone(), playback.state_at(&alarm.name, now)));
         let alarms = states.collect();
-        let what = trial.map_or("nothing is wrong", |trial| trial.fault);
-        let when = if fault.is_some() { format!(", {after} minutes after it began") } else { String::new() };
-        Ok(Self { what, when, now, metrics: run.metrics, alarms })
+        Ok(Self { fault, when, now, metrics: playback.metrics, alarms })
     }
 }
 
-/// The fault of this name, or the only one with this in its name.
-fn find(wanted: &str) -> Result<Trial, DashboardsError> {
-    let (named, mut alike) = trials::all().into_iter().partition::<Vec<_>, _>(|trial| trial.fault == wanted);
-    if let Some(trial) = named.into_iter().next() {
-        return Ok(trial);
+/// The fault with this name, or the only one whose name contains it.
+fn find(wanted: &str) -> Result<FaultCase, DashboardsError> {
+    let mut cases = catalog::named(wanted)?;
+    match cases.pop() {
+        Some(case) if cases.is_empty() => Ok(case),
+        last => {
+            let matching = cases.iter().chain(&last).map(|case| case.name).collect();
+            Err(DashboardsError::AmbiguousFault { wanted: wanted.to_owned(), matching })
+        }
     }
-    alike.retain(|trial| trial.fault.contains(wanted));
-    let count = alike.len();
-    if count == 1
-        && let Some(trial) = alike.pop()
-    {
-        return Ok(trial);
-    }
-    let known = if alike.is_empty() { trials::all() } else { alike };
-    let known = known.iter().map(|trial| trial.fault).collect();
-    Err(DashboardsError::Fault { wanted: wanted.to_owned(), count, known })
 }
 
 const STYLE: &str = include_str!("page.css");
@@ -157,13 +152,13 @@ const STYLE: &str = include_str!("page.css");
 /// A dashboard as a page.
 fn page(name: &str, dashboard: &Dashboard, scene: &Scene) -> Result<String, DashboardsError> {
     let mut page = String::new();
-    let (name, what, when, style) = (text(name), text(scene.what), &scene.when, STYLE);
+    let (name, fault, when, style) = (text(name), text(scene.fault), &scene.when, STYLE);
     let now = scene.now.format("%Y-%m-%d %H:%M");
     // Writing to a string does not fail, here and below.
     let _ = write!(
         page,
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{name}: {what}</title>\n\
-         <style>{style}</style>\n<header>simulated: <b>{what}</b>{when}; {now} UTC</header>\n<main>\n"
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{name}: {fault}</title>\n\
+         <style>{style}</style>\n<header>simulated: <b>{fault}</b>{when}; {now} UTC</header>\n<main>\n"
     );
     for Widget { x, y, width, height, content } in &dashboard.widgets {
         let (column, row) = (x + 1, y + 1);
@@ -179,10 +174,9 @@ fn page(name: &str, dashboard: &Dashboard, scene: &Scene) -> Result<String, Dash
                 );
             }
             Content::Graph(graph) => {
-                let size =
-                    (width * WIDTH / COLUMNS - FRAME.0, (height * ROW).saturating_sub(FRAME.1).max(LEAST_HEIGHT));
-                // Before its beginning a simulation has nothing to show.
-                let from = (scene.now - dashboard.start).max(alarms::time(0));
+                let size = (width * WIDTH / COLUMNS - FRAME.0, (height * ROW).saturating_sub(FRAME.1).max(MIN_HEIGHT));
+                // There is no data from before the simulation.
+                let from = (scene.now - dashboard.start).max(time(0));
                 write_graph(&mut page, graph, (from, scene.now), size, scene)?;
             }
         }
@@ -223,7 +217,7 @@ fn write_graph(
     Ok(())
 }
 
-/// A link to another dashboard leads to its page.
+/// Replaces a link to another dashboard with a link to its page.
 fn to_page(event: Event<'_>) -> Event<'_> {
     match event {
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
@@ -235,7 +229,7 @@ fn to_page(event: Event<'_>) -> Event<'_> {
     }
 }
 
-/// A name without what the names of all alarms and dashboards begin with.
+/// The name of an alarm or a dashboard without the service and the stage.
 fn in_short(name: &str) -> &str {
     let [service, stage] = observed::DIMENSIONS;
     let short = || name.strip_prefix(service)?.strip_prefix('-')?.strip_prefix(stage)?.strip_prefix('-');
@@ -262,7 +256,7 @@ mod tests {
         let files = read_all(&repository().join("dashboards"), "json").unwrap();
         let pages = files.into_iter().map(|(path, body)| {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let dashboard = Dashboard::read(&name, &body, &|name| Some(alarms::named(name))).unwrap();
+            let dashboard = Dashboard::read(&name, &body, &|name| Some(resolve(name))).unwrap();
             let page = page(&name, &dashboard, &scene).unwrap();
             (name, dashboard, page)
         });
@@ -270,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn each_dashboard_is_drawn_as_it_would_look_in_an_outage() {
+    fn each_dashboard_is_drawn_as_it_would_look_during_an_outage() {
         let pages = pages(Some("the Audit table throttles every write"));
         let names: Vec<_> = pages.iter().map(|(name, ..)| name.as_str()).collect();
         assert_eq!(names, ["deep-dive", "operations"]);
@@ -288,20 +282,18 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_wrong_no_alarm_is_on() {
+    fn without_a_fault_no_alarm_is_on() {
         for (name, _, page) in pages(None) {
             assert!(page.contains("nothing is wrong") && !page.contains("class=\"alarm\""), "{name}");
         }
     }
 
     #[test]
-    fn a_fault_can_be_named_by_a_part_and_all_are_listed_where_it_is_none() {
-        assert_eq!(find("clock is an hour behind").unwrap().fault, "the function's clock is an hour behind");
-        let several = find("hour behind or not").unwrap_err().to_string();
-        assert!(
-            several.starts_with("0 faults are called") && several.contains("\n  the mapping is disabled"),
-            "{several}"
-        );
+    fn a_part_of_its_name_finds_a_fault_and_the_error_lists_the_names_otherwise() {
+        assert_eq!(find("clock is an hour behind").unwrap().name, "the function's clock is an hour behind");
+        let none = find("hour behind or not").unwrap_err().to_string();
+        assert!(none.starts_with("no fault has \"hour behind or not\" in its name"), "{none}");
+        assert_eq!(none.lines().count(), 1 + catalog::all().len(), "{none}");
         let several = find("clock is an hour ").unwrap_err().to_string();
         assert!(several.starts_with("2 faults") && several.lines().count() == 3, "{several}");
     }

@@ -35,7 +35,7 @@ fn without_id(mut entry: Value) -> Value {
 
 #[tokio::test]
 async fn the_users_event_becomes_the_contracts_entry() {
-    let output = run(&["invoke", "--format", "json", "--data", INSERT]).await;
+    let output = run(&["invoke", "--output", "json", "--data", INSERT]).await;
     let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["response"], json!({ "batchItemFailures": [] }));
     let expected = json!({

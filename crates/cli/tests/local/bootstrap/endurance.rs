@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit_local::{Database, Source, WorldEvent};
 use config_audit_mapping::{MappingSettings, SequenceNumber};
@@ -136,6 +138,12 @@ fn fault(random: &mut fastrand::Rng) -> Fault {
     }
 }
 
+/// For a client that sends a change again when DynamoDB fails, as clients do: DynamoDB Local does when it is busy. The same
+/// change twice is one change.
+fn patient() -> Builder {
+    Builder::new().retry_config(RetryConfig::standard().with_max_attempts(10))
+}
+
 /// What one writer does to its items, and the entries that there must be of it.
 async fn write_all(
     database: &Database,
@@ -161,7 +169,7 @@ async fn write_all(
         let old = items.remove(&name);
         if let Some(old) = old.as_ref().filter(|_| random.u8(..100) < 15) {
             let request = client.delete_item().table_name(table).key(key, AttributeValue::S(name.clone()));
-            request.send().await.unwrap();
+            request.customize().config_override(patient()).send().await.unwrap();
             expected.push((name.clone(), Value::Null, whole(old), Value::Null));
             continue;
         }
@@ -178,7 +186,7 @@ async fn write_all(
         for (attribute, value) in &new {
             request = request.item(*attribute, AttributeValue::N(value.to_string()));
         }
-        request.send().await.unwrap();
+        request.customize().config_override(patient()).send().await.unwrap();
         match &old {
             None => expected.push((name.clone(), Value::Null, Value::Null, whole(&new))),
             Some(old) => {

@@ -1,48 +1,47 @@
 //! The rules of composite alarms.
 
-use super::alarm::State;
+use super::rule::State;
 
 /// An `AlarmRule`: whether a composite alarm is in `ALARM`, from the states of other alarms.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule {
+pub enum CompositeRule {
     /// `TRUE` or `FALSE`.
     Always(bool),
     /// `ALARM("name")`, `OK("name")` or `INSUFFICIENT_DATA("name")`.
     Is(State, String),
     /// `NOT`.
-    Not(Box<Rule>),
+    Not(Box<CompositeRule>),
     /// `AND`.
-    All(Vec<Rule>),
+    All(Vec<CompositeRule>),
     /// `OR`.
-    Any(Vec<Rule>),
+    Any(Vec<CompositeRule>),
 }
 
-/// A text that is no rule.
+/// A text that is not a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rule `{rule}`: expected {expected} at `{at}`")]
 pub struct RuleError {
     /// The rule.
     pub rule: String,
-    /// What could be there.
+    /// What was expected.
     pub expected: &'static str,
-    /// What is there instead, to the end.
+    /// The rest of the rule, from where it was expected.
     pub at: String,
 }
 
-/// The most elements of a rule (Amazon CloudWatch API Reference, `PutCompositeAlarm`), which keeps what is nested from
-/// going too deep, too.
-const MOST_ELEMENTS: usize = 500;
+/// The limit of CloudWatch (Amazon CloudWatch API Reference, `PutCompositeAlarm`). It also limits how deeply rules nest.
+const MAX_ELEMENTS: usize = 500;
 
-impl Rule {
-    /// Reads a rule. `NOT` binds most and `OR` least. An ARN of an alarm stands for the alarm's name.
+impl CompositeRule {
+    /// Reads a rule. `NOT` binds tightest and `OR` loosest. An ARN of an alarm stands for the alarm's name.
     ///
     /// # Errors
     ///
-    /// Says where it is no rule, and what could be there.
+    /// Says where the rule is wrong, and what was expected there.
     pub fn parse(rule: &str) -> Result<Self, RuleError> {
         let mut rest = rule;
         let elements = rule.matches('(').count() + rule.matches("NOT").count();
-        let parsed = if elements > MOST_ELEMENTS { Err("fewer elements, 500 at most") } else { disjunction(&mut rest) };
+        let parsed = if elements > MAX_ELEMENTS { Err("fewer elements, 500 at most") } else { disjunction(&mut rest) };
         let parsed =
             parsed.and_then(|parsed| if rest.trim_start().is_empty() { Ok(parsed) } else { Err("AND, OR or the end") });
         let at = rest.trim_start().to_owned();
@@ -61,7 +60,7 @@ impl Rule {
         }
     }
 
-    /// The names of the alarms that it looks at.
+    /// The names of the alarms that the rule watches.
     #[must_use]
     pub fn alarms(&self) -> Vec<&str> {
         match self {
@@ -73,29 +72,29 @@ impl Rule {
     }
 }
 
-fn disjunction(rest: &mut &str) -> Result<Rule, &'static str> {
+fn disjunction(rest: &mut &str) -> Result<CompositeRule, &'static str> {
     let mut rules = vec![conjunction(rest)?];
     while word(rest, "OR") {
         rules.push(conjunction(rest)?);
     }
-    Ok(if rules.len() == 1 { rules.remove(0) } else { Rule::Any(rules) })
+    Ok(if rules.len() == 1 { rules.remove(0) } else { CompositeRule::Any(rules) })
 }
 
-fn conjunction(rest: &mut &str) -> Result<Rule, &'static str> {
+fn conjunction(rest: &mut &str) -> Result<CompositeRule, &'static str> {
     let mut rules = vec![operand(rest)?];
     while word(rest, "AND") {
         rules.push(operand(rest)?);
     }
-    Ok(if rules.len() == 1 { rules.remove(0) } else { Rule::All(rules) })
+    Ok(if rules.len() == 1 { rules.remove(0) } else { CompositeRule::All(rules) })
 }
 
-fn operand(rest: &mut &str) -> Result<Rule, &'static str> {
+fn operand(rest: &mut &str) -> Result<CompositeRule, &'static str> {
     if word(rest, "NOT") {
-        return Ok(Rule::Not(Box::new(operand(rest)?)));
+        return Ok(CompositeRule::Not(Box::new(operand(rest)?)));
     }
     for (text, always) in [("TRUE", true), ("FALSE", false)] {
         if word(rest, text) {
-            return Ok(Rule::Always(always));
+            return Ok(CompositeRule::Always(always));
         }
     }
     for state in [State::Alarm, State::Ok, State::InsufficientData] {
@@ -103,7 +102,7 @@ fn operand(rest: &mut &str) -> Result<Rule, &'static str> {
             symbol(rest, '(').ok_or("(")?;
             let name = name(rest)?;
             symbol(rest, ')').ok_or(")")?;
-            return Ok(Rule::Is(state, name));
+            return Ok(CompositeRule::Is(state, name));
         }
     }
     symbol(rest, '(').ok_or("ALARM, OK, INSUFFICIENT_DATA, TRUE, FALSE, NOT or (")?;
@@ -126,7 +125,7 @@ fn name(rest: &mut &str) -> Result<String, &'static str> {
     Ok(of_arn.unwrap_or(name).to_owned())
 }
 
-/// Takes the word, if it is next.
+/// Consumes the word if it comes next.
 fn word(rest: &mut &str, word: &str) -> bool {
     let is_end = |after: &&str| !after.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
     let after = rest.trim_start().strip_prefix(word).filter(is_end);
@@ -172,19 +171,19 @@ mod tests {
             "\n  ALARM(bad)\n  AND(TRUE)\n",
         ];
         for rule in holding {
-            assert!(Rule::parse(rule).unwrap().holds(&state), "{rule}");
-            assert!(!Rule::parse(&format!("NOT ({rule})")).unwrap().holds(&state), "NOT ({rule})");
+            assert!(CompositeRule::parse(rule).unwrap().holds(&state), "{rule}");
+            assert!(!CompositeRule::parse(&format!("NOT ({rule})")).unwrap().holds(&state), "NOT ({rule})");
         }
     }
 
     #[test]
-    fn a_rule_knows_its_alarms() {
-        let rule = Rule::parse("ALARM(a) AND NOT (OK(b) OR ALARM(c)) AND TRUE").unwrap();
+    fn a_rule_lists_the_alarms_that_it_watches() {
+        let rule = CompositeRule::parse("ALARM(a) AND NOT (OK(b) OR ALARM(c)) AND TRUE").unwrap();
         assert_eq!(rule.alarms(), ["a", "b", "c"]);
     }
 
     #[test]
-    fn what_is_no_rule_is_refused_where_it_ends_to_be_one() {
+    fn a_text_that_is_not_a_rule_is_rejected_with_the_place_and_what_was_expected() {
         let function = "ALARM, OK, INSUFFICIENT_DATA, TRUE, FALSE, NOT or (";
         let cases = [
             ("", function, ""),
@@ -199,52 +198,52 @@ mod tests {
             ("AT_LEAST(1, ALARM, (a, b))", function, "AT_LEAST(1, ALARM, (a, b))"),
         ];
         let deep = "(".repeat(501);
-        assert_eq!(Rule::parse(&deep).unwrap_err().expected, "fewer elements, 500 at most");
-        assert_eq!(Rule::parse(&deep[1..]).unwrap_err().expected, function);
+        assert_eq!(CompositeRule::parse(&deep).unwrap_err().expected, "fewer elements, 500 at most");
+        assert_eq!(CompositeRule::parse(&deep[1..]).unwrap_err().expected, function);
         for (rule, expected, at) in cases {
             let error = RuleError { rule: rule.to_owned(), expected, at: at.to_owned() };
-            assert_eq!(Rule::parse(rule), Err(error));
+            assert_eq!(CompositeRule::parse(rule), Err(error));
         }
     }
 
-    fn any_rule() -> impl Strategy<Value = Rule> {
+    fn any_rule() -> impl Strategy<Value = CompositeRule> {
         let states = prop::sample::select(vec![State::Ok, State::Alarm, State::InsufficientData]);
         let leaf = prop_oneof![
-            any::<bool>().prop_map(Rule::Always),
-            (states, "[a-z]{1,4}").prop_map(|(state, name)| Rule::Is(state, name))
+            any::<bool>().prop_map(CompositeRule::Always),
+            (states, "[a-z]{1,4}").prop_map(|(state, name)| CompositeRule::Is(state, name))
         ];
         leaf.prop_recursive(4, 20, 3, |inner| {
             prop_oneof![
-                inner.clone().prop_map(|rule| Rule::Not(Box::new(rule))),
-                prop::collection::vec(inner.clone(), 2..4).prop_map(Rule::All),
-                prop::collection::vec(inner, 2..4).prop_map(Rule::Any),
+                inner.clone().prop_map(|rule| CompositeRule::Not(Box::new(rule))),
+                prop::collection::vec(inner.clone(), 2..4).prop_map(CompositeRule::All),
+                prop::collection::vec(inner, 2..4).prop_map(CompositeRule::Any),
             ]
         })
     }
 
     /// Every operand in parentheses.
-    fn write(rule: &Rule) -> String {
-        let all = |rules: &[Rule], by: &str| {
+    fn write(rule: &CompositeRule) -> String {
+        let all = |rules: &[CompositeRule], by: &str| {
             rules.iter().map(|rule| format!("({})", write(rule))).collect::<Vec<_>>().join(by)
         };
         match rule {
-            Rule::Always(always) => always.to_string().to_uppercase(),
-            Rule::Is(state, name) => format!("{state}(\"{name}\")"),
-            Rule::Not(rule) => format!("NOT ({})", write(rule)),
-            Rule::All(rules) => all(rules, " AND "),
-            Rule::Any(rules) => all(rules, " OR "),
+            CompositeRule::Always(always) => always.to_string().to_uppercase(),
+            CompositeRule::Is(state, name) => format!("{state}(\"{name}\")"),
+            CompositeRule::Not(rule) => format!("NOT ({})", write(rule)),
+            CompositeRule::All(rules) => all(rules, " AND "),
+            CompositeRule::Any(rules) => all(rules, " OR "),
         }
     }
 
     proptest! {
         #[test]
-        fn every_rule_is_read_as_it_was_meant(rule in any_rule()) {
-            prop_assert_eq!(Rule::parse(&write(&rule)), Ok(rule));
+        fn every_rule_is_read_as_it_was_written(rule in any_rule()) {
+            prop_assert_eq!(CompositeRule::parse(&write(&rule)), Ok(rule));
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in "(ALARM|OK|NOT|AND|OR|TRUE|[(\")é a-z]){0,12}") {
-            let _ = Rule::parse(&text);
+        fn any_text_is_read_or_rejected(text in "(ALARM|OK|NOT|AND|OR|TRUE|[(\")é a-z]){0,12}") {
+            let _ = CompositeRule::parse(&text);
         }
     }
 }

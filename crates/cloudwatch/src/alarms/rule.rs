@@ -1,11 +1,12 @@
-//! What state an alarm is in, from the state it was in and the newest datapoints.
+//! The state of a metric alarm, from its previous state and the newest datapoints.
 //!
-//! CloudWatch reads more periods than `EvaluationPeriods`, so that late or missing datapoints do less harm. How many is
-//! documented for one example alone: five for three. Taken here is two more than `EvaluationPeriods`, always.
+//! CloudWatch reads more periods than `EvaluationPeriods`, so that late or missing datapoints matter less. AWS documents the
+//! number for one example only: five for three. The assumption here is that it is always two more than `EvaluationPeriods`.
 //!
-//! One case is in none of the tables that AWS publishes today: all that there is breaches, and is too new to be judged
-//! (`- - - - X` where three of three must breach). The text beside them says that this is no `ALARM` yet. An earlier
-//! edition had a row for it, which is followed here: `missing` is then `INSUFFICIENT_DATA`, and `ignore` keeps the state.
+//! The tables that AWS publishes today leave out one case: all datapoints that exist breach, but they are too new
+//! (`- - - - X` where three of three must breach). The text beside the tables says that this is not an `ALARM` yet. An
+//! earlier edition had a row for it, which is what is implemented here: with `missing` the state is `INSUFFICIENT_DATA`,
+//! and `ignore` keeps the state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +18,7 @@ pub enum State {
     Ok,
     /// Outside the threshold.
     Alarm,
-    /// Nothing is known. The first state of every alarm.
+    /// Too little is known. Every alarm starts in this state.
     InsufficientData,
 }
 
@@ -31,12 +32,12 @@ impl fmt::Display for State {
     }
 }
 
-/// `TreatMissingData`: what a missing datapoint counts as, where there are too few real ones.
+/// `TreatMissingData`: what a missing datapoint counts as when there are too few real ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingData {
-    /// As nothing; when all are missing, the state is `INSUFFICIENT_DATA`.
+    /// It does not count; if all are missing, the state is `INSUFFICIENT_DATA`.
     Missing,
-    /// As nothing; when all are missing, the state is kept.
+    /// It does not count; if all are missing, the state does not change.
     Ignore,
     /// As breaching.
     Breaching,
@@ -82,16 +83,16 @@ impl FromStr for Comparison {
             "LessThanOrEqualToThreshold" => Self::LessThanOrEqualTo,
             _ => {
                 return Err("expected GreaterThanThreshold, GreaterThanOrEqualToThreshold, LessThanThreshold or \
-                            LessThanOrEqualToThreshold (there are no anomaly detectors here)");
+                            LessThanOrEqualToThreshold (anomaly detection is not supported)");
             }
         })
     }
 }
 
-/// What makes an alarm go off.
+/// When a metric alarm is in `ALARM`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
-    /// `EvaluationPeriods`, N: how many datapoints are judged.
+pub struct ThresholdRule {
+    /// `EvaluationPeriods`, N: how many datapoints are evaluated.
     pub evaluation_periods: usize,
     /// `DatapointsToAlarm`, M: how many of them must breach; from one to N.
     pub datapoints_to_alarm: usize,
@@ -103,18 +104,18 @@ pub struct Rule {
     pub missing_data: MissingData,
 }
 
-impl Rule {
-    /// How many periods CloudWatch reads to find as many datapoints as are judged.
+impl ThresholdRule {
+    /// How many periods CloudWatch reads to find enough datapoints to evaluate.
     #[must_use]
     pub fn evaluation_range(&self) -> usize {
         self.evaluation_periods + 2
     }
 
-    /// The state that follows on `state`, given the datapoints of the evaluation range, oldest first.
+    /// The state that follows `state`, given the datapoints of the evaluation range, oldest first.
     #[must_use]
     pub fn next(&self, state: State, datapoints: &[Option<f64>]) -> State {
         let needed = self.datapoints_to_alarm;
-        // The newest first, each with how many periods back it ends.
+        // The newest first, each with the number of periods since it began.
         let real = (1..).zip(datapoints.iter().rev()).filter_map(|(age, value)| Some((age, self.breaches((*value)?))));
         let (mut judged, mut breaching, mut oldest) = (0, 0, 0);
         for (age, breaches) in real.take(self.evaluation_periods) {
@@ -127,10 +128,10 @@ impl Rule {
         match self.missing_data {
             MissingData::NotBreaching => judge(breaching),
             MissingData::Breaching => judge(breaching + shortfall),
-            // There are enough, whatever the missing ones would be; or some that do not breach, which is data enough.
+            // The missing ones could not change the result, or one that does not breach settles it.
             _ if shortfall == 0 || breaching >= needed || breaching < judged => judge(breaching),
             MissingData::Ignore => state,
-            // All that there is breaches, and has had the time to be followed by something better: AWS's premature alarm.
+            // All datapoints breach, and the oldest is old enough that AWS no longer considers the alarm premature.
             MissingData::Missing if judged > 0 && oldest >= needed => State::Alarm,
             MissingData::Missing => State::InsufficientData,
         }
@@ -157,8 +158,8 @@ mod tests {
     const MISSING_DATA: [MissingData; 4] =
         [MissingData::Missing, MissingData::Ignore, MissingData::Breaching, MissingData::NotBreaching];
 
-    fn rule(needed: usize, periods: usize, missing_data: MissingData) -> Rule {
-        Rule {
+    fn rule(needed: usize, periods: usize, missing_data: MissingData) -> ThresholdRule {
+        ThresholdRule {
             evaluation_periods: periods,
             datapoints_to_alarm: needed,
             comparison: Comparison::GreaterThan,
@@ -177,12 +178,12 @@ mod tests {
         text.split(' ').map(point).collect()
     }
 
-    /// `RETAIN` stands for the state there was.
+    /// `RETAIN` stands for the previous state.
     fn state(text: &str, before: State) -> State {
         [Ok, Alarm, InsufficientData, before]
             .into_iter()
             .find(|state| state.to_string() == text)
-            .unwrap_or_else(|| if text == "RETAIN" { before } else { panic!("{text} is no state") })
+            .unwrap_or_else(|| if text == "RETAIN" { before } else { panic!("{text} is not a state") })
     }
 
     fn check(table: &str) -> usize {
@@ -219,9 +220,9 @@ mod tests {
         assert_eq!(check(table), 40);
     }
 
-    /// The rows of an earlier edition, for what today's says nothing of.
+    /// The rows of an earlier edition, for cases that today's edition leaves out.
     #[test]
-    fn what_breaches_is_no_alarm_while_it_is_new() {
+    fn a_breach_is_not_an_alarm_while_it_is_too_new() {
         let table = "
             3 | - - - - X | INSUFFICIENT_DATA | RETAIN | ALARM | OK
             2 | - - - - X | INSUFFICIENT_DATA | RETAIN | ALARM | OK
@@ -230,16 +231,16 @@ mod tests {
         check(table);
     }
 
-    /// The missing one of three cannot change that two of three breach, so `ignore` must not hide it.
+    /// The missing datapoint cannot change that two of three breach, so `ignore` must not hide them.
     #[test]
-    fn as_many_as_must_breach_are_an_alarm_however_new() {
+    fn enough_breaching_datapoints_are_an_alarm_however_new_they_are() {
         check("2 | - - - X X | ALARM | ALARM | ALARM | ALARM");
     }
 
     #[test]
     fn each_comparison_operator_breaches_on_its_own_side() {
         let breaching = |operator: &str| {
-            let rule = Rule { comparison: operator.parse().unwrap(), ..rule(1, 1, MissingData::Missing) };
+            let rule = ThresholdRule { comparison: operator.parse().unwrap(), ..rule(1, 1, MissingData::Missing) };
             [-1.0, 0.0, 1.0].map(|value| rule.next(Ok, &[Some(value)]) == Alarm)
         };
         assert_eq!(breaching("GreaterThanThreshold"), [false, false, true]);

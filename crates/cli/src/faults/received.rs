@@ -1,0 +1,98 @@
+//! What CloudWatch receives from a simulated run, and when.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use config_audit_cloudwatch::line::{Ingested, Line};
+use config_audit_cloudwatch::metrics::{Metric, Metrics};
+use config_audit_simulator::observed::{self, Observed};
+use config_audit_simulator::scenario::Millis;
+use config_audit_simulator::world::EPOCH;
+
+/// AWS's own metrics arrive this many minutes late.
+const DELAY_OF_METRICS: i64 = 1;
+/// Metrics from log lines arrive later, with one of these delays in minutes.
+const DELAYS_OF_LOGS: [i64; 3] = [1, 2, 3];
+
+/// All metric data of a run.
+pub(super) fn received(observed: &Observed) -> Metrics {
+    let mut metrics = Metrics::default();
+    for datum in &observed.data {
+        let at = time(datum.at);
+        metrics.add(&metric_of_aws(datum.metric), at, at + TimeDelta::minutes(DELAY_OF_METRICS), datum.value);
+    }
+    let log_group = |name| Metric::new("AWS/Logs", name, &[("LogGroupName", "AuditLogGroup")]);
+    for (written, line) in &observed.lines {
+        let now = time(*written);
+        // The same delay for all lines of a minute; from minute to minute it looks random.
+        let delay = DELAYS_OF_LOGS[(written / 60_000 * 7 % 11 % 3) as usize];
+        let arrived = now + TimeDelta::minutes(delay);
+        match Line::parse(line).ingest(now) {
+            Ingested::Log => {}
+            Ingested::Metrics(at, samples) => {
+                for (metric, value) in samples {
+                    metrics.add(&metric, at, arrived, value);
+                }
+            }
+            Ingested::Unparsed => metrics.add(&log_group("EMFParsingErrors"), now, arrived, 1.0),
+            Ingested::Invalid => metrics.add(&log_group("EMFValidationErrors"), now, arrived, 1.0),
+        }
+    }
+    metrics
+}
+
+/// The date and time of a moment in a simulated run.
+#[must_use]
+pub fn time(at: Millis) -> DateTime<Utc> {
+    DateTime::from_timestamp(EPOCH, 0).unwrap_or_default() + Duration::from_millis(at)
+}
+
+/// The minute of a date and time, counted from the beginning of a simulated run.
+#[must_use]
+pub fn minute_of(at: DateTime<Utc>) -> i64 {
+    (at - time(0)).num_seconds().div_euclid(60)
+}
+
+/// The values of the names in a template or a dashboard, in the simulated deployment.
+#[must_use]
+pub fn resolve(name: &str) -> String {
+    let [service, stage] = observed::DIMENSIONS;
+    let value = match name {
+        "Service" => service,
+        "Stage" => stage,
+        "RunbookUrl" => "docs/runbooks",
+        // Every other resource and parameter has its own name as its value.
+        other => other,
+    };
+    value.to_owned()
+}
+
+/// A metric of AWS, with the dimensions that the alarms use.
+fn metric_of_aws(metric: observed::Metric) -> Metric {
+    use observed::Metric::{
+        ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount, Errors, FailedInvokeEventCount,
+        IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge, OnFailureDestinationDeliveredEventCount,
+        PolledEventCount, Throttles, WriteThrottleEvents,
+    };
+    let function = [("FunctionName", "AuditLambdaFunction")];
+    let mapping = [("EventSourceMappingUUID", "ConfigurationStreamMapping")];
+    let audit = ("TableName", "AuditTableName");
+    let name = format!("{metric:?}");
+    match metric {
+        Invocations | Errors | Throttles | observed::Metric::Duration | IteratorAge | DestinationDeliveryFailures => {
+            Metric::new("AWS/Lambda", &name, &function)
+        }
+        PolledEventCount
+        | InvokedEventCount
+        | FailedInvokeEventCount
+        | DroppedEventCount
+        | OnFailureDestinationDeliveredEventCount => Metric::new("AWS/Lambda", &name, &mapping),
+        ConsumedWriteCapacityUnits => Metric::new("AWS/DynamoDB", &name, &[("TableName", "ConfigurationTableName")]),
+        WriteThrottleEvents => Metric::new("AWS/DynamoDB", &name, &[audit]),
+        IndexWriteThrottleEvents => Metric::new(
+            "AWS/DynamoDB",
+            "WriteThrottleEvents",
+            &[audit, ("GlobalSecondaryIndexName", "itemKey-modificationTime-index")],
+        ),
+    }
+}

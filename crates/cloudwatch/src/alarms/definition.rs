@@ -1,0 +1,45 @@
+//! What an alarm is: whom it notifies, and what it watches.
+
+use super::composite::CompositeRule;
+use super::rule::ThresholdRule;
+use crate::math::Expression;
+use crate::metrics::{Metric, Stat};
+
+/// An alarm, as its template declares it.
+#[derive(Debug, Clone)]
+pub struct Alarm {
+    /// Its logical id.
+    pub id: String,
+    /// Its name: `AlarmName`, or the logical id where there is none.
+    pub name: String,
+    /// Whom it notifies when it goes into `ALARM`: the logical ids of resources in the same templates, or other ARNs; empty
+    /// with `ActionsEnabled: false`.
+    pub alarm_actions: Vec<String>,
+    /// What it watches.
+    pub kind: Kind,
+}
+
+/// What an alarm watches.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Metrics.
+    Metric(Box<MetricAlarm>),
+    /// Other alarms.
+    Composite(CompositeRule),
+}
+
+/// An alarm on a metric, or on an expression of several.
+#[derive(Debug, Clone)]
+pub struct MetricAlarm {
+    /// What is compared to the threshold.
+    pub expression: Expression,
+    /// The metrics of the expression, which refers to them by their index.
+    pub metrics: Vec<(Metric, Stat)>,
+    /// The length of a period in minutes.
+    pub period_minutes: u32,
+    /// With `EvaluateLowSampleCountPercentile: ignore`, the state does not change while the evaluated periods have fewer
+    /// samples than this.
+    pub samples_needed: Option<f64>,
+    /// When it is in `ALARM`.
+    pub rule: ThresholdRule,
+}

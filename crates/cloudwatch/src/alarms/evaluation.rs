@@ -1,0 +1,141 @@
+//! How the states of alarms change with the metric data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::composite::CompositeRule;
+use super::definition::{Alarm, Kind, MetricAlarm};
+use super::rule::State;
+use crate::metrics::{Metrics, Stat, minute};
+
+/// An alarm that looks back further than this is evaluated once an hour, and every other alarm every minute.
+const DAY_IN_MINUTES: usize = 24 * 60;
+
+/// A change of an alarm's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// When it changed.
+    pub at: DateTime<Utc>,
+    /// The alarm's name.
+    pub alarm: String,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+}
+
+/// How the states change, minute by minute, from `INSUFFICIENT_DATA` at `from`. Each alarm comes after all alarms that it
+/// watches.
+pub(super) fn evaluate(alarms: &[Alarm], metrics: &Metrics, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Transition> {
+    let minutes = minute(from)..=minute(to);
+    let index: BTreeMap<&str, usize> = alarms.iter().map(|alarm| alarm.name.as_str()).zip(0..).collect();
+    let watches: Vec<_> =
+        alarms.iter().map(|alarm| Watch::new(alarm, metrics, *minutes.start(), *minutes.end())).collect();
+    let mut states = vec![State::InsufficientData; watches.len()];
+    let mut transitions = Vec::new();
+    for (step, minute) in minutes.enumerate() {
+        for (number, watch) in watches.iter().enumerate() {
+            let from = states[number];
+            let to = match watch {
+                Watch::Metric(watch) => watch.next(from, step, minute),
+                Watch::Composite(rule) if rule.holds(&|name| states[index[name]]) => State::Alarm,
+                Watch::Composite(_) => State::Ok,
+            };
+            if from != to {
+                let at = DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
+                transitions.push(Transition { at, alarm: alarms[number].name.clone(), from, to });
+                states[number] = to;
+            }
+        }
+    }
+    transitions
+}
+
+/// What an alarm watches, with its values in the evaluated time.
+enum Watch<'a> {
+    Metric(MetricWatch<'a>),
+    Composite(&'a CompositeRule),
+}
+
+/// A metric alarm and the values of all periods that it may evaluate. Periods start every minute, because CloudWatch evaluates
+/// an alarm every minute on the periods that end then.
+struct MetricWatch<'a> {
+    alarm: &'a MetricAlarm,
+    /// The values that are compared to the threshold.
+    values: Readings,
+    /// The number of samples of the first metric, if the alarm needs a minimum.
+    counts: Option<Readings>,
+    /// The length of a period in minutes.
+    period: usize,
+}
+
+/// The values of all periods as they were known when they were read. More data may arrive after a period has ended, so a
+/// period is read once for each age that it has when it is evaluated.
+struct Readings {
+    /// By age; each has one value for each minute with which a period may end, and the first is that of the oldest period.
+    by_age: BTreeMap<usize, Vec<Option<f64>>>,
+    /// At this age a period does not change any more.
+    final_age: usize,
+}
+
+impl Readings {
+    /// Reads all periods at the ages that an alarm needs: 0, and each multiple of the period until no more data can arrive.
+    fn new(period: usize, range: usize, final_age: usize, read: impl Fn(i64) -> Vec<Option<f64>>) -> Self {
+        let ages = (0..range).map(|periods| (periods * period).min(final_age));
+        let ages: BTreeSet<usize> = ages.collect();
+        let by_age = ages.into_iter().map(|age| (age, read(i64::try_from(age).unwrap_or(i64::MAX)))).collect();
+        Self { by_age, final_age }
+    }
+
+    fn at(&self, end: usize, age: usize) -> Option<f64> {
+        self.by_age.get(&age.min(self.final_age)).and_then(|values| values[end])
+    }
+}
+
+impl<'a> Watch<'a> {
+    fn new(alarm: &'a Alarm, metrics: &Metrics, first: i64, last: i64) -> Self {
+        let alarm = match &alarm.kind {
+            Kind::Composite(rule) => return Self::Composite(rule),
+            Kind::Metric(alarm) => &**alarm,
+        };
+        let (minutes, range) = (i64::from(alarm.period_minutes), alarm.rule.evaluation_range());
+        let oldest = (1..range).fold(first, |oldest, _| oldest - minutes);
+        let read = |metric, stat, age| metrics.at_each(metric, stat, minutes, age, oldest..=last);
+        let period = alarm.period_minutes as usize;
+        let final_age = usize::try_from(metrics.settles_after()).unwrap_or_default();
+        let values = Readings::new(period, range, final_age, |age| {
+            let of_each: Vec<_> = alarm.metrics.iter().map(|(metric, stat)| read(metric, *stat, age)).collect();
+            let ends = 0..usize::try_from(last - oldest + 1).unwrap_or_default();
+            ends.map(|end| alarm.expression.value(&|metric| of_each[metric][end])).collect()
+        });
+        let counted = alarm.metrics.first().filter(|_| alarm.samples_needed.is_some());
+        let counts = counted
+            .map(|(metric, _)| Readings::new(period, range, final_age, |age| read(metric, Stat::SampleCount, age)));
+        Self::Metric(MetricWatch { alarm, values, counts, period })
+    }
+}
+
+impl MetricWatch<'_> {
+    /// The state at a minute, which is the `step`th that is evaluated.
+    fn next(&self, state: State, step: usize, minute: i64) -> State {
+        let MetricAlarm { rule, samples_needed, .. } = self.alarm;
+        let is_long = self.period * rule.evaluation_periods > DAY_IN_MINUTES;
+        if is_long && minute % 60 != 0 {
+            return state;
+        }
+        let range = rule.evaluation_range();
+        // The oldest period of the range ends with the value number `step`, each later one a period later, and the newest now.
+        let read = |readings: &Readings, period: usize| {
+            readings.at(step + period * self.period, (range - 1 - period) * self.period)
+        };
+        if let (Some(needed), Some(counts)) = (samples_needed, &self.counts) {
+            let counts = (range - rule.evaluation_periods..range).filter_map(|period| read(counts, period));
+            if counts.sum::<f64>() < *needed {
+                return state;
+            }
+        }
+        let datapoints: Vec<_> = (0..range).map(|period| read(&self.values, period)).collect();
+        rule.next(state, &datapoints)
+    }
+}

@@ -1,0 +1,140 @@
+//! What a dashboard shows.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+
+use crate::math::Expression;
+use crate::metrics::{Metric, Metrics, Stat, minute};
+
+/// A dashboard.
+#[derive(Debug, Clone)]
+pub struct Dashboard {
+    /// How much time it shows when it is opened.
+    pub start: TimeDelta,
+    /// Its widgets.
+    pub widgets: Vec<Widget>,
+}
+
+/// A part of a dashboard, in a grid of [`COLUMNS`].
+#[derive(Debug, Clone)]
+pub struct Widget {
+    /// The column of its left side, from 0.
+    pub x: u32,
+    /// The row of its top, from 0.
+    pub y: u32,
+    /// In columns.
+    pub width: u32,
+    /// In rows.
+    pub height: u32,
+    /// What it shows.
+    pub content: Content,
+}
+
+/// The grid's columns.
+pub const COLUMNS: u32 = 24;
+
+/// What a widget shows.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Markdown.
+    Text(String),
+    /// The states of alarms.
+    Alarms {
+        /// The heading.
+        title: String,
+        /// The alarms' names.
+        names: Vec<String>,
+    },
+    /// The results of a Logs Insights query.
+    Log {
+        /// The heading.
+        title: String,
+        /// The query.
+        query: String,
+    },
+    /// Metrics over time.
+    Graph(Graph),
+}
+
+/// Metrics over time.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// The heading.
+    pub title: String,
+    /// Whether the lines are stacked.
+    pub is_stacked: bool,
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// The left and the right axis.
+    pub axes: [Axis; 2],
+    /// The horizontal lines to compare with.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// A metric, or an expression of several metrics.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Its label.
+    pub label: String,
+    /// `#rrggbb`.
+    pub color: String,
+    /// Whether it belongs to the right axis.
+    pub is_right: bool,
+    pub(super) period_minutes: i64,
+    pub(super) expression: Expression,
+    pub(super) metrics: Vec<(Metric, Stat)>,
+}
+
+/// An axis.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Axis {
+    /// What it measures, with the unit.
+    pub label: String,
+    /// Where it begins; by default at the smallest value.
+    pub min: Option<f64>,
+    /// Where it ends; by default at the largest value.
+    pub max: Option<f64>,
+}
+
+/// A value that the lines are compared with.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threshold {
+    /// The value, on the left axis.
+    pub value: f64,
+    /// What it means.
+    pub label: String,
+    /// `#rrggbb`.
+    #[serde(default = "red")]
+    pub color: String,
+}
+
+impl Line {
+    /// The beginning and the value of each period that begins between the two times, as known at the second time. As in
+    /// CloudWatch, periods begin at multiples of their length.
+    #[must_use]
+    pub fn points(
+        &self,
+        metrics: &Metrics,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Vec<(DateTime<Utc>, Option<f64>)> {
+        let (period, now) = (self.period_minutes, minute(to));
+        let first = minute(from).div_euclid(period) * period;
+        let mut begins = (0..).map(|number| first + number * period).skip_while(|begin| *begin < minute(from));
+        let mut points = Vec::new();
+        while let Some(begin) = begins.next().filter(|begin| *begin < now) {
+            let value = |number: usize| {
+                let (metric, stat) = self.metrics.get(number)?;
+                metrics.known_at(metric, *stat, begin..begin + period, now)
+            };
+            let at = DateTime::from_timestamp(begin * 60, 0).unwrap_or_default();
+            points.push((at, self.expression.value(&value)));
+        }
+        points
+    }
+}
+
+fn red() -> String {
+    "#d62728".to_owned()
+}

@@ -1,0 +1,52 @@
+//! Why a record failed, as the report says it.
+
+use std::collections::HashSet;
+
+use config_audit::invocation::InvocationError;
+
+use super::need::Need;
+use crate::ledger::TrackedChange;
+use crate::log::{InvocationLog, LoggedRequest, RequestAnswer};
+use crate::scenario::Millis;
+
+/// A record fails for what became of its own requests or its own object. Where nothing is known of them, it fails for the
+/// error of the whole invocation, or for want of time.
+pub(super) fn is_its_own(
+    tracked: &TrackedChange,
+    need: &Need,
+    log: &InvocationLog,
+    (ended, error): (Millis, Option<&InvocationError>),
+    code: &str,
+) -> Option<String> {
+    let mut own: HashSet<&str> = HashSet::new();
+    let is_known = match need {
+        Need::Object { prefix, .. } => {
+            own.insert(tracked.poison().unwrap_or("value_omitted"));
+            log.objects_of(&tracked.record, prefix).any(|object| object.is_refused)
+        }
+        Need::Entries { ids, .. } => {
+            let requests = || ids.iter().flat_map(|id| log.requests_of(*id));
+            own.extend(requests().filter_map(|request| known(request, ended)));
+            !own.is_empty() && !requests().any(LoggedRequest::may_fail_the_invocation)
+        }
+    };
+    if !is_known {
+        own.insert(error.map_or("deadline", InvocationError::code));
+        // At the last moment a request may have been given up just before all was.
+        own.insert("timeout");
+    }
+    (!own.contains(code)).then(|| {
+        format!("record #{} failed with {code}, and what became of its own requests is {own:?}", tracked.change.index)
+    })
+}
+
+/// What the function knows of a request that did not store all its entries, if it does not end everything.
+fn known(request: &LoggedRequest, ended: Millis) -> Option<&'static str> {
+    match (&request.answer, request.given_up) {
+        _ if request.may_fail_the_invocation() => None,
+        (Some((_, RequestAnswer::Failed(code))), _) => Some(code),
+        (Some((_, RequestAnswer::Stored(_))), _) => Some("unprocessed"),
+        (Some((_, RequestAnswer::Rejected)), _) => None,
+        (None, given_up) => given_up.filter(|at| *at < ended).map(|_| "timeout"),
+    }
+}

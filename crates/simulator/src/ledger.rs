@@ -1,0 +1,277 @@
+//! What happened in a run, as far as its laws must know it.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::hash_map::Entry as Place;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::rc::Rc;
+
+use config_audit_mapping::SequenceNumber;
+use serde_dynamo::AttributeValue;
+use uuid::Uuid;
+
+use crate::change::{Change, Expected, Oddity, content, note};
+use crate::fault::{Fault, FaultCounts};
+use crate::scenario::Millis;
+
+/// From 21 digits to 22 soon: as text, the later ones come first.
+const FIRST_NUMBER: u128 = 999_999_999_999_999_999_990;
+/// One broken law often breaks a hundred times.
+const MAX_VIOLATIONS: usize = 5;
+
+/// How much was done.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    /// Changes of items.
+    pub changes: u64,
+    /// Invocations of the function.
+    pub deliveries: u64,
+    /// Records delivered in them.
+    pub records: u64,
+    /// Records that had been delivered before.
+    pub redelivered: u64,
+    /// Entries in the Audit table at the end.
+    pub entries: u64,
+    /// Changes whose record is in the failure bucket at the end, put there by the function or by Lambda.
+    pub kept: u64,
+    /// Changes that Lambda gave up, and whose destination refused them or was none.
+    pub dropped: u64,
+    /// Changes that left the stream unread, while nobody polled.
+    pub expired: u64,
+    /// Simulated time, in milliseconds.
+    pub simulated: u64,
+}
+
+/// A change, and what became of it.
+#[derive(Debug)]
+pub(crate) struct TrackedChange {
+    pub(crate) change: Change,
+    /// The record as it stands in the event.
+    pub(crate) record: String,
+    pub(crate) expected: Vec<Expected>,
+    pub(crate) deliveries: Cell<u64>,
+    /// It left the stream unread.
+    pub(crate) expired: Cell<bool>,
+    /// Lambda gave it up, and its destination has it.
+    pub(crate) given_up: Cell<bool>,
+    /// Lambda gave it up, and it went nowhere.
+    pub(crate) dropped: Cell<bool>,
+}
+
+impl TrackedChange {
+    pub(crate) fn new(change: Change) -> Self {
+        Self {
+            record: change.record(),
+            expected: change.entries(),
+            change,
+            deliveries: Cell::new(0),
+            expired: Cell::new(false),
+            given_up: Cell::new(false),
+            dropped: Cell::new(false),
+        }
+    }
+
+    /// Why no retry can mend its record, if none can.
+    pub(crate) fn poison(&self) -> Option<&'static str> {
+        let nothing_to_reject = self.change.oddity == Some(Oddity::Rejected) && self.expected.is_empty();
+        self.change.oddity.and_then(Oddity::quarantine_reason).filter(|_| !nothing_to_reject)
+    }
+}
+
+/// An object in the failure bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredObject {
+    pub(crate) key: String,
+    pub(crate) reason: String,
+}
+
+/// An entry of the Audit table, but for what a redelivery may change in it.
+#[derive(Debug, PartialEq)]
+struct StoredEntry {
+    content: String,
+    /// What stands in it for values that are too large.
+    notes: Vec<HashMap<String, AttributeValue>>,
+}
+
+/// A line of the timeline. The same again is counted.
+#[derive(Debug)]
+struct Line {
+    at: Millis,
+    text: String,
+    times: usize,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:>10} ms  {}", self.at, self.text)?;
+        if self.times > 1 { write!(formatter, " ({} times)", self.times) } else { Ok(()) }
+    }
+}
+
+/// The ledger of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    changes: RefCell<Vec<Rc<TrackedChange>>>,
+    table: RefCell<HashMap<Uuid, StoredEntry>>,
+    /// How many entries there are of each content.
+    contents: RefCell<HashMap<String, usize>>,
+    /// The hashes of all values that are too large for an entry.
+    omitted: RefCell<HashSet<String>>,
+    /// The failure bucket, by the text of the record.
+    objects: RefCell<HashMap<String, Vec<StoredObject>>>,
+    faults: RefCell<FaultCounts>,
+    tally: RefCell<Tally>,
+    violations: RefCell<Vec<String>>,
+    timeline: RefCell<Vec<Line>>,
+}
+
+impl Ledger {
+    // ---- changes -------------------------------------------------------------------------------------------------------
+
+    /// The place and the sequence number of the next change.
+    pub(crate) fn next_change(&self) -> (usize, String) {
+        let index = self.changes.borrow().len();
+        (index, (FIRST_NUMBER + index as u128).to_string())
+    }
+
+    pub(crate) fn add_change(&self, change: TrackedChange) {
+        self.omitted.borrow_mut().extend(change.expected.iter().flat_map(Expected::omitted));
+        self.changes.borrow_mut().push(Rc::new(change));
+    }
+
+    pub(crate) fn changes(&self) -> Ref<'_, Vec<Rc<TrackedChange>>> {
+        self.changes.borrow()
+    }
+
+    /// The change that a sequence number is of.
+    pub(crate) fn change_of(&self, number: &SequenceNumber) -> Rc<TrackedChange> {
+        Rc::clone(&self.changes.borrow()[index_of(number)])
+    }
+
+    /// The changes of a batch, which is delivered now.
+    pub(crate) fn deliver<'a>(&self, numbers: impl Iterator<Item = &'a SequenceNumber>) -> Vec<Rc<TrackedChange>> {
+        let batch: Vec<Rc<TrackedChange>> = numbers.map(|number| self.change_of(number)).collect();
+        let mut tally = self.tally.borrow_mut();
+        tally.records += batch.len() as u64;
+        for tracked in &batch {
+            tally.redelivered += u64::from(tracked.deliveries.get() > 0);
+            tracked.deliveries.set(tracked.deliveries.get() + 1);
+        }
+        batch
+    }
+
+    /// Counts an invocation, and returns how many there have been.
+    pub(crate) fn count_invocation(&self) -> u64 {
+        let mut tally = self.tally.borrow_mut();
+        tally.deliveries += 1;
+        tally.deliveries
+    }
+
+    pub(crate) fn invocations(&self) -> u64 {
+        self.tally.borrow().deliveries
+    }
+
+    // ---- the Audit table and the failure bucket ------------------------------------------------------------------------
+
+    /// An entry is written.
+    ///
+    /// # Errors
+    ///
+    /// What it was before, where it was another.
+    pub(crate) fn store_entry(&self, id: Uuid, item: &serde_dynamo::Item) -> Result<(), String> {
+        let timeless = matches!(item.get("itemKey"), Some(AttributeValue::S(key)) if key == "TIMELESS");
+        let notes = ["oldValue", "newValue"].into_iter().filter_map(|name| item.get(name).and_then(note));
+        let stored = StoredEntry { content: content(item, timeless), notes: notes.cloned().collect() };
+        match self.table.borrow_mut().entry(id) {
+            Place::Occupied(place) if *place.get() != stored => {
+                return Err(format!("an entry that was {:?} is now {stored:?}", place.get()));
+            }
+            Place::Occupied(_) => {}
+            Place::Vacant(place) => {
+                *self.contents.borrow_mut().entry(stored.content.clone()).or_default() += 1;
+                place.insert(stored);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many entries the table has of each content.
+    pub(crate) fn contents(&self) -> Ref<'_, HashMap<String, usize>> {
+        self.contents.borrow()
+    }
+
+    /// Whether this is the hash of a value that is too large for an entry.
+    pub(crate) fn is_omitted(&self, hash: &str) -> bool {
+        self.omitted.borrow().contains(hash)
+    }
+
+    /// An object is stored; one of the same key is replaced.
+    pub(crate) fn store_object(&self, record: &str, object: StoredObject) {
+        let mut objects = self.objects.borrow_mut();
+        let of_the_record = objects.entry(record.to_owned()).or_default();
+        of_the_record.retain(|other| other.key != object.key);
+        of_the_record.push(object);
+    }
+
+    /// The failure bucket's objects, by the text of their record.
+    pub(crate) fn objects(&self) -> Ref<'_, HashMap<String, Vec<StoredObject>>> {
+        self.objects.borrow()
+    }
+
+    // ---- faults, violations, the timeline ------------------------------------------------------------------------------
+
+    pub(crate) fn count_fault(&self, fault: Fault) {
+        self.faults.borrow_mut().count(fault);
+    }
+
+    pub(crate) fn add_violation(&self, violation: String) {
+        let mut violations = self.violations.borrow_mut();
+        if violations.len() < MAX_VIOLATIONS {
+            violations.push(violation);
+        }
+    }
+
+    pub(crate) fn add_line(&self, at: Millis, text: String) {
+        let mut timeline = self.timeline.borrow_mut();
+        match timeline.last_mut() {
+            Some(last) if last.text == text => last.times += 1,
+            _ => timeline.push(Line { at, text, times: 1 }),
+        }
+    }
+
+    /// The faults that struck.
+    pub(crate) fn faults(&self) -> FaultCounts {
+        self.faults.borrow().clone()
+    }
+
+    pub(crate) fn take_violations(&self) -> Vec<String> {
+        self.violations.take()
+    }
+
+    pub(crate) fn take_timeline(&self) -> Vec<String> {
+        self.timeline.take().iter().map(ToString::to_string).collect()
+    }
+
+    /// How much was done in this time.
+    pub(crate) fn tally(&self, simulated: Millis) -> Tally {
+        let changes = self.changes.borrow();
+        let objects = self.objects.borrow();
+        let count =
+            |is_it: &dyn Fn(&TrackedChange) -> bool| changes.iter().filter(|tracked| is_it(tracked)).count() as u64;
+        Tally {
+            changes: changes.len() as u64,
+            entries: self.table.borrow().len() as u64,
+            kept: count(&|tracked| tracked.given_up.get() || objects.contains_key(&tracked.record)),
+            dropped: count(&|tracked| tracked.dropped.get()),
+            expired: count(&|tracked| tracked.expired.get()),
+            simulated,
+            ..*self.tally.borrow()
+        }
+    }
+}
+
+/// Which change a sequence number is of, by its place among all changes.
+pub(crate) fn index_of(number: &SequenceNumber) -> usize {
+    let number = number.as_str().parse::<u128>().unwrap_or_default();
+    usize::try_from(number.saturating_sub(FIRST_NUMBER)).unwrap_or_default()
+}

@@ -1,0 +1,189 @@
+//! One run under way: its clock, its chance, its tasks, and the ledger of what happens in it. All parts of a run share it.
+
+use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use config_audit::clock::Clock;
+use fastrand::Rng;
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::fault::Fault;
+use crate::ledger::Ledger;
+use crate::observed::{Datum, Metric, Observer};
+use crate::scenario::{Millis, Scenario};
+
+/// DynamoDB's time at the start of a run, in seconds since 1970; part of a second later by the seed.
+pub const EPOCH: i64 = 1_772_496_000; // 2026-03-03T00:00:00Z
+
+/// What a run records, besides what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capture {
+    /// Nothing else.
+    Nothing,
+    /// The timeline.
+    Timeline,
+    /// What CloudWatch gets.
+    Observed,
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) scenario: Scenario,
+    pub(crate) ledger: Ledger,
+    pub(crate) observer: Option<Observer>,
+    /// DynamoDB's time at the start.
+    epoch: DateTime<Utc>,
+    start: Instant,
+    rng: RefCell<Rng>,
+    has_timeline: bool,
+    active: Cell<usize>,
+    all_done: Notify,
+}
+
+impl Run {
+    /// `None` where the function cannot be set up.
+    pub(crate) fn start(scenario: Scenario, capture: Capture) -> Option<Rc<Self>> {
+        let rng = Rng::with_seed(scenario.seed ^ 0x5eed);
+        let ledger = Ledger::default();
+        let surroundings = [
+            (Fault::ClockAhead, scenario.clock_ahead > 0),
+            (Fault::ClockBehind, scenario.clock_ahead < 0),
+            (Fault::NoFailureBucket, !scenario.has_bucket),
+            (Fault::WrongViewType, scenario.wrong_view_type),
+        ];
+        for (fault, _) in surroundings.into_iter().filter(|(_, is_so)| *is_so) {
+            ledger.count_fault(fault);
+        }
+        Some(Rc::new(Self {
+            epoch: DateTime::from_timestamp(EPOCH, 0)? + Duration::from_millis(scenario.seed % 1_000),
+            start: Clock::System.instant(),
+            rng: RefCell::new(rng),
+            ledger,
+            observer: if capture == Capture::Observed { Some(Observer::start()?) } else { None },
+            has_timeline: capture == Capture::Timeline,
+            active: Cell::new(0),
+            all_done: Notify::new(),
+            scenario,
+        }))
+    }
+
+    // ---- time ----------------------------------------------------------------------------------------------------------
+
+    /// Milliseconds since the start.
+    pub(crate) fn now(&self) -> Millis {
+        u64::try_from((Clock::System.instant() - self.start).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// DynamoDB's time.
+    pub(crate) fn time(&self) -> DateTime<Utc> {
+        self.epoch + Duration::from_millis(self.now())
+    }
+
+    /// DynamoDB's time, in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.epoch.timestamp_millis() + i64::try_from(self.now()).unwrap_or(i64::MAX / 2)
+    }
+
+    pub(crate) fn instant(&self, at: Millis) -> Instant {
+        self.start + Duration::from_millis(at)
+    }
+
+    // ---- chance --------------------------------------------------------------------------------------------------------
+
+    /// A number below this one.
+    pub(crate) fn draw(&self, below: u64) -> u64 {
+        self.rng.borrow_mut().u64(..below.max(1))
+    }
+
+    /// Whether this fault strikes here and now.
+    pub(crate) fn strikes(&self, fault: Fault) -> bool {
+        let strikes = self.is_due(fault);
+        if strikes {
+            self.saw(fault);
+        }
+        strikes
+    }
+
+    /// Whether chance lets this fault strike now. It is not counted.
+    pub(crate) fn is_due(&self, fault: Fault) -> bool {
+        let now = self.now();
+        let windows = self.scenario.fault_windows.iter();
+        windows
+            .filter(|window| window.fault == fault && (window.from..window.to).contains(&now))
+            .any(|window| self.rng.borrow_mut().u8(..100) < window.chance)
+    }
+
+    /// Until when the mapping is disabled, if it is at this time.
+    pub(crate) fn disabled_until(&self, at: Millis) -> Option<Millis> {
+        let windows = self.scenario.fault_windows.iter();
+        let disabled = windows.filter(|window| window.fault == Fault::MappingDisabled);
+        disabled.filter(|window| (window.from..window.to).contains(&at)).map(|window| window.to).max()
+    }
+
+    // ---- what is recorded ----------------------------------------------------------------------------------------------
+
+    /// Counts a fault that has struck.
+    pub(crate) fn saw(&self, fault: Fault) {
+        self.ledger.count_fault(fault);
+        self.say(|| format!("  fault: {}", fault.words()));
+    }
+
+    /// Adds a line to the timeline.
+    pub(crate) fn say(&self, line: impl FnOnce() -> String) {
+        if self.has_timeline {
+            self.ledger.add_line(self.now(), line());
+        }
+    }
+
+    /// CloudWatch is sent a value.
+    pub(crate) fn emit(&self, metric: Metric, value: f64) {
+        self.emit_at(self.now(), metric, value);
+    }
+
+    /// CloudWatch is sent a value of another time.
+    pub(crate) fn emit_at(&self, at: Millis, metric: Metric, value: f64) {
+        if let Some(observer) = &self.observer {
+            observer.add(Datum { at, metric, value });
+        }
+    }
+
+    /// A law is broken.
+    pub(crate) fn violate(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.say(|| format!("VIOLATION: {what}"));
+        self.ledger.add_violation(what);
+    }
+
+    /// Records what a law found.
+    pub(crate) fn check(&self, violations: Vec<String>) {
+        violations.into_iter().for_each(|what| self.violate(what));
+    }
+
+    // ---- tasks ---------------------------------------------------------------------------------------------------------
+
+    /// Runs beside everything else; the run ends when nothing does.
+    pub(crate) fn spawn(self: &Rc<Self>, what: &'static str, task: impl Future<Output = ()> + 'static) {
+        self.active.set(self.active.get() + 1);
+        let run = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                run.violate(format!("{what} panicked"));
+            }
+            run.active.set(run.active.get() - 1);
+            run.all_done.notify_one();
+        });
+    }
+
+    /// Waits until nothing runs any more.
+    pub(crate) async fn settled(&self) {
+        while self.active.get() > 0 {
+            self.all_done.notified().await;
+        }
+    }
+}

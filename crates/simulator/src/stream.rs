@@ -1,0 +1,248 @@
+//! The Configuration table, its writers and its stream.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+
+use crate::change::{Change, Item, Oddity, Value};
+use crate::fault::Fault;
+use crate::ledger::TrackedChange;
+use crate::observed::Metric;
+use crate::run::Run;
+use crate::scenario::What;
+
+/// How long a stream keeps a record (Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB Streams").
+const RETENTION: i64 = 24 * 3_600_000;
+
+/// The stream of a run.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    run: Rc<Run>,
+    shards: RefCell<Vec<Shard>>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    /// The part of the keys' hashes that is in it: from the first to before the second.
+    range: (u64, u64),
+    parent: Option<usize>,
+    /// Its records, each by its change's place among all changes.
+    records: Vec<usize>,
+    is_closed: bool,
+    /// Lanes that still work on it.
+    lanes: u64,
+    /// Wakes the lanes, and the children that wait for their parent.
+    news: Rc<Notify>,
+}
+
+/// A record that was read.
+pub(crate) enum Read {
+    /// It is in the stream.
+    Record(Rc<TrackedChange>),
+    /// It has left the stream.
+    Expired(Rc<TrackedChange>),
+}
+
+impl Stream {
+    pub(crate) fn new(run: Rc<Run>) -> Self {
+        let scenario = &run.scenario;
+        let whole = u64::MAX / scenario.shards as u64;
+        let shards = (0..scenario.shards as u64)
+            .map(|index| Shard::new((index * whole, (index + 1) * whole), None, scenario.parallelization_factor));
+        let shards = RefCell::new(shards.collect());
+        Self { run, shards }
+    }
+
+    // ---- the writers ---------------------------------------------------------------------------------------------------
+
+    /// Makes all writes and splits, each at its time, and closes the stream when all is over. `start_shard` is called with each
+    /// new shard.
+    pub(crate) async fn write_all(self: Rc<Self>, start_shard: impl Fn(usize)) {
+        let mut items: HashMap<String, Item> = HashMap::new();
+        let mut splits = self.run.scenario.splits.iter().peekable();
+        for write in &self.run.scenario.writes {
+            while let Some(at) = splits.next_if(|at| **at <= write.at) {
+                sleep_until(self.run.instant(*at)).await;
+                self.split().into_iter().for_each(&start_shard);
+            }
+            sleep_until(self.run.instant(write.at)).await;
+            let old = items.get(&write.key).cloned();
+            let Ok(new) = apply(old.as_ref(), &write.what) else { continue };
+            match &new {
+                Some(item) => items.insert(write.key.clone(), item.clone()),
+                None => items.remove(&write.key),
+            };
+            self.run.emit(Metric::ConsumedWriteCapacityUnits, 1.0);
+            self.put_into_stream(&write.key, old, new, write.oddity);
+        }
+        for at in splits {
+            sleep_until(self.run.instant(*at)).await;
+            self.split().into_iter().for_each(&start_shard);
+        }
+        // The mapping may still be disabled, and records may still grow old.
+        sleep_until(self.run.instant(self.run.scenario.end())).await;
+        for shard in self.shards.borrow_mut().iter_mut() {
+            shard.is_closed = true;
+            shard.news.notify_waiters();
+        }
+    }
+
+    fn put_into_stream(&self, key: &str, old: Option<Item>, new: Option<Item>, oddity: Option<Oddity>) {
+        let (index, sequence_number) = self.run.ledger.next_change();
+        let at = self.run.time();
+        let change = Change {
+            index,
+            key: key.to_owned(),
+            old,
+            new,
+            at,
+            sequence_number,
+            oddity,
+            wrong_view_type: self.run.scenario.wrong_view_type,
+        };
+        let fault = match oddity {
+            Some(Oddity::Undecodable) => Some(Fault::RecordUndecodable),
+            Some(Oddity::NoKey) => Some(Fault::RecordWithoutKey),
+            Some(Oddity::UnknownEvent) => Some(Fault::RecordOfUnknownEvent),
+            Some(Oddity::InvalidValue) => Some(Fault::RecordWithInvalidValue),
+            Some(Oddity::Rejected) => Some(Fault::RecordRejected),
+            Some(Oddity::NoSequenceNumber) => Some(Fault::RecordWithoutSequenceNumber),
+            Some(Oddity::NoTime) => Some(Fault::RecordWithoutTime),
+            None => None,
+        };
+        let tracked = TrackedChange::new(change);
+        self.run.say(|| format!("#{index} {} {key}", tracked.change.event_name()));
+        if let Some(fault) = fault {
+            self.run.saw(fault);
+        }
+        if tracked.expected.is_empty() {
+            self.run.saw(Fault::RecordUnchanged);
+        }
+        if tracked.expected.iter().any(|entry| entry.omitted().next().is_some()) {
+            self.run.saw(Fault::RecordTooLarge);
+        }
+        self.run.ledger.add_change(tracked);
+        let hash = hash(key);
+        let mut shards = self.shards.borrow_mut();
+        let shard = shards.iter_mut().find(|shard| !shard.is_closed && shard.range.0 <= hash && hash < shard.range.1);
+        match shard {
+            Some(shard) => {
+                shard.records.push(index);
+                shard.news.notify_waiters();
+            }
+            None => self.run.violate("the simulator has no shard for a key"),
+        }
+    }
+
+    /// Splits a shard, and returns its children.
+    fn split(&self) -> [usize; 2] {
+        let children = {
+            let mut shards = self.shards.borrow_mut();
+            let open: Vec<usize> = (0..shards.len()).filter(|shard| !shards[*shard].is_closed).collect();
+            let parent = open[usize::try_from(self.run.draw(open.len() as u64)).unwrap_or_default()];
+            let (from, to) = shards[parent].range;
+            shards[parent].is_closed = true;
+            shards[parent].news.notify_waiters();
+            let middle = from + (to - from) / 2;
+            for range in [(from, middle), (middle, to)] {
+                shards.push(Shard::new(range, Some(parent), self.run.scenario.parallelization_factor));
+            }
+            [shards.len() - 2, shards.len() - 1]
+        };
+        self.run.saw(Fault::ShardSplits);
+        children
+    }
+
+    // ---- the readers ---------------------------------------------------------------------------------------------------
+
+    /// The shard that this one is a part of.
+    pub(crate) fn parent(&self, shard: usize) -> Option<usize> {
+        self.shards.borrow()[shard].parent
+    }
+
+    /// What is notified when there is something new about a shard.
+    pub(crate) fn news(&self, shard: usize) -> Rc<Notify> {
+        Rc::clone(&self.shards.borrow()[shard].news)
+    }
+
+    /// Whether no record is added to a shard any more.
+    pub(crate) fn is_closed(&self, shard: usize) -> bool {
+        self.shards.borrow()[shard].is_closed
+    }
+
+    /// Whether all lanes of a shard have ended.
+    pub(crate) fn is_done(&self, shard: usize) -> bool {
+        self.shards.borrow()[shard].lanes == 0
+    }
+
+    /// A lane of a shard has ended.
+    pub(crate) fn end_lane(&self, shard: usize) {
+        let mut shards = self.shards.borrow_mut();
+        shards[shard].lanes -= 1;
+        shards[shard].news.notify_waiters();
+    }
+
+    /// The next record of a lane.
+    pub(crate) fn read(&self, shard: usize, lane: u64, cursor: &mut usize) -> Option<Read> {
+        loop {
+            let index = *self.shards.borrow()[shard].records.get(*cursor)?;
+            *cursor += 1;
+            let tracked = Rc::clone(&self.run.ledger.changes()[index]);
+            if (hash(&tracked.change.key) / 7) % self.run.scenario.parallelization_factor != lane {
+                continue;
+            }
+            let age = self.run.now_ms() - tracked.change.at.timestamp_millis();
+            return Some(if age <= RETENTION { Read::Record(tracked) } else { Read::Expired(tracked) });
+        }
+    }
+
+    /// How many of a shard's records are up to this change.
+    pub(crate) fn position_after(&self, shard: usize, change: usize) -> usize {
+        self.shards.borrow()[shard].records.partition_point(|index| *index <= change)
+    }
+}
+
+impl Shard {
+    fn new(range: (u64, u64), parent: Option<usize>, lanes: u64) -> Self {
+        Self { range, parent, records: Vec::new(), is_closed: false, lanes, news: Rc::new(Notify::new()) }
+    }
+}
+
+/// What the table makes of a write that changes nothing: no stream record.
+struct NoChange;
+
+/// What a write makes of an item; `None` is no item.
+fn apply(old: Option<&Item>, what: &What) -> Result<Option<Item>, NoChange> {
+    match what {
+        What::Delete => old.map(|_| None).ok_or(NoChange),
+        What::Rewrite => {
+            let mut new = old.ok_or(NoChange)?.clone();
+            for value in new.values_mut() {
+                match value {
+                    Value::Number(_, zeros) => *zeros = (*zeros + 1) % 3,
+                    Value::Set(members) => members.reverse(),
+                    Value::Text(_) | Value::Large(_) => {}
+                }
+            }
+            Ok(Some(new))
+        }
+        What::Set(values) => {
+            let mut new = old.cloned().unwrap_or_default();
+            for (name, value) in values {
+                match value {
+                    Some(value) => new.insert(name, value.clone()),
+                    None => new.remove(name),
+                };
+            }
+            if old == Some(&new) { Err(NoChange) } else { Ok(Some(new)) }
+        }
+    }
+}
+
+/// FNV-1a: the same in each run, on each machine.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
