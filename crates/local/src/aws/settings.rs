@@ -5,6 +5,10 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCrede
 use aws_smithy_http_client::{Builder, tls};
 use aws_types::SdkConfig;
 
+/// How often a request is tried. DynamoDB Local answers `InternalFailure` while it gives two stream records the same sequence
+/// number, which happens when two of its tables are written at the same moment.
+const MAX_ATTEMPTS: u32 = 8;
+
 /// The credentials and the region that every client of the local world uses, the function included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsSettings {
@@ -86,7 +90,7 @@ impl AwsSettings {
             .http_client(http_client(endpoint_url))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .region(Region::new(self.region.clone()))
-            .retry_config(RetryConfig::standard())
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
             .endpoint_url(endpoint_url)
             .build()
     }
