@@ -30,13 +30,18 @@ enum Command {
     Local(local::LocalArguments),
     /// Replay the records in the failure bucket through the function's own code
     ///
-    /// It is safe to run this twice, or while the function runs: a record always leads to the same entries, so entries that
-    /// exist do not change, except for `provenance.traceId`, which a replay removes. Give --key-attribute and --provenance as
-    /// the function has them. When all records of an object have their entries, the object moves to redriven/. Otherwise it
-    /// stays, with the new reason. Full records of omitted values (omitted/) are not touched, because audit entries refer to
-    /// them.
+    /// A record makes the same entries each time, so entries that are stored already do not change, except for
+    /// `provenance.traceId`: that is the trace of the last delivery, and a replay has none. You may run this twice, or while the
+    /// function runs. Use --key-attribute and --provenance as the function is configured.
     ///
-    /// Exit code 0: everything is replayed, or there was nothing to do. 1: something is left, or nothing can be done; the
+    /// An object whose records all have their entries moves to redriven/. What fails again stays, with the new reason. Full
+    /// records of omitted values (omitted/) are never replayed, because audit entries refer to them.
+    ///
+    /// Objects in redriven/ are not replayed again, unless you name them: after the Audit table was restored from a backup, it
+    /// lacks the entries of records that were replayed since, and `redrive s3://BUCKET/redriven/` writes them again. The objects
+    /// stay where they are.
+    ///
+    /// Exit code 0: everything was replayed, or there was nothing to do. 1: something is left, or nothing can be replayed; the
     /// output says what and why. 2: the command line is wrong.
     Redrive(redrive::RedriveArguments),
     /// Check the deployed alarms
@@ -55,15 +60,16 @@ enum Command {
     Tail(tail::TailArguments),
     /// Prove that the trail is complete and unaltered, or list each missing or altered change
     ///
-    /// The trail alone cannot show whether an item existed before it or its first entry was deleted. Such items are listed,
-    /// and with --complete each is a finding.
+    /// Nothing in a trail tells whether an item is older than it, or its creation was deleted: the command names such items, and
+    /// with --complete each is a finding. So is an item that changed so often within one second that the command cannot try all
+    /// orders of its changes; its trail is undecided.
     ///
-    /// Exit code 0: the trail is intact. 1: it is not. 2: the command line is wrong, or AWS returned an error.
+    /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS refused.
     Verify(verify::VerifyArguments),
     /// Write a first entry for each item that is older than the trail
     ///
-    /// It can run again, and while the function runs. For an item that is too large, the entry has a note instead: the item's
-    /// size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. No other copy is kept.
+    /// You may run this again, and while the function runs. An item that is too large for an entry gets one with a note: its
+    /// size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. There is no other copy of it.
     ///
     /// Exit code 0: every item has an entry. 2: the command line is wrong, or AWS returned an error.
     Backfill(backfill::BackfillArguments),

@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::Args;
+use clap::builder::UnknownArgumentValueParser;
 use config_audit::clock::Clock;
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
@@ -22,6 +23,8 @@ pub struct BackfillArguments {
     /// The Configuration table
     #[arg(long, value_name = "NAME")]
     configuration_table: String,
+    #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--configuration-table"))]
+    _former_name: Option<String>,
     /// The Audit table
     #[arg(long, value_name = "NAME")]
     audit_table: String,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_sdk_dynamodbstreams::types::{OperationType, Record};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use clap::builder::UnknownArgumentValueParser;
 use config_audit::clock::timestamp;
 use config_audit_local::aws::entry::{Entry, Plain};
 use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
@@ -35,6 +36,8 @@ pub struct TailArguments {
     /// The Audit table; it must have a stream with both images
     #[arg(long, value_name = "NAME")]
     audit_table: String,
+    #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--audit-table"))]
+    _former_name: Option<String>,
     /// Begin with the oldest entry in the stream, up to 24 hours old, instead of the next new one
     #[arg(long)]
     since_start: bool,

@@ -76,13 +76,13 @@ impl<'a> Balance<'a> {
     fn lacks_a_value(&self, state: &State) -> bool {
         self.needed.iter().any(|(name, needed)| {
             let start = state.as_ref().map_or(Some(None), |image| image.get(name));
-            let count = |(value, needed): (Option<&str>, i64)| {
-                let is_start = start.is_some_and(|start| start.map(Value::hash) == value);
+            let start_hash = start.map(|start| start.map(Value::hash));
+            let count = |(value, needed): (&_, &i64)| {
+                let is_start = start_hash.as_ref() == Some(value);
                 let omitted = if value.is_none() { self.omitted_creations - self.omitted_removals } else { 0 };
                 (needed + omitted - i64::from(is_start)).max(0)
             };
-            needed.iter().map(|(value, needed)| (*value, *needed)).map(count).sum::<i64>()
-                > self.omitted_creations + i64::from(start.is_none())
+            needed.iter().map(count).sum::<i64>() > self.omitted_creations + i64::from(start.is_none())
         })
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::budget::Budget;
-use super::value::Value;
+use super::value::{Attribute, Value};
 
 /// The order of changes of one attribute, as indices. Where no order fits, it is one with few breaks. `None` when the budget
 /// is spent.
@@ -15,17 +15,17 @@ use super::value::Value;
 /// `choose` says which of these values comes first.
 #[allow(clippy::option_option, reason = "not known, known to be absent, and known are three things")]
 pub(super) fn chain<'a>(
-    start: Option<Option<&'a Value>>,
-    changes: &[(Option<&'a Value>, Option<&'a Value>)],
+    start: Option<Attribute<'a>>,
+    changes: &[(Attribute<'a>, Attribute<'a>)],
     budget: &Budget,
-    choose: impl FnOnce(&[Option<&'a Value>]) -> usize,
+    choose: impl FnOnce(&[Attribute<'a>]) -> usize,
 ) -> Option<Vec<usize>> {
     if changes.len() < 2 {
         return Some((0..changes.len()).collect());
     }
-    let mut values: Vec<Option<&'a Value>> = Vec::new();
+    let mut values: Vec<Attribute<'a>> = Vec::new();
     let mut nodes: HashMap<Option<&'a str>, usize> = HashMap::new();
-    let mut node = |value: Option<&'a Value>| {
+    let mut node = |value: Attribute<'a>| {
         *nodes.entry(value.map(Value::hash)).or_insert_with(|| {
             values.push(value);
             values.len() - 1

@@ -7,7 +7,7 @@ use serde_dynamo::AttributeValue;
 
 use super::gap::GapKind;
 use super::step::{Change, WholeItem};
-use super::value::{Attributes, Item, Value, same};
+use super::value::{Attribute, Attributes, Item, Value, same};
 
 /// An item at one time, as far as the trail tells.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,8 +33,7 @@ impl Image {
     }
 
     /// What is known of an attribute; `None` where nothing is.
-    #[allow(clippy::option_option, reason = "not known, known to be absent, and known are three things")]
-    pub(super) fn get(&self, attribute: &str) -> Option<Option<&Value>> {
+    pub(super) fn get(&self, attribute: &str) -> Option<Attribute<'_>> {
         match self.known.get(attribute) {
             Some(value) => Some(value.as_ref()),
             None => (!self.is_open).then_some(None),

@@ -70,13 +70,16 @@ impl PartialEq for Value {
     }
 }
 
+/// What an attribute was: its value, or `None` if it did not exist.
+pub(super) type Attribute<'a> = Option<&'a Value>;
+
 /// The attributes of this item.
 pub(super) fn attributes(item: Item) -> Attributes {
     item.into_iter().map(|(name, value)| (name, value.into())).collect()
 }
 
 /// Whether two attributes have the same value; `None` is an attribute that does not exist.
-pub(super) fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
+pub(super) fn same(one: Attribute<'_>, other: Attribute<'_>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.is_same(other),
         (None, None) => true,

@@ -8,6 +8,7 @@ mod lines;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta};
+use clap::builder::UnknownArgumentValueParser;
 use clap::{Args, ValueEnum};
 use config_audit::clock::timestamp;
 use config_audit_local::aws::entry::Plain;
@@ -28,6 +29,8 @@ pub struct HistoryArguments {
     /// The Audit table
     #[arg(long, value_name = "NAME")]
     audit_table: String,
+    #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--audit-table"))]
+    _former_name: Option<String>,
     /// Only changes from this time on: 2026-03-03T10:00:00Z, or 2026-03-03, a day in UTC
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "at")]
     since: Option<Moment>,
@@ -98,8 +101,9 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
         return Ok(show_item(&fold, &at.last, arguments.names_only, terminal));
     }
     let is_included = |gap: &Gap| gap.before.as_ref().is_none_or(|time| arguments.includes(time));
-    let (gaps, lines) = (fold.gaps.into_iter().filter(is_included).collect::<Vec<_>>(), lines(&fold.steps, entries));
-    let lines: Vec<Line> = lines.into_iter().filter(|line| arguments.includes(line.time())).collect();
+    let gaps: Vec<Gap> = fold.gaps.into_iter().filter(is_included).collect();
+    let lines: Vec<Line> =
+        lines(&fold.steps, entries).into_iter().filter(|line| arguments.includes(line.time())).collect();
     if lines.is_empty() {
         let key = arguments.key.escape_debug();
         let when = if arguments.since.is_some() || arguments.until.is_some() { " of that time" } else { "" };

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::UnknownArgumentValueParser;
 use config_audit::clock::Clock;
 use config_audit::clock::timestamp;
 use config_audit::value::{equal, size};
@@ -43,6 +44,8 @@ pub struct VerifyArguments {
     /// The Configuration table
     #[arg(long, value_name = "NAME")]
     configuration_table: String,
+    #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--configuration-table"))]
+    _former_name: Option<String>,
     /// The Audit table
     #[arg(long, value_name = "NAME")]
     audit_table: String,

@@ -7,7 +7,7 @@ use config_audit::clock::timestamp;
 
 use crate::trail::budget::Budget;
 use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::{Attributes, Value, same};
+use crate::trail::value::{Attribute, Attributes, same};
 
 /// How far the time of a backfilled entry may be from the moment when the item was read: the time that one page takes, and
 /// the difference of two clocks.
@@ -27,16 +27,16 @@ pub(super) struct Evidence<'a> {
 
 impl<'a> Evidence<'a> {
     /// Whether an attribute may have had this value before the change of index `later`.
-    pub(super) fn allows(self, name: &str, value: Option<&Value>, later: usize) -> bool {
+    pub(super) fn allows(self, name: &str, value: Attribute<'_>, later: usize) -> bool {
         let values = self.values(name, later);
         values.is_empty() || values.iter().any(|other| same(*other, value))
     }
 
     /// The values that an attribute may have had before the change of index `later`, as far as the changes from there on and
     /// the item tell; none where they tell nothing.
-    pub(super) fn values(self, name: &str, later: usize) -> Vec<Option<&'a Value>> {
+    pub(super) fn values(self, name: &str, later: usize) -> Vec<Attribute<'a>> {
         let changes = self.changes;
-        let mut values: Vec<Option<&'a Value>> = Vec::new();
+        let mut values: Vec<Attribute<'a>> = Vec::new();
         let mut at = later;
         while let Some(first) = changes.get(at) {
             let end =
@@ -89,7 +89,7 @@ impl<'a> Evidence<'a> {
 }
 
 /// The attribute's value before and after a step; `None` for a step that does not tell them.
-pub(super) fn values_of<'a>(step: &'a Step, name: &str) -> Option<(Option<&'a Value>, Option<&'a Value>)> {
+pub(super) fn values_of<'a>(step: &'a Step, name: &str) -> Option<(Attribute<'a>, Attribute<'a>)> {
     match &step.change {
         Change::Modify { attribute, old, new } if attribute == name => Some((old.as_ref(), new.as_ref())),
         Change::Insert(WholeItem::Known(item)) => Some((None, item.get(name))),
@@ -99,7 +99,7 @@ pub(super) fn values_of<'a>(step: &'a Step, name: &str) -> Option<(Option<&'a Va
 }
 
 /// Keeps only the values that are also among `others`. If none is, `others` is ignored.
-fn narrow<'a>(values: &mut Vec<Option<&'a Value>>, others: Vec<Option<&'a Value>>) {
+fn narrow<'a>(values: &mut Vec<Attribute<'a>>, others: Vec<Attribute<'a>>) {
     let both: Vec<_> = others.iter().copied().filter(|other| values.iter().any(|value| same(*value, *other))).collect();
     if values.is_empty() {
         *values = others;

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::scene::{AUDIT, CONFIGURATION, Tables, item, run_at};
 use crate::bootstrap::engine::Engine;
 use config_audit_cli::values::convert;
+use config_audit_local::AwsSettings;
 
 /// The engine, but for one operation, which is refused as IAM refuses it.
 async fn refusing(engine: &str, operation: &'static str) -> (String, tokio::task::JoinHandle<()>) {
@@ -84,4 +85,20 @@ async fn a_table_that_is_not_there_is_named() {
         assert!(ran.stderr.contains("table Nowhere") && ran.stderr.contains("no such table"), "{ran:?}");
     }
     tables.database.stop().await;
+}
+
+/// `--table` was the Audit table of some commands and the Configuration table of others.
+#[tokio::test]
+async fn the_former_name_of_an_option_leads_to_the_present_one() {
+    let identity = AwsSettings::dummy();
+    for (command, option) in [
+        (&["history", "K"][..], "--audit-table"),
+        (&["tail"], "--audit-table"),
+        (&["verify", "--audit-table", AUDIT], "--configuration-table"),
+        (&["backfill", "--audit-table", AUDIT], "--configuration-table"),
+    ] {
+        let ran = run_at("http://127.0.0.1:1", &identity, &[command, &["--table", "Audit"]].concat()).await;
+        let tip = format!("a similar argument exists: '{option}'");
+        assert!(ran.code == 2 && ran.stderr.contains(&tip), "{command:?}: {ran:?}");
+    }
 }
