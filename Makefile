@@ -83,7 +83,7 @@ stage-local stage-package: stage-unit stage-template
 stage-deploy: stage-package
 stage-simulate: stage-local
 stage-sabotage: stage-simulate
-stage-fuzz: stage-sabotage
+stage-fuzz: stage-deploy
 
 .PHONY: local
 local: $(DYNAMODB) java ## The function and the command against two real DynamoDB engines, with every fault

@@ -16,7 +16,7 @@ fuzz_target!(|input: &str| {
     match Alarms::read(&[("alarms.yml", input)], &|name| Some(name.to_owned())) {
         Ok(alarms) => evaluate(&alarms),
         Err(AlarmsError::Template(error)) => assert_eq!(error.file, "alarms.yml", "{error} is of no file"),
-        Err(AlarmsError::Twice(_) | AlarmsError::Order { .. }) => {}
+        Err(AlarmsError::DuplicateName(_) | AlarmsError::Order { .. }) => {}
     }
 });
 

@@ -35,10 +35,16 @@ function temporary(t) {
 const HOME = fs.mkdtempSync(path.join(os.tmpdir(), 'config-audit-home-'));
 process.on('exit', () => fs.rmSync(HOME, { recursive: true, force: true }));
 
-/** The environment of somebody who has no AWS account: none of this machine's AWS settings, and an empty home. */
+/**
+ * The environment of somebody who has no AWS account: none of this machine's AWS settings, and an empty home. Caches and
+ * cargo's settings are the same for all tests, so that each binary is built once.
+ */
 function withoutAccount(extra = {}) {
+  const { CARGO_INCREMENTAL } = process.env;
   return {
     PATH: process.env.PATH,
+    XDG_CACHE_HOME: path.join(ROOT, 'target', 'cache'),
+    ...(CARGO_INCREMENTAL && { CARGO_INCREMENTAL }),
     CARGO_HOME: process.env.CARGO_HOME || path.join(os.homedir(), '.cargo'),
     RUSTUP_HOME: process.env.RUSTUP_HOME || path.join(os.homedir(), '.rustup'),
     HOME,
