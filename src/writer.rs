@@ -2,6 +2,7 @@
 
 mod window;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -76,7 +77,8 @@ pub struct Writer<'a, S> {
     window: Window,
     /// Those of them whose entries are all settled.
     settled: VecDeque<usize>,
-    requests: Vec<Request>,
+    /// Each request from the moment it is sent: one that was queued and never polled was not.
+    requests: Rc<RefCell<Vec<Request>>>,
     has_begun: bool,
 }
 
@@ -139,7 +141,7 @@ impl<'a, S: Store> Writer<'a, S> {
             in_flight: 0,
             window: Window::default(),
             settled: VecDeque::new(),
-            requests: Vec::new(),
+            requests: Rc::default(),
             has_begun: false,
         }
     }
@@ -199,14 +201,15 @@ impl<'a, S: Store> Writer<'a, S> {
         // Dropped first, so that no answer comes any more.
         drop(std::mem::take(&mut self.running));
         let now = self.clock.instant();
-        for request in &mut self.requests {
+        let mut requests = self.requests.take();
+        for request in &mut requests {
             request.interval.ended = request.interval.ended.min(now);
         }
         let mut left: Vec<usize> = self.records.keys().copied().collect();
         left.sort_unstable();
         let unsettled = left.into_iter().filter_map(|record| self.written(record)).collect();
         let stored = self.slots.iter().filter(|slot| matches!(slot.state, State::Stored(_))).count();
-        Finished { unsettled, requests: self.requests, stored }
+        Finished { unsettled, requests, stored }
     }
 
     fn next_batch(&mut self) -> Option<Batch> {
@@ -232,21 +235,23 @@ impl<'a, S: Store> Writer<'a, S> {
         }
     }
 
-    /// Sends a request. It is on record from now on.
+    /// Sends a request. It is on record from its first poll on.
     fn send(&mut self, batch: Batch) {
         let started = self.clock.instant();
         let limit = MAX_ATTEMPT.min(self.until.saturating_duration_since(started) / 2);
-        let number = self.requests.len();
-        self.requests.push(Request {
+        let request = Request {
             interval: Interval { started, ended: self.until },
             entries: batch.slots.len(),
             retries: batch.retries,
             result: Err(unanswered(&Reason::Deadline, "the request was given up before it was answered")),
-        });
+        };
+        let requests = Rc::clone(&self.requests);
         self.in_flight += 1;
         let store = self.store;
         let entries: Vec<Rc<Entry>> = batch.slots.iter().map(|place| Rc::clone(&self.slots[*place].entry)).collect();
         self.running.push(Box::pin(async move {
+            let number = requests.borrow().len();
+            requests.borrow_mut().push(request);
             let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
             let result = timeout(limit, store.put(&entries)).await;
             let result =
@@ -258,9 +263,12 @@ impl<'a, S: Store> Writer<'a, S> {
     fn answered(&mut self, batch: Batch, request: usize, result: Result<Put, StoreError>) -> Result<(), StoreError> {
         self.in_flight -= 1;
         let now = self.clock.instant();
-        let sent = self.requests[request].interval.started;
-        self.requests[request].interval.ended = now;
-        self.requests[request].result.clone_from(&result);
+        let sent = {
+            let request = &mut self.requests.borrow_mut()[request];
+            request.interval.ended = now;
+            request.result.clone_from(&result);
+            request.interval.started
+        };
         match result {
             Ok(Put { unprocessed, .. }) => {
                 if unprocessed.is_empty() {

@@ -169,7 +169,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         edits: &[Rewrite {
             file: "src/writer.rs",
             code: "let count = queue.len().min(MAX_BATCH);",
-            broken: "if IS_ON && !self.requests.is_empty() { return None; }\n        \
+            broken: "if IS_ON && (self.in_flight > 0 || !self.requests.borrow().is_empty()) { return None; }\n        \
                      let count = queue.len().min(MAX_BATCH);",
         }],
         found_as: "and no fault of its own asked for it",

@@ -10,6 +10,8 @@ use crate::text;
 const PROFILE: (&str, &str) = ("dev", "debug");
 /// Another name than the real simulator's, or it would stand in its place.
 const BINARY: &str = "simulate-broken";
+/// The version of the workspace's packages.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The copy.
 pub(crate) struct Copy {
@@ -29,10 +31,27 @@ impl Copy {
             copy(&workspace.join(part), &root.join(part));
         }
         let copy = Self { root, target };
+        copy.change_version();
         let manifest = "crates/simulator/Cargo.toml";
         copy.replace(manifest, "name = \"simulate\"", &format!("name = {BINARY:?}"));
         copy.replace(manifest, "path = \"src/main.rs\"", "path = \"src/main.rs\"\ntest = false");
         copy
+    }
+
+    /// Gives the copy's packages another version. Otherwise cargo would take them for those of the workspace, whose target
+    /// folder they share, and what is built after the test would be the broken code.
+    fn change_version(&self) {
+        rewrite(&self.root.join("Cargo.toml"), |manifest| {
+            manifest.replacen(&format!("\nversion = {VERSION:?}\n"), "\nversion = \"0.0.0\"\n", 1)
+        });
+        let own = format!("\"\nversion = {VERSION:?}\ndependencies");
+        rewrite(&self.root.join("Cargo.lock"), |lock| {
+            let packages = lock.split("\n\n").map(|package| {
+                let is_own = package.contains("name = \"config-audit");
+                if is_own { package.replace(&own, "\"\nversion = \"0.0.0\"\ndependencies") } else { package.to_owned() }
+            });
+            packages.collect::<Vec<_>>().join("\n\n")
+        });
     }
 
     /// Adds a file.
@@ -80,4 +99,11 @@ fn copy(from: &Path, to: &Path) {
         // Written anew, so that cargo sees a new time.
         fs::write(to, fs::read(from).unwrap()).unwrap();
     }
+}
+
+fn rewrite(file: &Path, change: impl Fn(String) -> String) {
+    let source = fs::read_to_string(file).unwrap();
+    let changed = change(source.clone());
+    assert_ne!(source, changed, "{}", file.display());
+    fs::write(file, changed).unwrap();
 }
