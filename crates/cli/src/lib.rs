@@ -1,8 +1,9 @@
 //! The command `config-audit`: for those who run the audit Lambda, and for those who read what it wrote.
 //!
 //! [`commands`] has one file or folder for each command. [`trail`] is what the entries of the Audit table say together; it is
-//! pure, and [`tables`] reads both tables for it. [`faults`] plays faults for the alarms and the dashboards. [`aws`] is the user's account, [`values`] converts between DynamoDB's value
-//! types, [`files`] reads directories, [`progress`] reports on long commands, and [`terminal`] is the one module that prints.
+//! pure, and [`tables`] reads both tables for it. [`faults`] plays faults for the alarms and the dashboards. [`aws`] is the
+//! user's account, [`files`] the files of a directory, [`progress`] the progress of long commands, and [`terminal`] the one
+//! module that prints.
 //!
 //! It may use every package of this workspace, but [`trail`] uses only the Lambda's library and the mapping's sequence numbers.
 //! No package uses this one: it is a library only for its tests.
@@ -15,4 +16,3 @@ pub mod progress;
 pub mod tables;
 pub mod terminal;
 pub mod trail;
-pub mod values;

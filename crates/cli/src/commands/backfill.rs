@@ -12,10 +12,9 @@ use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use crate::aws::{AwsArguments, AwsError};
 use crate::progress::{Progress, thousands};
-use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableError};
+use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableError, sdk_item};
 use crate::terminal::Terminal;
 use crate::trail::{Origin, SNAPSHOT_WINDOW, Step, backfill_plan, fold};
-use crate::values::convert;
 
 /// First entries for items that are older than the trail.
 #[derive(Debug, Args)]
@@ -121,7 +120,7 @@ impl Backfill {
         let outcome = if plan.values_omitted == 0 { Outcome::Backfilled } else { Outcome::BackfilledByHash };
         // Another run may have been first, or the index may be late.
         for entry in plan.entries {
-            if !self.dry_run && !self.audit.put_new(convert(entry.item().into_inner())).await? {
+            if !self.dry_run && !self.audit.put_new(sdk_item(entry.item().into_inner())).await? {
                 return Ok(Outcome::Complete);
             }
         }

@@ -11,8 +11,6 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use clap::builder::UnknownArgumentValueParser;
 use config_audit::clock::timestamp;
-use config_audit_local::aws::entry::{Entry, Plain};
-use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
 use serde::Serialize;
 use serde_dynamo::AttributeValue;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +19,9 @@ use crate::aws::{AwsArguments, AwsError};
 use crate::tables::AuditTable;
 use crate::terminal::{Output, Terminal, Tone, harmless};
 use crate::trail::{Item, backfill_id};
-use crate::values::convert;
+use config_audit_local::aws::entry::{Entry, Plain};
+use config_audit_local::aws::item;
+use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
 
 /// The time between two polls; a stream takes five requests a second from all its readers together.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -185,9 +185,8 @@ impl EntryNotice {
     fn of(record: &Record) -> Option<Self> {
         let change = record.dynamodb.as_ref()?;
         let time = change.approximate_creation_date_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
-        let image = |image: &Option<_>| image.clone().map(|image| -> Item { convert(image) });
-        let (old, new) = (image(&change.old_image), image(&change.new_image));
-        let (event, item, altered) = match (old, new) {
+        let (old, new) = (change.old_image.clone().map(item), change.new_image.clone().map(item));
+        let (event, entry, altered) = match (old, new) {
             (None, Some(new)) => (written(&new), new, Vec::new()),
             (Some(old), Some(new)) => {
                 let altered = altered(&old, &new);
@@ -202,13 +201,13 @@ impl EntryNotice {
                 (if is_expiry { Event::Expired } else { Event::Deleted }, old, Vec::new())
             }
             (None, None) if record.event_name == Some(OperationType::Remove) => {
-                let keys = image(&change.keys).unwrap_or_default();
+                let keys = change.keys.clone().map(item).unwrap_or_default();
                 (Event::Deleted, keys, Vec::new())
             }
             (None, None) => return None,
         };
         let is_written = matches!(event, Event::Written | Event::Backfilled);
-        Some(Self { event, entry: Entry::from_item(item), altered, time: time.filter(|_| !is_written) })
+        Some(Self { event, entry: Entry::from_item(entry), altered, time: time.filter(|_| !is_written) })
     }
 
     fn line(&self, arguments: &TailArguments, terminal: Terminal) -> String {
@@ -268,8 +267,8 @@ impl EntryNotice {
     }
 }
 
-fn written(item: &Item) -> Event {
-    let text = |name: &str| match item.get(name) {
+fn written(entry: &Item) -> Event {
+    let text = |name: &str| match entry.get(name) {
         Some(AttributeValue::S(text)) => Some(text),
         _ => None,
     };

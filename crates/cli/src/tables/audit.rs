@@ -4,12 +4,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_local::aws::tables::{HISTORY_INDEX, stream_arn};
+use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
+use super::SdkItem;
 use super::describe::describe;
 use crate::aws::{Aws, AwsError};
 use crate::trail::Step;
-use crate::values::{SdkItem, convert};
 
 /// The Audit table.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl AuditTable {
     /// When AWS refuses.
     pub async fn steps(&self, key: &str) -> Result<Vec<Step>, AwsError> {
         let entries = self.entries(key).await?;
-        Ok(entries.into_iter().map(|entry| Step::read(convert(entry))).collect())
+        Ok(entries.into_iter().map(|entry| Step::read(item(entry))).collect())
     }
 
     /// A page of the keys of all entries, in the index's order, and where the next page begins.

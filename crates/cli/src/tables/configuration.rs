@@ -9,11 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use config_audit::stream::key_text;
 use config_audit::value::Number;
+use config_audit_local::aws::item;
 
+use super::SdkItem;
 use super::describe::{TableError, describe};
 use crate::aws::{Aws, AwsError};
 use crate::trail::Item;
-use crate::values::{SdkItem, convert};
 
 /// The number of keys that one `BatchGetItem` takes.
 const MAX_BATCH: usize = 100;
@@ -64,8 +65,8 @@ impl ConfigurationTable {
     pub async fn page(&self, start: Option<SdkItem>) -> Result<(Vec<KeyedItem>, Option<SdkItem>), AwsError> {
         let request = self.client.scan().table_name(&self.name).consistent_read(true).set_exclusive_start_key(start);
         let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
-        let items = page.items.unwrap_or_default().into_iter().filter_map(|item| {
-            let item = convert(item);
+        let items = page.items.unwrap_or_default().into_iter().filter_map(|attributes| {
+            let item = item(attributes);
             Some(KeyedItem { key: self.key(&item)?, item })
         });
         Ok((items.collect(), page.last_evaluated_key))
@@ -79,7 +80,7 @@ impl ConfigurationTable {
         let Some(value) = self.key_value(key) else { return Ok(None) };
         let request = self.client.get_item().table_name(&self.name).consistent_read(true);
         let output = request.key(&self.key_attribute, value).send().await;
-        let item = output.map_err(|error| self.error("dynamodb:GetItem", &error))?.item.map(convert);
+        let item = output.map_err(|error| self.error("dynamodb:GetItem", &error))?.item.map(item);
         // DynamoDB finds the item 1 by the key 1.0 too, but the item's entries all name it 1.
         Ok(item.filter(|item| self.key(item).as_deref() == Some(key)))
     }
@@ -108,7 +109,7 @@ impl ConfigurationTable {
                 let output = self.client.batch_get_item().request_items(&self.name, asked).send().await;
                 let output = output.map_err(|error| self.error("dynamodb:BatchGetItem", &error))?;
                 let found = output.responses.unwrap_or_default().into_values().flatten();
-                existing.extend(found.filter_map(|item| self.key(&convert(item))));
+                existing.extend(found.filter_map(|attributes| self.key(&item(attributes))));
                 // Asks again for what DynamoDB did not get to; the client slows down when DynamoDB throttles.
                 left.extend(output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys));
             }

@@ -4,9 +4,24 @@ mod audit;
 mod configuration;
 mod describe;
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::trail::Item;
+
 pub use audit::AuditTable;
 pub use configuration::{ConfigurationTable, KeyedItem};
 pub use describe::TableError;
 
 /// How many items the commands read at the same time.
 pub const CONCURRENCY: usize = 16;
+
+/// An item in the SDK's type.
+pub type SdkItem = HashMap<String, AttributeValue>;
+
+/// The item in the SDK's type, to be written. [`config_audit_local::aws::item`] is the way back.
+#[must_use]
+pub fn sdk_item(item: Item) -> SdkItem {
+    item.into_iter().map(|(name, value)| (name, value.into())).collect()
+}

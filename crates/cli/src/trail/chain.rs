@@ -13,7 +13,6 @@ use super::value::{Attribute, Value};
 ///
 /// `start` is the attribute's value before the changes, where it is known. Where it is not, and the changes form a circle,
 /// `choose` says which of these values comes first.
-#[allow(clippy::option_option, reason = "not known, known to be absent, and known are three things")]
 pub(super) fn chain<'a>(
     start: Option<Attribute<'a>>,
     changes: &[(Attribute<'a>, Attribute<'a>)],

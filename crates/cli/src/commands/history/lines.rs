@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use config_audit_local::aws::entry::Entry;
 use serde::Serialize;
 
+use crate::tables::SdkItem;
 use crate::terminal::{Terminal, Tone, harmless};
 use crate::trail::{Change, Step};
-use crate::values::SdkItem;
 
 /// How wide a value may be in the table.
 const VALUE_WIDTH: usize = 40;

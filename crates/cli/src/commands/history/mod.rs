@@ -12,6 +12,7 @@ use clap::builder::UnknownArgumentValueParser;
 use clap::{Args, ValueEnum};
 use config_audit::clock::timestamp;
 use config_audit_local::aws::entry::Plain;
+use config_audit_local::aws::item;
 use serde_dynamo::AttributeValue;
 
 use self::lines::{Line, csv, json, lines, show_table};
@@ -19,7 +20,6 @@ use crate::aws::AwsArguments;
 use crate::tables::{AuditTable, TableError};
 use crate::terminal::Terminal;
 use crate::trail::{Fold, Gap, GapKind, Image, Step, fold};
-use crate::values::convert;
 
 /// The history of one item, from the Audit table's index.
 #[derive(Debug, Args)]
@@ -95,7 +95,7 @@ impl HistoryArguments {
 pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, TableError> {
     let audit = AuditTable::new(&arguments.aws.load().await, &arguments.audit_table);
     let entries = audit.entries(&arguments.key).await?;
-    let fold = fold(entries.iter().map(|entry| Step::read(convert(entry.clone()))).collect(), None);
+    let fold = fold(entries.iter().map(|entry| Step::read(item(entry.clone()))).collect(), None);
     if let (Some(at), false) = (&arguments.at, entries.is_empty()) {
         warn(&fold.gaps, terminal);
         return Ok(show_item(&fold, &at.last, arguments.names_only, terminal));

@@ -137,7 +137,7 @@ async fn a_permission_that_is_missing_is_named() {
         ("delete", insert(1), "s3:DeleteObject on the objects"),
         ("put", invalid(1), "s3:PutObject on the objects"),
         // It has no sequence number, without which Lambda could not be told.
-        ("put", json!({ "nonsense": SECRET }), "AWS answers AccessDenied"),
+        ("put", json!({ "nonsense": SECRET }), "s3:PutObject on the objects"),
     ] {
         let s3 = denying(denied, body("no_key", &raw(&record))).await;
         let said = command(&ground.proxy.url(), &s3, &[&url, "--audit-table", AUDIT_TABLE]).await;

@@ -95,7 +95,7 @@ async fn a_replay_of_what_the_function_stored_changes_nothing() {
         let function = serde_json::from_slice::<Value>(&objects_before[0].body).unwrap();
         let (key, body) = given_up(&records, &told.request_id, function["functionArn"].as_str().unwrap());
         let bucket = play.world.bucket().unwrap();
-        bucket.put(&key, &body.clone()).await.unwrap();
+        bucket.put(&key, &body).await.unwrap();
 
         let client = play.database.client().clone();
         let summary = run(&Redrive::new(place(bucket), Some(DynamoDbStore::new(client, AUDIT_TABLE)))).await;

@@ -124,13 +124,13 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(crate) async fn new(objects: impl IntoIterator<Item = Object>) -> Self {
-        let identity = AwsSettings::dummy();
-        let database = Database::memory(0, identity.clone()).await.unwrap();
+        let aws = AwsSettings::dummy();
+        let database = Database::memory(0, aws.clone()).await.unwrap();
         database.ensure_audit_table(AUDIT_TABLE).await.unwrap();
         let mut proxy = Proxy::down(database.url());
         proxy.up();
         let directory = tempfile::tempdir().unwrap();
-        let bucket = Bucket::start(directory.path(), FAILURE_BUCKET, &identity).await.unwrap();
+        let bucket = Bucket::start(directory.path(), FAILURE_BUCKET, &aws).await.unwrap();
         let ground = Self { database, proxy, bucket, directory };
         write(&ground.files(), objects);
         ground
@@ -207,8 +207,8 @@ pub(crate) async fn command(endpoint: &str, s3_endpoint: &str, arguments: &[&str
 }
 
 /// As the command makes it: it does not retry.
-pub(crate) fn store(identity: &AwsSettings, url: &str) -> DynamoDbStore {
-    let config = identity.dynamodb(url).config().to_builder().retry_config(RetryConfig::disabled());
+pub(crate) fn store(aws: &AwsSettings, url: &str) -> DynamoDbStore {
+    let config = aws.dynamodb(url).config().to_builder().retry_config(RetryConfig::disabled());
     DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), AUDIT_TABLE)
 }
 

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::clock::Clock;
-use config_audit_cli::values::convert;
+use config_audit_cli::tables::sdk_item;
 use config_audit_local::{EventBus, WorldEvent};
 use config_audit_local::{Source, Store, World, WorldSettings};
 use serde_json::{Value, json};
@@ -106,7 +106,7 @@ async fn findings_name_the_item_the_attribute_and_the_times_but_no_value() {
     let mut entries = entries("K", &history);
     entries.retain(|entry| entry["modificationTime"].as_s().unwrap() != &text(EPOCH + 120));
     tables.write(AUDIT, entries).await;
-    tables.write(CONFIGURATION, [convert(secret(4))]).await;
+    tables.write(CONFIGURATION, [sdk_item(secret(4))]).await;
     let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
     let ran = tables.run(&verify).await;
     assert_eq!(ran.code, 1);
@@ -126,7 +126,7 @@ async fn what_predates_the_trail_is_said_to_be_unknown() {
     let history: History =
         vec![(EPOCH, Some(item("K", &[("a", 1), ("b", 1)]))), (EPOCH + 60, Some(item("K", &[("a", 2), ("b", 1)])))];
     tables.write(AUDIT, entries("K", &history).split_off(1)).await;
-    tables.write(CONFIGURATION, [convert(history[1].1.clone().unwrap())]).await;
+    tables.write(CONFIGURATION, [sdk_item(history[1].1.clone().unwrap())]).await;
     let before = tables.history("K", &["--at", &text(EPOCH)]).await;
     assert_eq!(serde_json::from_str::<Value>(&before.stdout).unwrap(), json!({ "a": 1 }));
     assert!(before.stderr.contains("tells only of a of its attributes"), "{before:?}");
@@ -150,7 +150,7 @@ async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trai
         let last = (key != "GONE").then(|| item(key, &[("a", 2)]));
         let history: History = vec![(EPOCH, Some(item(key, &[("a", 1)]))), (EPOCH + 60, last.clone())];
         tables.write(AUDIT, entries(key, &history).split_off(usize::from(key != "WHOLE"))).await;
-        tables.write(CONFIGURATION, last.map(convert)).await;
+        tables.write(CONFIGURATION, last.map(sdk_item)).await;
     }
     let ran = tables.verify().await;
     let (older, summary) = ran.findings();
@@ -181,9 +181,9 @@ async fn an_item_too_large_for_an_entry_is_backfilled_and_proven_by_its_hash() {
     let large = |byte: &str| {
         let mut large = item("LARGE", &[]);
         large.insert("x".to_owned(), serde_dynamo::AttributeValue::S(byte.repeat(400 * 1024 - 20)));
-        convert(large)
+        sdk_item(large)
     };
-    tables.write(CONFIGURATION, [large("x"), convert(item("SMALL", &[]))]).await;
+    tables.write(CONFIGURATION, [large("x"), sdk_item(item("SMALL", &[]))]).await;
     let ran = tables.backfill(&[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(
@@ -210,7 +210,7 @@ async fn no_key_and_no_name_hides_or_forges_a_line() {
     let evil = "x\u{1b}[2K\n\u{9b}2KThe trail is intact.";
     let history: History = vec![(EPOCH, Some(item(evil, &[(evil, 1)])))];
     tables.write(AUDIT, entries(evil, &history)).await;
-    tables.write(CONFIGURATION, [convert(item(evil, &[(evil, 2)])), convert(item("y\u{1b}\n", &[]))]).await;
+    tables.write(CONFIGURATION, [sdk_item(item(evil, &[(evil, 2)])), sdk_item(item("y\u{1b}\n", &[]))]).await;
     let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
     for (ran, lines) in [
         (tables.run(&verify).await, 4),
@@ -253,11 +253,11 @@ async fn an_item_that_is_being_changed_is_no_finding() {
     let mut remaining = history.clone();
     let all = entries("HOT", &history);
     tables.write(AUDIT, all[..1].to_vec()).await;
-    tables.write(CONFIGURATION, [convert(remaining.remove(0).1.unwrap())]).await;
+    tables.write(CONFIGURATION, [sdk_item(remaining.remove(0).1.unwrap())]).await;
     let changing = async {
         for (number, (_, item)) in remaining.into_iter().enumerate() {
             // The item first, its entries later, as a stream does.
-            tables.write(CONFIGURATION, [convert(item.unwrap())]).await;
+            tables.write(CONFIGURATION, [sdk_item(item.unwrap())]).await;
             tables.write(AUDIT, all[1 + 2 * number..3 + 2 * number].to_vec()).await;
         }
     };

@@ -2,8 +2,8 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::audit;
+use config_audit_cli::tables::sdk_item;
 use config_audit_cli::trail::backfill_plan;
-use config_audit_cli::values::convert;
 use serde_json::{Value, json};
 
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item, text};
@@ -96,7 +96,7 @@ async fn a_cut_history_is_intact_beside_a_backfilled_entry() {
     // The item was read after its last change.
     let time = chrono::DateTime::from_timestamp(EPOCH + 90, 0).unwrap();
     let plan = backfill_plan(CONFIGURATION, "K", item("K", &[("a", 3)]), time);
-    tables.write(AUDIT, plan.entries.iter().map(|entry| convert(entry.item().into_inner()))).await;
+    tables.write(AUDIT, plan.entries.iter().map(|entry| sdk_item(entry.item().into_inner()))).await;
     for cut in [["--until", &text(EPOCH + 120)], ["--since", &text(EPOCH + 90)], ["--until", &text(EPOCH + 90)]] {
         let ran = tables.history("K", &[&cut[..], &["--output", "json"]].concat()).await;
         assert_eq!((ran.code, ran.stderr.as_str(), ran.lines().is_empty()), (0, "", false), "{cut:?}: {ran:?}");

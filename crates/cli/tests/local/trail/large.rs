@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::clock::Clock;
-use config_audit_cli::values::{SdkItem, convert};
+use config_audit_cli::tables::{SdkItem, sdk_item};
 use serde_json::{Value, json};
 
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, command, entries, id, item};
@@ -38,7 +38,7 @@ async fn import(directory: &Path, tables: [(&str, Vec<SdkItem>); 2]) {
     let database = dynoxide::Database::new(directory.join("dynamodb.sqlite").to_str().unwrap()).unwrap();
     database.enable_bulk_loading().unwrap();
     for (table, items) in tables {
-        let json = |item| serde_json::to_value(convert::<_, serde_dynamo::AttributeValue>(item)).unwrap();
+        let json = |item| serde_json::to_value(config_audit_local::aws::item(item)).unwrap();
         let items = items.into_iter().map(|item| serde_json::from_value(json(item)).unwrap()).collect();
         database.import_items(table, items, dynoxide::ImportOptions::default()).unwrap();
     }
@@ -79,7 +79,7 @@ fn findings(found: &[Value]) -> Vec<Value> {
 async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_named() {
     let histories: Vec<History> = (0..ITEMS).map(history).collect();
     let entries: Vec<Vec<SdkItem>> = (0..ITEMS).zip(&histories).map(|(n, history)| entries(&key(n), history)).collect();
-    let items = histories.iter().filter_map(|history| history.last().unwrap().1.clone()).map(convert);
+    let items = histories.iter().filter_map(|history| history.last().unwrap().1.clone()).map(sdk_item);
     let directory = tempfile::tempdir().unwrap();
     import(directory.path(), [(CONFIGURATION, items.collect()), (AUDIT, entries.concat())]).await;
     let tables = Tables::in_directory(directory.path()).await;
@@ -114,7 +114,7 @@ async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_
     // A creation deleted: the first second has more changes, which tell what the item was, but not that it was new.
     tables.delete(AUDIT, "id", &entry(5555, 0)).await;
     // And an item of which nothing tells.
-    tables.write(CONFIGURATION, [convert(item("UNTOLD", &[("value", 1)]))]).await;
+    tables.write(CONFIGURATION, [sdk_item(item("UNTOLD", &[("value", 1)]))]).await;
 
     let broken = tables.verify().await;
     assert_eq!(broken.code, 1, "{broken:?}");

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::scene::{AUDIT, CONFIGURATION, Tables, item, run_at};
 use crate::bootstrap::engine::Engine;
-use config_audit_cli::values::convert;
+use config_audit_cli::tables::sdk_item;
 use config_audit_local::AwsSettings;
 
 /// The engine, but for one operation, which is refused as IAM refuses it.
@@ -40,7 +40,7 @@ async fn refusing(engine: &str, operation: &'static str) -> (String, tokio::task
 #[tokio::test]
 async fn a_missing_permission_is_named() {
     let tables = Tables::on(Engine::Embedded).await;
-    tables.write(CONFIGURATION, [convert(item("K", &[]))]).await;
+    tables.write(CONFIGURATION, [sdk_item(item("K", &[]))]).await;
     let both = ["--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
     let verify = [&["verify", "--settle", "0"], &both[..]].concat();
     let backfill = [&["backfill"], &both[..]].concat();
@@ -90,14 +90,14 @@ async fn a_table_that_is_not_there_is_named() {
 /// `--table` was the Audit table of some commands and the Configuration table of others.
 #[tokio::test]
 async fn the_former_name_of_an_option_leads_to_the_present_one() {
-    let identity = AwsSettings::dummy();
+    let aws = AwsSettings::dummy();
     for (command, option) in [
         (&["history", "K"][..], "--audit-table"),
         (&["tail"], "--audit-table"),
         (&["verify", "--audit-table", AUDIT], "--configuration-table"),
         (&["backfill", "--audit-table", AUDIT], "--configuration-table"),
     ] {
-        let ran = run_at("http://127.0.0.1:1", &identity, &[command, &["--table", "Audit"]].concat()).await;
+        let ran = run_at("http://127.0.0.1:1", &aws, &[command, &["--table", "Audit"]].concat()).await;
         let tip = format!("a similar argument exists: '{option}'");
         assert!(ran.code == 2 && ran.stderr.contains(&tip), "{command:?}: {ran:?}");
     }

@@ -13,8 +13,8 @@ use config_audit::audit::{Context, plan};
 use config_audit::aws::arn::StreamArn;
 use config_audit::clock::timestamp;
 use config_audit::stream::{Change, Images};
+use config_audit_cli::tables::{SdkItem, sdk_item};
 use config_audit_cli::trail::Item;
-use config_audit_cli::values::{SdkItem, convert};
 use config_audit_local::{AwsSettings, Database};
 use futures_util::stream::{StreamExt, iter};
 use serde_json::Value;
@@ -198,7 +198,7 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
         };
         let time = DateTime::from_timestamp(*time, 0).unwrap();
         let plan = plan(change, time, &Context::default(), String::new);
-        entries.extend(plan.entries.iter().map(|entry| convert(entry.item().into_inner())));
+        entries.extend(plan.entries.iter().map(|entry| sdk_item(entry.item().into_inner())));
         before.clone_from(item);
     }
     entries
