@@ -27,7 +27,7 @@ pub trait Quarantine {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct QuarantineError {
-    /// AWS's error code, or `unavailable`.
+    /// AWS's error code, `unavailable` where there was no answer, or `response` where it was another than S3's.
     pub code: String,
     /// What was wrong, and what to do.
     pub message: String,

@@ -51,6 +51,9 @@ enum PutError {
     /// The request could not be sent, or was not answered.
     #[error("{0}")]
     Unanswered(String),
+    /// Something answered with success, but not S3 that stored an object.
+    #[error("the answer is not that of an object that S3 stored")]
+    NotStored,
 }
 
 /// A signed request. Its `Debug` form leaves out the body, which is a record.
@@ -148,6 +151,11 @@ impl Quarantine for S3Quarantine {
             PutError::Unanswered(cause) => {
                 ("unavailable".to_owned(), format!("the failure bucket {bucket} could not be reached: {cause}"))
             }
+            PutError::NotStored => {
+                let message =
+                    format!("the failure bucket {bucket} sent an answer that does not say that the object is stored");
+                ("response".to_owned(), message)
+            }
             PutError::Refused(code) => {
                 let message = match code.as_str() {
                     "NoSuchBucket" => {
@@ -202,10 +210,12 @@ fn request(put: Put) -> Result<HttpRequest, BoxError> {
     Ok(request)
 }
 
-/// Reads an answer; an error's code is in its XML (Amazon S3 API Reference, "Error responses").
+/// Reads an answer. That of an object that is stored is a 200 with the object's `ETag` (Amazon S3 API Reference, `PutObject`);
+/// an error's code is in its XML (the same, "Error responses").
 fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> {
     if response.status().is_success() {
-        return Ok(());
+        let is_stored = response.status().as_u16() == 200 && response.headers().contains_key("etag");
+        return if is_stored { Ok(()) } else { Err(OrchestratorError::operation(PutError::NotStored)) };
     }
     let text = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
     let code = text.split_once("<Code>").and_then(|(_, rest)| Some(rest.split_once("</Code>")?.0));

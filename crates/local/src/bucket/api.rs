@@ -4,8 +4,9 @@ use std::io;
 use std::path::Path;
 
 use futures_util::TryStreamExt;
+use md5::{Digest, Md5};
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopySource, DeleteObjectInput, DeleteObjectOutput, GetBucketLocationInput,
+    CopyObjectInput, CopyObjectOutput, CopySource, DeleteObjectInput, DeleteObjectOutput, ETag, GetBucketLocationInput,
     GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
     HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
     ListObjectsV2Output, PutObjectInput, PutObjectOutput,
@@ -46,14 +47,17 @@ impl S3 for Api {
         let PutObjectInput { bucket, key, body, .. } = request.input;
         let file = self.root.file(&bucket, &key)?;
         let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
+        let mut md5 = Md5::new();
         let write = self.root.write(&file, async |output| {
             while let Some(chunk) = body.try_next().await.map_err(io::Error::other)? {
+                md5.update(&chunk);
                 output.write_all(&chunk).await?;
             }
             Ok(())
         });
         write.await.map_err(|error| failed(&file, "written", &error))?;
-        Ok(S3Response::new(PutObjectOutput::default()))
+        let e_tag = Some(ETag::Strong(config_audit::value::hex(&md5.finalize())));
+        Ok(S3Response::new(PutObjectOutput { e_tag, ..PutObjectOutput::default() }))
     }
 
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
