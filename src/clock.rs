@@ -65,8 +65,11 @@ impl Interval {
     }
 }
 
-/// A time as entries and log lines write it: RFC 3339, UTC, with milliseconds. Until the year 9999 it has 24
-/// characters, so timestamps sort as text.
+/// How long a [`timestamp`] is, until the year 9999.
+pub const TIMESTAMP_LENGTH: usize = "2024-09-11T09:02:28.000Z".len();
+
+/// A time as entries and log lines write it: RFC 3339, UTC, with milliseconds. Until the year 9999 it has
+/// [`TIMESTAMP_LENGTH`] characters, so timestamps sort as text.
 #[must_use]
 pub fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)

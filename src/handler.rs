@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::future::FutureExt;
 use serde_json::value::RawValue;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::audit::Context;
 use crate::clock::Clock;
@@ -40,9 +40,13 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
     /// Works on one invocation, and answers before its deadline.
     pub async fn handle(&self, invocation: &Invocation<'_>) -> Report {
         let mut report = Report::new(invocation, self.clock);
-        match records(invocation.event) {
-            Ok(raw) => self.process(invocation, &raw, &mut report).await,
-            Err(error) => report.error = Some(error.into()),
+        if working_time(report.allowed).is_zero() {
+            report.error = Some(InvocationError::NoTime(report.allowed));
+        } else {
+            match records(invocation.event) {
+                Ok(raw) => self.process(invocation, &raw, &mut report).await,
+                Err(error) => report.error = Some(error.into()),
+            }
         }
         report.interval.ended = self.clock.instant();
         report
@@ -56,7 +60,13 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         let now = self.clock.instant();
         let mut journeys: Vec<Journey<'_>> = raw.iter().map(|raw| Journey::new(raw, now)).collect();
 
-        let all = self.run_journeys(invocation, report, &mut journeys, &mut writer, &mut keeper);
+        let planning = Planning {
+            key_attribute: &self.key_attribute,
+            context: Context { provenance: self.provenance.then(|| xray_trace_id(&invocation.trace)) },
+            started: report.started,
+            url: &|key| self.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(key)),
+        };
+        let all = self.run_journeys(&planning, until, &mut journeys, &mut writer, &mut keeper);
         // A panic of a client costs what is not settled yet, and nothing else.
         let result = AssertUnwindSafe(timeout_at(until, all)).catch_unwind().await;
         report.error = match result {
@@ -68,7 +78,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
 
         let written = writer.finish();
         for unsettled in &written.unsettled {
-            journeys[unsettled.record].written(unsettled);
+            journeys[unsettled.record].written(unsettled, &planning);
         }
         let (not_kept, objects) = keeper.finish();
         let now = self.clock.instant();
@@ -92,28 +102,27 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
     /// side, and neither waits for the other but within one record.
     async fn run_journeys<'a>(
         &'a self,
-        invocation: &Invocation<'_>,
-        report: &Report,
+        planning: &Planning<'_>,
+        until: Instant,
         journeys: &mut [Journey<'a>],
         writer: &mut Writer<'a, S>,
         keeper: &mut Keeper<'a, Q>,
     ) -> Result<(), InvocationError> {
-        let planning = Planning {
-            key_attribute: &self.key_attribute,
-            context: Context { provenance: self.provenance.then(|| xray_trace_id(&invocation.trace)) },
-            started: report.started,
-            url: &|key| self.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(key)),
-        };
-        for (index, journey) in journeys.iter_mut().enumerate() {
-            journey.begin(&planning, self.clock.instant()).map_err(|view| InvocationError::ViewType(view.0))?;
-            hand_over(index, journey, writer, keeper);
+        for index in 0..journeys.len() {
+            let now = self.clock.instant();
+            // Decoding never waits, so nothing else stops it at the deadline.
+            if now >= until {
+                break;
+            }
+            journeys[index].begin(planning, now).map_err(|view| InvocationError::ViewType(view.0))?;
+            hand_over(index, journeys, writer, keeper);
         }
         loop {
             let index = tokio::select! {
                 biased;
                 Some(written) = writer.next() => {
                     let written = written?;
-                    journeys[written.record].written(&written);
+                    journeys[written.record].written(&written, planning);
                     written.record
                 }
                 Some(kept) = keeper.next() => {
@@ -123,7 +132,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
                 }
                 else => return Ok(()),
             };
-            hand_over(index, &mut journeys[index], writer, keeper);
+            hand_over(index, journeys, writer, keeper);
         }
     }
 }
@@ -131,12 +140,19 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
 /// Hands over what is to be done next for a record.
 fn hand_over<'a, S: Store, Q: Quarantine>(
     index: usize,
-    journey: &mut Journey<'a>,
+    journeys: &mut [Journey<'a>],
     writer: &mut Writer<'a, S>,
     keeper: &mut Keeper<'a, Q>,
 ) {
-    match journey.next_step() {
-        Some(Step::Write(entries)) => writer.add(index, entries),
+    match journeys[index].next_step() {
+        Some(Step::Write(entries)) => match writer.other_record_with(index, &entries) {
+            // The same record may be delivered twice in one event; two records with one ID are a contradiction.
+            Some(other) if journeys[other].raw() != journeys[index].raw() => {
+                journeys[index].conflicts();
+                hand_over(index, journeys, writer, keeper);
+            }
+            _ => writer.add(index, entries),
+        },
         Some(Step::Keep(object)) => keeper.add(index, object),
         None => {}
     }

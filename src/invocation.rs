@@ -65,6 +65,14 @@ pub enum InvocationError {
         "{0} records failed that have no sequence number, so they cannot be reported one by one, and the whole batch fails"
     )]
     NoSequenceNumber(usize),
+    /// There is not even the time that answering takes.
+    #[error(
+        "Lambda allows {} ms for the invocation, and {} ms of them are kept for the answer, so no record is tried; \
+         raise the function's timeout",
+        .0.as_millis(),
+        MARGIN.start().as_millis()
+    )]
+    NoTime(Duration),
     /// A fault of the function itself. Its message is withheld: it could quote configuration.
     #[error("the function panicked; the log has a line with the place, and this is a bug")]
     Panicked,
@@ -79,6 +87,7 @@ impl InvocationError {
             Self::ViewType(_) => "ViewType",
             Self::Store(_) => "AuditTable",
             Self::NoSequenceNumber(_) => "NoSequenceNumber",
+            Self::NoTime(_) => "NoTime",
             Self::Panicked => "Panicked",
         }
     }
@@ -91,7 +100,7 @@ impl InvocationError {
             Self::ViewType(_) => Some(Reason::ViewType),
             Self::Store(_) => Some(Reason::AuditTable),
             Self::Panicked => Some(Reason::Panicked),
-            Self::NotAnEvent(_) | Self::NoSequenceNumber(_) => None,
+            Self::NotAnEvent(_) | Self::NoSequenceNumber(_) | Self::NoTime(_) => None,
         }
     }
 }
@@ -126,6 +135,7 @@ mod tests {
             InvocationError::ViewType(String::new()),
             InvocationError::Store(store),
             InvocationError::NoSequenceNumber(1),
+            InvocationError::NoTime(Duration::ZERO),
             InvocationError::Panicked,
         ];
         for error in &all {
@@ -134,6 +144,7 @@ mod tests {
                 | InvocationError::ViewType(_)
                 | InvocationError::Store(_)
                 | InvocationError::NoSequenceNumber(_)
+                | InvocationError::NoTime(_)
                 | InvocationError::Panicked => {}
             }
         }

@@ -8,8 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::audit::{Context, Entry, plan};
+use crate::audit::{Context, EncodedEntry, Entry, Plan, plan};
 use crate::aws::arn::StreamArn;
 use crate::clock::Interval;
 use crate::quarantine::keeper::{Keep, Kept};
@@ -28,13 +29,15 @@ pub struct Journey<'a> {
     /// `None` until the record is settled.
     outcome: Option<Outcome>,
     next: Next<'a>,
+    /// Whether entries with notes in place of rejected values have been tried.
+    has_omitted_values: bool,
 }
 
 /// What is to be done next for a record.
 #[derive(Debug)]
 pub enum Step<'a> {
     /// Write its entries.
-    Write(Vec<Entry>),
+    Write(Vec<EncodedEntry>),
     /// Put an object of it into the failure bucket.
     Keep(Keep<'a>),
 }
@@ -46,11 +49,11 @@ enum Next<'a> {
     #[default]
     Done,
     /// Write its entries.
-    Write(Vec<Entry>),
+    Write(Vec<EncodedEntry>),
     /// Keep it in the failure bucket, and then it is quarantined.
     Keep(Keep<'a>),
     /// Keep its full record in the failure bucket, and then write the entries that refer to it.
-    KeepThenWrite(Keep<'a>, Vec<Entry>),
+    KeepThenWrite(Keep<'a>, Vec<EncodedEntry>),
 }
 
 /// What the plans of all records in an invocation depend on.
@@ -73,7 +76,14 @@ impl<'a> Journey<'a> {
     /// A record of which nothing is known yet.
     #[must_use]
     pub fn new(raw: &'a RawValue, now: Instant) -> Self {
-        Self { raw, stream_arn: None, record: Record::unsettled(now), outcome: None, next: Next::Done }
+        Self {
+            raw,
+            stream_arn: None,
+            record: Record::unsettled(now),
+            outcome: None,
+            next: Next::Done,
+            has_omitted_values: false,
+        }
     }
 
     /// Decodes the record and plans its entries.
@@ -85,35 +95,17 @@ impl<'a> Journey<'a> {
         self.record.interval = Interval::new(now);
         let raw = self.raw;
         // A panic on one record must not cost the others. What it may have left half done is thrown away.
-        let planned = catch_unwind(AssertUnwindSafe(|| {
-            let change = decode(raw, planning.key_attribute)?;
-            let record = Record {
-                event_name: Some(change.images.event_name()),
-                item_key: Some(change.item_key.clone()),
-                sequence_number: change.sequence_number.clone(),
-                created: change.created,
-                ..Record::unsettled(now)
-            };
-            let stream_arn = change.stream_arn.clone();
-            let key = omitted_key(stream_arn.as_ref(), &change.event_id);
-            let time = change.created.unwrap_or(planning.started);
-            Ok((stream_arn, record, plan(change, time, &planning.context, || (planning.url)(&key)), key))
-        }));
-        match planned {
-            Ok(Ok((stream_arn, record, plan, key))) => {
+        match catch_unwind(AssertUnwindSafe(|| decode_and_plan(raw, planning, now))) {
+            Ok(Ok(Planned { stream_arn, record, entries, object_key })) => {
                 self.stream_arn = stream_arn;
-                self.record = Record {
-                    attributes_changed: plan.attributes_changed,
-                    values_omitted: plan.values_omitted,
-                    ..record
-                };
-                if plan.entries.is_empty() {
+                self.record = record;
+                if entries.is_empty() {
                     self.outcome = Some(Outcome::Unchanged);
-                } else if plan.values_omitted > 0 {
-                    let cause = Cause::new(Reason::ValueOmitted, "a value is over DynamoDB's limits for an entry");
-                    self.next = Next::KeepThenWrite(Keep { key, cause, record: raw }, plan.entries);
+                } else if self.record.values_omitted > 0 {
+                    let message = "a value is over DynamoDB's limits for an entry";
+                    self.keep_then_write(object_key, message, &entries);
                 } else {
-                    self.next = Next::Write(plan.entries);
+                    self.next = Next::Write(encode(&entries));
                 }
             }
             Ok(Err(Refusal::ViewType(view))) => return Err(WrongViewType(view)),
@@ -140,9 +132,49 @@ impl<'a> Journey<'a> {
         self.record.event_name = identity.event_name;
     }
 
+    /// The full record is kept first, because the entries refer to it.
+    fn keep_then_write(&mut self, object_key: String, why: &'static str, entries: &[Entry]) {
+        let cause = Cause::new(Reason::ValueOmitted, why);
+        self.next = Next::KeepThenWrite(Keep { key: object_key, cause, record: self.raw }, encode(entries));
+    }
+
+    /// Another record of the event has the same event ID, and so the same entry IDs, and is not the same record.
+    pub fn conflicts(&mut self) {
+        let message = "another record of the same event has its event ID and other content";
+        self.next = Next::Keep(self.quarantine(Cause::new(Reason::DuplicateEventId, message)));
+    }
+
+    /// DynamoDB rejects entries of a sound record. What an entry must have is small, so it is written again with notes in place
+    /// of its values. One that is rejected even so quarantines the record.
+    fn rejected(&mut self, rejected: &[Uuid], planning: &Planning<'_>, now: Instant) {
+        if !std::mem::replace(&mut self.has_omitted_values, true)
+            && let Ok(Planned { mut entries, object_key, .. }) = decode_and_plan(self.raw, planning, now)
+        {
+            entries.retain(|entry| rejected.contains(&entry.id));
+            let full_record = (planning.url)(&object_key);
+            let omitted: usize = entries.iter_mut().map(|entry| entry.omit_values(&full_record)).sum();
+            if omitted > 0 {
+                self.record.values_omitted += omitted;
+                return self.keep_then_write(
+                    object_key,
+                    "DynamoDB rejects an entry with the record's values",
+                    &entries,
+                );
+            }
+        }
+        let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
+        self.next = Next::Keep(self.quarantine(Cause::new(Reason::RejectedByDynamoDb, message)));
+    }
+
     /// The object that quarantines the record.
     fn quarantine(&self, cause: Cause) -> Keep<'a> {
         Keep { key: quarantine_key(self.stream_arn.as_ref(), self.raw), cause, record: self.raw }
+    }
+
+    /// The record, to the letter.
+    #[must_use]
+    pub fn raw(&self) -> &'a str {
+        self.raw.get()
     }
 
     /// The stream that the record came from, where it says.
@@ -165,15 +197,12 @@ impl<'a> Journey<'a> {
     }
 
     /// The record's entries are written, or not.
-    pub fn written(&mut self, written: &Written) {
-        self.record.audits_written = written.stored;
+    pub fn written(&mut self, written: &Written, planning: &Planning<'_>) {
+        self.record.audits_written += written.stored;
         self.record.interval.ended = written.at;
         match &written.outcome {
             WriteOutcome::Stored => self.outcome = Some(Outcome::Audited),
-            WriteOutcome::Rejected => {
-                let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
-                self.next = Next::Keep(self.quarantine(Cause::new(Reason::RejectedByDynamoDb, message)));
-            }
+            WriteOutcome::Rejected(entries) => self.rejected(entries, planning, written.at),
             WriteOutcome::Unknown(cause) => {
                 let message = format!("its entries are not known to be stored: {}", cause.message);
                 self.outcome = Some(Outcome::Failed(Cause::new(cause.reason.clone(), message)));
@@ -214,4 +243,34 @@ impl<'a> Journey<'a> {
         };
         Record { outcome: self.outcome.unwrap_or_else(|| Outcome::Failed(failed())), ..self.record }
     }
+}
+
+/// A record that is a change, and what must be written for it.
+struct Planned {
+    stream_arn: Option<StreamArn>,
+    record: Record,
+    entries: Vec<Entry>,
+    /// The key of the object for the full record, where entries omit values.
+    object_key: String,
+}
+
+fn decode_and_plan(raw: &RawValue, planning: &Planning<'_>, now: Instant) -> Result<Planned, Refusal> {
+    let change = decode(raw, planning.key_attribute)?;
+    let record = Record {
+        event_name: Some(change.images.event_name()),
+        item_key: Some(change.item_key.clone()),
+        sequence_number: change.sequence_number.clone(),
+        created: change.created,
+        ..Record::unsettled(now)
+    };
+    let stream_arn = change.stream_arn.clone();
+    let object_key = omitted_key(stream_arn.as_ref(), &change.event_id);
+    let time = change.created.unwrap_or(planning.started);
+    let Plan { entries, attributes_changed, values_omitted } =
+        plan(change, time, &planning.context, || (planning.url)(&object_key));
+    Ok(Planned { stream_arn, record: Record { attributes_changed, values_omitted, ..record }, entries, object_key })
+}
+
+fn encode(entries: &[Entry]) -> Vec<EncodedEntry> {
+    entries.iter().map(Entry::encode).collect()
 }

@@ -56,14 +56,20 @@ reasons! {
     InvalidValue = "invalid_value",
         "An attribute has a value that DynamoDB would refuse.",
         "The change cannot be audited as it is: tell whoever writes the item. The object is the evidence of the change.";
+    InvalidTime = "invalid_time",
+        "The record's time is not in seconds from the year 1971 to the year 9999.",
+        "Report a bug, and keep the object.";
+    DuplicateEventId = "duplicate_event_id",
+        "Another record of the same event has the same event ID and other content. That one is audited.",
+        "Report a bug, and keep the object.";
     Panic = "panic",
         "The function panicked while it worked on the record.",
         "Report a bug with the log line that has the place, and keep the object.";
     RejectedByDynamoDb = "rejected_by_dynamodb",
-        "DynamoDB rejects an entry of the record.",
+        "DynamoDB rejects an entry of the record, even with notes in place of its values.",
         "The change cannot be audited as it is: tell whoever writes the item. The object is the evidence of the change.";
     ValueOmitted = "value_omitted",
-        "A value is too large for an entry, and the failure bucket did not take the full record. In the bucket: the full record that an entry refers to.",
+        "DynamoDB does not take a value in an entry, and the failure bucket did not take the full record. In the bucket: the full record that an entry refers to.",
         "Do what the log line says about the bucket. The next delivery succeeds.";
     Deadline = "deadline",
         "There was no time left to write all entries of the record.",
@@ -112,6 +118,7 @@ impl From<NotAChange> for Reason {
             NotAChange::NoKey => Self::NoKey,
             NotAChange::KeyTooLong => Self::KeyTooLong,
             NotAChange::InvalidValue(_) => Self::InvalidValue,
+            NotAChange::InvalidTime => Self::InvalidTime,
         }
     }
 }

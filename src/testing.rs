@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_dynamo::{AttributeValue, Item};
 use uuid::Uuid;
 
-use crate::audit::{Entry, entry_id};
+use crate::audit::{EncodedEntry, Entry, entry_id};
 use crate::clock::{Clock, Interval};
 use crate::invocation::Invocation;
 use crate::quarantine::{Quarantine, QuarantineError};
@@ -58,6 +58,8 @@ pub(crate) struct MemoryStore {
     rejected: HashSet<Uuid>,
     /// An item whose entries are invalid.
     rejected_key: Option<&'static str>,
+    /// Entries of more bytes of JSON are invalid.
+    max_json: Option<usize>,
     /// An item whose entries are throttled, and all that is sent with them.
     throttled_key: Option<&'static str>,
 }
@@ -83,6 +85,11 @@ impl MemoryStore {
         Self { rejected_key: Some(item_key), ..self }
     }
 
+    /// A store that finds entries of more bytes of JSON invalid.
+    pub(crate) fn rejecting_more_than(max_json: usize) -> Self {
+        Self { max_json: Some(max_json), ..Self::default() }
+    }
+
     pub(crate) fn contains(&self, id: Uuid) -> bool {
         self.items.borrow().contains_key(&id)
     }
@@ -99,9 +106,13 @@ impl MemoryStore {
         items
     }
 
-    fn keep<'a>(&self, entries: impl IntoIterator<Item = &'a &'a Entry>) {
-        self.items.borrow_mut().extend(entries.into_iter().map(|entry| (entry.id, entry.item())));
+    fn keep<'a>(&self, entries: impl IntoIterator<Item = &'a &'a EncodedEntry>) {
+        self.items.borrow_mut().extend(entries.into_iter().map(|entry| (entry.id, item(entry))));
     }
+}
+
+fn item(entry: &EncodedEntry) -> Item {
+    serde_json::from_str(&entry.json).unwrap()
 }
 
 fn error(failure: Failure) -> StoreError {
@@ -110,7 +121,7 @@ fn error(failure: Failure) -> StoreError {
 }
 
 impl Store for MemoryStore {
-    async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
+    async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
         let ids: HashSet<Uuid> = entries.iter().map(|entry| entry.id).collect();
         assert!((1..=MAX_BATCH).contains(&entries.len()), "DynamoDB refuses a batch of {}", entries.len());
         assert_eq!(ids.len(), entries.len(), "DynamoDB refuses a batch that has a key twice");
@@ -126,11 +137,15 @@ impl Store for MemoryStore {
             Reply::Panic => panic!("a secret"),
             Reply::Ok | Reply::Unprocessed(_) => {}
         }
-        let has = |key: Option<&str>| entries.iter().any(|entry| Some(entry.item_key.as_str()) == key);
+        let has = |key: Option<&str>| {
+            let key = key.map(|key| AttributeValue::S(key.to_owned()));
+            key.is_some() && entries.iter().any(|entry| item(entry).get("itemKey") == key.as_ref())
+        };
+        let has_large_value = entries.iter().any(|entry| entry.json.len() > self.max_json.unwrap_or(usize::MAX));
         if has(self.throttled_key) {
             return Err(error(Failure::Throttled));
         }
-        if !ids.is_disjoint(&self.rejected) || has(self.rejected_key) {
+        if !ids.is_disjoint(&self.rejected) || has(self.rejected_key) || has_large_value {
             return Err(error(Failure::Rejected));
         }
         let back = match reply {
@@ -143,7 +158,7 @@ impl Store for MemoryStore {
 }
 
 /// As many different entries as asked for; the same ones each time.
-pub(crate) fn entries(count: usize) -> Vec<Entry> {
+pub(crate) fn entries(count: usize) -> Vec<EncodedEntry> {
     let entry = |index: usize| Entry {
         id: entry_id(None, &format!("event-{index}"), None),
         item_key: format!("KEY_{index}"),
@@ -153,7 +168,7 @@ pub(crate) fn entries(count: usize) -> Vec<Entry> {
         new_value: Some(AttributeValue::N(index.to_string())),
         provenance: None,
     };
-    (0..count).map(entry).collect()
+    (0..count).map(|index| entry(index).encode()).collect()
 }
 
 /// A failure bucket in memory.

@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use crate::audit::Entry;
+use crate::audit::EncodedEntry;
 use crate::clock::{Clock, Interval};
 use crate::reason::Reason;
 use crate::report::{Cause, Request};
@@ -33,8 +33,8 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 pub enum WriteOutcome {
     /// All are known to be stored.
     Stored,
-    /// DynamoDB finds one invalid, and no retry helps; the others are stored.
-    Rejected,
+    /// DynamoDB finds these invalid, and no retry helps; the others are stored.
+    Rejected(Vec<Uuid>),
     /// One at least is not known to be stored, and this is why its last request failed.
     Unknown(Cause),
     /// One at least is not known to be stored: no request of it was answered.
@@ -83,10 +83,16 @@ pub struct Writer<'a, S> {
 }
 
 struct Slot {
-    entry: Rc<Entry>,
+    entry: Rc<EncodedEntry>,
     state: State,
     /// The records that have this entry.
     records: Vec<usize>,
+}
+
+impl Slot {
+    fn is_rejected_for_other_content(&self, entry: &EncodedEntry) -> bool {
+        matches!(self.state, State::Rejected) && *self.entry != *entry
+    }
 }
 
 /// A record that is being written.
@@ -148,14 +154,14 @@ impl<'a, S: Store> Writer<'a, S> {
 
     /// Adds the entries of a record, of which there is one at least. Those that come while others are written have waited
     /// for something else already, and go first.
-    pub fn add(&mut self, record: usize, entries: Vec<Entry>) {
+    pub fn add(&mut self, record: usize, entries: Vec<EncodedEntry>) {
         let mut places = Vec::with_capacity(entries.len());
         for entry in entries {
-            let place = *self.by_id.entry(entry.id).or_insert(self.slots.len());
-            if place == self.slots.len() {
-                self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: Vec::new() });
-                if self.has_begun { self.urgent.push_back(place) } else { self.fresh.push_back(place) }
-            }
+            let place = match self.by_id.get(&entry.id) {
+                // An entry that was rejected may come again with other content.
+                Some(place) if !self.slots[*place].is_rejected_for_other_content(&entry) => *place,
+                _ => self.new_slot(entry),
+            };
             self.slots[place].records.push(record);
             places.push(place);
         }
@@ -164,6 +170,24 @@ impl<'a, S: Store> Writer<'a, S> {
         if open == 0 {
             self.settled.push_back(record);
         }
+    }
+
+    fn new_slot(&mut self, entry: EncodedEntry) -> usize {
+        let place = self.slots.len();
+        self.by_id.insert(entry.id, place);
+        self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: Vec::new() });
+        if self.has_begun {
+            self.urgent.push_back(place)
+        } else {
+            self.fresh.push_back(place)
+        }
+        place
+    }
+
+    /// Another record that has one of these entries.
+    pub fn other_record_with(&self, record: usize, entries: &[EncodedEntry]) -> Option<usize> {
+        let places = entries.iter().filter_map(|entry| self.by_id.get(&entry.id));
+        places.flat_map(|place| &self.slots[*place].records).copied().find(|other| *other != record)
     }
 
     /// Waits until the entries of another record are settled; `None` where all are. What is under way goes on where this
@@ -248,11 +272,12 @@ impl<'a, S: Store> Writer<'a, S> {
         let requests = Rc::clone(&self.requests);
         self.in_flight += 1;
         let store = self.store;
-        let entries: Vec<Rc<Entry>> = batch.slots.iter().map(|place| Rc::clone(&self.slots[*place].entry)).collect();
+        let entries: Vec<Rc<EncodedEntry>> =
+            batch.slots.iter().map(|place| Rc::clone(&self.slots[*place].entry)).collect();
         self.running.push(Box::pin(async move {
             let number = requests.borrow().len();
             requests.borrow_mut().push(request);
-            let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
+            let entries: Vec<&EncodedEntry> = entries.iter().map(|entry| &**entry).collect();
             let result = timeout(limit, store.put(&entries)).await;
             let result =
                 result.unwrap_or_else(|_| Err(unanswered(&Reason::Timeout, "DynamoDB did not answer in time")));
@@ -349,22 +374,26 @@ impl<'a, S: Store> Writer<'a, S> {
     fn written(&mut self, record: usize) -> Option<Written> {
         let Pending { places, .. } = self.records.remove(&record)?;
         let now = self.clock.instant();
-        let (mut outcome, mut stored, mut last) = (WriteOutcome::Stored, 0, None);
+        let (mut rejected, mut open, mut stored, mut last) = (Vec::new(), None, 0, None);
         for place in places {
-            match &self.slots[place].state {
+            let slot = &self.slots[place];
+            match &slot.state {
                 State::Stored(at) => {
                     stored += 1;
                     last = last.max(Some(*at));
                 }
-                // Where another entry is not known to be stored, the record is delivered again, and rejected again then.
-                State::Rejected if outcome == WriteOutcome::Stored => outcome = WriteOutcome::Rejected,
-                State::Rejected => {}
-                State::Refused(cause) | State::Open(Some(cause)) => outcome = WriteOutcome::Unknown(cause.clone()),
-                State::Open(None) if matches!(outcome, WriteOutcome::Unknown(_)) => {}
-                State::Open(None) => outcome = WriteOutcome::Unanswered,
+                State::Rejected => rejected.push(slot.entry.id),
+                State::Refused(cause) | State::Open(Some(cause)) => open = Some(WriteOutcome::Unknown(cause.clone())),
+                State::Open(None) => open = open.or(Some(WriteOutcome::Unanswered)),
             }
         }
-        let at = last.filter(|_| matches!(outcome, WriteOutcome::Stored | WriteOutcome::Rejected)).unwrap_or(now);
+        let outcome = match open {
+            // The record is delivered again, and what is rejected now is rejected again then.
+            Some(unknown) => unknown,
+            None if rejected.is_empty() => WriteOutcome::Stored,
+            None => WriteOutcome::Rejected(rejected),
+        };
+        let at = last.filter(|_| matches!(outcome, WriteOutcome::Stored | WriteOutcome::Rejected(_))).unwrap_or(now);
         Some(Written { record, outcome, stored, at })
     }
 }

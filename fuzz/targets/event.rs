@@ -212,7 +212,7 @@ struct MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
+    async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
         let ids: HashSet<Uuid> = entries.iter().map(|entry| entry.id).collect();
         assert!((1..=MAX_BATCH).contains(&entries.len()), "DynamoDB refuses a batch of {}", entries.len());
         assert_eq!(ids.len(), entries.len(), "DynamoDB refuses a batch that has a key twice");

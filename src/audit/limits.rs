@@ -1,16 +1,18 @@
 //! DynamoDB's limits on an item, and how an entry is made to fit them.
 
 use serde_dynamo::AttributeValue;
-use sha2::{Digest, Sha256};
+use uuid::fmt::Hyphenated;
 
-use super::Entry;
-use crate::value::{canonical_json, depth, size};
+use super::entry::Entry;
+use crate::clock::TIMESTAMP_LENGTH;
+use crate::value::{canonical_hash, depth, size};
 
 /// The largest item that DynamoDB stores, in bytes, names included
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
 pub const MAX_ITEM_BYTES: usize = 400 * 1024;
-/// The most levels of lists and maps in an item (the same page, "Nested attribute depth").
-pub const MAX_NESTING: usize = 32;
+/// The most levels of lists and maps in the value of an attribute. DynamoDB allows 32 levels (the same page, "Nested attribute
+/// depth"), of which the item itself is one.
+pub const MAX_NESTING: usize = 31;
 
 /// Makes an entry fit DynamoDB's limits: replaces values that are nested too deeply, and as many of the largest ones as
 /// necessary, by a note with the value's size, its hash, and the location of the full record. Returns how many values it
@@ -19,7 +21,7 @@ pub(super) fn fit(entry: &mut Entry, full_record: &impl Fn() -> String) -> usize
     let mut omitted = 0;
     for value in values(entry) {
         if depth(value) > MAX_NESTING {
-            *value = note("nested deeper than 32 levels", value, full_record());
+            *value = note("nested deeper than 31 levels", value, full_record());
             omitted += 1;
         }
     }
@@ -34,10 +36,15 @@ pub(super) fn fit(entry: &mut Entry, full_record: &impl Fn() -> String) -> usize
     omitted
 }
 
-/// The SHA-256 of a value, as the note that replaces it has it: in lower-case hexadecimal.
-#[must_use]
-pub fn value_hash(value: &AttributeValue) -> String {
-    crate::value::hex(&Sha256::digest(canonical_json(value)))
+impl Entry {
+    /// Replaces the entry's values by notes, where DynamoDB refuses the entry although it keeps the documented limits.
+    /// Returns how many values it replaced; a note stays as it is.
+    pub fn omit_values(&mut self, full_record: &str) -> usize {
+        values(self)
+            .filter(|value| omitted_hash(value).is_none())
+            .map(|value| *value = note("DynamoDB rejects the entry with this value", value, full_record.to_owned()))
+            .count()
+    }
 }
 
 /// The hash in the note of an omitted value; `None` for a value that is not such a note.
@@ -59,21 +66,17 @@ fn values(entry: &mut Entry) -> impl Iterator<Item = &mut AttributeValue> {
     entry.old_value.iter_mut().chain(entry.new_value.iter_mut())
 }
 
+/// The size of [`Entry::item`], without making it.
 fn item_size(entry: &Entry) -> usize {
-    let estimate: usize = [
-        entry.old_value.as_ref().map_or(0, size),
-        entry.new_value.as_ref().map_or(0, size),
-        entry.item_key.len(),
-        entry.updated_attribute.as_ref().map_or(0, String::len),
-        entry.provenance.as_ref().map_or(0, |provenance| size(&provenance.value())),
-    ]
-    .into_iter()
-    .sum();
-    // The other attributes are small, and counting them copies the values: this is done only near the limit.
-    if estimate < MAX_ITEM_BYTES / 2 {
-        return estimate;
-    }
-    entry.item().iter().map(|(name, value)| name.len() + size(value)).sum()
+    let attribute = |name: &str, size: usize| name.len() + size;
+    let optional = |name: &str, size: Option<usize>| size.map_or(0, |size| attribute(name, size));
+    attribute("id", Hyphenated::LENGTH)
+        + attribute("itemKey", entry.item_key.len())
+        + attribute("modificationTime", TIMESTAMP_LENGTH)
+        + optional("updatedAttribute", entry.updated_attribute.as_ref().map(String::len))
+        + optional("oldValue", entry.old_value.as_ref().map(size))
+        + optional("newValue", entry.new_value.as_ref().map(size))
+        + optional("provenance", entry.provenance.as_ref().map(|provenance| size(&provenance.value())))
 }
 
 /// The note that replaces a value in an entry.
@@ -82,7 +85,7 @@ fn note(why: &str, value: &AttributeValue, full_record: String) -> AttributeValu
     let members = [
         ("omitted", text(why.to_owned())),
         ("bytes", AttributeValue::N(size(value).to_string())),
-        ("sha256", text(value_hash(value))),
+        ("sha256", text(canonical_hash(value))),
         ("record", text(full_record)),
     ];
     AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_entry_within_the_limits_is_not_changed() {
-        let mut small = entry(Some(text_of(10)), Some(nested(32)));
+        let mut small = entry(Some(text_of(10)), Some(nested(31)));
         let before = small.clone();
         assert_eq!(fit(&mut small, &|| "s3://b/k".to_owned()), 0);
         assert_eq!(small, before);
@@ -146,7 +149,7 @@ mod tests {
             json!({"M": {
                 "omitted": {"S": "the entry would be larger than 400 KB"},
                 "bytes": {"N": "500000"},
-                "sha256": {"S": crate::value::hex(&Sha256::digest(canonical_json(&text_of(500_000))))},
+                "sha256": {"S": canonical_hash(&text_of(500_000))},
                 "record": {"S": "s3://failures/omitted/x.json"}
             }})
         );
@@ -155,9 +158,9 @@ mod tests {
     #[test]
     fn a_note_is_recognized_and_has_the_hash_of_its_value() {
         let omitted = text_of(10);
-        assert_eq!(omitted_hash(&note("why", &omitted, String::new())), Some(&*value_hash(&omitted)));
+        assert_eq!(omitted_hash(&note("why", &omitted, String::new())), Some(&*canonical_hash(&omitted)));
         assert_eq!(omitted_hash(&omitted), None);
-        assert_eq!(omitted_hash(&value(json!({"M": {"sha256": {"S": value_hash(&omitted)}}}))), None);
+        assert_eq!(omitted_hash(&value(json!({"M": {"sha256": {"S": canonical_hash(&omitted)}}}))), None);
         // Configuration may have members with the same names: only a map with exactly these is a note.
         for other in ["omitted", "bytes", "record", "sha256"] {
             let AttributeValue::M(mut members) = note("why", &omitted, String::new()) else { panic!("it is a map") };
@@ -196,11 +199,21 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_dynamodb_rejects_is_left_without_values() {
+        let mut entry = entry(Some(text_of(1)), Some(nested(2)));
+        let hashes = [&entry.old_value, &entry.new_value].map(|value| canonical_hash(value.as_ref().unwrap()));
+        assert_eq!(entry.omit_values("s3://b/k"), 2);
+        let notes = [&entry.old_value, &entry.new_value].map(|value| omitted_hash(value.as_ref().unwrap()).unwrap());
+        assert_eq!(notes, [&*hashes[0], &*hashes[1]]);
+        assert_eq!(entry.omit_values("s3://b/k"), 0, "notes have no values");
+    }
+
+    #[test]
     fn a_value_that_is_nested_too_deeply_is_replaced() {
-        let mut deep = entry(Some(nested(33)), Some(nested(32)));
+        let mut deep = entry(Some(nested(32)), Some(nested(31)));
         assert_eq!(fit(&mut deep, &|| "s3://b/k".to_owned()), 1);
         assert!(matches!(&deep.old_value, Some(AttributeValue::M(note)) if note.contains_key("omitted")));
-        assert_eq!(deep.new_value, Some(nested(32)));
+        assert_eq!(deep.new_value, Some(nested(31)));
     }
 
     proptest! {
@@ -209,6 +222,7 @@ mod tests {
             let mut entry = entry(Some(text_of(old)), Some(AttributeValue::L(vec![nested(levels), text_of(new)])));
             fit(&mut entry, &|| "s3://b/k".to_owned());
             prop_assert!(item_size_exactly(&entry) <= MAX_ITEM_BYTES);
+            prop_assert_eq!(item_size(&entry), item_size_exactly(&entry));
             prop_assert!(values(&mut entry).all(|value| depth(value) <= MAX_NESTING));
         }
     }

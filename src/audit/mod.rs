@@ -3,53 +3,21 @@
 //! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. The same change always has the same
 //! entries, byte for byte.
 
+mod entry;
 mod id;
 mod limits;
 
+pub use entry::{EncodedEntry, Entry, Provenance};
 pub use id::entry_id;
-pub use limits::{MAX_ITEM_BYTES, MAX_NESTING, omitted_hash, value_hash};
+pub use limits::{MAX_ITEM_BYTES, MAX_NESTING, omitted_hash};
 
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_dynamo::{AttributeValue, Item};
-use uuid::Uuid;
 
-use crate::clock::timestamp;
 use crate::stream::{Change, Images};
 use crate::value::equal;
-
-/// One entry of the Audit table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// The table's key; see [`entry_id`].
-    pub id: Uuid,
-    /// The key of the changed item, as text.
-    pub item_key: String,
-    /// When the item was changed.
-    pub modification_time: DateTime<Utc>,
-    /// The changed attribute; `None` if the whole item was created or deleted.
-    pub updated_attribute: Option<String>,
-    /// The value before the change; `None` if there was none.
-    pub old_value: Option<AttributeValue>,
-    /// The value after the change; `None` if there is none.
-    pub new_value: Option<AttributeValue>,
-    /// Which record the entry comes from, if the operator has switched that on.
-    pub provenance: Option<Provenance>,
-}
-
-/// The record that an entry comes from, and the invocation that wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance {
-    /// The stream record's ID.
-    pub event_id: String,
-    /// The stream record's sequence number.
-    pub sequence_number: Option<String>,
-    /// The trace ID of the invocation that last wrote the entry, as X-Ray writes it (`1-…`).
-    pub trace_id: Option<String>,
-    /// Who made the change, if the record says.
-    pub principal: Option<String>,
-}
 
 /// What an invocation adds to the entries of its changes.
 #[derive(Debug, Clone, Default)]
@@ -127,40 +95,6 @@ fn differences(mut old: HashMap<String, AttributeValue>, mut new: HashMap<String
             (name, old, new)
         })
         .collect()
-}
-
-impl Entry {
-    /// The entry as an item of the Audit table, with exactly the contract's attributes.
-    #[must_use]
-    pub fn item(&self) -> Item {
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let mut item = HashMap::with_capacity(7);
-        item.insert("id".to_owned(), AttributeValue::S(self.id.to_string()));
-        item.insert("itemKey".to_owned(), text(&self.item_key));
-        item.insert("modificationTime".to_owned(), AttributeValue::S(timestamp(self.modification_time)));
-        let optional = [
-            ("updatedAttribute", self.updated_attribute.as_deref().map(text)),
-            ("oldValue", self.old_value.clone()),
-            ("newValue", self.new_value.clone()),
-            ("provenance", self.provenance.as_ref().map(Provenance::value)),
-        ];
-        item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        Item::from(item)
-    }
-}
-
-impl Provenance {
-    fn value(&self) -> AttributeValue {
-        let members = [
-            ("eventId", Some(&self.event_id)),
-            ("sequenceNumber", self.sequence_number.as_ref()),
-            ("traceId", self.trace_id.as_ref()),
-            ("principal", self.principal.as_ref()),
-        ];
-        let members =
-            members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::S(value?.clone()))));
-        AttributeValue::M(members.collect())
-    }
 }
 
 #[cfg(test)]
@@ -285,6 +219,8 @@ mod tests {
                 "principal": {"S": "dynamodb.amazonaws.com"}
             }})
         );
+        let sent: Item = serde_json::from_str(&plan.entries[0].encode().json).unwrap();
+        assert_eq!(sent, plan.entries[0].item());
     }
 
     /// The same image in new maps. Each map has its own hasher, so its members are in another order.
@@ -330,6 +266,10 @@ mod tests {
                     Some(value) => folded.insert(name, value),
                     None => folded.remove(&name),
                 };
+            }
+            for entry in &plan.entries {
+                let sent: Item = serde_json::from_str(&entry.encode().json).unwrap();
+                prop_assert_eq!(sent, entry.item());
             }
             prop_assert!(equal(&AttributeValue::M(folded), &AttributeValue::M(new.into_inner())));
             prop_assert_eq!(plan.attributes_changed, plan.entries.len());

@@ -27,11 +27,16 @@ fn handler(replies: Vec<Reply>) -> TestHandler {
     }
 }
 
+/// Runs on a clock that moves only when everything waits.
+fn on_paused_clock<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(work)
+}
+
 /// Runs one invocation on a clock that tests own, 2024-09-11T09:02:30Z at its start. Checks what always holds.
 fn invoke(handler: &mut TestHandler, event: &Value) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let raw = serde_json::to_vec(event).unwrap();
-    runtime.block_on(async {
+    on_paused_clock(async {
         let now = DateTime::from_timestamp(1_726_045_350, 0).unwrap();
         handler.clock = Clock::starting_at(now);
         let report = handler.handle(&crate::testing::invocation(now, &raw)).await;
@@ -161,12 +166,68 @@ fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() {
     assert_eq!(report.answer().unwrap().batch_item_failures.len(), 250);
 }
 
+/// The documented limits are not all there is to them.
 #[test]
-fn an_entry_that_dynamodb_finds_invalid_sends_its_record_to_the_failure_bucket() {
-    let mut handler = handler(vec![Reply::Fail(Failure::Rejected)]);
+fn an_entry_that_dynamodb_finds_invalid_is_written_again_with_notes_in_place_of_its_values() {
+    let mut record = modify(1);
+    record["dynamodb"]["OldImage"]["two"] = json!({"S": "x".repeat(5_000)});
+    let mut handler = handler(vec![]);
+    handler.store = MemoryStore::rejecting_more_than(4_000);
+    let report = invoke(&mut handler, &event([record.clone(), insert(2)]));
+    assert_eq!(report.counts(), Counts { audited: 2, ..Counts::default() });
+    assert_eq!((report.records[0].audits_written, report.records[0].values_omitted), (2, 1));
+    let contents = handler.store.contents();
+    let url = "s3://failures/omitted/Configuration-dev/event-1.json";
+    assert!(contents.iter().any(|item| item.contains(url) && item.contains("DynamoDB rejects")), "{contents:?}");
+    assert!(contents.iter().any(|item| item.contains(MARKER) && item.contains("one")), "the other attribute is whole");
+    assert!(
+        handler.quarantine.as_ref().unwrap().objects.borrow().values().next().unwrap().contains(&record.to_string())
+    );
+
+    // The next delivery leaves the same.
+    invoke(&mut handler, &event([record.clone(), record, insert(2)]));
+    assert_eq!(handler.store.contents(), contents);
+}
+
+#[test]
+fn an_entry_that_is_invalid_even_without_values_sends_its_record_to_the_failure_bucket() {
+    let mut handler = handler(vec![Reply::Fail(Failure::Rejected); 2]);
     let report = invoke(&mut handler, &event([insert(1)]));
     assert_eq!(report.counts().quarantined, 1);
     assert_eq!(report.records[0].outcome.cause().unwrap().reason, Reason::RejectedByDynamoDb);
+}
+
+/// An entry's ID is made from the record's, so both cannot be stored.
+#[test]
+fn of_two_records_with_one_event_id_and_different_contents_the_second_is_quarantined() {
+    let mut other = insert(1);
+    other["dynamodb"]["NewImage"]["value"] = json!({"S": "other"});
+    let mut handler = handler(vec![]);
+    let report = invoke(&mut handler, &event([insert(1), other.clone(), insert(1)]));
+    assert_eq!(report.counts(), Counts { audited: 2, quarantined: 1, ..Counts::default() });
+    assert_eq!(report.records[1].outcome.cause().unwrap().reason, Reason::DuplicateEventId);
+    assert_eq!(handler.store.contents().len(), 1);
+    assert!(handler.store.contents()[0].contains(MARKER));
+    assert!(
+        handler.quarantine.unwrap().objects.into_inner().into_values().next().unwrap().contains(&other.to_string())
+    );
+}
+
+#[test]
+fn an_invocation_without_time_is_answered_at_once() {
+    let raw = serde_json::to_vec(&inserts(100)).unwrap();
+    for allowed in [0, 100, 150] {
+        let now = DateTime::from_timestamp(1_726_045_350, 0).unwrap();
+        let mut handler = handler(vec![]);
+        let report = on_paused_clock(async {
+            handler.clock = Clock::starting_at(now);
+            let mut invocation = crate::testing::invocation(now, &raw);
+            invocation.deadline = now + Duration::from_millis(allowed);
+            handler.handle(&invocation).await
+        });
+        assert_eq!(report.answer().unwrap_err(), InvocationError::NoTime(Duration::from_millis(allowed)));
+        assert_eq!((report.duration(), report.counts().total(), report.received), (Duration::ZERO, 0, 0));
+    }
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! The Audit table in DynamoDB: one `BatchWriteItem`, and what each of its errors means.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
-use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, PutRequest, ReturnConsumedCapacity, WriteRequest};
+use aws_sdk_dynamodb::operation::batch_write_item::{BatchWriteItemError, BatchWriteItemOutput};
+use aws_sdk_dynamodb::types::{ConsumedCapacity, WriteRequest};
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
 
+use serde_json::Value;
+
+use super::checksum::ChecksumInterceptor;
 use super::{Failure, Put, Store, StoreError};
-use crate::audit::Entry;
+use crate::audit::EncodedEntry;
 use crate::aws::{error_chain, is_error_code};
 
 /// What DynamoDB's error codes mean (Amazon DynamoDB Developer Guide, "Error handling with DynamoDB", and the common errors of
@@ -80,7 +85,7 @@ impl DynamoDbStore {
     /// [`StoreError`], [`Failure::Misconfigured`] where the table or the permission is missing, or DynamoDB names another
     /// key than `id`.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        match self.send(vec![HashMap::new()]).await {
+        match self.send(["{}"]).await {
             Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => {
                 match error.err().message() {
                     Some(message)
@@ -96,25 +101,36 @@ impl DynamoDbStore {
         }
     }
 
-    async fn send(
+    /// Puts items that are DynamoDB JSON already. The SDK makes a request without any, and this is its body.
+    async fn send<'a>(
         &self,
-        items: Vec<HashMap<String, AttributeValue>>,
-    ) -> Result<aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput, SdkError<BatchWriteItemError>>
-    {
-        let requests = items
-            .into_iter()
-            .map(|item| {
-                let put = PutRequest::builder().set_item(Some(item)).build()?;
-                Ok(WriteRequest::builder().put_request(put).build())
-            })
-            .collect::<Result<Vec<_>, aws_sdk_dynamodb::error::BuildError>>()
-            .map_err(SdkError::construction_failure)?;
+        items: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BatchWriteItemOutput, SdkError<BatchWriteItemError>> {
+        let body = Bytes::from(self.body(items));
+        let length = body.len().to_string();
         self.client
             .batch_write_item()
-            .request_items(&self.table, requests)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .request_items(&self.table, Vec::new())
+            .customize()
+            .mutate_request(move |request| {
+                request.headers_mut().insert("content-length", length.clone());
+                *request.body_mut() = SdkBody::from(body.clone());
+            })
+            .interceptor(ChecksumInterceptor)
             .send()
             .await
+    }
+
+    /// The body of a request that puts these items (Amazon DynamoDB API Reference, `BatchWriteItem`).
+    fn body<'a>(&self, items: impl IntoIterator<Item = &'a str>) -> String {
+        let mut body =
+            format!(r#"{{"ReturnConsumedCapacity":"TOTAL","RequestItems":{{{}:["#, Value::from(&*self.table));
+        for (index, item) in items.into_iter().enumerate() {
+            let separator = if index > 0 { "," } else { "" };
+            body.extend([separator, r#"{"PutRequest":{"Item":"#, item, "}}"]);
+        }
+        body.push_str("]}}");
+        body
     }
 
     fn classify(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
@@ -208,8 +224,8 @@ fn is_about_the_key(message: &str) -> bool {
 }
 
 impl Store for DynamoDbStore {
-    async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
-        let items = entries.iter().map(|entry| entry.item().into()).collect();
+    async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
+        let items = entries.iter().map(|entry| &*entry.json);
         let output = self.send(items).await.map_err(|error| self.classify(&error))?;
         // Only an answer that lists what was not written says anything about the rest.
         let Some(unprocessed_items) = output.unprocessed_items() else { return Err(self.unreadable_answer()) };
@@ -236,7 +252,7 @@ mod tests {
     use serde_json::{Value, json};
 
     /// What a store makes of `output`, the answer to its one request, for these entries.
-    async fn put_and_get(output: Value, entries: &[Entry]) -> Put {
+    async fn put_and_get(output: Value, entries: &[EncodedEntry]) -> Put {
         let wanted: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
         let config = config_audit_fake_aws::service(move |operation, input| {
             let requests = input["RequestItems"]["Audit"].as_array().unwrap();
@@ -253,8 +269,8 @@ mod tests {
         json!({ "UnprocessedItems": { "Audit": requests } })
     }
 
-    fn put_request(entry: &Entry) -> Value {
-        json!({ "PutRequest": { "Item": entry.item() } })
+    fn put_request(entry: &EncodedEntry) -> Value {
+        json!({ "PutRequest": { "Item": serde_json::from_str::<Value>(&entry.json).unwrap() } })
     }
 
     #[tokio::test]

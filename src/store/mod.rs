@@ -1,8 +1,9 @@
 //! The Audit table behind a small trait; [`dynamodb`] is its client.
 
+mod checksum;
 pub mod dynamodb;
 
-use crate::audit::Entry;
+use crate::audit::EncodedEntry;
 
 /// The most entries in one request (Amazon DynamoDB API Reference, `BatchWriteItem`).
 pub const MAX_BATCH: usize = 25;
@@ -14,7 +15,7 @@ pub trait Store {
     /// # Errors
     ///
     /// [`StoreError`]; what was written then is not known.
-    fn put(&self, entries: &[&Entry]) -> impl Future<Output = Result<Put, StoreError>>;
+    fn put(&self, entries: &[&EncodedEntry]) -> impl Future<Output = Result<Put, StoreError>>;
 }
 
 /// What an answered request did.

@@ -25,7 +25,7 @@ pub struct Change {
     pub sequence_number: Option<String>,
     /// The item's key as text: a string as it is, a number as its decimal text, binary as base64.
     pub item_key: String,
-    /// When DynamoDB applied the change, in whole seconds; `None` if the record does not say.
+    /// When DynamoDB applied the change; `None` if the record does not say. Real streams give whole seconds.
     pub created: Option<DateTime<Utc>>,
     /// The item before and after.
     pub images: Images,
@@ -96,6 +96,9 @@ pub enum NotAChange {
     /// The record has a value that DynamoDB would refuse.
     #[error("an attribute has an invalid value: {0}")]
     InvalidValue(InvalidValue),
+    /// The time of the change is none that an entry could have.
+    #[error("the record's ApproximateCreationDateTime is not a time in seconds from the year 1971 to the year 9999")]
+    InvalidTime,
 }
 
 /// Why a record could not be decoded.
@@ -186,13 +189,16 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     if item_key.len() > MAX_KEY_BYTES {
         return Err(NotAChange::KeyTooLong.into());
     }
-    validate_all(either().flat_map(|item| item.values())).map_err(NotAChange::InvalidValue)?;
+    let values = either().chain(&stream.keys).flat_map(|item| item.values());
+    validate_all(values).map_err(NotAChange::InvalidValue)?;
+    let created = stream.approximate_creation_date_time;
+    let created = created.map(|seconds| from_epoch_seconds(seconds).ok_or(NotAChange::InvalidTime)).transpose()?;
 
     Ok(Change {
         stream_arn: record.stream_arn.filter(|arn| !arn.is_empty()).map(StreamArn::parse),
         event_id,
         item_key,
-        created: stream.approximate_creation_date_time.and_then(from_epoch_seconds),
+        created,
         principal: record.user_identity.map(|identity| identity.principal_id).filter(|id| !id.is_empty()),
         sequence_number: stream.sequence_number.filter(|number| !number.is_empty()),
         images,

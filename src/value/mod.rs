@@ -2,9 +2,11 @@
 
 mod number;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_dynamo::AttributeValue;
+use sha2::{Digest, Sha256};
 
 pub use number::Number;
 
@@ -122,32 +124,79 @@ pub fn depth(value: &AttributeValue) -> usize {
 /// it was delivered. Numbers keep their text.
 #[must_use]
 pub fn canonical_json(value: &AttributeValue) -> String {
-    canonical(value).to_string()
+    // Strings, sequences and maps with text as names can always be written as JSON.
+    serde_json::to_string(&Canonical(value)).unwrap_or_default()
 }
 
-fn canonical(value: &AttributeValue) -> serde_json::Value {
-    use serde_json::{Value, json};
-    fn sorted(members: impl Iterator<Item = Value>) -> Vec<Value> {
-        let mut members: Vec<Value> = members.collect();
-        members.sort_by_cached_key(Value::to_string);
-        members
+/// The SHA-256 of a value's [canonical JSON](canonical_json), in lower-case hexadecimal. The text is never in memory as a
+/// whole: it can be many times as large as the value.
+#[must_use]
+pub fn canonical_hash(value: &AttributeValue) -> String {
+    let mut hash = HashWriter(Sha256::new());
+    // The same, and hashing cannot fail either.
+    let _ = serde_json::to_writer(&mut hash, &Canonical(value));
+    hex(&hash.0.finalize())
+}
+
+struct HashWriter(Sha256);
+
+impl std::io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
     }
-    let base64 = |bytes: &Vec<u8>| base64_text(bytes);
-    match value {
-        AttributeValue::S(text) => json!({ "S": text }),
-        AttributeValue::N(text) => json!({ "N": text }),
-        AttributeValue::B(bytes) => json!({ "B": base64(bytes) }),
-        AttributeValue::Bool(truth) => json!({ "BOOL": truth }),
-        AttributeValue::Null(truth) => json!({ "NULL": truth }),
-        AttributeValue::Ss(members) => json!({ "SS": sorted(members.iter().map(|text| json!(text))) }),
-        AttributeValue::Ns(members) => json!({ "NS": sorted(members.iter().map(|text| json!(text))) }),
-        AttributeValue::Bs(members) => json!({ "BS": sorted(members.iter().map(|bytes| json!(base64(bytes)))) }),
-        AttributeValue::L(members) => json!({ "L": members.iter().map(canonical).collect::<Vec<_>>() }),
-        AttributeValue::M(members) => {
-            // Inserted in order of name: serde_json keeps the order of insertion if a dependency enables that feature.
-            let members: BTreeMap<_, _> = members.iter().map(|(name, member)| (name, canonical(member))).collect();
-            json!({ "M": members })
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A value that is serialized in canonical order.
+struct Canonical<'a>(&'a AttributeValue);
+
+impl Serialize for Canonical<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn tagged<S: Serializer>(serializer: S, tag: &str, value: &impl Serialize) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(Some(1))?;
+            map.serialize_entry(tag, value)?;
+            map.end()
         }
+        fn sorted<T: Ord>(members: impl IntoIterator<Item = T>) -> Vec<T> {
+            let mut members: Vec<T> = members.into_iter().collect();
+            members.sort_unstable();
+            members
+        }
+        match self.0 {
+            AttributeValue::S(text) => tagged(serializer, "S", text),
+            AttributeValue::N(text) => tagged(serializer, "N", text),
+            AttributeValue::B(bytes) => tagged(serializer, "B", &base64_text(bytes)),
+            AttributeValue::Bool(truth) => tagged(serializer, "BOOL", truth),
+            AttributeValue::Null(truth) => tagged(serializer, "NULL", truth),
+            AttributeValue::Ss(members) => tagged(serializer, "SS", &sorted(members)),
+            AttributeValue::Ns(members) => tagged(serializer, "NS", &sorted(members)),
+            AttributeValue::Bs(members) => {
+                tagged(serializer, "BS", &sorted(members.iter().map(|bytes| base64_text(bytes))))
+            }
+            AttributeValue::L(members) => tagged(serializer, "L", &CanonicalList(members)),
+            AttributeValue::M(members) => tagged(serializer, "M", &CanonicalMap(members)),
+        }
+    }
+}
+
+struct CanonicalList<'a>(&'a [AttributeValue]);
+
+impl Serialize for CanonicalList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Canonical))
+    }
+}
+
+struct CanonicalMap<'a>(&'a HashMap<String, AttributeValue>);
+
+impl Serialize for CanonicalMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let members: BTreeMap<_, _> = self.0.iter().collect();
+        serializer.collect_map(members.into_iter().map(|(name, member)| (name, Canonical(member))))
     }
 }
 
@@ -280,6 +329,11 @@ pub(crate) mod tests {
             (json!({"N": "3600"}), 2),
             (json!({"N": "-27"}), 3),
             (json!({"N": "0"}), 1),
+            (json!({"N": "1.2"}), 3),
+            (json!({"N": "1.234"}), 4),
+            (json!({"N": "12.34"}), 3),
+            (json!({"N": "100"}), 2),
+            (json!({"N": "0.001"}), 2),
             (json!({"B": "AAEC"}), 3),
             (json!({"BOOL": true}), 1),
             (json!({"NULL": true}), 1),
@@ -290,6 +344,18 @@ pub(crate) mod tests {
         ] {
             assert_eq!(size(&value(json.clone())), bytes, "{json}");
         }
+    }
+
+    /// An auditor can make the text, and so the hash, with any language's sort.
+    #[test]
+    fn the_canonical_text_has_names_and_members_in_the_order_of_their_bytes() {
+        let text = r#"{"M":{"a":{"SS":["a","a!","a\"","é"]},"a!":{"NS":["1","10","9"]},"b":{"BS":["AA==","YQ=="]}}}"#;
+        let value = value(json!({"M": {
+            "b": {"BS": ["YQ==", "AA=="]},
+            "a!": {"NS": ["9", "10", "1"]},
+            "a": {"SS": ["é", "a\"", "a!", "a"]},
+        }}));
+        assert_eq!(canonical_json(&value), text);
     }
 
     #[test]
@@ -318,7 +384,8 @@ pub(crate) mod tests {
             let text = canonical_json(&value);
             let back: AttributeValue = serde_json::from_str(&text).unwrap();
             prop_assert!(equal(&back, &value));
-            prop_assert_eq!(canonical_json(&back), text);
+            prop_assert_eq!(&canonical_json(&back), &text);
+            prop_assert_eq!(canonical_hash(&value), hex(&Sha256::digest(text)));
         }
 
         #[test]

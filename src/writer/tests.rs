@@ -107,7 +107,9 @@ fn a_store_that_never_answers_is_left_at_the_deadline_and_nothing_counts_as_stor
 #[test]
 fn an_invalid_entry_is_found_and_costs_the_others_nothing() {
     let (outcome, _) = write_within(LIMIT, 100, MemoryStore::rejecting([3, 77]));
-    let rejected: Vec<_> = (0..100).filter(|index| outcome.fates[*index] == WriteOutcome::Rejected).collect();
+    let rejected: Vec<_> = (0..100)
+        .filter(|index| outcome.fates[*index] == WriteOutcome::Rejected(vec![entries(100)[*index].id]))
+        .collect();
     assert_eq!((rejected.as_slice(), outcome.stored), (&[3, 77][..], 98));
 }
 
@@ -229,7 +231,7 @@ struct Busy {
 }
 
 impl Store for Busy {
-    async fn put(&self, _: &[&Entry]) -> Result<Put, StoreError> {
+    async fn put(&self, _: &[&EncodedEntry]) -> Result<Put, StoreError> {
         self.now.set(self.now.get() + 1);
         self.most.set(self.most.get().max(self.now.get()));
         let is_throttled = self.now.get() > self.takes;

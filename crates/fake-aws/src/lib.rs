@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 pub type Answer = (u16, Value);
 
 /// The configuration of a client of DynamoDB or DynamoDB Streams, whose requests `answer` answers: it is given the
-/// operation's name and its input. The client does not retry.
+/// operation's name and its input. Each answer has its checksum, as DynamoDB's have. The client does not retry.
 #[must_use]
 pub fn service(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) -> SdkConfig {
     let connector = SharedHttpConnector::new(Connector(answer));
@@ -63,7 +63,10 @@ impl<F: Fn(&str, &Value) -> Answer> Connector<F> {
         let operation = target.rsplit('.').next().unwrap_or(target);
         let input = serde_json::from_slice(request.body().bytes().ok_or("the request's body is a stream")?)?;
         let (status, output) = (self.0)(operation, &input);
-        let body = if output.is_null() { SdkBody::empty() } else { SdkBody::from(output.to_string()) };
-        Ok(HttpResponse::new(StatusCode::try_from(status)?, body))
+        let body = if output.is_null() { String::new() } else { output.to_string() };
+        let checksum = crc32fast::hash(body.as_bytes()).to_string();
+        let mut response = HttpResponse::new(StatusCode::try_from(status)?, SdkBody::from(body));
+        response.headers_mut().insert("x-amz-crc32", checksum);
+        Ok(response)
     }
 }

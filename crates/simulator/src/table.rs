@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use config_audit::audit::Entry;
+use config_audit::audit::EncodedEntry;
 use config_audit::store::{Failure, Put, Store, StoreError};
+use serde_dynamo::{AttributeValue, Item};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ pub(crate) struct AuditTable {
 }
 
 impl Store for AuditTable {
-    async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
+    async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
         let (run, log) = (&self.run, &self.log);
         let place = log.borrow_mut().add_request(entries.iter().map(|entry| entry.id).collect());
         let _noticed = GivenUp { run, log, place };
@@ -35,9 +36,10 @@ impl Store for AuditTable {
             }
             strikes
         };
-        let write = |entries: &[&Entry]| {
+        let rejected = AttributeValue::S("REJECTED".to_owned());
+        let write = |entries: &[&EncodedEntry]| {
             for entry in entries {
-                store(run, entry.id, &entry.item());
+                store(run, entry.id, &item(entry));
             }
         };
         sleep(Duration::from_millis(1 + run.draw(20))).await;
@@ -59,7 +61,7 @@ impl Store for AuditTable {
         } else if struck(Fault::StoreFailsHalfWritten) {
             write(&entries[..entries.len() / 2]);
             Some((Failure::Unavailable, "InternalServerError"))
-        } else if entries.iter().any(|entry| entry.item_key == "REJECTED") {
+        } else if entries.iter().any(|entry| item(entry).get("itemKey") == Some(&rejected)) {
             Some((Failure::Rejected, "ValidationException"))
         } else {
             None
@@ -76,7 +78,7 @@ impl Store for AuditTable {
             std::future::pending::<()>().await;
         }
         if struck(Fault::StoreWritesTooLate) {
-            let items: Vec<_> = entries.iter().map(|entry| (entry.id, entry.item())).collect();
+            let items: Vec<_> = entries.iter().map(|entry| (entry.id, item(entry))).collect();
             let (late, wait) = (Rc::clone(run), Duration::from_millis(run.draw(60_000)));
             run.spawn("a late write", async move {
                 sleep(wait).await;
@@ -109,12 +111,17 @@ impl Store for AuditTable {
     }
 }
 
+/// The item that an entry is sent as; without any attribute where it is not one.
+fn item(entry: &EncodedEntry) -> Item {
+    serde_json::from_str(&entry.json).unwrap_or_default()
+}
+
 fn error_of(failure: Failure, code: &str) -> StoreError {
     StoreError { failure, code: code.to_owned(), message: "as simulated".to_owned(), request_id: None }
 }
 
 /// An entry is written.
-fn store(run: &Run, id: Uuid, item: &serde_dynamo::Item) {
+fn store(run: &Run, id: Uuid, item: &Item) {
     run.check(laws::of_an_entry(&run.ledger, run.scenario.provenance, id, item));
     if let Err(changed) = run.ledger.store_entry(id, item) {
         run.violate(changed);

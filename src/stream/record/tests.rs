@@ -57,22 +57,25 @@ fn members_that_no_entry_needs_may_be_missing() {
     }
 }
 
+/// A time of processing in its place would be another at each delivery.
 #[test]
-fn a_record_without_a_usable_time_has_none() {
+fn a_time_that_cannot_be_one_is_refused_and_a_missing_one_is_none() {
     let decoded = |time: &Value| {
         let record = with("/dynamodb/ApproximateCreationDateTime", time.clone());
-        decode(&raw(&record), "key").unwrap().created
+        decode(&raw(&record), "key").map(|change| change.created.map(|time| time.to_rfc3339()))
     };
+    assert_eq!(decoded(&Value::Null), Ok(None));
     let last_of_1970 = json!(31_535_999.999);
     let year_10000 = json!(253_402_300_800.0);
-    for time in [Value::Null, json!(0), json!(-5.0), json!(-1e300), json!(1e300), last_of_1970, year_10000] {
-        assert_eq!(decoded(&time), None, "{time}");
+    let milliseconds = json!(1_726_045_348_000_i64);
+    for time in [json!(0), json!(-5.0), json!(-1e300), json!(1e300), last_of_1970, year_10000, milliseconds] {
+        assert_eq!(decoded(&time), Err(NotAChange::InvalidTime.into()), "{time}");
     }
     for (time, text) in [
         (json!(31_536_000), "1971-01-01T00:00:00+00:00"),
         (json!(253_402_300_799.999), "9999-12-31T23:59:59.999+00:00"),
     ] {
-        assert_eq!(decoded(&time).unwrap().to_rfc3339(), text);
+        assert_eq!(decoded(&time), Ok(Some(text.to_owned())));
     }
 }
 
@@ -107,6 +110,8 @@ fn a_record_that_is_refused_says_why_and_keeps_its_sequence_number() {
         (with("/eventName", json!("UPSERT")), "unknown_event_name"),
         (with("/eventName", Value::Null), "incomplete"),
         (with("/eventName", json!(5)), "undecodable"),
+        (with("/dynamodb/Keys/key", json!({"N": "NaN"})), "invalid_value"),
+        (with("/dynamodb/ApproximateCreationDateTime", json!(0)), "invalid_time"),
         (with("/eventID", Value::Null), "incomplete"),
         (with("/eventID", json!("")), "incomplete"),
         (with("/dynamodb/NewImage", Value::Null), "incomplete"),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config_audit::audit::value_hash;
+use config_audit::value::canonical_hash;
 use serde_dynamo::AttributeValue;
 
 use super::gap::GapKind;
@@ -56,7 +56,7 @@ impl Image {
     /// The hash of the item; `None` where not all of its values are known.
     pub(super) fn hash(&self) -> Option<String> {
         let is_whole = !self.is_open && self.omitted().next().is_none();
-        is_whole.then(|| value_hash(&AttributeValue::M(self.item())))
+        is_whole.then(|| canonical_hash(&AttributeValue::M(self.item())))
     }
 
     /// Whether the item may have this hash, as far as it is known.

@@ -147,7 +147,7 @@ impl WholeItem {
 mod tests {
     use super::*;
     use crate::trail::backfill_plan;
-    use config_audit::audit::value_hash;
+    use config_audit::value::canonical_hash;
     use serde_json::json;
 
     fn step(entry: serde_json::Value) -> Step {
@@ -192,7 +192,7 @@ mod tests {
         let Some(AttributeValue::M(note)) = &entry.new_value else { panic!("no note") };
         assert_eq!(note["record"], AttributeValue::S("dynamodb:Configuration/K".to_owned()));
         let step = Step::read(entry.item().into_inner());
-        assert_eq!(step.change, Change::Snapshot(WholeItem::Omitted(value_hash(&AttributeValue::M(item)))));
+        assert_eq!(step.change, Change::Snapshot(WholeItem::Omitted(canonical_hash(&AttributeValue::M(item)))));
         // An item with attributes of the same names as a note's members is not a note.
         let members = [("omitted", "w"), ("bytes", "1"), ("sha256", &*"0".repeat(64)), ("record", "K")];
         let alike: Item =

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use config_audit::audit::{omitted_hash, value_hash};
-use config_audit::value::{equal, size};
+use config_audit::audit::omitted_hash;
+use config_audit::value::{canonical_hash, equal, size};
 use serde_dynamo::AttributeValue;
 
 /// An item of DynamoDB, in the library's type.
@@ -40,7 +40,7 @@ impl Value {
     /// The hash that equal values share. A note has the hash of the value that it stands for.
     #[must_use]
     pub fn hash(&self) -> &str {
-        omitted_hash(self.get()).unwrap_or_else(|| self.0.hash.get_or_init(|| value_hash(self.get())))
+        omitted_hash(self.get()).unwrap_or_else(|| self.0.hash.get_or_init(|| canonical_hash(self.get())))
     }
 
     /// The bytes that DynamoDB counts for it.

@@ -1,6 +1,6 @@
 //! What is written into the Audit table.
 
-use config_audit::audit::Entry;
+use config_audit::audit::EncodedEntry;
 use config_audit::store::MAX_BATCH;
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use crate::change::note;
 use crate::ledger::Ledger;
 
 /// A request has as many entries as DynamoDB takes, and each is one that a change asks for.
-pub(crate) fn of_a_request(ledger: &Ledger, entries: &[&Entry]) -> Vec<String> {
+pub(crate) fn of_a_request(ledger: &Ledger, entries: &[&EncodedEntry]) -> Vec<String> {
     let mut violations = Vec::new();
     if entries.is_empty() || entries.len() > MAX_BATCH {
         violations.push(format!("a request has {} entries", entries.len()));

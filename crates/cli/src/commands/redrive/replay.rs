@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use config_audit::audit::Entry;
+use config_audit::audit::EncodedEntry;
 use config_audit::aws::error_chain;
 use config_audit::clock::Clock;
 use config_audit::handler::Handler;
@@ -221,7 +221,7 @@ impl Replayed {
 
 /// The Audit table, as the handler sees it.
 impl Store for &Redrive {
-    async fn put(&self, entries: &[&Entry]) -> Result<Put, StoreError> {
+    async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
         match &self.table {
             Some(table) => table.put(entries).await,
             None => Ok(Put::default()),

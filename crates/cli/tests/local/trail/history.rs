@@ -128,7 +128,7 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
         let note = [
             ("omitted", "too large"),
             ("bytes", "1"),
-            ("sha256", &audit::value_hash(&removed)),
+            ("sha256", &config_audit::value::canonical_hash(&removed)),
             ("record", "s3://b/k"),
         ];
         let note = note.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned())));

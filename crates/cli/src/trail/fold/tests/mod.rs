@@ -140,7 +140,7 @@ fn is_intact(fold: &Fold, item: Option<&Item>) -> bool {
 /// A note in the place of a value, as the function leaves it.
 fn note(value: &AttributeValue) -> AttributeValue {
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let hash = audit::value_hash(value);
+    let hash = config_audit::value::canonical_hash(value);
     let members = [
         ("omitted", text("why")),
         ("bytes", AttributeValue::N("1".to_owned())),
@@ -151,7 +151,7 @@ fn note(value: &AttributeValue) -> AttributeValue {
 }
 
 fn hash(item: &Item) -> String {
-    audit::value_hash(&AttributeValue::M(item.clone()))
+    config_audit::value::canonical_hash(&AttributeValue::M(item.clone()))
 }
 
 fn snapshot(time: i64, item: &Item) -> Step {
