@@ -59,7 +59,7 @@ fn item_by_value(item: &HashMap<String, AttributeValue>) -> String {
 }
 
 /// A number's digits and the power of ten of the last of them.
-fn decimal(text: &str) -> String {
+pub(crate) fn decimal(text: &str) -> String {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

@@ -10,6 +10,7 @@ mod endurance;
 pub(crate) mod engine;
 mod entries;
 mod faults;
+mod limits;
 mod misconfiguration;
 pub(crate) mod proxy;
 mod quarantine;

@@ -17,7 +17,7 @@ pub(crate) fn sequence_number(n: usize) -> String {
     format!("{:022}", 1_000_000 + n)
 }
 
-fn record(n: usize, name: &str, images: &Value) -> Value {
+pub(crate) fn record(n: usize, name: &str, images: &Value) -> Value {
     let mut record = json!({
         "eventID": format!("event-{n}"), "eventName": name, "eventVersion": "1.1",
         "eventSource": "aws:dynamodb", "awsRegion": "eu-central-1",

@@ -3,4 +3,4 @@
 mod command_line;
 mod faults;
 mod replays;
-mod scene;
+pub(crate) mod scene;

@@ -1,7 +1,6 @@
 //! `history`: an item at any time, and its changes between two times.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit::audit;
 use config_audit_cli::tables::sdk_item;
 use config_audit_cli::trail::backfill_plan;
 use serde_json::{Value, json};
