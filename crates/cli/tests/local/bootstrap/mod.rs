@@ -11,6 +11,7 @@ pub(crate) mod engine;
 mod entries;
 mod faults;
 mod limits;
+mod memory;
 mod misconfiguration;
 pub(crate) mod proxy;
 mod quarantine;

@@ -202,8 +202,8 @@ pub(crate) struct Told {
     pub(crate) stdout: Vec<String>,
     pub(crate) stderr: Vec<String>,
     pub(crate) segments: Vec<Value>,
-    /// Whether the process was started for this invocation.
-    pub(crate) has_started: bool,
+    /// The process, if it was started for this invocation.
+    pub(crate) process: Option<u32>,
     /// Whether it is gone.
     pub(crate) has_exited: bool,
 }
@@ -218,7 +218,7 @@ impl Told {
             stdout: Vec::new(),
             stderr: Vec::new(),
             segments: Vec::new(),
-            has_started: false,
+            process: None,
             has_exited: false,
         };
         for event in events {
@@ -228,7 +228,7 @@ impl Told {
                 WorldEvent::LogLine { source: LogSource::Stderr, line } => told.stderr.push(line),
                 WorldEvent::SegmentReceived { document } => told.segments.push(document),
                 WorldEvent::SegmentRejected { reason } => panic!("not a segment document: {reason}"),
-                WorldEvent::ProcessStarted { .. } => told.has_started = true,
+                WorldEvent::ProcessStarted { pid } => told.process = Some(pid),
                 WorldEvent::ProcessExited { .. } => told.has_exited = true,
                 WorldEvent::InvocationEnded(CompletedInvocation { request_id, outcome, duration }) => {
                     (told.request_id, told.outcome, told.duration) = (request_id, outcome, duration);
@@ -245,7 +245,7 @@ impl Told {
         // What is logged while the process starts belongs to no invocation.
         let first = lines.iter().position(|line| line.get("requestId").is_some()).unwrap_or(lines.len());
         for (index, line) in lines.iter().enumerate() {
-            let is_outside = self.has_started && index < first;
+            let is_outside = self.process.is_some() && index < first;
             let text = |member: &str| line[member].as_str().unwrap_or_else(|| panic!("no {member}: {line}"));
             assert!(["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&text("level")), "{line}");
             assert!(chrono::DateTime::parse_from_rfc3339(text("timestamp")).is_ok(), "{line}");
