@@ -136,6 +136,9 @@ impl DynamoDbStore {
     fn classify(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
         let SdkError::ServiceError(service) = error else { return self.classify_unanswered(error) };
         let status = service.raw().status().as_u16();
+        if service.raw().status().is_success() {
+            return self.unreadable_answer();
+        }
         let http = format!("Http{status}");
         let code = service.err().code().filter(|code| is_error_code(code)).unwrap_or(&http);
         if code == "ValidationException" && service.err().message().is_some_and(is_about_the_key) {
@@ -298,7 +301,7 @@ mod tests {
     /// A proxy on the way may answer so.
     #[tokio::test]
     async fn an_answer_that_lists_nothing_stores_nothing() {
-        for body in [Value::Null, json!({}), json!({ "message": "ok" })] {
+        for body in [Value::Null, json!({}), json!({ "message": "ok" }), json!("ok"), json!([])] {
             let answer = body.clone();
             let config = config_audit_fake_aws::service(move |_, _| (200, answer.clone()));
             let store = DynamoDbStore::new(Client::new(&config), "Audit");

@@ -10,6 +10,7 @@ mod endurance;
 pub(crate) mod engine;
 mod entries;
 mod faults;
+mod hostile;
 mod limits;
 mod memory;
 mod misconfiguration;

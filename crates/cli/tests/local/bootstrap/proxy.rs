@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 pub(crate) enum Fault {
     /// It is refused with this status and error code; nothing is written. Its message quotes the request.
     Refuse(u16, &'static str),
+    /// It is answered with this status and body; nothing is written.
+    Answer(u16, &'static str),
     /// The connection is closed; nothing is written.
     Drop,
     /// It is done, and the answer is lost with the connection.
@@ -150,6 +152,7 @@ impl Shared {
         match fault {
             Fault::LetThrough => Ok(forward(body).await?.map(Body::new)),
             Fault::Refuse(status, code) => Ok(refusal(status, code, &body)),
+            Fault::Answer(status, body) => Ok(Response::builder().status(status).body(body.into()).unwrap()),
             Fault::Drop => Err("dropped"),
             Fault::LoseAnswer => {
                 let answer = forward(body).await?;

@@ -99,6 +99,7 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = WorldSettings::new(bootstrap());
         settings.store = Store::Endpoint(database.url().to_owned());
+        let access_key_id = aws.access_key_id.clone();
         settings.aws = aws;
         settings.directory = Some(directory.path().to_owned());
         AUDIT_TABLE.clone_into(&mut settings.audit_table);
@@ -111,7 +112,7 @@ impl Scene {
         let bus = EventBus::new();
         let events = bus.subscribe();
         let world = World::start(settings, bus).await.unwrap();
-        Play { world, events, proxy, database, directory }
+        Play { world, events, proxy, database, access_key_id, directory }
     }
 }
 
@@ -122,6 +123,8 @@ pub(crate) struct Play {
     pub(crate) events: UnboundedReceiver<Arc<WorldEvent>>,
     pub(crate) proxy: Proxy,
     pub(crate) database: Database,
+    /// Who to be to the database.
+    pub(crate) access_key_id: String,
     /// Where the buckets are.
     directory: TempDir,
 }
