@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::invocation::{Invocation, InvocationError, working_time, xray_trace_id};
 use crate::journey::{Journey, Planning, Step};
 use crate::quarantine::Quarantine;
-use crate::quarantine::keeper::Keeper;
+use crate::quarantine::uploader::Uploader;
 use crate::reason::Reason;
 use crate::report::{Cause, Report};
 use crate::store::Store;
@@ -56,7 +56,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
     async fn process(&self, invocation: &Invocation<'_>, raw: &[&RawValue], report: &mut Report) {
         let until = report.interval.started + working_time(report.allowed);
         let mut writer = Writer::new(&self.store, self.clock, until);
-        let mut keeper = Keeper::new(self.quarantine.as_ref(), self.clock, until, invocation);
+        let mut uploader = Uploader::new(self.quarantine.as_ref(), self.clock, until, invocation);
         let now = self.clock.instant();
         let mut journeys: Vec<Journey<'_>> = raw.iter().map(|raw| Journey::new(raw, now)).collect();
 
@@ -66,7 +66,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             started: report.started,
             url: &|key| self.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(key)),
         };
-        let all = self.run_journeys(&planning, until, &mut journeys, &mut writer, &mut keeper);
+        let all = self.run_journeys(&planning, until, &mut journeys, &mut writer, &mut uploader);
         // A panic of a client costs what is not settled yet, and nothing else.
         let result = AssertUnwindSafe(timeout_at(until, all)).catch_unwind().await;
         report.error = match result {
@@ -80,10 +80,10 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         for unsettled in &written.unsettled {
             journeys[unsettled.record].written(unsettled, &planning);
         }
-        let (not_kept, objects) = keeper.finish();
+        let (not_uploaded, objects) = uploader.finish();
         let now = self.clock.instant();
-        for left in not_kept.into_iter().filter(|_| report.error.is_none()) {
-            journeys[left.record].kept(left, now);
+        for left in not_uploaded.into_iter().filter(|_| report.error.is_none()) {
+            journeys[left.record].uploaded(left, now);
         }
         report.received = raw.len();
         report.stream_arn = journeys.iter().find_map(Journey::stream_arn).cloned();
@@ -106,7 +106,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         until: Instant,
         journeys: &mut [Journey<'a>],
         writer: &mut Writer<'a, S>,
-        keeper: &mut Keeper<'a, Q>,
+        uploader: &mut Uploader<'a, Q>,
     ) -> Result<(), InvocationError> {
         for index in 0..journeys.len() {
             let now = self.clock.instant();
@@ -115,7 +115,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
                 break;
             }
             journeys[index].begin(planning, now).map_err(|view| InvocationError::ViewType(view.0))?;
-            hand_over(index, journeys, writer, keeper);
+            hand_over(index, journeys, writer, uploader);
         }
         loop {
             let index = tokio::select! {
@@ -125,14 +125,14 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
                     journeys[written.record].written(&written, planning);
                     written.record
                 }
-                Some(kept) = keeper.next() => {
-                    let index = kept.record;
-                    journeys[index].kept(kept, self.clock.instant());
+                Some(upload) = uploader.next() => {
+                    let index = upload.record;
+                    journeys[index].uploaded(upload, self.clock.instant());
                     index
                 }
                 else => return Ok(()),
             };
-            hand_over(index, journeys, writer, keeper);
+            hand_over(index, journeys, writer, uploader);
         }
     }
 }
@@ -142,18 +142,18 @@ fn hand_over<'a, S: Store, Q: Quarantine>(
     index: usize,
     journeys: &mut [Journey<'a>],
     writer: &mut Writer<'a, S>,
-    keeper: &mut Keeper<'a, Q>,
+    uploader: &mut Uploader<'a, Q>,
 ) {
     match journeys[index].next_step() {
         Some(Step::Write(entries)) => match writer.other_record_with(index, &entries) {
             // The same record may be delivered twice in one event; two records with one ID are a contradiction.
             Some(other) if journeys[other].raw() != journeys[index].raw() => {
                 journeys[index].conflicts();
-                hand_over(index, journeys, writer, keeper);
+                hand_over(index, journeys, writer, uploader);
             }
             _ => writer.add(index, entries),
         },
-        Some(Step::Keep(object)) => keeper.add(index, object),
+        Some(Step::Upload(object)) => uploader.add(index, object),
         None => {}
     }
 }

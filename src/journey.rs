@@ -1,7 +1,7 @@
 //! One record's way through an invocation: what it is, what is to be done next, and what came of it.
 //!
 //! A journey does no I/O. The handler does what [`Journey::next_step`] asks for and tells the journey how it went, with
-//! [`Journey::written`] or [`Journey::kept`], until nothing is left to do. No record waits for another.
+//! [`Journey::written`] or [`Journey::uploaded`], until nothing is left to do. No record waits for another.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::audit::{Context, EncodedEntry, Entry, Plan, plan};
 use crate::aws::arn::StreamArn;
 use crate::clock::Interval;
-use crate::quarantine::keeper::{Keep, Kept};
+use crate::quarantine::uploader::{Upload, Uploaded};
 use crate::quarantine::{omitted_key, quarantine_key};
 use crate::reason::Reason;
 use crate::report::{Cause, Outcome, Record};
@@ -39,7 +39,7 @@ pub enum Step<'a> {
     /// Write its entries.
     Write(Vec<EncodedEntry>),
     /// Put an object of it into the failure bucket.
-    Keep(Keep<'a>),
+    Upload(Upload<'a>),
 }
 
 /// What is still to be done for a record.
@@ -50,10 +50,10 @@ enum Next<'a> {
     Done,
     /// Write its entries.
     Write(Vec<EncodedEntry>),
-    /// Keep it in the failure bucket, and then it is quarantined.
-    Keep(Keep<'a>),
-    /// Keep its full record in the failure bucket, and then write the entries that refer to it.
-    KeepThenWrite(Keep<'a>, Vec<EncodedEntry>),
+    /// Put it into the failure bucket, and then it is quarantined.
+    Upload(Upload<'a>),
+    /// Put its full record into the failure bucket, and then write the entries that refer to it.
+    UploadThenWrite(Upload<'a>, Vec<EncodedEntry>),
 }
 
 /// What the plans of all records in an invocation depend on.
@@ -103,7 +103,7 @@ impl<'a> Journey<'a> {
                     self.outcome = Some(Outcome::Unchanged);
                 } else if self.record.values_omitted > 0 {
                     let message = "a value is over DynamoDB's limits for an entry";
-                    self.keep_then_write(object_key, message, &entries);
+                    self.upload_then_write(object_key, message, &entries);
                 } else {
                     self.next = Next::Write(encode(&entries));
                 }
@@ -121,7 +121,7 @@ impl<'a> Journey<'a> {
     /// No retry mends the record: what can still be read of it is reported, and it is kept as it is.
     fn not_a_change(&mut self, cause: Cause) {
         self.identify();
-        self.next = Next::Keep(self.quarantine(cause));
+        self.next = Next::Upload(self.quarantine(cause));
     }
 
     /// Takes over what the record says about itself, whatever else is in it.
@@ -133,15 +133,15 @@ impl<'a> Journey<'a> {
     }
 
     /// The full record is kept first, because the entries refer to it.
-    fn keep_then_write(&mut self, object_key: String, why: &'static str, entries: &[Entry]) {
+    fn upload_then_write(&mut self, object_key: String, why: &'static str, entries: &[Entry]) {
         let cause = Cause::new(Reason::ValueOmitted, why);
-        self.next = Next::KeepThenWrite(Keep { key: object_key, cause, record: self.raw }, encode(entries));
+        self.next = Next::UploadThenWrite(Upload { key: object_key, cause, record: self.raw }, encode(entries));
     }
 
     /// Another record of the event has the same event ID, and so the same entry IDs, and is not the same record.
     pub fn conflicts(&mut self) {
         let message = "another record of the same event has its event ID and other content";
-        self.next = Next::Keep(self.quarantine(Cause::new(Reason::DuplicateEventId, message)));
+        self.next = Next::Upload(self.quarantine(Cause::new(Reason::DuplicateEventId, message)));
     }
 
     /// DynamoDB rejects entries of a sound record. What an entry must have is small, so it is written again with notes in place
@@ -155,7 +155,7 @@ impl<'a> Journey<'a> {
             let omitted: usize = entries.iter_mut().map(|entry| entry.omit_values(&full_record)).sum();
             if omitted > 0 {
                 self.record.values_omitted += omitted;
-                return self.keep_then_write(
+                return self.upload_then_write(
                     object_key,
                     "DynamoDB rejects an entry with the record's values",
                     &entries,
@@ -163,12 +163,12 @@ impl<'a> Journey<'a> {
             }
         }
         let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
-        self.next = Next::Keep(self.quarantine(Cause::new(Reason::RejectedByDynamoDb, message)));
+        self.next = Next::Upload(self.quarantine(Cause::new(Reason::RejectedByDynamoDb, message)));
     }
 
     /// The object that quarantines the record.
-    fn quarantine(&self, cause: Cause) -> Keep<'a> {
-        Keep { key: quarantine_key(self.stream_arn.as_ref(), self.raw), cause, record: self.raw }
+    fn quarantine(&self, cause: Cause) -> Upload<'a> {
+        Upload { key: quarantine_key(self.stream_arn.as_ref(), self.raw), cause, record: self.raw }
     }
 
     /// The record, to the letter.
@@ -188,10 +188,10 @@ impl<'a> Journey<'a> {
         match std::mem::take(&mut self.next) {
             Next::Done => None,
             Next::Write(entries) => Some(Step::Write(entries)),
-            Next::Keep(object) => Some(Step::Keep(object)),
-            Next::KeepThenWrite(object, entries) => {
+            Next::Upload(object) => Some(Step::Upload(object)),
+            Next::UploadThenWrite(object, entries) => {
                 self.next = Next::Write(entries);
-                Some(Step::Keep(object))
+                Some(Step::Upload(object))
             }
         }
     }
@@ -212,16 +212,16 @@ impl<'a> Journey<'a> {
     }
 
     /// The failure bucket has the record, or does not.
-    pub fn kept(&mut self, kept: Kept, now: Instant) {
+    pub fn uploaded(&mut self, uploaded: Uploaded, now: Instant) {
         self.record.interval.ended = now;
-        match (kept.refused, &self.next) {
+        match (uploaded.refused, &self.next) {
             (Some(why), _) => {
                 self.next = Next::Done;
-                let message = format!("{}; {why}", kept.cause.message);
-                self.outcome = Some(Outcome::Failed(Cause::new(kept.cause.reason, message)));
+                let message = format!("{}; {why}", uploaded.cause.message);
+                self.outcome = Some(Outcome::Failed(Cause::new(uploaded.cause.reason, message)));
             }
             (None, Next::Write(_)) => {}
-            (None, _) => self.outcome = Some(Outcome::Quarantined(kept.cause)),
+            (None, _) => self.outcome = Some(Outcome::Quarantined(uploaded.cause)),
         }
     }
 
@@ -235,7 +235,7 @@ impl<'a> Journey<'a> {
             }
         }
         let failed = || match self.next {
-            Next::Keep(Keep { cause, .. }) => {
+            Next::Upload(Upload { cause, .. }) => {
                 let message = format!("{}; there was no time left to keep it", cause.message);
                 Cause::new(cause.reason, message)
             }

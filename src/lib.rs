@@ -10,11 +10,12 @@
 //! | to change | go to |
 //! |---|---|
 //! | what is read from a record, a kind of record | [`stream`] |
-//! | what an entry has in it | [`audit`] |
+//! | what an entry has in it; values that are too large for it | [`audit`]; its `limits` |
 //! | when two values are equal | [`value`] |
 //! | what is done with a record, and in which order | [`journey`] |
-//! | batches, retries, time-outs, requests in flight | [`writer`] |
-//! | objects for the failure bucket, how many at once | [`quarantine::keeper`] |
+//! | batches, retries, time-outs, requests in flight | [`writer`]; which errors are retried: [`store::dynamodb`] |
+//! | connecting, start-up | [`lambda`] |
+//! | objects for the failure bucket, how many at once | [`quarantine::uploader`] |
 //! | how much time an invocation has, why it fails as a whole | [`invocation`] |
 //! | what an error of DynamoDB or S3 means | [`store::dynamodb`], [`quarantine::s3`] |
 //! | why a record fails or is quarantined | [`reason`] |
@@ -23,6 +24,9 @@
 //! | a log line about a record | [`telemetry::records`] |
 //! | a span | [`telemetry::traces`] |
 //! | a setting | [`settings`] |
+//!
+//! Outside of this crate: the commands and the faults that alarms are tried with are in `crates/cli`, the alarms in `alarms`,
+//! Lambda's redelivery in `serverless/trigger.yml`. `CONTRIBUTING.md` says step by step how each is extended.
 //!
 //! # Invariants
 //!

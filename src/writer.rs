@@ -176,11 +176,8 @@ impl<'a, S: Store> Writer<'a, S> {
         let place = self.slots.len();
         self.by_id.insert(entry.id, place);
         self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: Vec::new() });
-        if self.has_begun {
-            self.urgent.push_back(place)
-        } else {
-            self.fresh.push_back(place)
-        }
+        let queue = if self.has_begun { &mut self.urgent } else { &mut self.fresh };
+        queue.push_back(place);
         place
     }
 

@@ -1,7 +1,7 @@
 //! The failure bucket behind a small trait, and the objects in it.
 
-pub mod keeper;
 pub mod s3;
+pub mod uploader;
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -50,7 +50,7 @@ pub enum Failure {
 pub struct StoreError {
     /// What it means.
     pub failure: Failure,
-    /// AWS's error code, or the code of a [`crate::reason::Reason`]; for metrics and spans.
+    /// AWS's error code, or the code of a `Reason`; for metrics and spans.
     pub code: String,
     /// What was wrong, and what to do.
     pub message: String,

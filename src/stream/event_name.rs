@@ -1,34 +1,43 @@
 //! The kinds of change that DynamoDB Streams reports.
 
-/// What was done to an item, as a record's `eventName` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EventName {
+/// Declares the names, and the list of them.
+macro_rules! event_names {
+    ($($(#[doc = $meaning:literal])* $variant:ident = $name:literal;)*) => {
+        /// What was done to an item, as a record's `eventName` says it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventName {
+            $($(#[doc = $meaning])* $variant,)*
+        }
+
+        impl EventName {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name as DynamoDB Streams writes it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+event_names! {
     /// The item was created.
-    Insert,
+    Insert = "INSERT";
     /// The item was changed.
-    Modify,
+    Modify = "MODIFY";
     /// The item was deleted, by somebody or by its time to live.
-    Remove,
+    Remove = "REMOVE";
 }
 
 impl EventName {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Insert, Self::Modify, Self::Remove];
-
     /// Reads an `eventName`; `None` where DynamoDB Streams has no such event.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|name| name.as_str() == text)
-    }
-
-    /// The name as DynamoDB Streams writes it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Insert => "INSERT",
-            Self::Modify => "MODIFY",
-            Self::Remove => "REMOVE",
-        }
+        Self::ALL.iter().copied().find(|name| name.as_str() == text)
     }
 }
 
@@ -50,7 +59,7 @@ mod tests {
             assert_eq!(EventName::parse(text), name, "{text:?}");
         }
         for name in EventName::ALL {
-            assert_eq!(EventName::parse(name.as_str()), Some(name));
+            assert_eq!(EventName::parse(name.as_str()), Some(*name));
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The commands of `config-audit`, one file or folder each: its arguments, what it does, and how it prints the result.
+//! `main.rs` has the list of them with their help.
 
 pub mod alarms;
 pub mod backfill;

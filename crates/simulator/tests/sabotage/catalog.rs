@@ -189,8 +189,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         edits: &[
             Rewrite {
                 file: "src/handler.rs",
-                code: "Some(kept) = keeper.next() => {",
-                broken: "Some(kept) = keeper.next(), if !IS_ON || writer.is_idle() => {",
+                code: "Some(upload) = uploader.next() => {",
+                broken: "Some(upload) = uploader.next(), if !IS_ON || writer.is_idle() => {",
             },
             Rewrite {
                 file: "src/writer.rs",

@@ -154,7 +154,9 @@ fn hash(value: &AttributeValue) -> String {
     }
     let mut text = String::new();
     write(&mut text, value);
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    let bytes: [u8; 32] = Sha256::digest(text).into();
+    let [one, other] = [&bytes[..16], &bytes[16..]].map(|half| u128::from_be_bytes(half.try_into().unwrap()));
+    format!("{one:032x}{other:032x}")
 }
 
 fn key(n: usize) -> String {

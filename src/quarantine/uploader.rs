@@ -20,33 +20,33 @@ const MIN_ATTEMPT: Duration = Duration::from_millis(5);
 
 /// An object that is to be put into the failure bucket.
 #[derive(Debug)]
-pub struct Keep<'a> {
+pub struct Upload<'a> {
     /// The object's key.
     pub key: String,
-    /// Why the record is kept.
+    /// Why the record is uploaded.
     pub cause: Cause,
     /// The record, to the letter.
     pub record: &'a RawValue,
 }
 
-/// What came of a [`Keep`].
+/// What came of an [`Upload`].
 #[derive(Debug)]
-pub struct Kept {
-    /// Whose it is, as it was [added](Keeper::add).
+pub struct Uploaded {
+    /// Whose it is, as it was [added](Uploader::add).
     pub record: usize,
-    /// Why the record was to be kept.
+    /// Why the record is uploaded.
     pub cause: Cause,
-    /// Why it is not kept, if it is not.
+    /// Why it is not stored, if it is not.
     pub refused: Option<String>,
 }
 
 /// Puts the records of one invocation into the failure bucket.
-pub struct Keeper<'a, Q> {
+pub struct Uploader<'a, Q> {
     bucket: Option<&'a Q>,
     clock: Clock,
     until: Instant,
     invocation: &'a Invocation<'a>,
-    waiting: VecDeque<(usize, Keep<'a>)>,
+    waiting: VecDeque<(usize, Upload<'a>)>,
     /// What is under way; each number is a place in `attempts`.
     running: FuturesUnordered<LocalBoxFuture<'a, (usize, Result<(), QuarantineError>)>>,
     attempts: Vec<Attempt>,
@@ -59,7 +59,7 @@ struct Attempt {
     cause: Option<Cause>,
 }
 
-impl<'a, Q: Quarantine> Keeper<'a, Q> {
+impl<'a, Q: Quarantine> Uploader<'a, Q> {
     /// Puts records into `bucket` and sends nothing after `until`; without a bucket nothing can be kept.
     #[must_use]
     pub fn new(bucket: Option<&'a Q>, clock: Clock, until: Instant, invocation: &'a Invocation<'a>) -> Self {
@@ -67,24 +67,24 @@ impl<'a, Q: Quarantine> Keeper<'a, Q> {
         Self { bucket, clock, until, invocation, waiting, running, attempts: Vec::new() }
     }
 
-    /// Adds what is to be kept of a record.
-    pub fn add(&mut self, record: usize, keep: Keep<'a>) {
-        self.waiting.push_back((record, keep));
+    /// Adds the upload of a record.
+    pub fn add(&mut self, record: usize, upload: Upload<'a>) {
+        self.waiting.push_back((record, upload));
     }
 
-    /// Waits for the next object that is kept, or refused; `None` where none is under way. What is under way goes on where
+    /// Waits for the next object that is stored, or refused; `None` where none is under way. What is under way goes on where
     /// this is not awaited to its end.
-    pub async fn next(&mut self) -> Option<Kept> {
+    pub async fn next(&mut self) -> Option<Uploaded> {
         let Some(bucket) = self.bucket else {
-            let (record, Keep { cause, .. }) = self.waiting.pop_front()?;
+            let (record, Upload { cause, .. }) = self.waiting.pop_front()?;
             let refused = Some("it is not kept anywhere, because FAILURE_BUCKET is not set".to_owned());
-            return Some(Kept { record, cause, refused });
+            return Some(Uploaded { record, cause, refused });
         };
         while self.running.len() < MAX_IN_FLIGHT
             && self.until.saturating_duration_since(self.clock.instant()) >= MIN_ATTEMPT
-            && let Some((record, keep)) = self.waiting.pop_front()
+            && let Some((record, upload)) = self.waiting.pop_front()
         {
-            self.start(bucket, record, keep);
+            self.start(bucket, record, upload);
         }
         let (place, result) = self.running.next().await?;
         let Attempt { object, cause } = &mut self.attempts[place];
@@ -96,10 +96,10 @@ impl<'a, Q: Quarantine> Keeper<'a, Q> {
         if refused.is_none() {
             object.error = None;
         }
-        Some(Kept { record: object.record, cause: cause.take()?, refused })
+        Some(Uploaded { record: object.record, cause: cause.take()?, refused })
     }
 
-    fn start(&mut self, bucket: &'a Q, record: usize, Keep { key, cause, record: raw }: Keep<'a>) {
+    fn start(&mut self, bucket: &'a Q, record: usize, Upload { key, cause, record: raw }: Upload<'a>) {
         let kept = KeptRecord {
             reason: cause.reason.code(),
             detail: &cause.message,
@@ -118,7 +118,7 @@ impl<'a, Q: Quarantine> Keeper<'a, Q> {
 
     /// Gives up what is under way and what has not been tried. Returns that, and every object that was sent, in the order
     /// in which they were sent.
-    pub fn finish(self) -> (Vec<Kept>, Vec<Object>) {
+    pub fn finish(self) -> (Vec<Uploaded>, Vec<Object>) {
         let now = self.clock.instant();
         let mut left = Vec::new();
         let mut objects = Vec::with_capacity(self.attempts.len());
@@ -126,11 +126,11 @@ impl<'a, Q: Quarantine> Keeper<'a, Q> {
             if let Some(cause) = cause {
                 object.interval.ended = now;
                 let refused = Some("the failure bucket did not answer in time".to_owned());
-                left.push(Kept { record: object.record, cause, refused });
+                left.push(Uploaded { record: object.record, cause, refused });
             }
             objects.push(object);
         }
-        left.extend(self.waiting.into_iter().map(|(record, Keep { cause, .. })| Kept {
+        left.extend(self.waiting.into_iter().map(|(record, Upload { cause, .. })| Uploaded {
             record,
             cause,
             refused: Some("there was no time left to keep it".to_owned()),
