@@ -72,7 +72,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         report.error = match result {
             Err(_) => Some(InvocationError::Panicked),
             Ok(Ok(Err(error))) => Some(error),
-            // At the deadline, what is not settled failed, and that is no error of the invocation.
+            // At the deadline, what is not settled failed; the invocation itself did not.
             Ok(Ok(Ok(())) | Err(_)) => None,
         };
 

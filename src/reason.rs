@@ -15,7 +15,7 @@ macro_rules! reasons {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Reason {
             $(#[doc = $meaning] $variant,)*
-            /// DynamoDB answered with this error code, which is none of the others.
+            /// DynamoDB answered with this error code, which is not among the others.
             DynamoDb(String),
         }
 

@@ -1,6 +1,6 @@
 //! What the targets share: what stands in inputs, and how JSON is mutated as JSON.
 //!
-//! libFuzzer alone changes bytes, and nearly all that it makes of JSON is none. [`mutate`] changes the document.
+//! libFuzzer alone changes bytes, and nearly nothing that it makes of JSON is valid JSON. [`mutate`] changes the document.
 
 use std::borrow::Cow;
 

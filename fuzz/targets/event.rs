@@ -117,7 +117,7 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
     for (id, item) in &*stored {
         assert!(
             planned.get(id).is_some_and(|planned| planned.contains(item)),
-            "what is stored is no entry of the event"
+            "what is stored is not an entry of the event"
         );
     }
     let no_objects = RefCell::default();

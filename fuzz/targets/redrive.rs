@@ -39,7 +39,7 @@ fn check_held(object: &[u8], held: &Held) {
     // UTF-8. No object: serde also takes a list of a type's members in their order, which nothing writes.
     let text = String::from_utf8_lossy(object);
     let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(&text) else { return };
-    // A record may be null; a payload that is null is none.
+    // A record may be null; a payload that is null does not count.
     match (members.get("record"), members.get("payload").filter(|payload| payload.get() != "null")) {
         (Some(record), None) => assert_eq!(texts(held), [record.get()]),
         (None, Some(payload)) => {

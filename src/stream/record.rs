@@ -96,7 +96,7 @@ pub enum NotAChange {
     /// The record has a value that DynamoDB would refuse.
     #[error("an attribute has an invalid value: {0}")]
     InvalidValue(InvalidValue),
-    /// The time of the change is none that an entry could have.
+    /// The time of the change is not one that an entry could have.
     #[error("the record's ApproximateCreationDateTime is not a time in seconds from the year 1971 to the year 9999")]
     InvalidTime,
 }

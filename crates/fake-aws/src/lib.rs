@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-/// An HTTP status and a JSON body; null is no body.
+/// An HTTP status and a JSON body; null stands for an empty body.
 pub type Answer = (u16, Value);
 
 /// The configuration of a client of DynamoDB or DynamoDB Streams, whose requests `answer` answers: it is given the

@@ -198,7 +198,7 @@ impl<'a> Maker<'a> {
     }
 
     /// OpenTelemetry semantic conventions, "Database spans" and "DynamoDB"; `aws.service` and `aws.operation` are what
-    /// X-Ray makes a node of the map from. A request that failed is no error where its entries were stored in the end.
+    /// X-Ray makes a node of the map from. A request that failed is not an error if its entries were stored in the end.
     fn of_request(&self, request: &Request) -> SpanData {
         let table = &self.names.table;
         let operation = "BatchWriteItem";

@@ -45,13 +45,13 @@ const UNITS: [&str; 27] = [
     "None",
 ];
 
-/// Checks one line; one that is no document of the format has no rules but its size.
+/// Checks one line. For a line that is not a document of the format, only the size has a rule.
 pub(crate) fn check(line: &str) -> Result<(), String> {
     ensure(line.len() <= LARGEST, || format!("{} bytes", line.len()))?;
     let document: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let members = document.as_object().ok_or("no object")?;
     let Some(aws) = members.get("_aws") else { return Ok(()) };
-    let timestamp = aws["Timestamp"].as_i64().ok_or("the timestamp is no integer")?;
+    let timestamp = aws["Timestamp"].as_i64().ok_or("the timestamp is not an integer")?;
     let now = Clock::System.now().timestamp_millis();
     ensure((now - OLDEST..=now + NEWEST).contains(&timestamp), || format!("the timestamp {timestamp}"))?;
     let directives = aws["CloudWatchMetrics"].as_array().ok_or("no directives")?;
@@ -69,7 +69,7 @@ fn check_directive(directive: &Value, members: &Map<String, Value>) -> Result<()
         let names: Vec<&str> = set.as_array().ok_or("no dimension set")?.iter().filter_map(Value::as_str).collect();
         ensure(names.len() <= 30 && names == DIMENSIONS, || format!("the dimensions {set}"))?;
         for name in names {
-            let value = members.get(name).and_then(Value::as_str).ok_or(format!("{name} is no text"))?;
+            let value = members.get(name).and_then(Value::as_str).ok_or(format!("{name} is not a string"))?;
             ensure((1..=1024).contains(&value.len()), || format!("{name} is {value:?}"))?;
         }
     }
@@ -93,7 +93,7 @@ fn check_values(name: &str, value: &Value) -> Result<(), String> {
     let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     ensure((1..=100).contains(&values.len()), || format!("{name} has {} values", values.len()))?;
     values.iter().try_for_each(|value| {
-        let number = value.as_f64().ok_or(format!("{name} has a value that is no number"))?;
+        let number = value.as_f64().ok_or(format!("{name} has a value that is not a number"))?;
         ensure((0.0..=LARGEST_NUMBER).contains(&number), || format!("{name} is {number}"))?;
         ensure(name != "ColdStart" || number > 0.0, || "ColdStart is never 0".to_owned())
     })

@@ -239,7 +239,7 @@ async fn each_hostile_record_is_audited_if_it_is_a_change_and_kept_whole_if_it_i
 
 // ---- events --------------------------------------------------------------------------------------------------------------
 
-/// Events that are none, and events of records that are none.
+/// Bytes that are not an event, and events of what are not records.
 fn hostile_events() -> Vec<Vec<u8>> {
     let mut events: Vec<Vec<u8>> = [
         "",

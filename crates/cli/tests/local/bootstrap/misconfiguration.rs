@@ -12,7 +12,7 @@ use super::proxy::Fault;
 use super::records::{event, inserts};
 use super::scene::{AUDIT_TABLE, Play, Scene, Told};
 
-/// A table that is there, and is none for audits.
+/// A table that exists and is not an Audit table.
 const OTHER_TABLE: &str = "Other-test";
 
 /// Keys that are not `id` of type S alone.

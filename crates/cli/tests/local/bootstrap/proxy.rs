@@ -111,7 +111,7 @@ impl Proxy {
         self.shared.state.lock().unwrap().next.len()
     }
 
-    /// How many requests to write entries came so far; init's probe is none.
+    /// How many requests to write entries came so far. Init's probe does not count.
     pub(crate) fn writes(&self) -> usize {
         self.shared.state.lock().unwrap().writes
     }

@@ -278,7 +278,7 @@ impl Told {
     pub(crate) fn lines(&self) -> Vec<Value> {
         let parse = |line: &String| match serde_json::from_str(line) {
             Ok(object @ Value::Object(_)) => object,
-            _ => panic!("no JSON object: {line}"),
+            _ => panic!("not a JSON object: {line}"),
         };
         self.stdout.iter().map(parse).collect()
     }

@@ -244,7 +244,7 @@ async fn an_audit_table_without_the_index_is_said_so() {
     }
 }
 
-/// An item that changes while it is verified is no finding, however often it changes.
+/// An item that changes while it is verified is not a finding, however often it changes.
 #[tokio::test]
 async fn an_item_that_is_being_changed_is_no_finding() {
     let tables = Tables::on(Engine::Embedded).await;
