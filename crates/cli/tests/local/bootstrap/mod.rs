@@ -21,3 +21,4 @@ mod secrets;
 mod segments;
 mod spans;
 mod telemetry;
+mod wire;
