@@ -1,14 +1,41 @@
 //! All files of one kind in a directory.
 
 use std::collections::BTreeMap;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
+
+/// The largest file that is read, in bytes. `CloudFormation` takes no larger template.
+const MAX_SIZE: u64 = 1 << 20;
 
 /// A file or a directory that can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{} can't be read; run this in the repository, or name the directories", path.display())]
-pub struct Unreadable {
-    path: PathBuf,
-    source: std::io::Error,
+pub enum Unreadable {
+    /// The system's reason.
+    #[error("{} can't be read; run this in the repository, or name the directories", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: Error,
+    },
+    /// A directory, a pipe or a device, which might have no end.
+    #[error("{} is not a file; remove it, or name another directory", path.display())]
+    NotAFile {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// It would take much time and memory.
+    #[error("{} is larger than 1 MB, the most that CloudFormation takes", path.display())]
+    TooLarge {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// It is not text.
+    #[error("{} is not UTF-8 text", path.display())]
+    NotText {
+        /// Its path.
+        path: PathBuf,
+    },
 }
 
 /// The texts of all files with this extension, by their paths.
@@ -16,17 +43,37 @@ pub struct Unreadable {
 /// # Errors
 /// The first that can't be read.
 pub fn read_all(directory: &Path, extension: &str) -> Result<BTreeMap<PathBuf, String>, Unreadable> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        |source| Unreadable { path, source }
-    };
     let mut texts = BTreeMap::new();
-    for file in std::fs::read_dir(directory).map_err(unreadable(directory))? {
-        let path = file.map_err(unreadable(directory))?.path();
+    for file in std::fs::read_dir(directory).map_err(io(directory))? {
+        let path = file.map_err(io(directory))?.path();
         if path.extension().is_some_and(|other| other == extension) {
-            let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+            let text = read(&path)?;
             texts.insert(path, text);
         }
     }
     Ok(texts)
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// When it can't be read, or is not a file with text of a size that is to be expected.
+pub fn read(file: &Path) -> Result<String, Unreadable> {
+    let path = file.to_owned();
+    let metadata = std::fs::metadata(file).map_err(io(file))?;
+    if !metadata.is_file() {
+        return Err(Unreadable::NotAFile { path });
+    }
+    if metadata.len() > MAX_SIZE {
+        return Err(Unreadable::TooLarge { path });
+    }
+    std::fs::read_to_string(file).map_err(|source| match source.kind() {
+        ErrorKind::InvalidData => Unreadable::NotText { path },
+        _ => Unreadable::Io { path, source },
+    })
+}
+
+fn io(path: &Path) -> impl Fn(Error) -> Unreadable {
+    let path = path.to_owned();
+    move |source| Unreadable::Io { path: path.clone(), source }
 }

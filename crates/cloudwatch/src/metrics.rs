@@ -6,6 +6,14 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
+/// 2^360, the largest value that CloudWatch takes.
+const MAX_VALUE: f64 = 2.348_542_582_773_833_3e108;
+
+/// Whether CloudWatch takes this value of a metric. It takes no value that is not a number, and no infinite one.
+pub(crate) fn is_value(value: f64) -> bool {
+    value.abs() <= MAX_VALUE
+}
+
 /// What identifies a metric. With one more dimension it is another metric.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Metric {

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use saphyr_parser::{Event, Parser};
 use serde_json::{Map, Value};
+
+/// More levels than any template needs.
+const MAX_DEPTH: usize = 100;
 
 /// A template that is not valid, or uses something that is not supported here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,8 +119,27 @@ fn texts(values: &[Value]) -> Option<Vec<String>> {
 
 /// Reads YAML, or JSON, which is YAML. Short forms of intrinsic functions become long ones.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
+    check_nesting(text)?;
     let documents = Yaml::load_from_str(text).map_err(|error| format!("not valid YAML: {error}"))?;
     documents.into_iter().next().map_or(Ok(Value::Null), plain)
+}
+
+/// The depth is limited because the YAML library reads what is nested by recursion, aliases because a few can stand for
+/// gigabytes.
+fn check_nesting(text: &str) -> Result<(), String> {
+    let mut depth = 0;
+    for event in Parser::new_from_str(text) {
+        match event.map_err(|error| format!("not valid YAML: {error}"))?.0 {
+            Event::Alias(_) => return Err("it has a YAML alias, which CloudFormation does not support".to_owned()),
+            Event::SequenceStart(..) | Event::MappingStart(..) if depth == MAX_DEPTH => {
+                return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth -= 1,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn plain(yaml: Yaml) -> Result<Value, String> {

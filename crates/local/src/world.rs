@@ -1,7 +1,9 @@
 //! The local world as a whole: starts its parts, connects them, and stops them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -109,13 +111,19 @@ pub enum WorldError {
     /// The Audit table's stream.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The directory cannot be created.
-    #[error("the directory {} cannot be created", path.display())]
+    /// The directory cannot be created or locked.
+    #[error("the directory {} cannot be used (allow writing, or name another directory)", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// Another world uses the directory.
+    #[error("the directory {} is in use by another local world; stop that one, or name another directory", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
     },
     /// A source needs a store on this machine.
     #[error("the AWS account has its own event source mapping; use the embedded store or an endpoint")]
@@ -133,6 +141,8 @@ pub struct World {
     tasks: JoinSet<()>,
     /// Removed with this value.
     _temporary: Option<TempDir>,
+    /// Nobody else uses the directory while this is open.
+    _lock: Option<File>,
 }
 
 impl World {
@@ -149,7 +159,7 @@ impl World {
             function.inherit_environment = true;
             let function = Arc::new(Mutex::new(Function::start(function, bus).await?));
             let (database, bucket, tasks) = (None, None, JoinSet::new());
-            return Ok(Self { database, bucket, function, audit_table, tasks, _temporary: None });
+            return Ok(Self { database, bucket, function, audit_table, tasks, _temporary: None, _lock: None });
         }
         let (root, temporary) = if let Some(directory) = &directory {
             (directory.clone(), None)
@@ -158,7 +168,7 @@ impl World {
             let created = created.map_err(|source| WorldError::Directory { path: std::env::temp_dir(), source })?;
             (created.path().to_owned(), Some(created))
         };
-        std::fs::create_dir_all(&root).map_err(|source| WorldError::Directory { path: root.clone(), source })?;
+        let lock = directory.as_deref().map(lock).transpose()?;
 
         let database = match (&store, &directory) {
             (Store::Embedded { port }, Some(directory)) => {
@@ -216,7 +226,7 @@ impl World {
             tasks.spawn(EventSourceMapping::new(source.mapping, endpoints, checkpoint, bus).run());
         }
         let (database, bucket) = (Some(database), Some(bucket));
-        Ok(Self { database, bucket, function, audit_table, tasks, _temporary: temporary })
+        Ok(Self { database, bucket, function, audit_table, tasks, _temporary: temporary, _lock: lock })
     }
 
     /// The database, unless it is the account's.
@@ -275,6 +285,19 @@ impl World {
     }
 }
 
+/// Creates the directory if it is missing, and takes it for this process. The system gives it back when the process ends,
+/// however it ends.
+fn lock(directory: &Path) -> Result<File, WorldError> {
+    let unusable = |source| WorldError::Directory { path: directory.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(unusable)?;
+    let file = File::create(directory.join("lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(WorldError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -287,7 +310,7 @@ mod tests {
     const GENEROUS: Duration = Duration::from_mins(2);
 
     /// A world that never invokes its function.
-    fn settings(directory: Option<&std::path::Path>) -> WorldSettings {
+    fn settings(directory: Option<&Path>) -> WorldSettings {
         let mut settings = WorldSettings::new("/nowhere/bootstrap");
         settings.source = Some(Source::default());
         settings.directory = directory.map(ToOwned::to_owned);
@@ -310,6 +333,18 @@ mod tests {
         // The channel closes when nobody is left who could publish.
         let closed = async { while events.recv().await.is_some() {} };
         tokio::time::timeout(GENEROUS, closed).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_directory_has_one_world_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let start = || World::start(settings(Some(directory.path())), EventBus::new());
+        let world = start().await.unwrap();
+        let error = start().await.unwrap_err();
+        assert!(matches!(&error, WorldError::InUse { path } if path == directory.path()), "{error}");
+        assert!(error.to_string().contains(&directory.path().display().to_string()), "{error}");
+        world.stop().await;
+        start().await.unwrap().stop().await;
     }
 
     #[tokio::test]

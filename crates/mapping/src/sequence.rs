@@ -19,6 +19,12 @@ impl SequenceNumber {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether DynamoDB Streams may give it to a record: 21 to 40 decimal digits.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        (21..=40).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_digit())
+    }
 }
 
 impl Ord for SequenceNumber {

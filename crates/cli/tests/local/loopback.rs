@@ -1,17 +1,20 @@
-//! Nothing of the local world can be reached from another machine: it holds what a table holds, and its credentials are
-//! known to all.
+//! Nothing of the local world can be reached from another machine, or used by a web page that a browser of this one shows:
+//! it holds what a table holds, and its credentials are known to all.
 
 use std::collections::HashSet;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::Child;
 
 use crate::support::{GENEROUS, bootstrap, config_audit};
 
-/// The local addresses of a process's sockets that take what comes, as the kernel writes them: the address in
+/// The protocols and local addresses of a process's sockets that take what comes, as the kernel writes them: the address in
 /// hexadecimal, a colon, the port.
-fn open_to(process: u32) -> Vec<String> {
+fn open_to(process: u32) -> Vec<(&'static str, String)> {
     let sockets: HashSet<String> = fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
         .filter_map(|file| fs::read_link(file.unwrap().path()).ok())
@@ -24,24 +27,80 @@ fn open_to(process: u32) -> Vec<String> {
         for line in lines.lines().skip(1) {
             let columns: Vec<_> = line.split_whitespace().collect();
             if columns[3] == state && sockets.contains(columns[9]) {
-                open.push(columns[1].to_owned());
+                open.push((table, columns[1].to_owned()));
             }
         }
     }
     open
 }
 
-#[tokio::test]
-async fn the_local_world_listens_on_the_loopback_interface_alone() {
+/// A local world whose function's process waits for an event.
+async fn running() -> Child {
     let mut command = config_audit();
     command.arg("local").arg("--bootstrap").arg(bootstrap()).arg("--examples").stdout(Stdio::piped());
     let mut world = command.spawn().unwrap();
     let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
     let running = async { while !lines.next_line().await.unwrap().unwrap().contains("Waiting for changes") {} };
     tokio::time::timeout(GENEROUS, running).await.unwrap();
+    world
+}
+
+/// Lists the tables, as the AWS CLI does, with these headers besides. Returns the answer.
+async fn list_tables(port: u16, method: &str, headers: &str) -> String {
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    let request = format!(
+        "{method} / HTTP/1.1\r\n{headers}Connection: close\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         X-Amz-Target: DynamoDB_20120810.ListTables\r\nX-Amz-Date: 20260303T000000Z\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=local/20260303/eu-central-1/dynamodb/aws4_request, \
+         SignedHeaders=host, Signature=0\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(GENEROUS, connection.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer.to_ascii_lowercase()
+}
+
+#[tokio::test]
+async fn no_port_of_the_local_world_answers_a_web_page() {
+    let world = running().await;
+    let open = open_to(world.id().unwrap());
+    let ports = open.iter().filter(|(protocol, _)| protocol.starts_with("tcp"));
+    let ports: Vec<u16> =
+        ports.map(|(_, address)| u16::from_str_radix(address.split_once(':').unwrap().1, 16).unwrap()).collect();
+    // DynamoDB, S3 and the Runtime API; only the first can list tables.
+    assert_eq!(ports.len(), 3, "{open:?}");
+    let mut lists = 0;
+    for port in ports {
+        let ours = format!("Host: 127.0.0.1:{port}\r\n");
+        let pages = [
+            ("POST", format!("{ours}Origin: https://evil.example\r\n")),
+            ("POST", format!("{ours}Origin: null\r\n")),
+            ("OPTIONS", format!("{ours}Origin: https://evil.example\r\nAccess-Control-Request-Method: POST\r\n")),
+            ("GET", format!("{ours}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image\r\n")),
+            // The page's own name has become a name of this machine.
+            ("POST", format!("Host: evil.example:{port}\r\n")),
+            ("POST", format!("Host: evil.example:{port}\r\nSec-Fetch-Site: same-origin\r\n")),
+            ("POST", "Host: 127.0.0.1:1\r\n".to_owned()),
+        ];
+        for (method, headers) in pages {
+            let answer = list_tables(port, method, &headers).await;
+            assert!(answer.starts_with("http/1.1 403 "), "{method} {headers}{answer}");
+            assert!(!answer.contains("access-control-"), "{method} {headers}{answer}");
+        }
+        // The same from a program.
+        let answer = list_tables(port, "POST", &ours).await;
+        assert!(!answer.contains("access-control-"), "{answer}");
+        lists += usize::from(answer.starts_with("http/1.1 200 ") && answer.contains("configuration-local"));
+    }
+    assert_eq!(lists, 1);
+}
+
+#[tokio::test]
+async fn the_local_world_listens_on_the_loopback_interface_alone() {
+    let world = running().await;
     let open = open_to(world.id().unwrap());
     // DynamoDB, S3, the Runtime API and the X-Ray daemon.
     assert!(open.len() >= 4, "{open:?}");
     // 127.0.0.1, its first byte last.
-    assert!(open.iter().all(|address| address.starts_with("0100007F:")), "{open:?}");
+    assert!(open.iter().all(|(_, address)| address.starts_with("0100007F:")), "{open:?}");
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::config_audit;
+use crate::support::{GENEROUS, config_audit};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -13,8 +13,8 @@ fn repository() -> PathBuf {
 
 /// Runs `config-audit` in a directory.
 async fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } =
-        config_audit().args(arguments).current_dir(directory).output().await.unwrap();
+    let run = config_audit().args(arguments).current_dir(directory).output();
+    let Output { status, stdout, stderr } = tokio::time::timeout(GENEROUS, run).await.unwrap().unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
@@ -95,4 +95,61 @@ async fn an_alarm_that_no_longer_fires_fails_the_check() {
     let (code, _, error) = run(copy.path(), &["alarms", "check"]).await;
     assert_eq!(code, Some(2));
     assert!(error.contains("alarms can't be read; run this in the repository"), "{error}");
+}
+
+/// Each would cost the command its memory, its stack or its time, or mislead whoever reads the error.
+#[tokio::test]
+async fn a_hostile_file_is_refused_in_one_line_that_names_it() {
+    type Make = Box<dyn Fn(&Path)>;
+    let text = |text: String| -> Make { Box::new(move |file| std::fs::write(file, &text).unwrap()) };
+    let link = |to: &'static str| -> Make { Box::new(move |file| std::os::unix::fs::symlink(to, file).unwrap()) };
+    let laughs = (1..10).map(|level| format!("a{level}: &a{level} [{}]", format!("*a{},", level - 1).repeat(10)));
+    let laughs = laughs.collect::<Vec<_>>().join("\n");
+    let resources = (0..501).map(|number| format!("  A{number}: {{ Type: AWS::SNS::Topic }}"));
+    let resources = resources.collect::<Vec<_>>().join("\n");
+    let rule = |id: &str, other: &str| {
+        format!("  {id}: {{ Type: AWS::CloudWatch::CompositeAlarm, Properties: {{ AlarmRule: ALARM({other}) }} }}\n")
+    };
+    let cases: [(Make, &str); 14] = [
+        (text("[".repeat(200_000)), "recursion limit exceeded"),
+        (text("- ".repeat(400_000)), "nested deeper than 100 levels"),
+        (text("? ".repeat(400_000)), "nested deeper than 100 levels"),
+        (text(format!("a0: &a0 x\n{laughs}")), "YAML alias, which CloudFormation does not support"),
+        (text(format!("Resources:\n{resources}")), "CloudFormation allows 500 resources"),
+        (text(format!("Resources:\n{}{}", rule("A", "B"), rule("B", "A"))), "watches A in turn"),
+        (text(format!("Resources:\n{}", rule("A", "A"))), "watches A in turn"),
+        (text(" ".repeat(100_000_000)), "larger than 1 MB"),
+        (Box::new(|file| std::fs::write(file, b"Resources: \xff").unwrap()), "is not UTF-8 text"),
+        (Box::new(|file| std::fs::create_dir(file).unwrap()), "is not a file"),
+        (
+            Box::new(|file| rustix::fs::mkfifoat(rustix::fs::CWD, file, rustix::fs::Mode::RWXU).unwrap()),
+            "is not a file",
+        ),
+        (link("/dev/zero"), "is not a file"),
+        (link("no such file"), "can't be read"),
+        (link("hostile.yml"), "can't be read"),
+    ];
+    for (number, (make, expected)) in cases.iter().enumerate() {
+        let directory = tempfile::tempdir().unwrap();
+        make(&directory.path().join("hostile.yml"));
+        make(&directory.path().join("hostile.json"));
+        let to = directory.path().join("pages");
+        let here = directory.path().to_str().unwrap();
+        let alarms =
+            run(&repository(), &["alarms", "check", "--fault", "the mapping is disabled", "--alarms", here]).await;
+        let pages = ["dashboards", "--dashboards", here, "--to", to.to_str().unwrap()];
+        for (command, (code, output, error)) in [("alarms", alarms), ("dashboards", run(&repository(), &pages).await)] {
+            let what = format!("{command}, case {number}: {error}");
+            assert_eq!((code, output.as_str(), error.lines().count()), (Some(2), "", 1), "{what}");
+            assert!(
+                command == "dashboards"
+                    || error.contains("A watches A")
+                    || error.contains("hostile.yml")
+                    || error.contains("watches"),
+                "{what}"
+            );
+            // What is not a template may be no dashboard for another reason.
+            assert!(command == "dashboards" || error.contains(expected), "{what}");
+        }
+    }
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bootstrap::engine::Engine;
 use crate::support::{scripted, wait_for};
 use aws_sdk_dynamodb::types::AttributeValue;
-use config_audit_local::{EventBus, Source, World, WorldEvent, WorldSettings};
+use config_audit_local::{EventBus, Source, Store, World, WorldEvent, WorldSettings};
 use config_audit_mapping::{Condition, MappingSettings, SequenceNumber};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -167,6 +168,53 @@ async fn a_world_in_a_directory_goes_on_where_it_was() {
     assert_eq!(delivered, std::slice::from_ref(&second));
     assert!(second > first);
     world.stop().await;
+}
+
+/// A number that no record of the shard has says nothing about what was delivered. So everything is delivered again, which
+/// changes no entry.
+#[tokio::test]
+async fn a_checkpoint_with_a_number_that_it_cannot_have_delivers_from_the_oldest_record() {
+    let numbers =
+        ["", "x", "-1", "1", "9999999999999999999999", "100009000000000000000", &"9".repeat(40), &"9".repeat(41)];
+    for engine in Engine::BOTH {
+        let (database, aws) = engine.database().await;
+        let directory = tempfile::tempdir().unwrap();
+        let in_directory = || {
+            let mut settings = settings(directory.path(), &[], impatient());
+            settings.directory = Some(directory.path().join("kept"));
+            (settings.store, settings.aws) = (Store::Endpoint(database.url().to_owned()), aws.clone());
+            settings
+        };
+        let (world, mut events) = start(in_directory()).await;
+        change(&world, &["a"]).await;
+        let (first, _) = wait_for(&mut events, advanced).await;
+        world.stop().await;
+        let file = directory.path().join("kept/checkpoint.json");
+        for number in numbers {
+            let what = format!("{number:?} on {engine:?}");
+            let mut checkpoint: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            *checkpoint["shards"].as_object_mut().unwrap().values_mut().next().unwrap() = number.into();
+            std::fs::write(&file, checkpoint.to_string()).unwrap();
+
+            let (world, mut events) = start(in_directory()).await;
+            let (to, told) = wait_for(&mut events, advanced).await;
+            assert!(to >= first, "{what}");
+            let delivered = told.iter().find_map(|event| match &**event {
+                WorldEvent::RecordDelivered { sequence_number, .. } => Some(sequence_number.clone()),
+                _ => None,
+            });
+            assert_eq!(delivered.as_ref(), Some(&first), "{what}: {told:#?}");
+            let warnings = told.iter().filter_map(|event| match &**event {
+                WorldEvent::Warning { message } => Some(message.as_str()),
+                _ => None,
+            });
+            let warnings: Vec<&str> = warnings.collect();
+            assert_eq!(warnings.len(), 1, "{what}: {warnings:?}");
+            assert!(warnings[0].contains(&format!("has no record {number},")), "{what}: {warnings:?}");
+            world.stop().await;
+        }
+        database.stop().await;
+    }
 }
 
 #[tokio::test]

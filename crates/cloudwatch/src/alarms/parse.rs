@@ -12,7 +12,7 @@ use super::properties::{
 };
 use super::rule::{MissingData, ThresholdRule};
 use crate::math::{Expression, Query};
-use crate::metrics::{Metric, Stat};
+use crate::metrics::{Metric, Stat, is_value};
 use crate::template::{self, Declared, File, Resolve, Scope, TemplateError, members};
 
 const ALARM: &str = "AWS::CloudWatch::Alarm";
@@ -21,6 +21,8 @@ const COMPOSITE_ALARM: &str = "AWS::CloudWatch::CompositeAlarm";
 const DAY_IN_SECONDS: u64 = 86_400;
 /// The most metrics that an alarm may use.
 const MAX_METRICS: usize = 10;
+/// The most resources that a template may have.
+const MAX_RESOURCES: usize = 500;
 /// The supported attributes of a resource. A `Condition` is not: it could remove the resource.
 const ATTRIBUTES: [&str; 5] = ["Type", "Properties", "Metadata", "DependsOn", "DeletionPolicy"];
 /// Properties that change neither an alarm's states nor whom it notifies of `ALARM`.
@@ -44,6 +46,9 @@ pub(super) fn read(files: &[File], resolve: Resolve) -> Result<Vec<Alarm>, Templ
         for (id, resource) in members(&template, "Resources") {
             if !declared.resources.insert(id.clone()) {
                 return Err(error(file, Some(id))("the resource is declared twice".to_owned()));
+            }
+            if declared.resources.len() > MAX_RESOURCES {
+                return Err(error(file, None)(format!("CloudFormation allows {MAX_RESOURCES} resources")));
             }
             if [ALARM, COMPOSITE_ALARM].map(Some).contains(&resource["Type"].as_str()) {
                 alarms.push((id.clone(), *file, resource.clone()));
@@ -149,6 +154,10 @@ fn metric_alarm(mut properties: MetricProperties) -> Result<MetricAlarm, String>
             "{evaluation_periods} periods of {seconds} s are longer than CloudWatch looks back, {longest} s"
         ));
     }
+    let Text(threshold) = properties.threshold;
+    if !is_value(threshold) {
+        return Err(format!("Threshold is {threshold:e}, a value that no metric can have"));
+    }
     // AWS's default for DynamoDB, because a table without traffic has no metrics. AWS once allowed nothing else for it.
     let of_dynamodb = metrics.iter().any(|(metric, _)| metric.namespace == "AWS/DynamoDB");
     let default = if of_dynamodb { MissingData::Ignore } else { MissingData::Missing };
@@ -157,7 +166,7 @@ fn metric_alarm(mut properties: MetricProperties) -> Result<MetricAlarm, String>
         evaluation_periods,
         datapoints_to_alarm,
         comparison: properties.comparison_operator.0,
-        threshold: properties.threshold.0,
+        threshold,
         missing_data: properties.treat_missing_data.map_or(default, |Text(missing)| missing),
     };
     let expression = Expression::new(&returned.id, &ids).map_err(|error| error.to_string())?;
@@ -345,6 +354,11 @@ Resources:
             (
                 ("EvaluationPeriods: 3", "EvaluationPeriods: 289"),
                 "289 periods of 300 s are longer than CloudWatch looks back, 86400 s",
+            ),
+            (("Threshold: !Ref LagSeconds", "Threshold: NaN"), "Threshold is NaN, a value that no metric can have"),
+            (
+                ("Threshold: !Ref LagSeconds", "Threshold: -1e300"),
+                "Threshold is -1e300, a value that no metric can have",
             ),
             (("!Ref Audit", "!Ref Nothing"), "Nothing is not defined"),
             (("${Stage}", "${AWS::Account}"), "AWS::Account is not defined"),

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::body::{AxisProperties, Body, GraphProperties, Options, Part, Placed, Shown, Side};
 use super::model::{Axis, COLUMNS, Content, Dashboard, Graph, Line, Widget};
 use crate::math::{Expression, Query};
-use crate::metrics::{Metric, Stat};
+use crate::metrics::{Metric, Stat, is_value};
 use crate::template::{Resolve, substitute};
 
 /// The most rows that a widget may have. CloudWatch documents no limit for where it begins; the same one is used.
@@ -110,6 +110,11 @@ fn graph(properties: GraphProperties) -> Result<Graph, String> {
         Axis { label, min, max }
     });
     let lines = lines.collect::<Result<_, _>>()?;
+    let bounds = axes.iter().flat_map(|axis| [axis.min, axis.max]).flatten();
+    let mut values = bounds.chain(annotations.horizontal.iter().map(|threshold| threshold.value));
+    if let Some(value) = values.find(|value| !is_value(*value)) {
+        return Err(format!("no metric can have the value {value:e} of an axis or annotation"));
+    }
     Ok(Graph { title, is_stacked: stacked, lines, axes, thresholds: annotations.horizontal })
 }
 
@@ -263,6 +268,10 @@ mod tests {
         assert!(
             rejected("\"stat\": \"Sum\"", "\"stat\": \"tm99\"")
                 .starts_with(&format!("{share}tm99: expected SampleCount"))
+        );
+        assert_eq!(
+            rejected("\"min\": 0", "\"min\": -1.7e308"),
+            format!("{share}no metric can have the value -1.7e308 of an axis or annotation")
         );
         assert!(rejected("timeSeries", "pie").contains("unknown variant `pie`"));
         assert!(

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::config::Config;
+use aws_sdk_dynamodbstreams::config::retry::RetryConfig;
 use aws_sdk_dynamodbstreams::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
 use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
@@ -10,6 +12,10 @@ use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
 
 use super::error::error_message;
 use config_audit_mapping::SequenceNumber;
+
+/// The errors for a number that no record of the shard can have. The second is DynamoDB Local's; if it had another cause, more
+/// is read than needed.
+const IMPOSSIBLE_NUMBER: [&str; 2] = ["ValidationException", "InternalFailure"];
 
 /// Reads one stream, from its beginning or from where it was left.
 #[derive(Debug)]
@@ -26,21 +32,42 @@ struct Shard {
     parent: Option<String>,
     /// The last record read, or the one after which to resume.
     after: Option<SequenceNumber>,
+    /// Nothing has been read yet since `after` was given to us. So the first read includes that record: if it is not there,
+    /// nobody knows what came after it.
+    is_resuming: bool,
     iterator: Option<String>,
     /// Start with the next record that is written, not with the oldest.
     from_now: bool,
     /// The shard is closed, and all its records have been read.
     exhausted: bool,
-    /// Records left the stream before they were read, and no page has said so yet.
-    lost: bool,
+    /// What the next page will say.
+    notice: Option<String>,
 }
 
 impl Shard {
-    /// The next records have left the stream.
-    fn restart_at_oldest(&mut self) {
+    fn resuming(shard_id: &str, after: Option<SequenceNumber>) -> Self {
+        let is_possible = after.as_ref().is_none_or(SequenceNumber::is_possible);
+        let mut shard = Self { is_resuming: after.is_some(), after, ..Self::default() };
+        if !is_possible {
+            shard.restart_at_oldest(shard_id);
+        }
+        shard
+    }
+
+    /// Goes on with the oldest record that is left, because the next ones have left the stream, or the one after which to
+    /// resume is not in it.
+    fn restart_at_oldest(&mut self, shard_id: &str) {
+        self.notice = Some(match self.after.take_if(|_| self.is_resuming) {
+            Some(after) => format!(
+                "shard {shard_id} has no record {after}, after which it should be read: that record is older than 24 h, or the \
+                 checkpoint is wrong; the shard is read from its oldest record"
+            ),
+            None => format!("records of shard {shard_id} left the stream, at the age of 24 h, before they were read"),
+        });
         self.after = None;
+        self.is_resuming = false;
+        self.iterator = None;
         self.from_now = false;
-        self.lost = true;
     }
 }
 
@@ -73,8 +100,8 @@ impl StreamError {
 }
 
 impl StreamReader {
-    /// A reader of this stream. In the shards of `resume` it resumes after the given record; in all others it starts with
-    /// the oldest.
+    /// A reader of this stream. In the shards of `resume` it resumes after the given record, if that is still there; in all
+    /// others it starts with the oldest.
     #[must_use]
     pub fn new(client: Client, stream_arn: String, resume: BTreeMap<String, SequenceNumber>) -> Self {
         Self { client, stream_arn, shards: BTreeMap::new(), resume }
@@ -94,8 +121,8 @@ impl StreamReader {
             for shard in description.shards.unwrap_or_default() {
                 let Some(id) = shard.shard_id else { continue };
                 let after = self.resume.remove(&id);
-                let fresh = || Shard { after, ..Shard::default() };
-                self.shards.entry(id).or_insert_with(fresh).parent = shard.parent_shard_id;
+                let fresh = || Shard::resuming(&id, after);
+                self.shards.entry(id.clone()).or_insert_with(fresh).parent = shard.parent_shard_id;
             }
             start = description.last_evaluated_shard_id;
             if start.is_none() {
@@ -145,17 +172,21 @@ impl StreamReader {
             Err(error) => return self.failed_read(shard_id, &error),
         };
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(Page::default()) };
-        let lost = std::mem::take(&mut shard.lost);
-        let notice = lost
-            .then(|| format!("records of shard {shard_id} left the stream, at the age of 24 h, before they were read"));
+        let mut records = output.records.unwrap_or_default();
+        if shard.is_resuming {
+            if records.first().and_then(sequence_number) != shard.after {
+                shard.restart_at_oldest(shard_id);
+                return Ok(Page { notice: shard.notice.take(), ..Page::default() });
+            }
+            shard.is_resuming = false;
+            records.remove(0);
+        }
         shard.exhausted = output.next_shard_iterator.is_none();
         shard.iterator = output.next_shard_iterator;
-        let records = output.records.unwrap_or_default();
-        let newest = records.last().and_then(|record| record.dynamodb.as_ref()?.sequence_number.clone());
-        if let Some(newest) = newest {
-            shard.after = Some(SequenceNumber::new(newest));
+        if let Some(newest) = records.last().and_then(sequence_number) {
+            shard.after = Some(newest);
         }
-        Ok(Page { records, notice })
+        Ok(Page { records, notice: shard.notice.take() })
     }
 
     async fn iterator(&mut self, shard_id: &str) -> Result<Option<String>, StreamError> {
@@ -168,18 +199,26 @@ impl StreamReader {
             None if shard.from_now => request.shard_iterator_type(ShardIteratorType::Latest),
             None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Some(after) => {
-                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(after.as_str())
+                let at = ShardIteratorType::AtSequenceNumber;
+                let from = if shard.is_resuming { at } else { ShardIteratorType::AfterSequenceNumber };
+                request.shard_iterator_type(from).sequence_number(after.as_str())
             }
         };
+        let mut request = request.customize();
+        if shard.is_resuming {
+            // The answer may be an error that is repeated for a minute otherwise: see IMPOSSIBLE_NUMBER.
+            request = request.config_override(Config::builder().retry_config(RetryConfig::disabled()));
+        }
         let result = request.send().await;
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(None) };
         match result {
             Ok(output) => shard.iterator = output.shard_iterator,
             // What came after it may be gone too; reading goes on with the oldest record that is left.
             Err(error)
-                if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception) =>
+                if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception)
+                    || shard.is_resuming && error.code().is_some_and(|code| IMPOSSIBLE_NUMBER.contains(&code)) =>
             {
-                shard.restart_at_oldest();
+                shard.restart_at_oldest(shard_id);
             }
             Err(error) => return Err(self.error("start reading a shard", &error)),
         }
@@ -198,7 +237,7 @@ impl StreamReader {
             shard.iterator = None;
         }
         if trimmed {
-            shard.restart_at_oldest();
+            shard.restart_at_oldest(shard_id);
         }
         // Nobody knows what was written between the old iterator and a new one that starts now.
         let notice = (expired && is_only_way).then(|| {
@@ -220,6 +259,10 @@ impl StreamReader {
     }
 }
 
+fn sequence_number(record: &Record) -> Option<SequenceNumber> {
+    record.dynamodb.as_ref()?.sequence_number.clone().map(SequenceNumber::new)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -230,6 +273,7 @@ mod tests {
     use super::*;
 
     const NUMBER: &str = "100000000000000000001";
+    const NEXT: &str = "100000000000000000002";
 
     fn resume() -> BTreeMap<String, SequenceNumber> {
         BTreeMap::from([("one".to_owned(), SequenceNumber::new(NUMBER))])
@@ -240,7 +284,12 @@ mod tests {
     }
 
     fn page(next: Option<&str>) -> Answer {
-        let records = json!([{ "dynamodb": { "SequenceNumber": NUMBER } }]);
+        records(&[NEXT], next)
+    }
+
+    fn records(numbers: &[&str], next: Option<&str>) -> Answer {
+        let records: Vec<Value> =
+            numbers.iter().map(|number| json!({ "dynamodb": { "SequenceNumber": number } })).collect();
         (
             200,
             next.map_or(json!({ "Records": records }), |next| json!({ "Records": records, "NextShardIterator": next })),
@@ -298,16 +347,65 @@ mod tests {
 
     #[tokio::test]
     async fn an_iterator_that_expired_is_replaced_by_one_after_the_last_record() {
-        let records = expired_once();
-        let (mut reader, asked) = reader(resume(), move |operation, input| match operation {
-            "GetShardIterator" if input["SequenceNumber"] == NUMBER => iterator("again"),
-            "GetRecords" => records(),
+        let expired = expired_once();
+        let (mut reader, asked) = reader(BTreeMap::new(), move |operation, input| match operation {
+            "GetShardIterator" if input["ShardIteratorType"] == "TRIM_HORIZON" => iterator("first"),
+            "GetRecords" if input["ShardIterator"] == "first" => records(&[NUMBER], Some("second")),
+            "GetShardIterator" if input["SequenceNumber"] == NUMBER => {
+                assert_eq!(input["ShardIteratorType"], "AFTER_SEQUENCE_NUMBER");
+                iterator("again")
+            }
+            "GetRecords" => expired(),
             _ => panic!("{operation} {input}"),
         })
         .await;
+        assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
         assert_eq!(count(&asked, "GetShardIterator"), 2);
+    }
+
+    #[tokio::test]
+    async fn reading_goes_on_after_the_record_of_the_checkpoint() {
+        let (mut reader, _) = reader(resume(), |operation, input| match operation {
+            "GetShardIterator" if input["SequenceNumber"] == NUMBER => {
+                assert_eq!(input["ShardIteratorType"], "AT_SEQUENCE_NUMBER");
+                iterator("at")
+            }
+            "GetRecords" if input["ShardIterator"] == "at" => records(&[NUMBER, NEXT], Some("next")),
+            _ => panic!("{operation} {input}"),
+        })
+        .await;
+        let page = reader.read("one", 10).await.unwrap();
+        assert_eq!(
+            (page.records.iter().filter_map(sequence_number).collect::<Vec<_>>(), page.notice),
+            (vec![SequenceNumber::new(NEXT)], None)
+        );
+    }
+
+    /// The number may be one that the shard cannot have, and the record may have left the stream.
+    #[tokio::test]
+    async fn a_shard_without_the_record_of_the_checkpoint_is_read_from_its_oldest_and_the_page_says_so() {
+        let refusals = ["ValidationException", "InternalFailure", "TrimmedDataAccessException"].map(refusal);
+        for at in refusals.into_iter().chain([iterator("nothing"), iterator("another")]) {
+            let (mut reader, _) = reader(resume(), move |operation, input| match operation {
+                "GetShardIterator" if input["SequenceNumber"] == NUMBER => at.clone(),
+                "GetShardIterator" if input["ShardIteratorType"] == "TRIM_HORIZON" => iterator("oldest"),
+                "GetRecords" if input["ShardIterator"] == "nothing" => records(&[], Some("nothing")),
+                "GetRecords" => page(Some("next")),
+                _ => panic!("{operation} {input}"),
+            })
+            .await;
+            let (mut read, mut notices) = (Vec::new(), Vec::new());
+            while read.is_empty() {
+                let page = reader.read("one", 10).await.unwrap();
+                read.extend(page.records);
+                notices.extend(page.notice);
+            }
+            assert_eq!(read.iter().filter_map(sequence_number).collect::<Vec<_>>(), [SequenceNumber::new(NEXT)]);
+            assert_eq!(notices.len(), 1);
+            assert!(notices[0].contains(NUMBER) && notices[0].contains("from its oldest record"), "{notices:?}");
+        }
     }
 
     #[tokio::test]
@@ -328,16 +426,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_says_that_records_left_the_stream_and_the_oldest_left_is_next() {
-        let (mut reader, _) = reader(resume(), |operation, input| match operation {
-            "GetShardIterator" if input["SequenceNumber"] == NUMBER => refusal("TrimmedDataAccessException"),
+        let (mut reader, asked) = reader(BTreeMap::new(), |operation, input| match operation {
             "GetShardIterator" if input["ShardIteratorType"] == "TRIM_HORIZON" => iterator("oldest"),
-            "GetRecords" => page(Some("next")),
+            "GetShardIterator" if input["SequenceNumber"] == NUMBER => iterator("trimmed"),
+            "GetRecords" if input["ShardIterator"] == "oldest" => records(&[NUMBER], Some("trimmed")),
+            "GetRecords" => refusal("TrimmedDataAccessException"),
             _ => panic!("{operation} {input}"),
         })
         .await;
+        assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         let page = reader.read("one", 10).await.unwrap();
         assert!(page.notice.unwrap().contains("left the stream"));
-        assert_eq!(page.records.len(), 1);
+        assert_eq!((page.records.len(), count(&asked, "GetShardIterator")), (1, 2));
     }
 }

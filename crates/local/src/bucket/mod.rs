@@ -112,7 +112,7 @@ impl Bucket {
                 }
             }
         });
-        let server = Server::start_router(0, router).await.map_err(BucketError::Port)?;
+        let server = Server::start(0, router).await.map_err(BucketError::Port)?;
         Ok(Self { name: name.to_owned(), root, aws: aws.clone(), server })
     }
 

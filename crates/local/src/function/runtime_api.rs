@@ -73,7 +73,7 @@ impl RuntimeApi {
             // `response` checks the limit itself, to answer as Lambda does.
             .layer(DefaultBodyLimit::disable())
             .with_state(shared);
-        Ok(Self { server: Server::start_router(0, router).await?, calls })
+        Ok(Self { server: Server::start(0, router).await?, calls })
     }
 
     /// The value of `AWS_LAMBDA_RUNTIME_API`: host and port.

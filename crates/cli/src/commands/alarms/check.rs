@@ -12,6 +12,7 @@ use super::outcome::{CheckedFault, FiredAlarm, HealthyMonth, Outcome};
 use crate::faults::case::{Expected, FaultCase, Severity, Since};
 use crate::faults::catalog::{self, UnknownFault};
 use crate::faults::{Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, read_alarms, time};
+use crate::files::read;
 
 /// The topic of the alarms that page.
 const PAGE_TOPIC: &str = "PageTopic";
@@ -59,7 +60,7 @@ impl AlarmCheck {
         let promised = alarms.all().iter().map(|alarm| {
             let file = runbooks.join(format!("{}.md", kebab_case(&alarm.id)));
             // Another test compares the files with the alarms. A missing runbook promises nothing here.
-            let runbook = std::fs::read_to_string(file).unwrap_or_default();
+            let runbook = read(&file).unwrap_or_default();
             let promise = runbook.lines().find_map(|line| line.strip_prefix("Fires within: ")?.split(' ').next());
             (alarm.id.clone(), promise.and_then(|minutes| minutes.parse().ok()))
         });

@@ -217,15 +217,26 @@ fn write_graph(
     Ok(())
 }
 
-/// Replaces a link to another dashboard with a link to its page.
+/// Replaces a link to another dashboard with a link to its page. As in CloudWatch, HTML is text, and other links lead to the
+/// web: a page is opened from the disk, where a script could read other files.
 fn to_page(event: Event<'_>) -> Event<'_> {
     match event {
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
-            let other = dest_url.strip_prefix("#dashboards:name=").map(|name| format!("{}.html", in_short(name)));
-            let dest_url = other.map_or(dest_url, CowStr::from);
-            Event::Start(Tag::Link { link_type, dest_url, title, id })
+            Event::Start(Tag::Link { link_type, dest_url: link(dest_url), title, id })
         }
+        Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
+            Event::Start(Tag::Image { link_type, dest_url: link(dest_url), title, id })
+        }
+        Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
         other => other,
+    }
+}
+
+fn link(url: CowStr<'_>) -> CowStr<'_> {
+    match url.strip_prefix("#dashboards:name=") {
+        Some(name) => CowStr::from(format!("{}.html", in_short(name))),
+        None if ["https://", "http://", "#"].iter().any(|allowed| url.starts_with(allowed)) => url,
+        None => CowStr::from(""),
     }
 }
 
@@ -286,6 +297,17 @@ mod tests {
         for (name, _, page) in pages(None) {
             assert!(page.contains("nothing is wrong") && !page.contains("class=\"alarm\""), "{name}");
         }
+    }
+
+    #[test]
+    fn html_and_scripts_in_a_text_are_text() {
+        let markdown = "<script>a</script>\n\nb <img src=x onerror=y> [c](javascript:d) ![e](file:///f) [g](https://h)";
+        let mut page = String::new();
+        html::push_html(&mut page, Parser::new(markdown).map(to_page));
+        for harmful in ["<script", "<img src=\"x", "<img src=x", "javascript:", "file:"] {
+            assert!(!page.contains(harmful), "{page}");
+        }
+        assert!(page.contains("&lt;script&gt;") && page.contains("<a href=\"https://h\">g</a>"), "{page}");
     }
 
     #[test]

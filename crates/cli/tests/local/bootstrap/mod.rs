@@ -22,3 +22,4 @@ mod secrets;
 mod segments;
 mod spans;
 mod telemetry;
+mod wire;

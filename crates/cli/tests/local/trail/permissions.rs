@@ -30,6 +30,8 @@ async fn refusing(engine: &str, operation: &'static str) -> (String, tokio::task
             }
             let mut request = Request::post(engine).body(Body::from(body)).unwrap();
             *request.headers_mut() = headers;
+            // The engine wants its own address.
+            request.headers_mut().remove("host");
             client.request(request).await.unwrap().map(Body::new)
         }
     };

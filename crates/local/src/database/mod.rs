@@ -1,5 +1,7 @@
 //! DynamoDB: dynoxide in this process with its HTTP API on 127.0.0.1, or another endpoint; and our two tables in it.
 
+mod api;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,15 +103,8 @@ impl Database {
     }
 
     async fn embedded(database: dynoxide::Database, port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
-        let server = Server::start(port, |listener, stopped| async move {
-            let until = async move {
-                let _ = stopped.await;
-            };
-            // Ends only when it is stopped.
-            let _ = dynoxide::server::serve_with_shutdown(listener, database, until).await;
-        })
-        .await
-        .map_err(|source| DatabaseError::Port { port, source })?;
+        let server = Server::start(port, api::router(database)).await;
+        let server = server.map_err(|source| DatabaseError::Port { port, source })?;
         let mut this = Self::at(&server.url(), aws);
         this.server = Some(server);
         Ok(this)

@@ -1,10 +1,13 @@
-//! An HTTP server on 127.0.0.1 that stops on request.
+//! An HTTP server on 127.0.0.1 that stops on request, and that web pages cannot use.
 
-use std::future::Future;
+mod guard;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,34 +24,25 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds 127.0.0.1:`port` (0: the system picks one) and runs `serve` on it until it is stopped.
+    /// Binds 127.0.0.1:`port` (0: the system picks one) and serves `router` on it until it is stopped.
     ///
     /// # Errors
     /// When the port cannot be bound, most often because another process uses it.
-    pub(crate) async fn start<F, Fut>(port: u16, serve: F) -> io::Result<Self>
-    where
-        F: FnOnce(TcpListener, oneshot::Receiver<()>) -> Fut,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
+    pub(crate) async fn start(port: u16, router: Router) -> io::Result<Self> {
         // Only the loopback interface: everybody knows the credentials.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
+        let router = router.layer(from_fn_with_state(address, guard::guard));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, stopped));
-        Ok(Self { address, stop: Some(stop), task })
-    }
-
-    /// The same for an axum router.
-    pub(crate) async fn start_router(port: u16, router: axum::Router) -> io::Result<Self> {
-        Self::start(port, |listener, stopped| async move {
-            let until = async move {
-                // A dropped sender means that the owner is gone, so stop as well.
-                let _ = stopped.await;
-            };
+        let until = async move {
+            // A dropped sender means that the owner is gone, so stop as well.
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(async move {
             // Ends only when it is stopped; axum retries a failed accept.
             let _ = axum::serve(listener, router).with_graceful_shutdown(until).await;
-        })
-        .await
+        });
+        Ok(Self { address, stop: Some(stop), task })
     }
 
     /// Where it listens.

@@ -1,0 +1,120 @@
+//! DynamoDB's HTTP API over dynoxide's operations.
+//!
+//! dynoxide has a server of its own. That one lets web pages of every origin read its answers, and it listens by itself, so
+//! nothing can stand before it; its operations can be called.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use axum::routing::post;
+use dynoxide::auth_material::{self, AuthMaterial};
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+/// The largest request that DynamoDB accepts, in bytes.
+const MAX_REQUEST: usize = 16 << 20;
+/// What `x-amz-target` has before the operation, by service.
+const SERVICES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
+
+/// The API of this database.
+pub(super) fn router(database: Database) -> Router {
+    Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(database)
+}
+
+async fn answer(State(database): State<Database>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let credentials = AuthMaterial {
+        authorization: text(AUTHORIZATION.as_str()),
+        query: uri.query().unwrap_or_default(),
+        has_date_header: headers.contains_key("x-amz-date") || headers.contains_key(DATE),
+    };
+    // Whether the signature is right is not checked: everybody knows the credentials.
+    if let Some(refusal) = auth_material::validate(credentials) {
+        return response(StatusCode::BAD_REQUEST, refusal);
+    }
+    let target = text("x-amz-target").unwrap_or_default();
+    let operation = SERVICES.iter().find_map(|service| target.strip_prefix(service)).unwrap_or_default();
+    match run(&database, operation, &body) {
+        Ok(answer) => response(StatusCode::OK, answer),
+        Err(error) => {
+            let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            response(status, error.to_json())
+        }
+    }
+}
+
+/// An answer with the headers that DynamoDB sends.
+fn response(status: StatusCode, body: String) -> Response<Body> {
+    let (request_id, checksum) = (Uuid::new_v4().simple().to_string(), crc32fast::hash(body.as_bytes()));
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+    headers.insert("x-amz-crc32", HeaderValue::from(checksum));
+    if let Ok(request_id) = HeaderValue::try_from(request_id.to_uppercase()) {
+        headers.insert("x-amzn-requestid", request_id);
+    }
+    response
+}
+
+/// Runs an operation of DynamoDB or of its streams.
+fn run(database: &Database, operation: &str, body: &[u8]) -> dynoxide::Result<String> {
+    match operation {
+        "BatchExecuteStatement" => call(body, |request| database.batch_execute_statement(request)),
+        "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
+        "BatchWriteItem" => call(body, |request| database.batch_write_item(request)),
+        "CreateTable" => call(body, |request| database.create_table(request)),
+        "DeleteItem" => call(body, |request| database.delete_item(request)),
+        "DeleteTable" => call(body, |request| database.delete_table(request)),
+        "DescribeStream" => call(body, |request| database.describe_stream(request)),
+        "DescribeTable" => call(body, |request| database.describe_table(request)),
+        "DescribeTimeToLive" => call(body, |request| database.describe_time_to_live(request)),
+        "ExecuteStatement" => call(body, |request| database.execute_statement(request)),
+        "ExecuteTransaction" => call(body, |request| database.execute_transaction(request)),
+        "GetItem" => call(body, |request| database.get_item(request)),
+        "GetRecords" => call(body, |request| database.get_records(request)),
+        "GetShardIterator" => call(body, |request| database.get_shard_iterator(request)),
+        "ListStreams" => call(body, |request| database.list_streams(request)),
+        "ListTables" => call(body, |request| database.list_tables(request)),
+        "ListTagsOfResource" => call(body, |request| database.list_tags_of_resource(request)),
+        "PutItem" => call(body, |request| database.put_item(request)),
+        "Query" => call(body, |request| database.query(request)),
+        "Scan" => call(body, |request| database.scan(request)),
+        "TagResource" => call(body, |request| database.tag_resource(request)),
+        "TransactGetItems" => call(body, |request| database.transact_get_items(request)),
+        "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
+        "UntagResource" => call(body, |request| database.untag_resource(request)),
+        "UpdateItem" => call(body, |request| database.update_item(request)),
+        "UpdateTable" => call(body, |request| database.update_table(request)),
+        "UpdateTimeToLive" => call(body, |request| database.update_time_to_live(request)),
+        _ => Err(DynoxideError::UnsupportedCapability(operation.to_owned())),
+    }
+}
+
+fn call<Request: DeserializeOwned, Answer: Serialize>(
+    body: &[u8],
+    operation: impl FnOnce(Request) -> dynoxide::Result<Answer>,
+) -> dynoxide::Result<String> {
+    let answer = operation(serde_json::from_slice(body).map_err(|error| unreadable(&error))?)?;
+    serde_json::to_string(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
+
+/// DynamoDB tells text that is not JSON from JSON that is not a request. A value that is not one, such as `{"N": "x"}`, is the
+/// latter; dynoxide says so by a marker in front of the message.
+fn unreadable(error: &serde_json::Error) -> DynoxideError {
+    let message = error.to_string();
+    match message.split_once(':') {
+        Some((marker, message)) if marker.starts_with("SERIALIZATION") => {
+            DynoxideError::SerializationException(message.to_owned())
+        }
+        Some((marker, message)) if marker.starts_with("VALIDATION") => {
+            DynoxideError::ValidationException(message.to_owned())
+        }
+        _ if error.is_data() => DynoxideError::ValidationException(message),
+        _ => DynoxideError::SerializationException(message),
+    }
+}
