@@ -34,8 +34,9 @@ enum Command {
     /// `provenance.traceId`: that is the trace of the last delivery, and a replay has none. You may run this twice, or while the
     /// function runs. Use --key-attribute and --provenance as the function is configured.
     ///
-    /// An object whose records all have their entries moves to redriven/. What fails again stays, with the new reason. Full
-    /// records of omitted values (omitted/) are never replayed, because audit entries refer to them.
+    /// An object whose records all have their entries moves to redriven/. What fails again stays, with the new reason. What is
+    /// not an object, such as a symbolic link in a directory, is named and left. Full records of omitted values (omitted/) are
+    /// never replayed, because audit entries refer to them.
     ///
     /// Objects in redriven/ are not replayed again, unless you name them: after the Audit table was restored from a backup, it
     /// lacks the entries of records that were replayed since, and `redrive s3://BUCKET/redriven/` writes them again. The objects

@@ -18,7 +18,7 @@ use futures_util::stream::{Stream, StreamExt};
 use opentelemetry::trace::SpanContext;
 
 use super::error::RedriveError;
-use super::place::{self, Listed, Place, PlaceError};
+use super::place::{self, Listed, NotAnObject, Place, PlaceError};
 use crate::aws::AwsError;
 
 /// How many objects are replayed at the same time; each may have eight requests to the table in flight.
@@ -64,6 +64,8 @@ pub enum Fate {
     Skipped,
     /// It contains no records that could be replayed.
     Damaged(Damage),
+    /// It is not an object at all.
+    NotAnObject(NotAnObject),
     /// It cannot be read, for this reason.
     Unreadable(String),
     /// Its records were replayed.
@@ -105,8 +107,10 @@ impl Redrive {
     }
 
     async fn object(&self, listed: Listed) -> Result<Seen, RedriveError> {
-        let Listed { key, size, modified } = listed;
-        let fate = if place::is_full_record(&key) {
+        let Listed { key, size, modified, not_an_object } = listed;
+        let fate = if let Some(reason) = not_an_object {
+            Fate::NotAnObject(reason)
+        } else if place::is_full_record(&key) {
             Fate::Omitted
         } else if self.put.borrow().contains(&key) {
             Fate::Skipped
