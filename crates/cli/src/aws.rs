@@ -87,6 +87,12 @@ impl AwsError {
         };
         Self { action: action.into(), code: Some(code.to_owned()), reason }
     }
+
+    /// Whether DynamoDB refused the request because of what is in it, and would again.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.code.as_deref() == Some("ValidationException")
+    }
 }
 
 impl AwsArguments {

@@ -69,10 +69,12 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Write a first entry for each item that is older than the trail
     ///
-    /// You may run this again, and while the function runs. An item that is too large for an entry gets one with a note: its
-    /// size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. There is no other copy of it.
+    /// You may run this again, and while the function runs. An item that is too large or nested too deeply for an entry gets one
+    /// with a note: its size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. There is no other copy of it.
+    /// An item that cannot have an entry is named, and the others get theirs.
     ///
-    /// Exit code 0: every item has an entry. 2: the command line is wrong, or AWS returned an error.
+    /// Exit code 0: every item has an entry. 1: some items cannot have one; the output names them. 2: the command line is wrong,
+    /// or AWS returned an error.
     Backfill(backfill::BackfillArguments),
 }
 

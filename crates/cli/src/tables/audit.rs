@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
+use config_audit::stream::MAX_KEY_BYTES;
 use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
 use super::SdkItem;
@@ -30,6 +31,10 @@ impl AuditTable {
     /// # Errors
     /// When AWS refuses.
     pub async fn entries(&self, key: &str) -> Result<Vec<SdkItem>, AwsError> {
+        // No entry can have such a key, and DynamoDB refuses to look for it.
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(Vec::new());
+        }
         let request = self.client.query().table_name(&self.name).index_name(HISTORY_INDEX);
         let request = request.key_condition_expression("itemKey = :key");
         let request = request.expression_attribute_values(":key", AttributeValue::S(key.to_owned()));
@@ -115,6 +120,7 @@ impl AuditTable {
                 return AwsError::new(action, &permission, error);
             }
         };
-        AwsError { action, code: error.code().map(str::to_owned), reason }
+        // Not DynamoDB's code: the table is to blame, not the request.
+        AwsError { action, code: None, reason }
     }
 }
