@@ -64,8 +64,14 @@ struct Counts {
 /// # Errors
 /// When AWS refuses.
 pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, TableError> {
-    let aws = arguments.aws.load().await;
+    let aws = arguments.aws.load(terminal).await?;
     let configuration = ConfigurationTable::find(&aws, &arguments.configuration_table).await?;
+    let whose = format!("table {} {}", arguments.audit_table, aws.whose().await);
+    terminal.progress(&if arguments.dry_run {
+        format!("A run would write to {whose}.")
+    } else {
+        format!("Writing to {whose}.")
+    });
     let audit = AuditTable::new(&aws, &arguments.audit_table);
     let backfill = Backfill { table: arguments.configuration_table, audit, dry_run: arguments.dry_run };
     let what = if arguments.dry_run { "would be backfilled" } else { "backfilled" };

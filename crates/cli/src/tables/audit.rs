@@ -8,7 +8,7 @@ use config_audit::stream::MAX_KEY_BYTES;
 use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
 use super::SdkItem;
-use super::describe::describe;
+use super::describe::{TableError, describe};
 use crate::aws::{Aws, AwsError};
 use crate::trail::Step;
 
@@ -17,13 +17,15 @@ use crate::trail::Step;
 pub struct AuditTable {
     client: Client,
     name: String,
+    /// Where it is, as errors say it.
+    place: String,
 }
 
 impl AuditTable {
     /// The table of this name.
     #[must_use]
     pub fn new(aws: &Aws, name: &str) -> Self {
-        Self { client: aws.dynamodb(), name: name.to_owned() }
+        Self { client: aws.dynamodb(), name: name.to_owned(), place: aws.place() }
     }
 
     /// All entries of an item, by time.
@@ -87,7 +89,7 @@ impl AuditTable {
             }
             Err(error) => {
                 let permission = format!("dynamodb:PutItem on table {}", self.name);
-                Err(AwsError::new(format!("writing to table {}", self.name), &permission, &error))
+                Err(AwsError::new(format!("writing to table {} {}", self.name, self.place), &permission, &error))
             }
         }
     }
@@ -96,8 +98,8 @@ impl AuditTable {
     ///
     /// # Errors
     /// When AWS refuses.
-    pub async fn stream(&self) -> Result<Option<String>, AwsError> {
-        Ok(stream_arn(&describe(&self.client, &self.name).await?))
+    pub async fn stream(&self) -> Result<Option<String>, TableError> {
+        Ok(stream_arn(&describe(&self.client, &self.name, &self.place).await?))
     }
 
     /// Why the index cannot be read.
@@ -106,7 +108,7 @@ impl AuditTable {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let action = format!("reading table {}", self.name);
+        let action = format!("reading table {} {}", self.name, self.place);
         let mentions = |words: &str| error.message().is_some_and(|message| message.contains(words));
         let reason = match error.code() {
             Some("ValidationException") if mentions("specified index") => {

@@ -72,7 +72,7 @@ pub enum HistoryError {
 pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, HistoryError> {
     arguments.range.check()?;
     arguments.at.as_ref().map_or(Ok(()), |at| at.check_past("--at"))?;
-    let aws = arguments.aws.load().await;
+    let aws = arguments.aws.load(terminal).await.map_err(TableError::from)?;
     let audit = AuditTable::new(&aws, &arguments.audit_table);
     let entries = audit.entries(&arguments.key).await.map_err(TableError::from)?;
     let key = arguments.key.escape_debug();

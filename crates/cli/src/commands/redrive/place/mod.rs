@@ -68,6 +68,8 @@ pub enum Place {
         bucket: String,
         /// What the keys of its objects begin with; empty for all.
         prefix: String,
+        /// Where S3 is, as errors say it.
+        address: String,
     },
     /// A directory with a copy of the bucket, or of a part of it. Its files are small and local, so they are read and written
     /// without waiting, and the command is never cut short in between.
@@ -170,7 +172,7 @@ impl Place {
     #[must_use]
     pub fn list(&self) -> LocalBoxStream<'_, Result<Listed, PlaceError>> {
         let pages: LocalBoxStream<'_, Result<Vec<Listed>, PlaceError>> = match self {
-            Self::Bucket { client, bucket, prefix } => {
+            Self::Bucket { client, bucket, prefix, address } => {
                 // The token of the next page: `Some(None)` before the first, and `None` after the last.
                 let page = move |next: Option<Option<String>>| async move {
                     let Some(token) = next else { return Ok(None) };
@@ -179,7 +181,7 @@ impl Place {
                         client.list_objects_v2().bucket(bucket).prefix(prefix).encoding_type(EncodingType::Url);
                     let page = request.set_continuation_token(token).send().await.map_err(|error| {
                         let permission = format!("s3:ListBucket on the bucket {bucket}");
-                        AwsError::new(format!("listing the bucket {bucket}"), &permission, &error)
+                        AwsError::new(format!("listing the bucket {bucket} {address}"), &permission, &error)
                     })?;
                     let is_encoded = page.encoding_type == Some(EncodingType::Url);
                     let objects = page.contents.unwrap_or_default().into_iter();
