@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, KeyType, ScalarAttributeType, TableDescription};
 use config_audit::stream::MAX_KEY_BYTES;
 use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
@@ -97,9 +97,13 @@ impl AuditTable {
     /// The ARN of the table's stream; `None` where it has none with both images.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// When AWS refuses, or the table is not an Audit table.
     pub async fn stream(&self) -> Result<Option<String>, TableError> {
-        Ok(stream_arn(&describe(&self.client, &self.name, &self.place).await?))
+        let description = describe(&self.client, &self.name, &self.place).await?;
+        match lacks(&description) {
+            Some(lack) => Err(TableError::NotAudit { table: self.name.clone(), place: self.place.clone(), lack }),
+            None => Ok(stream_arn(&description)),
+        }
     }
 
     /// Why the index cannot be read.
@@ -124,5 +128,22 @@ impl AuditTable {
         };
         // Not DynamoDB's code: the table is to blame, not the request.
         AwsError { action, code: None, reason }
+    }
+}
+
+/// What a table lacks that every Audit table has.
+fn lacks(table: &TableDescription) -> Option<&'static str> {
+    let is_id = matches!(table.key_schema(), [key] if key.attribute_name == "id" && key.key_type == KeyType::Hash);
+    let is_text = table
+        .attribute_definitions()
+        .iter()
+        .any(|attribute| attribute.attribute_name == "id" && attribute.attribute_type == ScalarAttributeType::S);
+    let has_index = table.global_secondary_indexes().iter().any(|index| index.index_name() == Some(HISTORY_INDEX));
+    if !is_id || !is_text {
+        Some("the key `id` of type S")
+    } else if !has_index {
+        Some("the index itemKey-modificationTime-index (docs/security.md has the command that adds it)")
+    } else {
+        None
     }
 }

@@ -14,6 +14,16 @@ pub enum TableError {
     /// There is no account to ask.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// Its items cannot be audit entries.
+    #[error("table {table} {place} is not an Audit table: it does not have {lack}; check --audit-table")]
+    NotAudit {
+        /// The table.
+        table: String,
+        /// Where it is.
+        place: String,
+        /// What every Audit table has.
+        lack: &'static str,
+    },
     /// Entries name an item by one attribute.
     #[error(
         "table {table} has a sort key, but entries name an item by its partition key alone, so the trails of its items \
