@@ -18,7 +18,8 @@ impl StreamArn {
     #[must_use]
     pub fn parse(arn: String) -> Self {
         let is_name = |name: &&str| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+            (3..=255).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
         };
         let table = arn.split_once(":table/").and_then(|(_, resource)| resource.split('/').next()).filter(is_name);
         Self { table: table.unwrap_or(UNKNOWN_TABLE).to_owned(), arn }
@@ -75,6 +76,10 @@ mod tests {
             ("arn:aws:sqs:x", "unknown"),
             ("x:table/a b/", "unknown"),
             ("x:table//stream/y", "unknown"),
+            // The name becomes a part of the keys of objects, and those of paths.
+            ("x:table/../stream/y", "unknown"),
+            ("x:table/./stream/y", "unknown"),
+            ("x:table/.../stream/y", "..."),
         ] {
             let parsed = StreamArn::parse(arn.to_owned());
             assert_eq!((parsed.as_str(), parsed.table()), (arn, name));

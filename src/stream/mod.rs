@@ -7,7 +7,7 @@ mod event_name;
 mod record;
 
 pub use event_name::EventName;
-pub use record::{Change, Identity, Images, NotAChange, Refusal, decode, identify, key_text};
+pub use record::{Change, Identity, Images, MAX_KEY_BYTES, NotAChange, Refusal, decode, identify, key_text};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -12,7 +12,7 @@ use crate::value::{InvalidValue, base64_text, validate_all};
 
 /// The longest partition key, and so the longest `itemKey` that the Audit table's index can hold
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
-const MAX_KEY_BYTES: usize = 2048;
+pub const MAX_KEY_BYTES: usize = 2048;
 
 /// A change of one item, as one record of the stream describes it.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,8 +2,8 @@
 //!
 //! [`commands`] has one file or folder for each command. [`trail`] is what the entries of the Audit table say together; it is
 //! pure, and [`tables`] reads both tables for it. [`faults`] plays faults for the alarms and the dashboards. [`aws`] is the
-//! user's account, [`files`] the files of a directory, [`progress`] the progress of long commands, and [`terminal`] the one
-//! module that prints.
+//! user's account, [`files`] the files of a directory, [`moment`] a time on the command line, [`progress`] the progress of long
+//! commands, and [`terminal`] the one module that prints.
 //!
 //! It may use every package of this workspace, but [`trail`] uses only the Lambda's library and the mapping's sequence numbers.
 //! No package uses this one: it is a library only for its tests.
@@ -12,6 +12,7 @@ pub mod aws;
 pub mod commands;
 pub mod faults;
 pub mod files;
+pub mod moment;
 pub mod progress;
 pub mod tables;
 pub mod terminal;

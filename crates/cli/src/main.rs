@@ -34,8 +34,9 @@ enum Command {
     /// `provenance.traceId`: that is the trace of the last delivery, and a replay has none. You may run this twice, or while the
     /// function runs. Use --key-attribute and --provenance as the function is configured.
     ///
-    /// An object whose records all have their entries moves to redriven/. What fails again stays, with the new reason. Full
-    /// records of omitted values (omitted/) are never replayed, because audit entries refer to them.
+    /// An object whose records all have their entries moves to redriven/. What fails again stays, with the new reason. What is
+    /// not an object, such as a symbolic link in a directory, is named and left. Full records of omitted values (omitted/) are
+    /// never replayed, because audit entries refer to them.
     ///
     /// Objects in redriven/ are not replayed again, unless you name them: after the Audit table was restored from a backup, it
     /// lacks the entries of records that were replayed since, and `redrive s3://BUCKET/redriven/` writes them again. The objects
@@ -68,10 +69,12 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Write a first entry for each item that is older than the trail
     ///
-    /// You may run this again, and while the function runs. An item that is too large for an entry gets one with a note: its
-    /// size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. There is no other copy of it.
+    /// You may run this again, and while the function runs. An item that is too large or nested too deeply for an entry gets one
+    /// with a note: its size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. There is no other copy of it.
+    /// An item that cannot have an entry is named, and the others get theirs.
     ///
-    /// Exit code 0: every item has an entry. 2: the command line is wrong, or AWS returned an error.
+    /// Exit code 0: every item has an entry. 1: some items cannot have one; the output names them. 2: the command line is wrong,
+    /// or AWS returned an error.
     Backfill(backfill::BackfillArguments),
 }
 

@@ -4,17 +4,21 @@
 //! ([`backfill_id`](crate::trail::backfill_id)) shows that it is not one, and lets the command write it once, however often it
 //! runs.
 
+use std::fmt::Write;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::Args;
 use clap::builder::UnknownArgumentValueParser;
+use config_audit::audit::Plan;
 use config_audit::clock::Clock;
+use config_audit::stream::MAX_KEY_BYTES;
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use crate::aws::{AwsArguments, AwsError};
 use crate::progress::{Progress, thousands};
 use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableError, sdk_item};
 use crate::terminal::Terminal;
-use crate::trail::{Origin, SNAPSHOT_WINDOW, Step, backfill_plan, fold};
+use crate::trail::{Origin, SNAPSHOT_WINDOW, Step, backfill_plan, fold, omit_item};
 
 /// First entries for items that are older than the trail.
 #[derive(Debug, Args)]
@@ -41,22 +45,38 @@ enum Outcome {
     Complete,
     /// It was given an entry.
     Backfilled,
-    /// It was given an entry with its hash alone, because a whole one would be over DynamoDB's limits.
+    /// It was given an entry with its hash alone, because DynamoDB takes none with the whole item.
     BackfilledByHash,
+    /// It cannot be given an entry, for this reason.
+    Refused(&'static str),
 }
 
-/// Runs the command. Returns 0.
+/// How many items the command has seen.
+#[derive(Debug, Default)]
+struct Counts {
+    items: usize,
+    backfilled: usize,
+    refused: usize,
+}
+
+/// Runs the command. Returns 0 if every item has an entry, 1 if some cannot have one.
 ///
 /// # Errors
 /// When AWS refuses.
 pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, TableError> {
-    let aws = arguments.aws.load().await;
+    let aws = arguments.aws.load(terminal).await?;
     let configuration = ConfigurationTable::find(&aws, &arguments.configuration_table).await?;
+    let whose = format!("table {} {}", arguments.audit_table, aws.whose().await);
+    terminal.progress(&if arguments.dry_run {
+        format!("A run would write to {whose}.")
+    } else {
+        format!("Writing to {whose}.")
+    });
     let audit = AuditTable::new(&aws, &arguments.audit_table);
     let backfill = Backfill { table: arguments.configuration_table, audit, dry_run: arguments.dry_run };
     let what = if arguments.dry_run { "would be backfilled" } else { "backfilled" };
     let mut progress = Progress::new(terminal);
-    let (mut items, mut backfilled) = (0, 0);
+    let mut counts = Counts::default();
     let mut start = None;
     loop {
         // The time before the page is read: what changes meanwhile has an entry of its own, which comes after.
@@ -75,25 +95,47 @@ pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8,
         });
         let mut outcomes = outcomes.buffer_unordered(CONCURRENCY);
         while let Some((key, outcome)) = outcomes.try_next().await? {
-            items += 1;
-            backfilled += usize::from(outcome != Outcome::Complete);
+            counts.add(outcome);
             let key = key.escape_debug();
             match outcome {
                 Outcome::Complete => {}
                 Outcome::Backfilled => terminal.result(&format!("{key}: {what}")),
                 Outcome::BackfilledByHash => {
-                    terminal.result(&format!("{key}: {what}, by its hash: it is too large for an entry"));
+                    terminal.result(&format!(
+                        "{key}: {what}, by its hash: it is too large or nested too deeply for an entry"
+                    ));
                 }
+                Outcome::Refused(reason) => terminal.result(&format!("{key}: cannot be backfilled: {reason}")),
             }
-            progress.print(|| format!("{} items, {} backfilled", thousands(items), thousands(backfilled)));
+            progress.print(|| counts.text("backfilled"));
         }
         start = next;
         if start.is_none() {
             break;
         }
     }
-    terminal.result(&format!("{} items: {} {what}", thousands(items), thousands(backfilled)));
-    Ok(0)
+    terminal.result(&counts.text(what));
+    Ok(u8::from(counts.refused > 0))
+}
+
+impl Counts {
+    fn add(&mut self, outcome: Outcome) {
+        self.items += 1;
+        match outcome {
+            Outcome::Complete => {}
+            Outcome::Backfilled | Outcome::BackfilledByHash => self.backfilled += 1,
+            Outcome::Refused(_) => self.refused += 1,
+        }
+    }
+
+    fn text(&self, what: &str) -> String {
+        let mut text = format!("{} items: {} {what}", thousands(self.items), thousands(self.backfilled));
+        if self.refused > 0 {
+            // Writing to a string does not fail.
+            let _ = write!(text, ", {} cannot be", thousands(self.refused));
+        }
+        text
+    }
 }
 
 struct Backfill {
@@ -104,8 +146,14 @@ struct Backfill {
 }
 
 impl Backfill {
+    /// Gives an item its entry. What DynamoDB refuses about this one item is an outcome, so that it does not cost the others.
     async fn item(&self, keyed: KeyedItem, time: DateTime<Utc>) -> Result<Outcome, AwsError> {
         let KeyedItem { key, item } = keyed;
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(Outcome::Refused(
+                "its key is longer than 2,048 bytes as text, too long for the Audit table's index",
+            ));
+        }
         let steps = self.audit.steps(&key).await?;
         let is_backfilled = steps.iter().any(Step::is_backfilled);
         // Entries that tell of some attributes only leave the others unknown.
@@ -116,14 +164,33 @@ impl Backfill {
         if is_backfilled || is_complete {
             return Ok(Outcome::Complete);
         }
-        let plan = backfill_plan(&self.table, &key, item, time.trunc_subsecs(0));
-        let outcome = if plan.values_omitted == 0 { Outcome::Backfilled } else { Outcome::BackfilledByHash };
-        // Another run may have been first, or the index may be late.
-        for entry in plan.entries {
-            if !self.dry_run && !self.audit.put_new(sdk_item(entry.item().into_inner())).await? {
-                return Ok(Outcome::Complete);
+        let mut plan = backfill_plan(&self.table, &key, item, time.trunc_subsecs(0));
+        loop {
+            let by_hash = plan.values_omitted > 0;
+            match self.write(&plan).await {
+                Ok(true) if by_hash => return Ok(Outcome::BackfilledByHash),
+                Ok(true) => return Ok(Outcome::Backfilled),
+                // Another run may have been first, or the index may be late.
+                Ok(false) => return Ok(Outcome::Complete),
+                // The limits that DynamoDB documents are approximate.
+                Err(error) if error.is_invalid() && !by_hash => omit_item(&mut plan, &self.table),
+                Err(error) if error.is_invalid() => {
+                    return Ok(Outcome::Refused(
+                        "DynamoDB does not take its entry, not even with a note in place of the item",
+                    ));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(outcome)
+    }
+
+    /// Writes the entry, unless the table has it already; then false.
+    async fn write(&self, plan: &Plan) -> Result<bool, AwsError> {
+        for entry in &plan.entries {
+            if !self.dry_run && !self.audit.put_new(sdk_item(entry.item().into_inner())).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::aws::url;
 use crate::commands::invoke::{FunctionArguments, InvokeError, describe};
 use crate::terminal::{Terminal, Tone, indent};
 use config_audit::settings::{Environment, ProcessEnvironment};
@@ -36,7 +37,7 @@ pub struct LocalArguments {
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
     /// Use the DynamoDB behind this URL instead of the embedded one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
     /// The function's settings
     #[command(flatten)]

@@ -16,7 +16,7 @@ use serde_dynamo::AttributeValue;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::{AwsArguments, AwsError};
-use crate::tables::AuditTable;
+use crate::tables::{AuditTable, TableError};
 use crate::terminal::{Output, Terminal, Tone, harmless};
 use crate::trail::{Item, backfill_id};
 use config_audit_local::aws::entry::{Entry, Plain};
@@ -54,9 +54,9 @@ pub struct TailArguments {
 /// Why the stream cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum TailError {
-    /// AWS refused, or could not be asked.
+    /// The table cannot be read, or is not an Audit table.
     #[error(transparent)]
-    Aws(#[from] AwsError),
+    Table(#[from] TableError),
     /// The table has no stream to follow.
     #[error(
         "table {table} has no stream with NEW_AND_OLD_IMAGES; enable one: aws dynamodb update-table --table-name {table} \
@@ -66,17 +66,12 @@ pub enum TailError {
         /// The Audit table.
         table: String,
     },
+    /// AWS refused to let the stream be read.
+    #[error(transparent)]
+    Refused(AwsError),
     /// The stream cannot be read.
-    #[error(
-        "{error}; this needs dynamodb:DescribeStream, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream of \
-         table {table}"
-    )]
-    Stream {
-        /// The Audit table.
-        table: String,
-        /// The error of the request.
-        error: StreamError,
-    },
+    #[error("{0}; check the network and proxies, or run the command again")]
+    Stream(StreamError),
     /// The command cannot wait for signals.
     #[error("cannot wait for Ctrl-C")]
     Signal(#[source] std::io::Error),
@@ -85,7 +80,7 @@ pub enum TailError {
 /// Runs the command until Ctrl-C or SIGTERM, or until nobody reads its output any more.
 ///
 /// # Errors
-/// When AWS refuses, or the table has no stream.
+/// When AWS refuses, or the table is not an Audit table or has no stream.
 pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TailError> {
     let mut terminated = signal(SignalKind::terminate()).map_err(TailError::Signal)?;
     tokio::select! {
@@ -96,11 +91,18 @@ pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, Tai
 }
 
 async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), TailError> {
-    let aws = arguments.aws.load().await;
+    let aws = arguments.aws.load(terminal).await.map_err(TableError::from)?;
     let table = &arguments.audit_table;
     let stream = AuditTable::new(&aws, table).stream().await?;
     let stream = stream.ok_or_else(|| TailError::NoStream { table: table.clone() })?;
-    let refused = |error| TailError::Stream { table: table.clone(), error };
+    let refused = |error: StreamError| match error.code() {
+        Some(code) => {
+            let action = format!("reading the stream of table {table} {}", aws.place());
+            let actions = "dynamodb:DescribeStream, dynamodb:GetShardIterator and dynamodb:GetRecords";
+            TailError::Refused(AwsError::of_code(action, &format!("{actions} on the stream of table {table}"), code))
+        }
+        None => TailError::Stream(error),
+    };
     let mut reader = StreamReader::new(aws.streams(), stream, BTreeMap::new());
     reader.refresh().await.map_err(refused)?;
     if !arguments.since_start {

@@ -3,11 +3,12 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, KeyType, ScalarAttributeType, TableDescription};
+use config_audit::stream::MAX_KEY_BYTES;
 use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
 use super::SdkItem;
-use super::describe::describe;
+use super::describe::{TableError, describe};
 use crate::aws::{Aws, AwsError};
 use crate::trail::Step;
 
@@ -16,13 +17,15 @@ use crate::trail::Step;
 pub struct AuditTable {
     client: Client,
     name: String,
+    /// Where it is, as errors say it.
+    place: String,
 }
 
 impl AuditTable {
     /// The table of this name.
     #[must_use]
     pub fn new(aws: &Aws, name: &str) -> Self {
-        Self { client: aws.dynamodb(), name: name.to_owned() }
+        Self { client: aws.dynamodb(), name: name.to_owned(), place: aws.place() }
     }
 
     /// All entries of an item, by time.
@@ -30,6 +33,10 @@ impl AuditTable {
     /// # Errors
     /// When AWS refuses.
     pub async fn entries(&self, key: &str) -> Result<Vec<SdkItem>, AwsError> {
+        // No entry can have such a key, and DynamoDB refuses to look for it.
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(Vec::new());
+        }
         let request = self.client.query().table_name(&self.name).index_name(HISTORY_INDEX);
         let request = request.key_condition_expression("itemKey = :key");
         let request = request.expression_attribute_values(":key", AttributeValue::S(key.to_owned()));
@@ -82,7 +89,7 @@ impl AuditTable {
             }
             Err(error) => {
                 let permission = format!("dynamodb:PutItem on table {}", self.name);
-                Err(AwsError::new(format!("writing to table {}", self.name), &permission, &error))
+                Err(AwsError::new(format!("writing to table {} {}", self.name, self.place), &permission, &error))
             }
         }
     }
@@ -90,9 +97,13 @@ impl AuditTable {
     /// The ARN of the table's stream; `None` where it has none with both images.
     ///
     /// # Errors
-    /// When AWS refuses.
-    pub async fn stream(&self) -> Result<Option<String>, AwsError> {
-        Ok(stream_arn(&describe(&self.client, &self.name).await?))
+    /// When AWS refuses, or the table is not an Audit table.
+    pub async fn stream(&self) -> Result<Option<String>, TableError> {
+        let description = describe(&self.client, &self.name, &self.place).await?;
+        match lacks(&description) {
+            Some(lack) => Err(TableError::NotAudit { table: self.name.clone(), place: self.place.clone(), lack }),
+            None => Ok(stream_arn(&description)),
+        }
     }
 
     /// Why the index cannot be read.
@@ -101,7 +112,7 @@ impl AuditTable {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let action = format!("reading table {}", self.name);
+        let action = format!("reading table {} {}", self.name, self.place);
         let mentions = |words: &str| error.message().is_some_and(|message| message.contains(words));
         let reason = match error.code() {
             Some("ValidationException") if mentions("specified index") => {
@@ -115,6 +126,24 @@ impl AuditTable {
                 return AwsError::new(action, &permission, error);
             }
         };
-        AwsError { action, code: error.code().map(str::to_owned), reason }
+        // Not DynamoDB's code: the table is to blame, not the request.
+        AwsError { action, code: None, reason }
+    }
+}
+
+/// What a table lacks that every Audit table has.
+fn lacks(table: &TableDescription) -> Option<&'static str> {
+    let is_id = matches!(table.key_schema(), [key] if key.attribute_name == "id" && key.key_type == KeyType::Hash);
+    let is_text = table
+        .attribute_definitions()
+        .iter()
+        .any(|attribute| attribute.attribute_name == "id" && attribute.attribute_type == ScalarAttributeType::S);
+    let has_index = table.global_secondary_indexes().iter().any(|index| index.index_name() == Some(HISTORY_INDEX));
+    if !is_id || !is_text {
+        Some("the key `id` of type S")
+    } else if !has_index {
+        Some("the index itemKey-modificationTime-index (docs/security.md has the command that adds it)")
+    } else {
+        None
     }
 }

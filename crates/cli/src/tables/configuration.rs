@@ -24,6 +24,8 @@ const MAX_BATCH: usize = 100;
 pub struct ConfigurationTable {
     client: Client,
     name: String,
+    /// Where it is, as errors say it.
+    place: String,
     key_attribute: String,
     key_type: ScalarAttributeType,
 }
@@ -44,7 +46,8 @@ impl ConfigurationTable {
     /// When AWS refuses, or the table has a sort key.
     pub async fn find(aws: &Aws, name: &str) -> Result<Self, TableError> {
         let client = aws.dynamodb();
-        let description = describe(&client, name).await?;
+        let place = aws.place();
+        let description = describe(&client, name, &place).await?;
         let mut key_attribute = String::new();
         for element in description.key_schema() {
             if element.key_type != KeyType::Hash {
@@ -55,7 +58,7 @@ impl ConfigurationTable {
         let definition =
             description.attribute_definitions().iter().find(|definition| definition.attribute_name == key_attribute);
         let key_type = definition.map_or(ScalarAttributeType::S, |definition| definition.attribute_type.clone());
-        Ok(Self { client, name: name.to_owned(), key_attribute, key_type })
+        Ok(Self { client, name: name.to_owned(), place, key_attribute, key_type })
     }
 
     /// A page of all items, and where the next page begins.
@@ -101,11 +104,7 @@ impl ConfigurationTable {
                     .projection_expression("#key")
                     .expression_attribute_names("#key", &self.key_attribute)
                     .build()
-                    .map_err(|error| AwsError {
-                        action: format!("reading table {}", self.name),
-                        code: None,
-                        reason: error.to_string(),
-                    })?;
+                    .map_err(|error| AwsError { action: self.reading(), code: None, reason: error.to_string() })?;
                 let output = self.client.batch_get_item().request_items(&self.name, asked).send().await;
                 let output = output.map_err(|error| self.error("dynamodb:BatchGetItem", &error))?;
                 let found = output.responses.unwrap_or_default().into_values().flatten();
@@ -141,11 +140,15 @@ impl ConfigurationTable {
         }
     }
 
+    fn reading(&self) -> String {
+        format!("reading table {} {}", self.name, self.place)
+    }
+
     fn error<E, R>(&self, permission: &str, error: &SdkError<E, R>) -> AwsError
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        AwsError::new(format!("reading table {}", self.name), &format!("{permission} on table {}", self.name), error)
+        AwsError::new(self.reading(), &format!("{permission} on table {}", self.name), error)
     }
 }

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::TableDescription;
 
-use crate::aws::AwsError;
+use crate::aws::{AccountError, AwsError};
 
 /// Why a table cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,19 @@ pub enum TableError {
     /// AWS refused, or could not be asked.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// There is no account to ask.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Its items cannot be audit entries.
+    #[error("table {table} {place} is not an Audit table: it does not have {lack}; check --audit-table")]
+    NotAudit {
+        /// The table.
+        table: String,
+        /// Where it is.
+        place: String,
+        /// What every Audit table has.
+        lack: &'static str,
+    },
     /// Entries name an item by one attribute.
     #[error(
         "table {table} has a sort key, but entries name an item by its partition key alone, so the trails of its items \
@@ -22,13 +35,13 @@ pub enum TableError {
     },
 }
 
-pub(super) async fn describe(client: &Client, table: &str) -> Result<TableDescription, AwsError> {
-    let output = client.describe_table().table_name(table).send().await.map_err(|error| {
-        AwsError::new(format!("describing table {table}"), &format!("dynamodb:DescribeTable on table {table}"), &error)
-    })?;
-    output.table.ok_or_else(|| AwsError {
-        action: format!("describing table {table}"),
-        code: None,
-        reason: "the answer contains no table".to_owned(),
-    })
+pub(super) async fn describe(client: &Client, table: &str, place: &str) -> Result<TableDescription, AwsError> {
+    let action = format!("describing table {table} {place}");
+    let output = client
+        .describe_table()
+        .table_name(table)
+        .send()
+        .await
+        .map_err(|error| AwsError::new(&action, &format!("dynamodb:DescribeTable on table {table}"), &error))?;
+    output.table.ok_or_else(|| AwsError { action, code: None, reason: "the answer contains no table".to_owned() })
 }

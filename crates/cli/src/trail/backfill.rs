@@ -36,7 +36,17 @@ pub fn backfill_plan(table: &str, item_key: &str, item: Item, time: DateTime<Utc
         principal: None,
         images: Images::Insert { new: item.into() },
     };
-    plan(change, time, &Context::default(), || format!("{RECORD}{table}/{item_key}"))
+    plan(change, time, &Context::default(), || record(table, item_key))
+}
+
+/// Puts a note in the place of the item, where DynamoDB refuses an entry that keeps the documented limits.
+pub fn omit_item(plan: &mut Plan, table: &str) {
+    let omitted = plan.entries.iter_mut().map(|entry| entry.omit_values(&record(table, &entry.item_key)));
+    plan.values_omitted += omitted.sum::<usize>();
+}
+
+fn record(table: &str, item_key: &str) -> String {
+    format!("{RECORD}{table}/{item_key}")
 }
 
 /// Whether the value of a backfilled entry is a note in the place of the item of this key. An item may have attributes with

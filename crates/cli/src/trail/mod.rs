@@ -26,7 +26,7 @@ mod search;
 mod step;
 mod value;
 
-pub use backfill::{backfill_id, backfill_plan};
+pub use backfill::{backfill_id, backfill_plan, omit_item};
 pub use fold::{Fold, Origin, SNAPSHOT_WINDOW, fold};
 pub use gap::{Gap, GapKind};
 pub use image::Image;

@@ -91,10 +91,21 @@ pub struct StreamError {
 }
 
 impl StreamError {
-    /// Whether the next read will fail the same way: access is denied, or there is no such stream.
+    /// AWS's error code, where it answered.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// Whether the next read will fail the same way: access is denied, the credentials have expired, or there is no such stream.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        let codes = ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"];
+        let codes = [
+            "AccessDeniedException",
+            "ExpiredTokenException",
+            "ResourceNotFoundException",
+            "UnrecognizedClientException",
+        ];
         self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 }

@@ -94,7 +94,10 @@ impl S3 for Api {
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        self.files.list_objects_v2(request).await
+        let mut response = self.files.list_objects_v2(request).await?;
+        // It says that it has encoded the keys where that was asked for, and has not.
+        response.output.encoding_type = None;
+        Ok(response)
     }
 
     async fn list_buckets(&self, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {

@@ -82,7 +82,7 @@ fn row(line: &Line) -> [String; 4] {
     [text(entry.text("modificationTime")), text(&line.what), value("oldValue"), value("newValue")]
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     if text.chars().count() <= VALUE_WIDTH {
         return text.to_owned();
     }

@@ -3,20 +3,18 @@
 //! The command always folds all entries of the item, also where it shows only some: a change is in order, and a backfilled
 //! entry fits, only with those around it.
 
+mod item_at_time;
 mod lines;
 
-use std::collections::BTreeSet;
-
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta};
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Args, ValueEnum};
-use config_audit::clock::timestamp;
-use config_audit_local::aws::entry::Plain;
 use config_audit_local::aws::item;
-use serde_dynamo::AttributeValue;
 
+use self::item_at_time::ItemAtTime;
 use self::lines::{Line, csv, json, lines, show_table};
 use crate::aws::AwsArguments;
+use crate::moment::{Moment, Position, RangeArguments, RangeError};
+use crate::progress::thousands;
 use crate::tables::{AuditTable, TableError};
 use crate::terminal::Terminal;
 use crate::trail::{Fold, Gap, GapKind, Image, Step, fold};
@@ -31,17 +29,13 @@ pub struct HistoryArguments {
     audit_table: String,
     #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--audit-table"))]
     _former_name: Option<String>,
-    /// Only changes from this time on: 2026-03-03T10:00:00Z, or 2026-03-03, a day in UTC
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "at")]
-    since: Option<Moment>,
-    /// Only changes up to and including this time; a day is included whole
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "at")]
-    until: Option<Moment>,
-    /// Show the item as it was at this time, or at the end of this day, as JSON
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[command(flatten)]
+    range: RangeArguments,
+    /// Show the item as it was at this time, given like --since, or at the end of this day
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse, conflicts_with_all = ["since", "until"])]
     at: Option<Moment>,
-    /// How to print the changes
-    #[arg(long, value_enum, default_value_t = Output::Table, conflicts_with = "at")]
+    /// How to print the changes, or with --at the item
+    #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
     /// Leave values out: only the names of attributes
     #[arg(long)]
@@ -54,64 +48,58 @@ pub struct HistoryArguments {
 enum Output {
     /// For people; long values are cut
     Table,
-    /// One entry a line, complete
+    /// One entry a line, complete; the item in one line
     Json,
     /// With a header line; values as JSON
     Csv,
 }
 
-/// A time or a day on the command line: the first and the last text that an entry of that time can have.
-#[derive(Debug, Clone)]
-struct Moment {
-    first: String,
-    last: String,
-}
-
-fn moment(text: &str) -> Result<Moment, String> {
-    if let Ok(day) = text.parse::<NaiveDate>() {
-        let begin = day.and_time(NaiveTime::MIN).and_utc();
-        let last =
-            begin.checked_add_days(Days::new(1)).and_then(|next| next.checked_sub_signed(TimeDelta::milliseconds(1)));
-        return Ok(Moment { first: timestamp(begin), last: timestamp(last.unwrap_or(begin)) });
-    }
-    let time = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| "expected a time such as 2026-03-03T10:00:00Z, or a day such as 2026-03-03".to_owned())?;
-    let time = timestamp(time.to_utc());
-    Ok(Moment { first: time.clone(), last: time })
-}
-
-impl HistoryArguments {
-    /// Whether the user asks for changes of this time.
-    fn includes(&self, time: &str) -> bool {
-        self.since.as_ref().is_none_or(|since| *since.first <= *time)
-            && self.until.as_ref().is_none_or(|until| *time <= *until.last)
-    }
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The times cannot be meant.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// The table cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
 }
 
 /// Runs the command. Returns 0, or 1 where there is nothing to show.
 ///
 /// # Errors
-/// When AWS refuses.
-pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, TableError> {
-    let audit = AuditTable::new(&arguments.aws.load().await, &arguments.audit_table);
-    let entries = audit.entries(&arguments.key).await?;
-    let fold = fold(entries.iter().map(|entry| Step::read(item(entry.clone()))).collect(), None);
-    if let (Some(at), false) = (&arguments.at, entries.is_empty()) {
-        warn(&fold.gaps, terminal);
-        return Ok(show_item(&fold, &at.last, arguments.names_only, terminal));
-    }
-    let is_included = |gap: &Gap| gap.before.as_ref().is_none_or(|time| arguments.includes(time));
-    let gaps: Vec<Gap> = fold.gaps.into_iter().filter(is_included).collect();
-    let lines: Vec<Line> =
-        lines(&fold.steps, entries).into_iter().filter(|line| arguments.includes(line.time())).collect();
-    if lines.is_empty() {
-        let key = arguments.key.escape_debug();
-        let when = if arguments.since.is_some() || arguments.until.is_some() { " of that time" } else { "" };
-        terminal.progress(&format!("Table {} has no entries of {key}{when}.", arguments.audit_table));
+/// When the times cannot be meant, or AWS refuses.
+pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, HistoryError> {
+    arguments.range.check()?;
+    arguments.at.as_ref().map_or(Ok(()), |at| at.check_past("--at"))?;
+    let aws = arguments.aws.load(terminal).await.map_err(TableError::from)?;
+    let audit = AuditTable::new(&aws, &arguments.audit_table);
+    let entries = audit.entries(&arguments.key).await.map_err(TableError::from)?;
+    let key = arguments.key.escape_debug();
+    if entries.is_empty() {
+        terminal.progress(&format!("Table {} has no entries of {key}.", arguments.audit_table));
         return Ok(1);
     }
-    warn(&gaps, terminal);
-    show(lines, &arguments, terminal);
+    let fold = fold(entries.iter().map(|entry| Step::read(item(entry.clone()))).collect(), None);
+    if let Some(at) = &arguments.at {
+        warn(&fold.gaps, terminal);
+        return Ok(show_item(&fold, &at.last(), &arguments, terminal));
+    }
+    let is_included = |time: &str| arguments.range.position(time) == Position::Within;
+    let lines = lines(&fold.steps, entries);
+    let count =
+        |position: Position| lines.iter().filter(|line| arguments.range.position(line.time()) == position).count();
+    if count(Position::Within) == 0 {
+        let others = [(count(Position::Before), "before"), (count(Position::After), "after")];
+        let others = others.into_iter().filter(|(number, _)| *number > 0);
+        let others: Vec<_> = others.map(|(number, place)| format!("{} {place} it", thousands(number))).collect();
+        let verb = if lines.len() == 1 { "is" } else { "are" };
+        terminal.progress(&format!("{key} has no entries in this range; there {verb} {}.", others.join(" and ")));
+        return Ok(1);
+    }
+    let gaps = fold.gaps.into_iter().filter(|gap| gap.before.as_ref().is_none_or(|time| is_included(time)));
+    warn(&gaps.collect::<Vec<_>>(), terminal);
+    show(lines.into_iter().filter(|line| is_included(line.time())).collect(), &arguments, terminal);
     Ok(0)
 }
 
@@ -133,7 +121,7 @@ fn warn(gaps: &[Gap], terminal: Terminal) {
     }
 }
 
-fn show_item(fold: &Fold, time: &str, names_only: bool, terminal: Terminal) -> u8 {
+fn show_item(fold: &Fold, time: &str, arguments: &HistoryArguments, terminal: Terminal) -> u8 {
     let Some(image) = fold.at(time) else {
         terminal.progress(&format!("The item did not exist at {time}."));
         return 1;
@@ -144,13 +132,11 @@ fn show_item(fold: &Fold, time: &str, names_only: bool, terminal: Terminal) -> u
     for doubt in doubts(&image) {
         terminal.progress(&doubt);
     }
-    let item = image.item();
-    if names_only {
-        let names: BTreeSet<&String> = item.keys().collect();
-        terminal.result(&json(&names));
-    } else {
-        let value = AttributeValue::M(item);
-        terminal.result(&serde_json::to_string_pretty(&Plain(&value)).unwrap_or_default());
+    let item = ItemAtTime::new(image.item(), arguments.names_only);
+    match arguments.output {
+        Output::Table => item.show_table(terminal),
+        Output::Json => terminal.result(&item.json()),
+        Output::Csv => terminal.result(item.csv().trim_end()),
     }
     0
 }

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use super::place::PlaceError;
-use crate::aws::AwsError;
+use crate::aws::{AccountError, AwsError};
 
 /// Why the command cannot replay anything, or anything more.
 #[derive(Debug, thiserror::Error)]
 pub enum RedriveError {
+    /// There is no account to ask.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// The Audit table refuses all entries until somebody changes something.
     #[error("{0}")]
     Table(AwsError),
@@ -32,6 +35,6 @@ impl RedriveError {
     /// 2 where the command line is to blame, 1 otherwise.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::NoDirectory(_) | Self::FailureBucket(_)) { 2 } else { 1 }
+        if matches!(self, Self::Account(_) | Self::NoDirectory(_) | Self::FailureBucket(_)) { 2 } else { 1 }
     }
 }

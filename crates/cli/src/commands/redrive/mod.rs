@@ -29,7 +29,7 @@ pub use self::error::RedriveError;
 use self::place::{Location, Place};
 pub use self::replay::Redrive;
 use self::summary::{Summary, describe};
-use crate::aws::AwsArguments;
+use crate::aws::{Aws, AwsArguments, url};
 use crate::progress::Progress;
 use crate::terminal::{Output, Terminal};
 
@@ -72,7 +72,7 @@ pub struct RedriveArguments {
     #[command(flatten)]
     aws: AwsArguments,
     /// Use the S3 behind this URL [default: `AWS_ENDPOINT_URL_S3`, or --endpoint-url]
-    #[arg(long, value_name = "URL", help_heading = "AWS")]
+    #[arg(long, value_name = "URL", value_parser = url, help_heading = "AWS")]
     s3_endpoint_url: Option<String>,
 }
 
@@ -83,15 +83,21 @@ pub struct RedriveArguments {
 pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, RedriveError> {
     let is_text = arguments.output == Output::Text;
     let dry_run = arguments.dry_run;
-    let redrive = redrive(arguments).await?;
-    redrive.probe().await?;
-
+    let aws = arguments.aws.load(terminal).await?;
+    let redrive = redrive(arguments, &aws)?;
+    if redrive.table.is_some() {
+        aws.check_credentials().await?;
+    }
     let mut summary = Summary { dry_run, ..Summary::default() };
     let mut stop = pin!(interrupted()?);
-    if let Some(table) = &redrive.table {
-        terminal
-            .progress(&format!("Replaying into table {}. Press Ctrl-C to end; the next run continues.", table.table()));
-    }
+    let whose = aws.whose().await;
+    terminal.progress(&match &redrive.table {
+        Some(table) => {
+            format!("Replaying into table {} {whose}. Press Ctrl-C to end; the next run continues.", table.table())
+        }
+        None => format!("A dry run {whose}: nothing is written."),
+    });
+    redrive.probe().await?;
     let mut progress = Progress::new(terminal);
     let mut seen = 0_usize;
     let mut objects = pin!(redrive.objects());
@@ -135,12 +141,12 @@ pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, 
     ended.map(|()| u8::from(!summary.is_complete()))
 }
 
-async fn redrive(arguments: RedriveArguments) -> Result<Redrive, RedriveError> {
-    let aws = arguments.aws.load().await;
+fn redrive(arguments: RedriveArguments, aws: &Aws) -> Result<Redrive, RedriveError> {
     let place = match (arguments.location, arguments.failure_bucket) {
         (Location::Bucket { bucket, .. }, Some(_)) => return Err(RedriveError::FailureBucket(bucket)),
         (Location::Bucket { bucket, prefix }, None) => {
-            Place::Bucket { client: aws.s3(arguments.s3_endpoint_url), bucket, prefix }
+            let address = aws.place_of_s3(arguments.s3_endpoint_url.as_deref());
+            Place::Bucket { client: aws.s3(arguments.s3_endpoint_url), bucket, prefix, address }
         }
         (Location::Directory(path), _) if !path.is_dir() => return Err(RedriveError::NoDirectory(path)),
         (Location::Directory(path), bucket) => Place::Directory { path, bucket },
@@ -150,6 +156,7 @@ async fn redrive(arguments: RedriveArguments) -> Result<Redrive, RedriveError> {
     let mut redrive = Redrive::new(place, table);
     redrive.key_attribute = arguments.key_attribute;
     redrive.provenance = arguments.provenance;
+    redrive.account = Some(aws.clone());
     Ok(redrive)
 }
 

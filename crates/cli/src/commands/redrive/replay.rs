@@ -18,8 +18,8 @@ use futures_util::stream::{Stream, StreamExt};
 use opentelemetry::trace::SpanContext;
 
 use super::error::RedriveError;
-use super::place::{self, Listed, Place, PlaceError};
-use crate::aws::AwsError;
+use super::place::{self, Listed, NotAnObject, Place, PlaceError};
+use crate::aws::{Aws, AwsError};
 
 /// How many objects are replayed at the same time; each may have eight requests to the table in flight.
 const MAX_IN_FLIGHT: usize = 8;
@@ -40,6 +40,8 @@ pub struct Redrive {
     pub key_attribute: String,
     /// Whether entries carry their provenance.
     pub provenance: bool,
+    /// The account, for errors and for the notice that the function's writer retries.
+    pub account: Option<Aws>,
     /// The keys of the objects that this run wrote. They are listed too, although they were replayed just now.
     put: RefCell<HashSet<String>>,
 }
@@ -64,6 +66,8 @@ pub enum Fate {
     Skipped,
     /// It contains no records that could be replayed.
     Damaged(Damage),
+    /// It is not an object at all.
+    NotAnObject(NotAnObject),
     /// It cannot be read, for this reason.
     Unreadable(String),
     /// Its records were replayed.
@@ -94,7 +98,7 @@ impl Redrive {
     #[must_use]
     pub fn new(place: Place, table: Option<DynamoDbStore>) -> Self {
         let (key_attribute, put) = ("key".to_owned(), RefCell::default());
-        Self { place, table, key_attribute, provenance: false, put }
+        Self { place, table, key_attribute, provenance: false, account: None, put }
     }
 
     /// Replays the objects, several at a time, and returns them in the order of the listing. Dropping the stream ends the
@@ -105,8 +109,10 @@ impl Redrive {
     }
 
     async fn object(&self, listed: Listed) -> Result<Seen, RedriveError> {
-        let Listed { key, size, modified } = listed;
-        let fate = if place::is_full_record(&key) {
+        let Listed { key, size, modified, not_an_object } = listed;
+        let fate = if let Some(reason) = not_an_object {
+            Fate::NotAnObject(reason)
+        } else if place::is_full_record(&key) {
             Fate::Omitted
         } else if self.put.borrow().contains(&key) {
             Fate::Skipped
@@ -147,7 +153,7 @@ impl Redrive {
             };
             let report = handler.handle(&invocation).await;
             if let (Some(InvocationError::Store(error)), Some(table)) = (&report.error, &self.table) {
-                return Err(table_error(table, error));
+                return Err(self.table_error(table, error));
             }
             replayed.add(key, &report, &self.place.url());
         }
@@ -167,27 +173,21 @@ impl Redrive {
     /// Why it does not.
     pub async fn probe(&self) -> Result<(), RedriveError> {
         let Some(table) = &self.table else { return Ok(()) };
-        table.probe().await.map_err(|error| table_error(table, &error))
+        table.probe().await.map_err(|error| self.table_error(table, &error))
     }
-}
 
-/// The store's error in this command's words; its own are for those who run the function.
-fn table_error(table: &DynamoDbStore, error: &StoreError) -> RedriveError {
-    let action = format!("writing to the Audit table {}", table.table());
-    let other = |reason: String| AwsError { action: action.clone(), code: Some(error.code.clone()), reason };
-    RedriveError::Table(match (error.failure, error.code.as_str()) {
-        (Failure::Misconfigured, "ValidationException") => {
-            other("its key is not `id` of type S alone, so it is not an Audit table; check --audit-table".to_owned())
+    /// The store's error in this command's words; its own are for those who run the function.
+    fn table_error(&self, table: &DynamoDbStore, error: &StoreError) -> RedriveError {
+        let place = self.account.as_ref().map(|account| format!(" {}", account.place())).unwrap_or_default();
+        let action = format!("writing to the Audit table {}{place}", table.table());
+        if (error.failure, error.code.as_str()) == (Failure::Misconfigured, "ValidationException") {
+            let reason =
+                "its key is not `id` of type S alone, so it is not an Audit table; check --audit-table".to_owned();
+            return RedriveError::Table(AwsError { action, code: Some(error.code.clone()), reason });
         }
-        (Failure::Misconfigured, "request") => {
-            other("the request could not be sent; check --region and your credentials".to_owned())
-        }
-        (Failure::Misconfigured, code) => {
-            let permission = "dynamodb:BatchWriteItem on the table, and the use of its KMS key, if it has one";
-            AwsError::of_code(&action, permission, code)
-        }
-        _ => other(error.message.clone()),
-    })
+        let permission = "dynamodb:BatchWriteItem on the table, and the use of its KMS key, if it has one";
+        RedriveError::Table(AwsError::of_writer(action, permission, &error.code))
+    }
 }
 
 impl Replayed {
@@ -222,10 +222,13 @@ impl Replayed {
 /// The Audit table, as the handler sees it.
 impl Store for &Redrive {
     async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
-        match &self.table {
-            Some(table) => table.put(entries).await,
-            None => Ok(Put::default()),
+        let Some(table) = &self.table else { return Ok(Put::default()) };
+        let put = table.put(entries).await;
+        if let Some(retries) = self.account.as_ref().map(Aws::retry_notice) {
+            let will_retry = |error: &StoreError| matches!(error.failure, Failure::Throttled | Failure::Unavailable);
+            retries.attempted(put.as_ref().err().is_some_and(will_retry));
         }
+        put
     }
 }
 

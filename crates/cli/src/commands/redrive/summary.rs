@@ -60,6 +60,7 @@ impl Summary {
             Fate::Omitted => self.omitted += 1,
             Fate::Skipped => {}
             Fate::Damaged(damage) => drop(self.damaged.insert(seen.key, damage.to_string())),
+            Fate::NotAnObject(reason) => drop(self.damaged.insert(seen.key, reason.to_string())),
             Fate::Unreadable(reason) => drop(self.left.insert(seen.key, reason)),
             Fate::Replayed(replayed) => {
                 let counts = replayed.counts;
@@ -145,6 +146,7 @@ pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Option<String> {
     Some(match &seen.fate {
         Fate::Omitted | Fate::Skipped => return None,
         Fate::Damaged(damage) => format!("{key}{age}\n  damaged: {damage}"),
+        Fate::NotAnObject(reason) => format!("{key}{age}\n  damaged: {reason}"),
         Fate::Unreadable(reason) => format!("{key}{age}\n  {reason}"),
         Fate::Replayed(replayed) => {
             let counts = replayed.counts;

@@ -67,7 +67,7 @@ pub struct VerifyArguments {
 /// # Errors
 /// When AWS refuses.
 pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, TableError> {
-    let aws = arguments.aws.load().await;
+    let aws = arguments.aws.load(terminal).await?;
     let mut verification = Verification {
         configuration: ConfigurationTable::find(&aws, &arguments.configuration_table).await?,
         audit: AuditTable::new(&aws, &arguments.audit_table),

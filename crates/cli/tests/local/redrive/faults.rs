@@ -126,3 +126,20 @@ async fn two_runs_and_the_function_at_once_change_nothing_of_the_outcome() {
         play.stop().await;
     }
 }
+
+/// The function's writer retries for a minute, without a word.
+#[tokio::test]
+async fn a_user_who_waits_for_a_throttled_table_is_told() {
+    let ground = Ground::new([quarantined("no_key", &insert(1))]).await;
+    ground.proxy.next(vec![Fault::Refuse(400, "ThrottlingException"); 1000]);
+    let mut command = config_audit();
+    command.args(["redrive", &format!("s3://{FAILURE_BUCKET}"), "--audit-table", AUDIT_TABLE]);
+    command.args(["--endpoint-url", &ground.proxy.url(), "--s3-endpoint-url", &ground.bucket.url()]);
+    command.envs(AwsSettings::dummy().environment()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    for expected in ["Press Ctrl-C to end", "retrying…"] {
+        let line = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
+        assert!(line.contains(expected), "{line}");
+    }
+}

@@ -2,5 +2,6 @@
 
 mod command_line;
 mod faults;
+mod hostile;
 mod replays;
 pub(crate) mod scene;

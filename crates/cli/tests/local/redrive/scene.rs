@@ -217,7 +217,8 @@ pub(crate) fn place(bucket: &Bucket) -> Place {
     let config = bucket.client().config().to_builder();
     let config = config.retry_config(RetryConfig::standard().with_max_attempts(8));
     let client = aws_sdk_s3::Client::from_conf(config.build());
-    Place::Bucket { client, bucket: bucket.name().to_owned(), prefix: String::new() }
+    let address = format!("at {}", bucket.url());
+    Place::Bucket { client, bucket: bucket.name().to_owned(), prefix: String::new(), address }
 }
 
 pub(crate) async fn try_run(redrive: &Redrive) -> Result<Summary, RedriveError> {

@@ -127,13 +127,13 @@ async fn what_predates_the_trail_is_said_to_be_unknown() {
         vec![(EPOCH, Some(item("K", &[("a", 1), ("b", 1)]))), (EPOCH + 60, Some(item("K", &[("a", 2), ("b", 1)])))];
     tables.write(AUDIT, entries("K", &history).split_off(1)).await;
     tables.write(CONFIGURATION, [sdk_item(history[1].1.clone().unwrap())]).await;
-    let before = tables.history("K", &["--at", &text(EPOCH)]).await;
+    let before = tables.history("K", &["--at", &text(EPOCH), "--output", "json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&before.stdout).unwrap(), json!({ "a": 1 }));
     assert!(before.stderr.contains("tells only of a of its attributes"), "{before:?}");
     assert_eq!(tables.verify().await.findings().1["olderThanTheTrail"], 1);
     // Its snapshot tells the rest, of the time before the change too.
     assert!(tables.backfill(&[]).await.stdout.starts_with("K: backfilled"));
-    let before = tables.history("K", &["--at", &text(EPOCH)]).await;
+    let before = tables.history("K", &["--at", &text(EPOCH), "--output", "json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&before.stdout).unwrap(), json!({ "key": "K", "a": 1, "b": 1 }));
     assert_eq!(tables.verify().await.findings().1["provenFromBackfill"], 1);
     // The first of its real entries is lost: the snapshot is where it shows.

@@ -14,18 +14,23 @@ use crate::bootstrap::engine::Engine;
 use config_audit_cli::tables::sdk_item;
 use config_audit_local::AwsSettings;
 
-/// The engine, but for one operation, which is refused as IAM refuses it.
-async fn refusing(engine: &str, operation: &'static str) -> (String, tokio::task::JoinHandle<()>) {
+/// The engine, but for requests of this kind, which are refused with this code. `is_refused` is given the operation and the body.
+pub(crate) async fn refusing(
+    engine: &str,
+    code: &'static str,
+    is_refused: impl Fn(&str, &str) -> bool + Clone + Send + Sync + 'static,
+) -> (String, tokio::task::JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let engine = engine.to_owned();
     let answer = move |headers: HeaderMap, body: Bytes| {
-        let (client, engine) = (client.clone(), engine.clone());
+        let (client, engine, is_refused) = (client.clone(), engine.clone(), is_refused.clone());
         async move {
             let target = headers["x-amz-target"].to_str().unwrap();
-            if target.ends_with(&format!(".{operation}")) {
-                let refusal = json!({ "__type": "com.amazon.coral.service#AccessDeniedException", "message": "no" });
+            let operation = target.rsplit('.').next().unwrap();
+            if is_refused(operation, &String::from_utf8_lossy(&body)) {
+                let refusal = json!({ "__type": format!("com.amazon.coral.service#{code}"), "message": "no" });
                 return Response::builder().status(400).body(Body::from(refusal.to_string())).unwrap();
             }
             let mut request = Request::post(engine).body(Body::from(body)).unwrap();
@@ -63,7 +68,8 @@ async fn a_missing_permission_is_named() {
         (&tail, "DescribeStream", &format!("on the stream of table {AUDIT}")),
         (&tail, "GetRecords", &format!("on the stream of table {AUDIT}")),
     ] {
-        let (url, server) = refusing(tables.database.url(), operation).await;
+        let is_refused = move |asked: &str, _: &str| asked == operation;
+        let (url, server) = refusing(tables.database.url(), "AccessDeniedException", is_refused).await;
         let ran = run_at(&url, &tables.aws, command).await;
         assert_eq!(ran.code, 2, "{operation}: {ran:?}");
         assert!(ran.stderr.contains(&format!("dynamodb:{operation}")) && ran.stderr.contains(place), "{ran:?}");

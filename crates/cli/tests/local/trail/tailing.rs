@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use aws_sdk_dynamodb::types::{BillingMode, GlobalSecondaryIndex, Projection, ProjectionType};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
@@ -88,15 +88,40 @@ async fn it_ends_when_nobody_reads_or_it_is_told_to() {
 
 #[tokio::test]
 async fn a_table_without_a_stream_says_how_to_enable_one() {
-    let (database, aws) = Engine::Embedded.database().await;
-    let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
-    let element = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
-    let create = database.client().create_table().table_name(AUDIT).billing_mode(BillingMode::PayPerRequest);
-    create.attribute_definitions(attribute.build().unwrap()).key_schema(element).send().await.unwrap();
-    let tables = Tables { database, aws };
-    let ran = tables.run(&["tail", "--audit-table", AUDIT]).await;
+    let tables = Tables::on(Engine::Embedded).await;
+    let unwatched = "Audit-unwatched";
+    let description = tables.database.client().describe_table().table_name(AUDIT).send().await.unwrap().table.unwrap();
+    let index = &description.global_secondary_indexes()[0];
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(index.index_name().unwrap())
+        .set_key_schema(index.key_schema.clone())
+        .projection(Projection::builder().projection_type(ProjectionType::All).build());
+    let create = tables.database.client().create_table().table_name(unwatched).billing_mode(BillingMode::PayPerRequest);
+    let create = create.set_attribute_definitions(description.attribute_definitions.clone());
+    let create = create.set_key_schema(description.key_schema.clone()).global_secondary_indexes(index.build().unwrap());
+    create.send().await.unwrap();
+    let ran = tables.run(&["tail", "--audit-table", unwatched]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stderr.contains("aws dynamodb update-table") && ran.stderr.contains("NEW_AND_OLD_IMAGES"), "{ran:?}");
-    assert!(!ran.stderr.contains(CONFIGURATION));
     tables.database.stop().await;
+}
+
+/// Its records would be shown as entries, with configuration values for the names of attributes.
+#[tokio::test]
+async fn a_table_that_is_no_audit_table_is_refused() {
+    for engine in Engine::BOTH {
+        let tables = Tables::on(engine).await;
+        // One with the Audit table's key is as wrong.
+        let alike = "Configuration-alike";
+        tables.database.ensure_configuration_table(alike, "id").await.unwrap();
+        for (table, lack) in
+            [(CONFIGURATION, "the key `id` of type S"), (alike, "the index itemKey-modificationTime-index")]
+        {
+            let ran = tables.run(&["tail", "--audit-table", table]).await;
+            let said =
+                format!("table {table} at {} is not an Audit table: it does not have {lack}", tables.database.url());
+            assert!(ran.code == 2 && ran.stderr.contains(&said) && ran.stdout.is_empty(), "{ran:?}");
+        }
+        tables.database.stop().await;
+    }
 }

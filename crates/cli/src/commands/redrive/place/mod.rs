@@ -1,16 +1,18 @@
 //! Where failed records are: the failure bucket, or a directory with a copy of it.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+mod directory;
+
+use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::copy_object::CopyObjectError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
-use aws_sdk_s3::types::Object;
+use aws_sdk_s3::types::{EncodingType, Object};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{LocalBoxStream, StreamExt, TryStreamExt, iter, try_unfold};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::aws::AwsError;
 
@@ -66,6 +68,8 @@ pub enum Place {
         bucket: String,
         /// What the keys of its objects begin with; empty for all.
         prefix: String,
+        /// Where S3 is, as errors say it.
+        address: String,
     },
     /// A directory with a copy of the bucket, or of a part of it. Its files are small and local, so they are read and written
     /// without waiting, and the command is never cut short in between.
@@ -86,6 +90,25 @@ pub struct Listed {
     pub size: u64,
     /// When it was written.
     pub modified: Option<DateTime<Utc>>,
+    /// Why it is not an object that can be read, if it is not.
+    pub not_an_object: Option<NotAnObject>,
+}
+
+/// Why something in the place is not an object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnObject {
+    /// No key can be like that.
+    #[error("its name is not UTF-8, so it cannot be a key; rename it")]
+    Name,
+    /// It leads elsewhere, or nowhere.
+    #[error("it is a symbolic link, and those are not followed; put the file itself there")]
+    Link,
+    /// Reading it could wait for ever.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// A directory whose files are not known.
+    #[error("the directory cannot be listed: {0}")]
+    Unlisted(String),
 }
 
 /// The place refused, or could not be asked.
@@ -104,9 +127,9 @@ pub enum PlaceError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A file's name cannot be a key.
-    #[error("the name of {} is not UTF-8, so it cannot be a key; rename the file", .0.display())]
-    Name(PathBuf),
+    /// A key that is made from a damaged record.
+    #[error("the key {0} is not a path below the directory, or a symbolic link is on the way")]
+    Key(String),
 }
 
 impl PlaceError {
@@ -149,24 +172,28 @@ impl Place {
     #[must_use]
     pub fn list(&self) -> LocalBoxStream<'_, Result<Listed, PlaceError>> {
         let pages: LocalBoxStream<'_, Result<Vec<Listed>, PlaceError>> = match self {
-            Self::Bucket { client, bucket, prefix } => {
+            Self::Bucket { client, bucket, prefix, address } => {
                 // The token of the next page: `Some(None)` before the first, and `None` after the last.
                 let page = move |next: Option<Option<String>>| async move {
                     let Some(token) = next else { return Ok(None) };
-                    let request = client.list_objects_v2().bucket(bucket).prefix(prefix);
+                    // A key may have characters that XML cannot.
+                    let request =
+                        client.list_objects_v2().bucket(bucket).prefix(prefix).encoding_type(EncodingType::Url);
                     let page = request.set_continuation_token(token).send().await.map_err(|error| {
                         let permission = format!("s3:ListBucket on the bucket {bucket}");
-                        AwsError::new(format!("listing the bucket {bucket}"), &permission, &error)
+                        AwsError::new(format!("listing the bucket {bucket} {address}"), &permission, &error)
                     })?;
-                    let objects = page.contents.unwrap_or_default();
-                    Ok(Some((objects.into_iter().filter_map(listed).collect(), page.next_continuation_token.map(Some))))
+                    let is_encoded = page.encoding_type == Some(EncodingType::Url);
+                    let objects = page.contents.unwrap_or_default().into_iter();
+                    let objects = objects.filter_map(|object| listed(object, is_encoded)).collect();
+                    Ok(Some((objects, page.next_continuation_token.map(Some))))
                 };
                 try_unfold(Some(None), page).boxed_local()
             }
             Self::Directory { path, .. } => {
                 let page = move |mut waiting: Vec<PathBuf>| async move {
                     let Some(directory) = waiting.pop() else { return Ok(None) };
-                    let (files, directories) = files(path, &directory)?;
+                    let (files, directories) = directory::files(path, &directory)?;
                     waiting.extend(directories);
                     Ok(Some((files, waiting)))
                 };
@@ -176,7 +203,7 @@ impl Place {
         let lists_archive = self.is_in_archive();
         let is_object = move |listed: &Listed| {
             // A console marks its folders with empty objects whose keys end with a slash.
-            !listed.key.ends_with('/') && self.is_archived(&listed.key) == lists_archive
+            !(listed.key.ends_with('/') && listed.size == 0) && self.is_archived(&listed.key) == lists_archive
         };
         pages
             .map_ok(|page| iter(page.into_iter().map(Ok)))
@@ -207,10 +234,7 @@ impl Place {
                 })?;
                 Ok(Some(body.to_vec()))
             }
-            Self::Directory { path, .. } => {
-                let file = path.join(key);
-                unless_gone(std::fs::read(&file)).map_err(|source| failed("reading", &file, source))
-            }
+            Self::Directory { path, .. } => directory::get(path, key),
         }
     }
 
@@ -227,20 +251,7 @@ impl Place {
                 put.map_err(|error| AwsError::new(format!("writing {key}"), &permission, &error))?;
                 Ok(())
             }
-            Self::Directory { path, .. } => {
-                let file = path.join(key);
-                let write = || {
-                    let parent = file.parent().unwrap_or(path);
-                    std::fs::create_dir_all(parent)?;
-                    // Hidden, so that it is never listed.
-                    let mut part = tempfile::Builder::new().prefix(".part-").tempfile_in(parent)?;
-                    part.write_all(&body)?;
-                    part.as_file().sync_all()?;
-                    part.persist(&file)?;
-                    Ok(())
-                };
-                write().map_err(|source| failed("writing", &file, source))
-            }
+            Self::Directory { path, .. } => directory::put(path, key, &body),
         }
     }
 
@@ -267,12 +278,7 @@ impl Place {
                 deleted.map_err(|error| AwsError::new("deleting it after it was archived", &permission, &error))?;
                 Ok(())
             }
-            Self::Directory { path, .. } => {
-                let (from, to) = (path.join(key), path.join(archived));
-                let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
-                let moved = made.and_then(|()| unless_gone(std::fs::rename(&from, &to)));
-                moved.map(drop).map_err(|source| failed("archiving", &from, source))
-            }
+            Self::Directory { path, .. } => directory::rename(path, key, &archived),
         }
     }
 }
@@ -292,51 +298,22 @@ fn on_objects(actions: &str, bucket: &str) -> String {
     format!("{actions} on the objects of the bucket {bucket}, and the use of its KMS key, if it has one")
 }
 
-fn listed(object: Object) -> Option<Listed> {
+fn listed(object: Object, is_encoded: bool) -> Option<Listed> {
     let modified = object.last_modified.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
-    Some(Listed { key: object.key?, size: object.size.unwrap_or_default().try_into().unwrap_or_default(), modified })
+    let size = object.size.unwrap_or_default().try_into().unwrap_or_default();
+    let key = object.key?;
+    let decoded = if is_encoded { decoded(&key) } else { Some(key.clone()) };
+    let not_an_object = decoded.is_none().then_some(NotAnObject::Name);
+    Some(Listed { key: decoded.unwrap_or(key), size, modified, not_an_object })
+}
+
+/// A key of a listing with `encoding-type=url`, which is encoded like a form's field.
+fn decoded(key: &str) -> Option<String> {
+    Some(percent_decode_str(&key.replace('+', " ")).decode_utf8().ok()?.into_owned())
 }
 
 fn is_gone(error: &CopyObjectError) -> bool {
     aws_sdk_s3::error::ProvideErrorMetadata::code(error) == Some("NoSuchKey")
-}
-
-fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn failed(what: &'static str, path: &Path, source: io::Error) -> PlaceError {
-    PlaceError::Directory { what, path: path.to_owned(), source }
-}
-
-/// The files of one directory by name, and its directories, last first. Hidden ones are not objects.
-fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<PathBuf>), PlaceError> {
-    let failed = |source| failed("listing", directory, source);
-    let entries: Result<Vec<_>, _> = std::fs::read_dir(directory).and_then(Iterator::collect).map_err(failed);
-    let mut entries = entries?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    let (mut files, mut directories) = (Vec::new(), Vec::new());
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        // If it does not exist any more, another run has moved it.
-        let Some(metadata) = unless_gone(entry.metadata()).map_err(failed)? else { continue };
-        if metadata.is_dir() {
-            directories.push(path);
-        } else {
-            let below = path.strip_prefix(root).ok().and_then(Path::to_str);
-            let key = below.ok_or_else(|| PlaceError::Name(path.clone()))?.to_owned();
-            files.push(Listed { key, size: metadata.len(), modified: metadata.modified().ok().map(Into::into) });
-        }
-    }
-    directories.reverse();
-    Ok((files, directories))
 }
 
 #[cfg(test)]
@@ -360,34 +337,15 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_directory_is_listed_whole_but_for_what_is_hidden_or_archived() {
-        let directory = tempfile::tempdir().unwrap();
-        for file in ["b", "a/z", "a/b/c", ".hidden", "a/.part-1", "redriven/a/z", ".git/config"] {
-            let file = directory.path().join(file);
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, "four").unwrap();
+    #[test]
+    fn a_key_is_decoded_as_s3_encodes_it() {
+        for (encoded, key) in [
+            ("quarantined/Configuration/1.json", Some("quarantined/Configuration/1.json")),
+            ("a%01b+c%2Bd%25", Some("a\u{1}b c+d%")),
+            ("%C3%A9", Some("é")),
+            ("%FF", None),
+        ] {
+            assert_eq!(decoded(encoded).as_deref(), key, "{encoded}");
         }
-        let place = Place::Directory { path: directory.path().to_owned(), bucket: None };
-        let listed: Vec<Listed> = place.list().try_collect().await.unwrap();
-        let mut keys: Vec<_> = listed.iter().map(|listed| listed.key.as_str()).collect();
-        keys.sort_unstable();
-        assert_eq!(keys, ["a/b/c", "a/z", "b"]);
-        assert!(listed.iter().all(|listed| listed.size == 4 && listed.modified.is_some()));
-    }
-
-    #[tokio::test]
-    async fn a_file_is_replaced_whole_archived_once_and_gone_without_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let place = Place::Directory { path: directory.path().to_owned(), bucket: None };
-        for body in ["first", "second"] {
-            place.put("a/b", body.into()).await.unwrap();
-        }
-        assert_eq!(place.get("a/b").await.unwrap().as_deref(), Some(&b"second"[..]));
-        place.archive("a/b").await.unwrap();
-        place.archive("a/b").await.unwrap();
-        assert_eq!(place.get("a/b").await.unwrap(), None);
-        assert_eq!(place.get("redriven/a/b").await.unwrap().as_deref(), Some(&b"second"[..]));
-        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 0, "something is left behind");
     }
 }

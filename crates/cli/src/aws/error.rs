@@ -1,0 +1,152 @@
+//! Why AWS refused, or could not be asked: in one line, what, where, and what to do.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use config_audit::aws::{error_chain, is_error_code};
+
+/// What to do where nothing answers.
+const CHECK_CONNECTION: &str = "check --endpoint-url, --region, the network and proxies";
+const NO_ANSWER: &str = "no answer came in time; check the network and proxies, or run the command again";
+const NOT_AWS: &str = "the answer does not come from AWS; check --endpoint-url and proxies";
+
+/// AWS refused, or could not be asked. Quotes AWS only where no value can be in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} failed: {reason}")]
+pub struct AwsError {
+    /// What was asked, and where, such as "reading table Audit in eu-central-1".
+    pub action: String,
+    /// AWS's error code, where it answered.
+    pub code: Option<String>,
+    /// Why it was refused, and what to do.
+    pub reason: String,
+}
+
+impl AwsError {
+    /// The error of a request. `permission` is what the request needs, such as `dynamodb:Query on table Audit and its indexes`.
+    pub fn new<E, R>(action: impl Into<String>, permission: &str, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        R: Debug + 'static,
+    {
+        match (error.code(), error) {
+            (Some(code), _) => Self::of_code(action, permission, code),
+            // An answer without a code does not come from AWS, and could contain anything.
+            (None, SdkError::ServiceError(_) | SdkError::ResponseError(_)) => {
+                Self { action: action.into(), code: None, reason: NOT_AWS.to_owned() }
+            }
+            (None, _) => Self { action: action.into(), code: None, reason: unanswered(error) },
+        }
+    }
+
+    /// The error that has this code at AWS.
+    pub fn of_code(action: impl Into<String>, permission: &str, code: &str) -> Self {
+        // What is behind a custom endpoint may send anything as a code.
+        let code = if is_error_code(code) { code } else { "an error without a valid code" };
+        let reason = match code {
+            "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
+                format!("your credentials lack a permission; this needs {permission}")
+            }
+            "ResourceNotFoundException" => {
+                "there is no such table or index; check --region, --profile and the name".to_owned()
+            }
+            "NoSuchBucket" => "there is no such bucket; check the name".to_owned(),
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" => {
+                format!("the bucket is in another region ({code}); check --region")
+            }
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+                format!("your credentials have expired ({code}); log in again, such as with `aws sso login`")
+            }
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "InvalidClientTokenId"
+            | "InvalidAccessKeyId"
+            | "IncompleteSignatureException"
+            | "MissingAuthenticationTokenException"
+            | "SignatureDoesNotMatch" => {
+                format!("your credentials are not accepted ({code}); check --profile, or log in again")
+            }
+            "ProvisionedThroughputExceededException" => {
+                format!("the table is at its capacity ({code}); raise it, or run the command again later")
+            }
+            "ThrottlingException"
+            | "Throttling"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "TooManyRequestsException"
+            | "SlowDown" => format!("AWS throttles your requests ({code}); run the command again later"),
+            "InternalServerError" | "InternalFailure" | "InternalError" | "ServiceUnavailable" => {
+                format!("AWS failed ({code}); run the command again later")
+            }
+            // A validation message can quote the item.
+            _ => format!("AWS answered {code}"),
+        };
+        Self { action: action.into(), code: Some(code.to_owned()), reason }
+    }
+
+    /// The error of the function's own writer, which has these codes where AWS has none. Its messages are for those who run the
+    /// function.
+    pub fn of_writer(action: impl Into<String>, permission: &str, code: &str) -> Self {
+        let reason = match code {
+            "connection" => format!("there is no connection; {CHECK_CONNECTION}"),
+            "timeout" => NO_ANSWER.to_owned(),
+            "request" | "dispatch" => "no request could be sent; check --region and your credentials".to_owned(),
+            code if code == "response" || code.starts_with("Http") => NOT_AWS.to_owned(),
+            _ => return Self::of_code(action, permission, code),
+        };
+        Self { action: action.into(), code: Some(code.to_owned()), reason }
+    }
+
+    /// Whether DynamoDB refused the request because of what is in it, and would again.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.code.as_deref() == Some("ValidationException")
+    }
+}
+
+/// Why there is no answer.
+fn unanswered<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: Error + 'static,
+    R: Debug + 'static,
+{
+    if let Some(credentials) = causes(error).find_map(<dyn Error>::downcast_ref::<CredentialsError>) {
+        return without_credentials(credentials);
+    }
+    let is_timeout = match error {
+        SdkError::TimeoutError(_) => true,
+        SdkError::DispatchFailure(dispatch) => dispatch.is_timeout(),
+        _ => false,
+    };
+    if is_timeout {
+        return NO_ANSWER.to_owned();
+    }
+    match error {
+        SdkError::DispatchFailure(dispatch) if dispatch.is_io() => {
+            let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
+            format!("there is no connection: {cause}; {CHECK_CONNECTION}")
+        }
+        _ => format!("no request could be made ({})", one_line(error)),
+    }
+}
+
+/// Why there are no credentials.
+pub(super) fn without_credentials(error: &CredentialsError) -> String {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            "there are no credentials; log in, or check --profile, AWS_PROFILE and AWS_ACCESS_KEY_ID".to_owned()
+        }
+        _ => format!("your credentials cannot be loaded ({}); check --profile, or log in again", one_line(error)),
+    }
+}
+
+/// The error and its causes, outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn one_line(error: &dyn Error) -> String {
+    error_chain(error).split_whitespace().collect::<Vec<_>>().join(" ")
+}

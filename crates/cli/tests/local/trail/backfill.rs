@@ -1,0 +1,125 @@
+//! `backfill` on items that DynamoDB takes, and whose entries it refuses.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
+use config_audit::value::base64_text;
+use config_audit_cli::tables::{SdkItem, sdk_item};
+use serde_json::json;
+
+use super::permissions::refusing;
+use super::scene::{AUDIT, CONFIGURATION, Ran, Tables, item, run_at};
+use crate::bootstrap::engine::Engine;
+
+/// A value that only `history` may say.
+const SECRET: &str = "s3cr3t-c0nfigurati0n";
+
+fn with(key: &str, value: AttributeValue) -> SdkItem {
+    let mut item = sdk_item(item(key, &[]));
+    item.insert("value".to_owned(), value);
+    item
+}
+
+/// As many levels as an item may have under an attribute, around a secret.
+fn deep() -> AttributeValue {
+    let secret = AttributeValue::S(SECRET.to_owned());
+    (0..31).fold(secret, |inner, _| AttributeValue::M([("m".to_owned(), inner)].into()))
+}
+
+/// Numbers whose digits are split by the point, which take a byte more than others with as many.
+fn decimals(count: usize) -> AttributeValue {
+    AttributeValue::L(vec![AttributeValue::N("1.2".to_owned()); count])
+}
+
+/// The most of them that an item of this engine has room for.
+async fn put_decimals(tables: &Tables) {
+    let (mut fits, mut too_many) = (0, 410_000);
+    while fits + 1 < too_many {
+        let count = usize::midpoint(fits, too_many);
+        let put = tables.database.client().put_item().table_name(CONFIGURATION);
+        match put.set_item(Some(with("DECIMALS", decimals(count)))).send().await {
+            Ok(_) => fits = count,
+            Err(_) => too_many = count,
+        }
+    }
+    assert!(fits > 50_000, "{fits}");
+}
+
+/// Backfills, and proves that all but these items have an entry.
+async fn backfill_all_but(tables: &Tables, refused: &[&str], items: usize) -> Ran {
+    let ran = tables.backfill(&[]).await;
+    assert!(!ran.text().contains(SECRET), "{ran:?}");
+    assert_eq!(ran.code, i32::from(!refused.is_empty()), "{ran:?}");
+    let proven = tables.verify().await;
+    let (found, summary) = proven.findings();
+    let mut unproven: Vec<_> = found.iter().map(|line| line["itemKey"].as_str().unwrap()).collect();
+    unproven.sort_unstable();
+    assert_eq!(unproven, refused, "{proven:?}");
+    assert_eq!(summary["provenFromBackfill"], json!(items - refused.len()));
+    ran
+}
+
+#[tokio::test]
+async fn no_item_stops_a_backfill_and_what_has_no_room_gets_a_note() {
+    for engine in Engine::BOTH {
+        let tables = Tables::on(engine).await;
+        let plain = (0..299).map(|n| sdk_item(item(&format!("K{n}"), &[("a", n)])));
+        tables.write(CONFIGURATION, plain.chain([with("DEEP", deep())])).await;
+        put_decimals(&tables).await;
+        let ran = backfill_all_but(&tables, &[], 301).await;
+        assert!(ran.stdout.ends_with("301 items: 301 backfilled\n"), "on {engine:?}: {ran:?}");
+        for key in ["DEEP", "DECIMALS"] {
+            assert!(ran.stdout.contains(&format!("{key}: backfilled, by its hash")), "on {engine:?}: {ran:?}");
+            let history = tables.history(key, &["--output", "json"]).await;
+            let record = &history.lines()[0]["newValue"]["record"];
+            assert_eq!(record, &json!(format!("dynamodb:{CONFIGURATION}/{key}")), "on {engine:?}");
+        }
+        assert_eq!(tables.backfill(&[]).await.stdout, "301 items: 0 backfilled\n");
+        tables.database.stop().await;
+    }
+}
+
+/// A binary key of 1,536 bytes has 2,048 as text, and the index takes no more.
+#[tokio::test]
+async fn an_item_that_cannot_have_an_entry_is_named_and_the_others_get_theirs() {
+    let tables = Tables::with_key(ScalarAttributeType::B).await;
+    let keys = (0..300_u32).map(|n| n.to_be_bytes().to_vec()).chain([vec![7; 1_536], vec![9; 1_537]]);
+    tables.write(CONFIGURATION, keys.map(|key| [("id".to_owned(), AttributeValue::B(key.into()))].into())).await;
+    let refused = base64_text(&[9; 1_537]);
+    let line = format!("{refused}: cannot be backfilled: its key is longer than 2,048 bytes as text");
+    let dry = tables.backfill(&["--dry-run"]).await;
+    assert!(dry.code == 1 && dry.stdout.contains(&line), "{dry:?}");
+    assert!(dry.stdout.ends_with("302 items: 301 would be backfilled, 1 cannot be\n"), "{dry:?}");
+    assert_eq!(tables.database.entries(AUDIT).await.unwrap().len(), 0);
+    for backfilled in ["301", "0"] {
+        let ran = backfill_all_but(&tables, &[&refused], 302).await;
+        assert!(ran.stdout.contains(&line), "{ran:?}");
+        assert!(ran.stdout.ends_with(&format!("302 items: {backfilled} backfilled, 1 cannot be\n")), "{ran:?}");
+    }
+    tables.database.stop().await;
+}
+
+/// Whatever DynamoDB refuses, and for whatever reason: the other items have their entries.
+#[tokio::test]
+async fn what_dynamodb_refuses_gets_a_note_and_what_it_refuses_even_so_is_named() {
+    let tables = Tables::on(Engine::Embedded).await;
+    let plain = (0..30).map(|n| sdk_item(item(&format!("K{n}"), &[("a", n)])));
+    let secret = || AttributeValue::S(SECRET.to_owned());
+    tables.write(CONFIGURATION, plain.chain([with("VALUE", secret()), with("ALWAYS", secret())])).await;
+    let is_refused = |operation: &str, body: &str| {
+        operation == "PutItem" && (body.contains(SECRET) || body.contains("\"itemKey\":{\"S\":\"ALWAYS\"}"))
+    };
+    let (url, server) = refusing(tables.database.url(), "ValidationException", is_refused).await;
+    let backfill = ["backfill", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
+    let ran = run_at(&url, &tables.aws, &backfill).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for line in ["VALUE: backfilled, by its hash", "ALWAYS: cannot be backfilled: DynamoDB does not take its entry"] {
+        assert!(ran.stdout.contains(line), "{ran:?}");
+    }
+    assert!(ran.stdout.ends_with("32 items: 31 backfilled, 1 cannot be\n") && !ran.text().contains(SECRET), "{ran:?}");
+    server.abort();
+    // When the reason is gone, the next run has only that one to do.
+    let ran = tables.backfill(&[]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "ALWAYS: backfilled\n32 items: 1 backfilled\n"));
+    let proven = tables.verify().await;
+    assert_eq!((proven.code, &proven.findings().1["provenFromBackfill"]), (0, &json!(32)), "{proven:?}");
+    tables.database.stop().await;
+}
