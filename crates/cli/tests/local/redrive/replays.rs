@@ -226,13 +226,16 @@ async fn the_archive_is_replayed_where_it_is_named_and_stays_as_it_is() {
         assert_entries(&ground.database, numbers).await;
         assert_eq!(ground.objects(), expected, "{prefix}");
     }
-    // The same for a directory with a copy of it.
-    ground.empty_table().await;
-    let directory = ground.files().join("redriven");
-    let arguments = [directory.to_str().unwrap(), "--audit-table", AUDIT_TABLE];
-    command(&ground.proxy.url(), &ground.bucket.url(), &arguments).await.assert(0, &["3 audited", "0 archived"]);
-    assert_entries(&ground.database, 1..4).await;
-    assert_eq!(ground.objects(), expected);
+    // The same for a directory with a copy of it, or of a part of it.
+    for (part, numbers) in [("redriven", 1..4), ("redriven/quarantined", 3..4)] {
+        ground.empty_table().await;
+        let directory = ground.files().join(part);
+        let arguments = [directory.to_str().unwrap(), "--audit-table", AUDIT_TABLE];
+        let said = command(&ground.proxy.url(), &ground.bucket.url(), &arguments).await;
+        said.assert(0, &[&format!("{} audited", numbers.len()), "0 archived"]);
+        assert_entries(&ground.database, numbers).await;
+        assert_eq!(ground.objects(), expected, "{part}");
+    }
     // A run that does not name the archive leaves it alone.
     ground.empty_table().await;
     ground.command(&[]).await.assert(0, &["Objects  1 replayed, 1 archived"]);

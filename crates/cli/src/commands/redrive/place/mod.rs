@@ -3,7 +3,7 @@
 mod directory;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use aws_sdk_s3::error::SdkError;
@@ -155,7 +155,7 @@ impl Place {
     /// Whether an object has been replayed and moved to the archive.
     #[must_use]
     pub fn is_archived(&self, key: &str) -> bool {
-        let is_of_archive = matches!(self, Self::Directory { path, .. } if path.ends_with(ARCHIVE));
+        let is_of_archive = matches!(self, Self::Directory { path, .. } if is_archive(path));
         is_of_archive || first_directory(key) == Some(ARCHIVE)
     }
 
@@ -163,7 +163,7 @@ impl Place {
     fn is_in_archive(&self) -> bool {
         match self {
             Self::Bucket { prefix, .. } => prefix == ARCHIVE || first_directory(prefix) == Some(ARCHIVE),
-            Self::Directory { path, .. } => path.ends_with(ARCHIVE),
+            Self::Directory { path, .. } => is_archive(path),
         }
     }
 
@@ -287,6 +287,11 @@ impl Place {
 #[must_use]
 pub fn is_full_record(key: &str) -> bool {
     key.starts_with(OMITTED)
+}
+
+/// Whether a directory is the archive, or in it.
+fn is_archive(directory: &Path) -> bool {
+    directory.components().any(|part| part.as_os_str() == ARCHIVE)
 }
 
 /// The directory that a key begins with.
