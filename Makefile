@@ -143,7 +143,7 @@ mutants: $(MUTANTS) ## Whether the tests notice each change to the pure core (.c
 	.tools/cargo/bin/cargo-mutants mutants --workspace --output $(CARGO_TARGET)
 
 .PHONY: figures
-figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, time, memory, bytes logged (docs/figures.md)
+figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, time, memory, bytes logged (docs/performance.md)
 	npx serverless package
 	@stat --format 'zip                                    %7s bytes' target/lambda/bootstrap/bootstrap.zip
 	cargo build --locked --release --example silent --example hello
