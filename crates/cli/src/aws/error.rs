@@ -150,3 +150,45 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 fn one_line(error: &dyn Error) -> String {
     error_chain(error).split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use aws_sdk_dynamodb::error::ConnectorError;
+    use aws_sdk_dynamodb::operation::query::QueryError;
+
+    use super::*;
+
+    #[test]
+    fn a_request_without_an_answer_has_its_reason_in_one_line() {
+        let dispatch = |error: ConnectorError| SdkError::<QueryError>::dispatch_failure(error);
+        let other = |error: CredentialsError| dispatch(ConnectorError::other(error.into(), None));
+        for (error, words) in [
+            (SdkError::timeout_error("first\nsecond"), "failed: no answer came in time; check the network"),
+            (dispatch(ConnectorError::timeout("first\nsecond".into())), "failed: no answer came in time"),
+            (
+                dispatch(ConnectorError::io(io::Error::from(io::ErrorKind::ConnectionReset).into())),
+                "failed: there is no connection: connection reset; check --endpoint-url",
+            ),
+            (other(CredentialsError::not_loaded("first\nsecond")), "failed: there are no credentials; log in"),
+            (
+                other(CredentialsError::provider_error("first\nsecond")),
+                "first second); check --profile, or log in again",
+            ),
+            (SdkError::construction_failure("first\nsecond"), "(failed to construct request: first second)"),
+        ] {
+            let text = AwsError::new("reading", "dynamodb:Query", &error).to_string();
+            assert!(text.contains(words) && !text.contains('\n'), "{text}");
+        }
+    }
+
+    /// What is behind a custom endpoint may be anything.
+    #[test]
+    fn a_code_that_is_not_one_is_not_quoted() {
+        for code in ["", "a secret", "two\nlines", "\u{1b}[2K", &"x".repeat(65)] {
+            let text = AwsError::of_code("reading", "dynamodb:Query", code).to_string();
+            assert_eq!(text, "reading failed: AWS answered an error without a valid code");
+        }
+    }
+}
