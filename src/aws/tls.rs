@@ -72,31 +72,71 @@ mod tests {
         );
     }
 
-    /// A server on this machine that answers one request. Returns its URL and its self-signed certificate.
-    fn server() -> (String, String) {
-        let identity = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let certificate = identity.cert.der().clone();
-        let base64 = base64::engine::general_purpose::STANDARD.encode(&certificate);
-        let pem = format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
-        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
-        let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key.into())
-            .unwrap();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-        std::thread::spawn(move || {
-            let (mut connection, _) = listener.accept().unwrap();
-            let mut tls = rustls::ServerConnection::new(config.into()).unwrap();
-            let mut stream = rustls::Stream::new(&mut tls, &mut connection);
-            // Reading fails if the client refuses the certificate. Then there is nothing to answer.
-            if stream.read(&mut [0; 4096]).is_ok() {
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    /// How a server behaves.
+    #[derive(Clone, Copy)]
+    enum Server {
+        /// As it should.
+        Sound,
+        /// Its certificate has expired.
+        Expired,
+        /// Its certificate is not valid yet.
+        NotYetValid,
+        /// Its certificate is another host's.
+        OtherName,
+        /// It closes its half of the connection instead of shaking hands.
+        NoHandshake,
+        /// It closes the connection in the middle of an answer that has a length.
+        CutAnswer,
+        /// It closes the connection at the end of an answer without a length, but does not say so by TLS. Whoever cuts the
+        /// connection on the way can do the same, so nobody knows whether the answer is whole.
+        UnsaidEnd,
+    }
+
+    impl Server {
+        /// Starts one on this machine that answers one request. Returns its URL and its self-signed certificate.
+        fn start(self) -> (String, String) {
+            let name = if matches!(self, Self::OtherName) { "other.example" } else { "localhost" };
+            let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            match self {
+                Self::Expired => parameters.not_after = rcgen::date_time_ymd(2015, 1, 1),
+                Self::NotYetValid => parameters.not_before = rcgen::date_time_ymd(3000, 1, 1),
+                _ => {}
             }
-        });
-        (url, pem)
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = parameters.self_signed(&key).unwrap().der().clone();
+            let base64 = base64::engine::general_purpose::STANDARD.encode(&certificate);
+            let pem = format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+            let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+            let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key.into())
+                .unwrap();
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+            std::thread::spawn(move || {
+                let (mut connection, _) = listener.accept().unwrap();
+                if matches!(self, Self::NoHandshake) {
+                    connection.shutdown(std::net::Shutdown::Write).unwrap();
+                    // Reads what comes, until the client goes away.
+                    let _ = std::io::copy(&mut connection, &mut std::io::sink());
+                    return;
+                }
+                let mut tls = rustls::ServerConnection::new(config.into()).unwrap();
+                let mut stream = rustls::Stream::new(&mut tls, &mut connection);
+                let answer: &[u8] = match self {
+                    Self::CutAnswer => b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
+                    Self::UnsaidEnd => b"HTTP/1.1 200 OK\r\n\r\n{}",
+                    _ => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+                };
+                // Reading fails if the client refuses the certificate. Then there is nothing to answer.
+                if stream.read(&mut [0; 4096]).is_ok() {
+                    let _ = stream.write_all(answer);
+                }
+            });
+            (url, pem)
+        }
     }
 
     /// Sends one request. The error is its text.
@@ -114,30 +154,43 @@ mod tests {
         operation.invoke(()).await.map_err(|error| DisplayErrorContext(error).to_string())
     }
 
-    fn assert_refused(result: Result<(), String>) {
-        let error = result.expect_err("the certificate was accepted");
-        assert!(error.contains("UnknownIssuer"), "{error}");
+    fn assert_refused(result: Result<(), String>, reason: &str) {
+        let error = result.expect_err(reason);
+        assert!(error.contains(reason), "{error}");
     }
 
     /// No test can present a certificate of Amazon's; the test above shows that the roots are Amazon's.
     #[tokio::test]
     async fn an_unknown_certificate_is_refused() {
         for trust in [Trust::AmazonRoots, Trust::System] {
-            assert_refused(get(&server().0, trust).await);
+            assert_refused(get(&Server::Sound.start().0, trust).await, "UnknownIssuer");
         }
     }
 
+    /// What the system's clients say of each server whose certificate the system trusts.
+    const SERVERS: [(Server, Option<&str>); 7] = [
+        (Server::Sound, None),
+        (Server::Expired, Some("certificate expired")),
+        (Server::NotYetValid, Some("certificate not valid yet")),
+        (Server::OtherName, Some("certificate not valid for name \"localhost\"")),
+        (Server::NoHandshake, Some("tls handshake eof")),
+        (Server::CutAnswer, Some("close_notify")),
+        (Server::UnsaidEnd, Some("close_notify")),
+    ];
+
     /// `SSL_CERT_FILE` replaces the system's certificates. A process reads them once, so this test starts another.
     #[test]
-    fn a_certificate_that_the_system_trusts_is_accepted_only_by_clients_that_trust_the_system() {
-        let (url, pem) = server();
-        let (other_url, other_pem) = server();
+    fn a_certificate_that_the_system_trusts_is_accepted_only_if_it_is_valid_and_by_clients_that_trust_the_system() {
+        let servers = SERVERS.map(|(server, _)| server.start());
+        let (other_url, other_pem) = Server::Sound.start();
+        let pems: String = servers.iter().map(|(_, pem)| pem.as_str()).chain([other_pem.as_str()]).collect();
+        let urls: Vec<&str> = servers.iter().map(|(url, _)| url.as_str()).chain([other_url.as_str()]).collect();
         let certificates = std::env::temp_dir().join(format!("config-audit-roots-{}.pem", std::process::id()));
-        std::fs::write(&certificates, pem + &other_pem).unwrap();
+        std::fs::write(&certificates, pems).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "aws::tls::tests::in_a_process_that_trusts_the_servers"])
             .env("SSL_CERT_FILE", &certificates)
-            .env("TEST_SERVERS", format!("{url} {other_url}"))
+            .env("TEST_SERVERS", urls.join(" "))
             .output()
             .unwrap();
         std::fs::remove_file(&certificates).unwrap();
@@ -150,8 +203,14 @@ mod tests {
     #[allow(clippy::disallowed_methods, reason = "the test above passes the servers' URLs")]
     async fn in_a_process_that_trusts_the_servers() {
         let urls = std::env::var("TEST_SERVERS").unwrap();
-        let (url, other_url) = urls.split_once(' ').unwrap();
-        assert_eq!(get(url, Trust::System).await, Ok(()));
-        assert_refused(get(other_url, Trust::AmazonRoots).await);
+        let urls: Vec<&str> = urls.split(' ').collect();
+        for (url, (_, refusal)) in urls.iter().zip(SERVERS) {
+            let result = get(url, Trust::System).await;
+            match refusal {
+                None => assert_eq!(result, Ok(())),
+                Some(reason) => assert_refused(result, reason),
+            }
+        }
+        assert_refused(get(urls[SERVERS.len()], Trust::AmazonRoots).await, "UnknownIssuer");
     }
 }

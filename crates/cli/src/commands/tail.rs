@@ -137,7 +137,7 @@ async fn poll(
     refresh: bool,
     mut print: impl FnMut(Page) -> bool,
 ) -> Result<bool, StreamError> {
-    if refresh {
+    if refresh || reader.is_outdated() {
         reader.refresh().await?;
     }
     let shards: Vec<(String, Option<String>)> =

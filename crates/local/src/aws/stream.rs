@@ -25,6 +25,8 @@ pub struct StreamReader {
     shards: BTreeMap<String, Shard>,
     /// Where to resume in shards that have not been seen yet.
     resume: BTreeMap<String, SequenceNumber>,
+    /// A shard has come to its end since the shards were listed.
+    is_outdated: bool,
 }
 
 #[derive(Debug, Default)]
@@ -115,7 +117,7 @@ impl StreamReader {
     /// others it starts with the oldest.
     #[must_use]
     pub fn new(client: Client, stream_arn: String, resume: BTreeMap<String, SequenceNumber>) -> Self {
-        Self { client, stream_arn, shards: BTreeMap::new(), resume }
+        Self { client, stream_arn, shards: BTreeMap::new(), resume, is_outdated: false }
     }
 
     /// Lists the stream's shards again.
@@ -124,6 +126,7 @@ impl StreamReader {
     /// When the endpoint refuses or does not answer.
     pub async fn refresh(&mut self) -> Result<(), StreamError> {
         let mut start = None;
+        self.is_outdated = false;
         loop {
             let request = self.client.describe_stream().stream_arn(&self.stream_arn);
             let output = request.set_exclusive_start_shard_id(start).send().await;
@@ -162,6 +165,13 @@ impl StreamReader {
         self.shards.iter().map(|(id, shard)| (id.as_str(), shard.parent.as_deref()))
     }
 
+    /// Whether the shards should be listed again: one has come to its end, as it does when it is split, so its records go on
+    /// in others.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated
+    }
+
     /// Whether a shard is closed, and all its records have been read.
     #[must_use]
     pub fn is_exhausted(&self, shard_id: &str) -> bool {
@@ -193,6 +203,7 @@ impl StreamReader {
             records.remove(0);
         }
         shard.exhausted = output.next_shard_iterator.is_none();
+        self.is_outdated |= shard.exhausted;
         shard.iterator = output.next_shard_iterator;
         if let Some(newest) = records.last().and_then(sequence_number) {
             shard.after = Some(newest);

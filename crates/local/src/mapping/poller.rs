@@ -79,7 +79,7 @@ impl EventSourceMapping {
     pub async fn run(mut self) {
         let mut refresh_at = Clock::System.instant();
         loop {
-            if Clock::System.instant() >= refresh_at {
+            if Clock::System.instant() >= refresh_at || self.reader.is_outdated() {
                 refresh_at = Clock::System.instant() + REFRESH;
                 let action = "listing the stream's shards";
                 match self.reader.refresh().await {

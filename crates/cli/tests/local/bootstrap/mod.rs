@@ -9,6 +9,7 @@ mod emf;
 mod endurance;
 pub(crate) mod engine;
 mod entries;
+mod environment;
 mod faults;
 mod hostile;
 mod limits;

@@ -25,6 +25,9 @@ const RECORDS: usize = 30;
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// What goes over the wire for the engine's answer: its status and reason, and its body.
+type Write = fn(&str, &[u8]) -> Vec<u8>;
+
+/// The same, of what a test has made.
 type Form = Arc<dyn Fn(&str, &[u8]) -> Vec<u8> + Send + Sync>;
 
 /// A server that passes each request on to the engine, and writes the answer to the socket in its own form.
@@ -106,7 +109,7 @@ const GZIP: &[u8] = &[
 
 #[tokio::test]
 async fn a_whole_answer_counts_in_every_form_of_http() {
-    let forms: [(&str, fn(&str, &[u8]) -> Vec<u8>); 6] = [
+    let forms: [(&str, Write); 6] = [
         ("HTTP/1.0", |status, body| {
             joined(&format!("HTTP/1.0 {status}\r\nContent-Length: {}\r\n\r\n", body.len()), body)
         }),
@@ -145,7 +148,7 @@ async fn a_whole_answer_counts_in_every_form_of_http() {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_acknowledges_nothing() {
-    let forms: [(&str, fn(&str, &[u8]) -> Vec<u8>); 8] = [
+    let forms: [(&str, Write); 8] = [
         ("gzip", |_, _| {
             let length = GZIP.len();
             joined(&format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"), GZIP)

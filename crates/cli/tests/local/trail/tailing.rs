@@ -1,9 +1,16 @@
 //! `tail`: new entries, and what happens to old ones.
 
+use std::net::Ipv4Addr;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::types::{BillingMode, GlobalSecondaryIndex, Projection, ProjectionType};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use config_audit_local::{AwsSettings, Database};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
@@ -124,4 +131,64 @@ async fn a_table_that_is_no_audit_table_is_refused() {
         }
         tables.database.stop().await;
     }
+}
+
+/// A stream whose shard is split while it is read: its own records come first, then those of its children, then those of a
+/// grandchild. The names sort the other way round.
+#[tokio::test]
+async fn the_records_of_shards_come_after_those_of_the_shard_that_was_split() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let is_split = Arc::new(AtomicBool::new(false));
+    let answer = move |headers: HeaderMap, body: Bytes| {
+        let is_split = Arc::clone(&is_split);
+        async move {
+            let input: Value = serde_json::from_slice(&body).unwrap();
+            let target = headers["x-amz-target"].to_str().unwrap();
+            let shard = |id: &str, parent: &str| json!({ "ShardId": id, "ParentShardId": parent });
+            let record = |key: &str, number: u32| {
+                json!({ "eventName": "INSERT", "dynamodb": {
+                    "SequenceNumber": format!("{number:021}"),
+                    "NewImage": { "id": { "S": "i" }, "itemKey": { "S": key }, "newValue": { "M": {} } },
+                } })
+            };
+            let answer = match (target.rsplit('.').next().unwrap(), input["ShardIterator"].as_str().unwrap_or_default())
+            {
+                ("DescribeTable", _) => json!({ "Table": {
+                    "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+                    "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+                    "GlobalSecondaryIndexes": [{ "IndexName": "itemKey-modificationTime-index" }],
+                    "LatestStreamArn": "arn:aws:dynamodb:eu-central-1:000000000000:table/Audit/stream/1",
+                    "StreamSpecification": { "StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES" },
+                } }),
+                ("DescribeStream", _) if is_split.load(Ordering::Relaxed) => json!({ "StreamDescription": { "Shards": [
+                    shard("a", "b"), shard("b", "c"), shard("bb", "c"), shard("c", "left the stream"),
+                ] } }),
+                ("DescribeStream", _) => json!({ "StreamDescription": { "Shards": [shard("c", "left the stream")] } }),
+                ("GetShardIterator", _) => json!({ "ShardIterator": input["ShardId"] }),
+                ("GetRecords", "c") => json!({ "Records": [record("1st", 1)], "NextShardIterator": "end of c" }),
+                ("GetRecords", "end of c") => {
+                    is_split.store(true, Ordering::Relaxed);
+                    json!({ "Records": [record("2nd", 2)] })
+                }
+                ("GetRecords", "b") => json!({ "Records": [record("child", 3)] }),
+                ("GetRecords", "bb") => json!({ "Records": [record("child", 3)], "NextShardIterator": "open" }),
+                ("GetRecords", "a") => json!({ "Records": [record("grandchild", 4)], "NextShardIterator": "open" }),
+                _ => json!({ "Records": [], "NextShardIterator": "open" }),
+            };
+            answer.to_string()
+        }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let tables = Tables { database: Database::at(&url, AwsSettings::dummy()), aws: AwsSettings::dummy() };
+    let (mut child, mut lines) = start(&tables, &["--since-start", "--output", "json"]).await;
+    let mut keys = Vec::new();
+    for _ in 0..5 {
+        let line: Value = serde_json::from_str(&next(&mut lines).await).unwrap();
+        keys.push(line["entry"]["itemKey"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(keys[..3], ["1st", "2nd", "child"]);
+    keys[3..].sort();
+    assert_eq!(keys[3..], ["child", "grandchild"]);
+    child.kill().await.unwrap();
 }
