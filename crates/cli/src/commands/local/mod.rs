@@ -15,7 +15,11 @@ use crate::commands::invoke::{FunctionArguments, InvokeError};
 use crate::terminal::{Terminal, Text, Tone, WriteError};
 use config_audit::settings::{Environment, ProcessEnvironment};
 use config_audit_local::aws::error_message;
+use config_audit_local::database::DatabaseError;
 use config_audit_local::{AwsSettings, EventBus, Source, Store, World, WorldError, WorldSettings};
+
+/// The port of the embedded DynamoDB where it is free: that of DynamoDB Local.
+const DEFAULT_PORT: u16 = 8000;
 
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
@@ -25,9 +29,9 @@ const EXAMPLE_WAIT: Duration = Duration::from_mins(1);
 /// The whole path on this machine: tables, stream, event source mapping, function, failure bucket.
 #[derive(Debug, Args)]
 pub struct LocalArguments {
-    /// The port of the embedded DynamoDB on 127.0.0.1; 0 is any free port
-    #[arg(long, default_value_t = 0, conflicts_with = "endpoint_url")]
-    port: u16,
+    /// The port of the embedded DynamoDB on 127.0.0.1; 0 is any free port [default: 8000, or any if that is in use]
+    #[arg(long, conflicts_with = "endpoint_url")]
+    port: Option<u16>,
     /// The directory for tables, failures and the checkpoint [default: in memory]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -49,6 +53,9 @@ pub struct LocalArguments {
     /// Exit after the examples
     #[arg(long, requires = "examples")]
     exit_after_examples: bool,
+    /// Show each invocation too, with its metrics, log lines and spans
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// Why the local world did not start, or its examples did not work.
@@ -102,7 +109,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
     }
     settings.store = match &arguments.endpoint_url {
         Some(url) => Store::Endpoint(url.clone()),
-        None => Store::Embedded { port: arguments.port },
+        None => Store::Embedded { port: arguments.port.unwrap_or(DEFAULT_PORT) },
     };
     if arguments.endpoint_url.is_some() {
         settings.aws = AwsSettings::from_lookup(|name| ProcessEnvironment.get(name));
@@ -114,8 +121,15 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
 
     let mut terminated = signal(SignalKind::terminate()).map_err(LocalError::Signal)?;
     let bus = EventBus::new();
-    let mut watcher = Watcher::new(bus.subscribe(), terminal);
-    let world = World::start(settings.clone(), bus).await?;
+    let mut watcher = Watcher::new(bus.subscribe(), terminal, arguments.verbose);
+    let world = match World::start(settings.clone(), bus.clone()).await {
+        Err(WorldError::Database(DatabaseError::Port { port, .. })) if arguments.port.is_none() => {
+            terminal.note(format!("Port {port} is in use, so the system picks another."));
+            settings.store = Store::Embedded { port: 0 };
+            World::start(settings.clone(), bus).await?
+        }
+        world => world?,
+    };
 
     let outcome = tokio::select! {
         outcome = async {

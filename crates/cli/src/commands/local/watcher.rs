@@ -1,23 +1,33 @@
-//! What `local` shows of the world's events.
+//! What `local` shows of the world's events: a line for each change, and what goes wrong; with `--verbose` each invocation too.
 
 use std::sync::Arc;
 
+use chrono::DateTime;
+use config_audit::clock::Clock;
 use config_audit_cloudwatch::line::{EmfMetric, Line};
 use config_audit_cloudwatch::span::spans;
 use config_audit_cloudwatch::units::{count, duration};
+use config_audit_local::aws::entry::Entry;
 use config_audit_local::{CompletedInvocation, WorldEvent};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{EXAMPLE_WAIT, LocalError};
 use crate::commands::invoke::describe;
+use crate::entry::values;
 use crate::telemetry::{metric_lines, span_lines};
+use crate::terminal::text::{cut, escape, width};
 use crate::terminal::{Terminal, Text, Tone, WriteError};
+
+/// How wide a key or the name of an attribute may be in the line of a change.
+const MAX_NAME_WIDTH: usize = 40;
 
 /// Subscribes to the world's events and prints what a person wants to know.
 pub(super) struct Watcher {
     events: UnboundedReceiver<Arc<WorldEvent>>,
     terminal: Terminal,
+    /// Whether invocations are shown too.
+    verbose: bool,
     invocation: InvocationSeen,
 }
 
@@ -32,8 +42,8 @@ struct InvocationSeen {
 
 impl Watcher {
     /// Prints these events.
-    pub(super) fn new(events: UnboundedReceiver<Arc<WorldEvent>>, terminal: Terminal) -> Self {
-        Self { events, terminal, invocation: InvocationSeen::default() }
+    pub(super) fn new(events: UnboundedReceiver<Arc<WorldEvent>>, terminal: Terminal, verbose: bool) -> Self {
+        Self { events, terminal, verbose, invocation: InvocationSeen::default() }
     }
 
     pub(super) fn announce(&self, example: &str) -> Result<(), WriteError> {
@@ -71,19 +81,22 @@ impl Watcher {
         match event {
             WorldEvent::RecordDelivered { .. } => self.invocation.records += 1,
             WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
-            WorldEvent::LogLine { line, .. } => self.invocation.lines.push(line.clone()),
-            WorldEvent::SegmentReceived { document } => self.invocation.segments.push(document.clone()),
+            WorldEvent::LogLine { line, .. } if self.verbose => self.invocation.lines.push(line.clone()),
+            WorldEvent::LogLine { line, .. } => {
+                let line = Line::parse(line);
+                if line.is_trouble() {
+                    return bad(line.readable());
+                }
+            }
+            WorldEvent::SegmentReceived { document } if self.verbose => self.invocation.segments.push(document.clone()),
             WorldEvent::SegmentRejected { reason } => return bad(format!("X-Ray: not a segment document: {reason}")),
             WorldEvent::InvocationEnded(invocation) => {
                 let seen = std::mem::take(&mut self.invocation);
-                return terminal.lines(seen.lines(invocation));
+                if self.verbose {
+                    return terminal.lines(seen.lines(invocation));
+                }
             }
-            WorldEvent::EntryStored { entry } => {
-                terminal.line(Tone::Good.paint("Audit entry"))?;
-                let json = entry.to_pretty_json();
-                terminal.lines(json.lines().map(|line| format!("  {line}").into()))?;
-                return terminal.line("");
-            }
+            WorldEvent::EntryStored { entry } => return terminal.line(change(entry, terminal.width())),
             WorldEvent::RetryScheduled { records, retry, delay, reason, .. } => {
                 let delay = duration(delay.as_secs_f64() * 1000.0);
                 return bad(format!("retry {retry} of {} in {delay}: {reason}", count(*records, "record", "records")));
@@ -99,11 +112,30 @@ impl Watcher {
             WorldEvent::Warning { message } => return bad(message.clone()),
             WorldEvent::Recovered { message } => return terminal.line(Tone::Good.paint(message)),
             WorldEvent::ProcessExited { .. }
+            | WorldEvent::SegmentReceived { .. }
             | WorldEvent::InvocationStarted { .. }
             | WorldEvent::CheckpointAdvanced { .. } => {}
         }
         Ok(())
     }
+}
+
+/// A change whose entry is stored, in one line: time, item, attribute, values, lag.
+fn change(entry: &Entry, columns: usize) -> Text {
+    let attribute = match (entry.text("updatedAttribute"), entry.value("newValue")) {
+        ("", Some(_)) => "(created)",
+        ("", None) => "(removed)",
+        (name, _) => name,
+    };
+    let short = |text: &str| cut(&escape(text), MAX_NAME_WIDTH).into_owned();
+    let time = entry.text("modificationTime");
+    let what = format!("{time}  {}  {}  ", short(entry.text("itemKey")), short(attribute));
+    // Whoever writes an entry may give it any time.
+    let lag = DateTime::parse_from_rfc3339(time).map(|changed| Clock::System.now() - changed.to_utc()).ok();
+    let lag = lag.map_or_else(String::new, |lag| format!("  lag {}", duration(lag.num_milliseconds().max(0) as f64)));
+    let ok = "  ok";
+    let values = values(entry, columns.saturating_sub(width(&what) + width(&lag) + width(ok)));
+    Text::from(what) + values + Tone::Quiet.paint(lag) + Tone::Good.paint(ok)
 }
 
 impl InvocationSeen {

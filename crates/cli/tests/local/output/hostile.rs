@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use config_audit_local::AwsSettings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -93,6 +95,37 @@ async fn no_error_acts_on_a_terminal() {
         assert_harmless(&format!("{line:?}"), &said);
     }
     tables.database.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_in_the_local_world_does_not_act_on_a_terminal() {
+    for more in [&[][..], &["--verbose"]] {
+        let mut command = config_audit();
+        command.args(["local", "--port", "0", "--bootstrap"]).arg(bootstrap()).args(more);
+        let mut world = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
+        let shown = async {
+            let mut shown = Vec::new();
+            loop {
+                let line = lines.next_line().await.unwrap().expect("it ended");
+                assert_harmless("local", &line);
+                if let Some(url) = line.strip_prefix("DynamoDB  ").and_then(|rest| rest.split(' ').next()) {
+                    let text = || AttributeValue::S(HOSTILE.to_owned());
+                    let put = AwsSettings::dummy().dynamodb(url).put_item().table_name("Configuration-local");
+                    shown.push(put.item("key", text()).item(HOSTILE, text()));
+                }
+                if line.contains("Waiting for changes") {
+                    shown.pop().unwrap().send().await.unwrap();
+                }
+                if line.ends_with("  ok") {
+                    return line;
+                }
+            }
+        };
+        let line = tokio::time::timeout(GENEROUS, shown).await.unwrap();
+        assert!(line.contains("  x\\u{1b}[2K") && line.contains("  (created)  {"), "{line}");
+        world.kill().await.unwrap();
+    }
 }
 
 /// Whoever writes configuration chooses keys and names; an auditor opens the file.

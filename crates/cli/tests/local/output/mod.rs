@@ -4,4 +4,5 @@ mod hostile;
 mod pseudo_terminal;
 mod scene;
 mod terminal;
+mod watching;
 mod writes;

@@ -95,7 +95,7 @@ impl Scene {
             [&check[..], &["--output", "json"]].concat(),
             [&check[..], &["--output", "markdown"]].concat(),
             vec!["dashboards", "--to", &pages],
-            vec!["local", "--bootstrap", bootstrap.to_str().unwrap()],
+            vec!["local", "--port", "0", "--bootstrap", bootstrap.to_str().unwrap()],
             vec!["--help"],
             vec!["history", "--help"],
             vec!["--version"],
