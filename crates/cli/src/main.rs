@@ -5,8 +5,10 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::error::{ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
-use config_audit_cli::commands::{alarms, backfill, dashboards, history, invoke, local, redrive, tail, verify};
+use clap::{CommandFactory, Parser, Subcommand};
+use config_audit_cli::commands::{
+    alarms, backfill, completions, dashboards, history, invoke, local, redrive, tail, verify,
+};
 use config_audit_cli::terminal::text::escape;
 use config_audit_cli::terminal::{Terminal, WriteError};
 
@@ -15,7 +17,7 @@ const CLOSED_PIPE: u8 = 128 + 13;
 
 /// Runs the audit Lambda on your machine, and reads, checks and repairs what it wrote
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "config-audit", version = env!("CONFIG_AUDIT_VERSION"), max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -81,6 +83,11 @@ enum Command {
     /// Exit code 0: every item has an entry. 1: some items cannot have one; the output names them. 2: the command line is wrong,
     /// or AWS returned an error.
     Backfill(backfill::BackfillArguments),
+    /// Print the script that makes a shell complete the words of this command
+    ///
+    /// For bash: source <(config-audit completions bash). For zsh, into a directory of $fpath: config-audit completions zsh >
+    /// _config-audit. For fish: config-audit completions fish > ~/.config/fish/completions/config-audit.fish
+    Completions(completions::CompletionsArguments),
 }
 
 impl Command {
@@ -102,6 +109,7 @@ impl Command {
             Self::Tail(arguments) => tail::run(arguments, terminal).await?,
             Self::Verify(arguments) => verify::run(arguments, terminal).await?,
             Self::Backfill(arguments) => backfill::run(arguments, terminal).await?,
+            Self::Completions(arguments) => completions::run(&arguments, Arguments::command(), terminal)?,
         })
     }
 }

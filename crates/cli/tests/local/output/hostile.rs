@@ -85,6 +85,7 @@ async fn no_error_acts_on_a_terminal() {
         (vec!["local", "--port", "0", "--directory", &below, "--bootstrap", bootstrap().to_str().unwrap()], 1),
         (vec![HOSTILE], 2),
         (vec!["history", HOSTILE, HOSTILE], 2),
+        (vec!["completions", HOSTILE], 2),
         (vec!["history", &option], 2),
     ] {
         let mut command = config_audit();
