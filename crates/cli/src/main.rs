@@ -4,13 +4,20 @@ use std::error::Error;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use config_audit_cli::commands::{alarms, backfill, dashboards, history, invoke, local, redrive, tail, verify};
-use config_audit_cli::terminal::Terminal;
+use clap::error::{ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+use config_audit_cli::commands::{
+    alarms, backfill, completions, dashboards, history, invoke, local, redrive, tail, verify,
+};
+use config_audit_cli::terminal::text::escape;
+use config_audit_cli::terminal::{Terminal, WriteError};
+
+/// The exit code where standard output is a pipe that nobody reads any more: as if SIGPIPE had ended the command.
+const CLOSED_PIPE: u8 = 128 + 13;
 
 /// Runs the audit Lambda on your machine, and reads, checks and repairs what it wrote
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "config-audit", version = env!("CONFIG_AUDIT_VERSION"), max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -76,6 +83,11 @@ enum Command {
     /// Exit code 0: every item has an entry. 1: some items cannot have one; the output names them. 2: the command line is wrong,
     /// or AWS returned an error.
     Backfill(backfill::BackfillArguments),
+    /// Print the script that makes a shell complete the words of this command
+    ///
+    /// For bash: source <(config-audit completions bash). For zsh, into a directory of $fpath: config-audit completions zsh >
+    /// _config-audit. For fish: config-audit completions fish > ~/.config/fish/completions/config-audit.fish
+    Completions(completions::CompletionsArguments),
 }
 
 impl Command {
@@ -97,6 +109,7 @@ impl Command {
             Self::Tail(arguments) => tail::run(arguments, terminal).await?,
             Self::Verify(arguments) => verify::run(arguments, terminal).await?,
             Self::Backfill(arguments) => backfill::run(arguments, terminal).await?,
+            Self::Completions(arguments) => completions::run(&arguments, Arguments::command(), terminal)?,
         })
     }
 }
@@ -125,15 +138,57 @@ fn panic_message(panic: &PanicHookInfo<'_>) -> String {
     format!("config-audit: a panic at {place}; this is a bug")
 }
 
+/// Prints the help or the version, if that is what was asked for, or why the command line is wrong.
+fn print_usage(mut error: clap::Error, terminal: Terminal) -> Result<u8, Failure> {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let text = error.render();
+        terminal.document(&if terminal.has_colours() { text.ansi().to_string() } else { text.to_string() })?;
+        return Ok(0);
+    }
+    // The message quotes the command line.
+    let quoted: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in quoted {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(escape(&text).into_owned()),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.iter().map(|text| escape(text).into_owned()).collect())
+            }
+            ContextValue::StyledStrs(tips) => {
+                ContextValue::StyledStrs(tips.iter().map(|tip| escape(&tip.to_string()).into_owned().into()).collect())
+            }
+            other => other,
+        };
+        error.insert(kind, value);
+    }
+    error.render().to_string().trim_end().lines().for_each(|line| terminal.note(line));
+    Ok(2)
+}
+
+/// Says why a command failed; returns its exit code.
+fn report(Failure { error, exit_code }: &Failure, terminal: Terminal) -> u8 {
+    let write_error = write_error(&**error);
+    if write_error.is_some_and(WriteError::is_closed_pipe) {
+        return CLOSED_PIPE;
+    }
+    terminal.note(format!("config-audit: {}", config_audit::aws::error_chain(&**error)));
+    // What is printed in part could be taken for a finding.
+    if write_error.is_some() { 2 } else { *exit_code }
+}
+
+/// The error of standard output that led to this one, or is it.
+fn write_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a WriteError> {
+    error.downcast_ref().or_else(|| write_error(error.source()?))
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let terminal = Terminal::new();
-    std::panic::set_hook(Box::new(move |panic| terminal.progress(&panic_message(panic))));
-    let exit_code = Arguments::parse().command.run(terminal).await.unwrap_or_else(|Failure { error, exit_code }| {
-        terminal.progress(&format!("config-audit: {}", config_audit::aws::error_chain(&*error)));
-        exit_code
-    });
-    ExitCode::from(exit_code)
+    std::panic::set_hook(Box::new(move |panic| terminal.note(panic_message(panic))));
+    let ended = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command.run(terminal).await,
+        Err(error) => print_usage(error, terminal),
+    };
+    ExitCode::from(ended.unwrap_or_else(|failure| report(&failure, terminal)))
 }
 
 #[cfg(test)]

@@ -103,6 +103,17 @@ impl<'a> Line<'a> {
         text
     }
 
+    /// Whether it says that something is wrong: it has such a level, or is not JSON at all.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        match &self.content {
+            Content::Object(members) => {
+                members.get("level").and_then(Value::as_str).is_some_and(|level| ["WARN", "ERROR"].contains(&level))
+            }
+            Content::OtherJson | Content::Text => !self.text.trim().is_empty(),
+        }
+    }
+
     /// What CloudWatch makes of a line that was written at `now`.
     #[must_use]
     pub fn ingest(&self, now: DateTime<Utc>) -> Ingested {
@@ -254,6 +265,20 @@ mod tests {
     fn other_lines_have_no_metrics() {
         for line in ["", "text", "{}", "[1]", r#"{"_aws":{}}"#, r#"{"_aws":1}"#] {
             assert_eq!(Line::parse(line).metrics(), [], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_trouble_is_a_warning_an_error_or_no_json() {
+        for (line, is_trouble) in [
+            (r#"{"level":"INFO","message":"slow"}"#, false),
+            (r#"{"level":"WARN","message":"slow"}"#, true),
+            (r#"{"level":"ERROR","message":"slow"}"#, true),
+            (r#"{"message":"slow"}"#, false),
+            ("thread 'main' panicked", true),
+            ("", false),
+        ] {
+            assert_eq!(Line::parse(line).is_trouble(), is_trouble, "{line}");
         }
     }
 

@@ -48,6 +48,26 @@ pub fn quantity(value: f64, unit: &str) -> String {
     }
 }
 
+/// A number of things, such as `1 entry` or `12,345 entries`.
+#[must_use]
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { many })
+}
+
+/// A number with its thousands separated: `12,345`.
+#[must_use]
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A number with at most three decimals.
 #[must_use]
 pub fn number(value: f64) -> String {
@@ -102,6 +122,13 @@ mod tests {
         {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn a_number_of_things_has_separators_and_the_noun_in_the_right_form() {
+        let texts = [0, 1, 2, 999, 1_000, 12_345, 1_000_000].map(|number| count(number, "entry", "entries"));
+        let expected = ["0 entries", "1 entry", "2 entries", "999 entries", "1,000 entries", "12,345 entries"];
+        assert_eq!((&texts[..6], texts[6].as_str()), (&expected.map(str::to_owned)[..], "1,000,000 entries"));
     }
 
     #[test]

@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn the_command_waits_as_long_as_the_aws_cli() {
         let arguments = AwsArguments { region: Some("eu-central-1".to_owned()), ..AwsArguments::default() };
-        let aws = arguments.load(Terminal::plain()).await.unwrap();
+        let aws = arguments.load(Terminal::new()).await.unwrap();
         let timeouts = aws.config.timeout_config().unwrap();
         assert_eq!((timeouts.connect_timeout(), timeouts.read_timeout()), (Some(TIMEOUT), Some(TIMEOUT)));
         assert_eq!(timeouts.operation_timeout(), None);

@@ -66,7 +66,7 @@ impl RetryNotice {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| now - last >= INTERVAL) {
             *last = Some(now);
-            self.terminal.progress("retrying…");
+            self.terminal.note("retrying…");
         }
     }
 }

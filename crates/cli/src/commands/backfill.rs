@@ -12,10 +12,11 @@ use clap::builder::UnknownArgumentValueParser;
 use config_audit::audit::Plan;
 use config_audit::clock::Clock;
 use config_audit::stream::MAX_KEY_BYTES;
+use config_audit_cloudwatch::units::{count, thousands};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use crate::aws::{AwsArguments, AwsError};
-use crate::progress::{Progress, thousands};
+use crate::progress::Progress;
 use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableError, sdk_item};
 use crate::terminal::Terminal;
 use crate::trail::{Origin, SNAPSHOT_WINDOW, Step, backfill_plan, fold, omit_item};
@@ -62,12 +63,12 @@ struct Counts {
 /// Runs the command. Returns 0 if every item has an entry, 1 if some cannot have one.
 ///
 /// # Errors
-/// When AWS refuses.
+/// When AWS refuses, or standard output cannot be written.
 pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, TableError> {
     let aws = arguments.aws.load(terminal).await?;
     let configuration = ConfigurationTable::find(&aws, &arguments.configuration_table).await?;
     let whose = format!("table {} {}", arguments.audit_table, aws.whose().await);
-    terminal.progress(&if arguments.dry_run {
+    terminal.note(if arguments.dry_run {
         format!("A run would write to {whose}.")
     } else {
         format!("Writing to {whose}.")
@@ -96,25 +97,23 @@ pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8,
         let mut outcomes = outcomes.buffer_unordered(CONCURRENCY);
         while let Some((key, outcome)) = outcomes.try_next().await? {
             counts.add(outcome);
-            let key = key.escape_debug();
             match outcome {
                 Outcome::Complete => {}
-                Outcome::Backfilled => terminal.result(&format!("{key}: {what}")),
+                Outcome::Backfilled => terminal.line(format!("{key}: {what}"))?,
                 Outcome::BackfilledByHash => {
-                    terminal.result(&format!(
-                        "{key}: {what}, by its hash: it is too large or nested too deeply for an entry"
-                    ));
+                    let why = "it is too large or nested too deeply for an entry";
+                    terminal.line(format!("{key}: {what}, by its hash: {why}"))?;
                 }
-                Outcome::Refused(reason) => terminal.result(&format!("{key}: cannot be backfilled: {reason}")),
+                Outcome::Refused(reason) => terminal.line(format!("{key}: cannot be backfilled: {reason}"))?,
             }
-            progress.print(|| counts.text("backfilled"));
+            progress.show(|| counts.text("backfilled"));
         }
         start = next;
         if start.is_none() {
             break;
         }
     }
-    terminal.result(&counts.text(what));
+    terminal.line(counts.text(what))?;
     Ok(u8::from(counts.refused > 0))
 }
 
@@ -129,7 +128,7 @@ impl Counts {
     }
 
     fn text(&self, what: &str) -> String {
-        let mut text = format!("{} items: {} {what}", thousands(self.items), thousands(self.backfilled));
+        let mut text = format!("{}: {} {what}", count(self.items, "item", "items"), thousands(self.backfilled));
         if self.refused > 0 {
             // Writing to a string does not fail.
             let _ = write!(text, ", {} cannot be", thousands(self.refused));

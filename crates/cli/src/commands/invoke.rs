@@ -1,7 +1,6 @@
 //! `config-audit invoke`: one event through the real bootstrap, and everything that it led to.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +9,8 @@ use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::terminal::{Output, Terminal, Tone, indent};
+use crate::telemetry::{metric_lines, span_lines};
+use crate::terminal::{Output, Terminal, Text, Tone, WriteError};
 use config_audit_cloudwatch::line::{EmfMetric, Line};
 use config_audit_cloudwatch::span::spans;
 use config_audit_cloudwatch::units::{duration, size};
@@ -142,6 +142,9 @@ pub enum InvokeError {
     /// The local world.
     #[error(transparent)]
     World(#[from] WorldError),
+    /// Standard output.
+    #[error("{0}")]
+    Output(#[from] WriteError),
 }
 
 impl InvokeError {
@@ -216,10 +219,7 @@ impl Report {
 
     /// For tools: one JSON document with `response`, `error`, `durationMs`, `entries`, `failures`, `logs`, `metrics` and
     /// `segments`.
-    ///
-    /// # Errors
-    /// When an entry has a value of an unknown type.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+    fn print_json(&self, terminal: Terminal) -> Result<(), WriteError> {
         #[derive(serde::Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Document<'a> {
@@ -237,22 +237,19 @@ impl Report {
             key: &'a str,
             body: Box<RawValue>,
         }
-        let response = json_or_text(self.outcome.as_ref().map_or(b"null", |body| body))?;
         let error = self.outcome.as_ref().err().map_or(Value::Null, |error| {
             let report = error.report();
             json!({ "errorType": report.error_type, "errorMessage": report.message })
         });
         let lines: Vec<Line> = self.lines.iter().map(|(_, line)| Line::parse(line)).collect();
         let objects = self.failures.iter();
-        let failures: Result<_, serde_json::Error> =
-            objects.map(|object| Ok(Object { key: &object.key, body: json_or_text(&object.body)? })).collect();
         let source = |source| if source == LogSource::Stdout { "stdout" } else { "stderr" };
-        serde_json::to_string_pretty(&Document {
-            response,
+        terminal.json(&Document {
+            response: json_or_text(self.outcome.as_ref().map_or(b"null", |body| body)),
             error,
             duration_ms: self.duration.as_secs_f64() * 1000.0,
             entries: &self.entries,
-            failures: failures?,
+            failures: objects.map(|object| Object { key: &object.key, body: json_or_text(&object.body) }).collect(),
             logs: self.lines.iter().map(|(from, line)| json!({ "source": source(*from), "line": line })).collect(),
             metrics: lines.iter().flat_map(Line::metrics).collect(),
             segments: &self.segments,
@@ -260,47 +257,41 @@ impl Report {
     }
 
     /// For people.
-    #[must_use]
-    pub fn to_text(&self, terminal: Terminal, store_is_listed: bool) -> String {
-        let heading = |text: &str| terminal.paint(Tone::Heading, text);
+    fn text(&self, store_is_listed: bool) -> Vec<Text> {
+        let heading = |text: &str| [Text::default(), Tone::Heading.paint(text)];
         let tone = if self.is_success() { Tone::Good } else { Tone::Bad };
-        let answer = describe(&self.outcome);
-        let mut text = String::new();
-        // Writing to a string does not fail, here and below.
         let took = duration(self.duration.as_secs_f64() * 1000.0);
-        let _ = writeln!(
-            text,
-            "{} {}  {}",
-            heading("Answer"),
-            terminal.paint(tone, &answer),
-            terminal.paint(Tone::Quiet, &took)
-        );
+        let answer = tone.paint(describe(&self.outcome)) + "  " + Tone::Quiet.paint(took);
+        let mut text = vec![Tone::Heading.paint("Answer") + " " + answer];
         if store_is_listed {
-            let _ = writeln!(text, "\n{} {}", heading("Audit entries"), self.entries.len());
-            for entry in &self.entries {
-                let _ = writeln!(text, "{}", indent(&entry.to_pretty_json(), 2));
-            }
+            text.extend([Text::default(), Tone::Heading.paint("Audit entries") + format!(" {}", self.entries.len())]);
+            let entries = self.entries.iter().map(Entry::to_pretty_json);
+            text.extend(
+                entries.flat_map(|json| json.lines().map(|line| format!("  {line}").into()).collect::<Vec<_>>()),
+            );
             if !self.failures.is_empty() {
-                let _ = writeln!(text, "\n{} {}", heading("Failure bucket"), self.failures.len());
-                for object in &self.failures {
-                    let _ = writeln!(text, "  {}  {}", object.key, size(object.body.len() as f64));
-                }
+                let count = format!(" {}", self.failures.len());
+                text.extend([Text::default(), Tone::Heading.paint("Failure bucket") + count]);
+                let objects = self.failures.iter();
+                text.extend(
+                    objects.map(|object| format!("  {}  {}", object.key, size(object.body.len() as f64)).into()),
+                );
             }
         }
         let lines: Vec<Line> = self.lines.iter().map(|(_, line)| Line::parse(line)).collect();
         let metrics: Vec<&EmfMetric> = lines.iter().flat_map(Line::metrics).collect();
         if !metrics.is_empty() {
-            let _ = write!(text, "\n{}\n{}", heading("Metrics"), terminal.metric_table(&metrics));
+            text.extend(heading("Metrics"));
+            text.extend(metric_lines(&metrics));
         }
         let logs: Vec<&Line> = lines.iter().filter(|line| line.metrics().is_empty()).collect();
         if !logs.is_empty() {
-            let _ = writeln!(text, "\n{}", heading("Logs"));
-            for line in logs {
-                let _ = writeln!(text, "  {}", line.readable());
-            }
+            text.extend(heading("Logs"));
+            text.extend(logs.iter().map(|line| format!("  {}", line.readable()).into()));
         }
         if !self.segments.is_empty() {
-            let _ = write!(text, "\n{}\n{}", heading("Spans"), terminal.span_tree(&spans(&self.segments)));
+            text.extend(heading("Spans"));
+            text.extend(span_lines(&spans(&self.segments)));
         }
         text
     }
@@ -316,37 +307,30 @@ pub fn describe(outcome: &Outcome) -> String {
 }
 
 /// Bytes as JSON if they are JSON, otherwise as a JSON string.
-fn json_or_text(bytes: &[u8]) -> Result<Box<RawValue>, serde_json::Error> {
+fn json_or_text(bytes: &[u8]) -> Box<RawValue> {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    match RawValue::from_string(text.clone()) {
-        Ok(raw) => Ok(raw),
-        Err(_) => RawValue::from_string(serde_json::to_string(&text)?),
-    }
+    // A string does not fail.
+    let quoted = |text: &str| serde_json::value::to_raw_value(text).unwrap_or_default();
+    RawValue::from_string(text.clone()).unwrap_or_else(|_| quoted(&text))
 }
 
 /// Runs the command; returns its exit code: 0 when the function returned and reported no failure, otherwise 1.
 ///
 /// # Errors
-/// When there was no invocation.
+/// When there was no invocation, or standard output cannot be written.
 pub async fn run(arguments: InvokeArguments, terminal: Terminal) -> Result<u8, InvokeError> {
     let event = event(arguments.event.as_deref(), arguments.data)?;
     let mut settings = arguments.function.world()?;
     settings.function.name.clone_from(&arguments.function_name);
     if arguments.store == StoreArgument::Aws {
         settings.store = Store::Aws;
-        terminal.progress("writing to the AWS account of your AWS_* settings; its entries are not listed here");
+        terminal.note("writing to the AWS account of your AWS_* settings; its entries are not listed here");
     }
     let listed = arguments.store == StoreArgument::Memory;
     let report = invoke_once(settings, event).await?;
     match arguments.output {
-        Output::Text => terminal.result(report.to_text(terminal, listed).trim_end()),
-        Output::Json => match report.to_json() {
-            Ok(document) => terminal.result(&document),
-            Err(error) => {
-                terminal.progress(&format!("the outcome can't be written as JSON: {error}"));
-                return Ok(1);
-            }
-        },
+        Output::Text => terminal.lines(report.text(listed))?,
+        Output::Json => report.print_json(terminal)?,
     }
     Ok(u8::from(!report.is_success()))
 }

@@ -3,6 +3,7 @@
 
 pub mod alarms;
 pub mod backfill;
+pub mod completions;
 pub mod dashboards;
 pub mod history;
 pub mod invoke;

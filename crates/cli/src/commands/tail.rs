@@ -16,8 +16,10 @@ use serde_dynamo::AttributeValue;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::{AwsArguments, AwsError};
+use crate::entry::values;
 use crate::tables::{AuditTable, TableError};
-use crate::terminal::{Output, Terminal, Tone, harmless};
+use crate::terminal::text::width;
+use crate::terminal::{Output, Terminal, Text, Tone, WriteError};
 use crate::trail::{Item, backfill_id};
 use config_audit_local::aws::entry::{Entry, Plain};
 use config_audit_local::aws::item;
@@ -44,6 +46,9 @@ pub struct TailArguments {
     /// Show the values of the configuration, not just the names of attributes
     #[arg(long)]
     values: bool,
+    /// Do not cut long values in the lines for people
+    #[arg(long, requires = "values")]
+    wide: bool,
     /// How to print each entry: a line for people, or a JSON object
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -75,12 +80,15 @@ pub enum TailError {
     /// The command cannot wait for signals.
     #[error("cannot wait for Ctrl-C")]
     Signal(#[source] std::io::Error),
+    /// Standard output.
+    #[error("{0}")]
+    Output(#[from] WriteError),
 }
 
-/// Runs the command until Ctrl-C or SIGTERM, or until nobody reads its output any more.
+/// Runs the command until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When AWS refuses, or the table is not an Audit table or has no stream.
+/// When AWS refuses, the table is not an Audit table or has no stream, or standard output cannot be written.
 pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TailError> {
     let mut terminated = signal(SignalKind::terminate()).map_err(TailError::Signal)?;
     tokio::select! {
@@ -108,52 +116,62 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tai
     if !arguments.since_start {
         reader.skip_to_now().await.map_err(refused)?;
     }
-    terminal.progress(&format!("Following table {table}. Press Ctrl-C to end."));
+    terminal.note(format!("Following table {table}. Press Ctrl-C to end."));
     let (mut polls, mut failures) = (0_u32, 0);
     loop {
         let print = |page: Page| {
             if let Some(notice) = page.notice {
-                terminal.progress(&notice);
+                terminal.note(notice);
             }
             let mut notices = page.records.iter().filter_map(EntryNotice::of);
-            notices.all(|notice| terminal.tells(&notice.line(arguments, terminal)))
+            notices.try_for_each(|notice| notice.print(arguments, terminal))
         };
         match poll(&mut reader, polls.is_multiple_of(POLLS_PER_REFRESH), print).await {
-            Ok(true) => failures = 0,
-            Ok(false) => return Ok(()),
-            Err(error) if failures < MAX_FAILURES && !error.is_final() => failures += 1,
-            Err(error) => return Err(refused(error)),
+            Ok(()) => failures = 0,
+            Err(PollError::Stream(error)) if failures < MAX_FAILURES && !error.is_final() => failures += 1,
+            Err(PollError::Stream(error)) => return Err(refused(error)),
+            Err(PollError::Output(error)) => return Err(error.into()),
         }
         polls = polls.wrapping_add(1);
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Prints what is new in all shards; a shard's records come after those of its parent. False when nobody reads any more.
+/// Why a poll ended early.
+#[derive(Debug)]
+enum PollError {
+    Stream(StreamError),
+    Output(WriteError),
+}
+
+/// Prints what is new in all shards; a shard's records come after those of its parent.
 ///
-/// The reader does not give a page twice, so each page is printed before the next shard is read, which may fail.
+/// The reader does not give a page twice, so each page is printed before the next shard is read. A shard that cannot be read
+/// holds up none of the others; the first error is returned at the end.
 async fn poll(
     reader: &mut StreamReader,
     refresh: bool,
-    mut print: impl FnMut(Page) -> bool,
-) -> Result<bool, StreamError> {
+    mut print: impl FnMut(Page) -> Result<(), WriteError>,
+) -> Result<(), PollError> {
     if refresh || reader.is_outdated() {
-        reader.refresh().await?;
+        reader.refresh().await.map_err(PollError::Stream)?;
     }
     let shards: Vec<(String, Option<String>)> =
         reader.shards().map(|(id, parent)| (id.to_owned(), parent.map(str::to_owned))).collect();
     let known: HashSet<&String> = shards.iter().map(|(id, _)| id).collect();
+    let mut failed = Ok(());
     for (id, parent) in &shards {
         let is_parent_unread =
             parent.as_ref().is_some_and(|parent| known.contains(parent) && !reader.is_exhausted(parent));
         if is_parent_unread {
             continue;
         }
-        if !print(reader.read(id, 1000).await?) {
-            return Ok(false);
+        match reader.read(id, 1000).await {
+            Ok(page) => print(page).map_err(PollError::Output)?,
+            Err(error) => failed = failed.and(Err(PollError::Stream(error))),
         }
     }
-    Ok(true)
+    failed
 }
 
 /// What happened to an entry.
@@ -212,18 +230,20 @@ impl EntryNotice {
         Some(Self { event, entry: Entry::from_item(entry), altered, time: time.filter(|_| !is_written) })
     }
 
-    fn line(&self, arguments: &TailArguments, terminal: Terminal) -> String {
+    fn print(&self, arguments: &TailArguments, terminal: Terminal) -> Result<(), WriteError> {
         match arguments.output {
-            Output::Text => self.text(arguments.values, terminal),
-            Output::Json => self.json(arguments.values),
+            Output::Text => {
+                let limit = if arguments.wide { usize::MAX } else { terminal.width() };
+                terminal.line(self.text(arguments.values.then_some(limit)))
+            }
+            Output::Json => self.json(arguments.values, terminal),
         }
     }
 
-    fn text(&self, values: bool, terminal: Terminal) -> String {
+    /// For people. Has the values only where there is a limit for how wide the line may be.
+    fn text(&self, limit: Option<usize>) -> Text {
         let entry = &self.entry;
-        let text = |name: &str| entry.text(name).escape_debug().to_string();
-        let attribute = text("updatedAttribute");
-        let what = match (attribute.as_str(), entry.value("oldValue"), entry.value("newValue")) {
+        let what = match (entry.text("updatedAttribute"), entry.value("oldValue"), entry.value("newValue")) {
             ("", None, Some(_)) if self.event == Event::Backfilled => "backfilled".to_owned(),
             ("", None, _) => "created".to_owned(),
             ("", Some(_), _) => "removed".to_owned(),
@@ -231,27 +251,23 @@ impl EntryNotice {
             (name, Some(_), None) => format!("{name} removed"),
             (name, Some(_), Some(_)) => format!("{name} changed"),
         };
-        let mut line = format!("{}  {}  {what}", text("modificationTime"), text("itemKey"));
-        if values {
-            let value = |name: &str| {
-                entry.value(name).map(|value| harmless(&serde_json::to_string(&value).unwrap_or_default()))
-            };
-            let change: Vec<String> = [value("oldValue"), value("newValue")].into_iter().flatten().collect();
-            line = format!("{line}  {}", change.join(" -> "));
+        let mut line = format!("{}  {}  {what}", entry.text("modificationTime"), entry.text("itemKey"));
+        if let Some(limit) = limit {
+            let left = limit.saturating_sub(width(&line) + 2);
+            line = format!("{line}  {}", values(entry, left));
         }
         let loud = match self.event {
-            Event::Written | Event::Backfilled => return line,
-            Event::Altered => format!("ALTERED ({})", self.altered.join(", ").escape_debug()),
+            Event::Written | Event::Backfilled => return line.into(),
+            Event::Altered => format!("ALTERED ({})", self.altered.join(", ")),
             Event::Deleted => "DELETED".to_owned(),
             Event::Expired => "expired".to_owned(),
         };
         let when = self.time.map(|time| format!(" at {}", timestamp(time))).unwrap_or_default();
-        let loud = format!("{loud} entry {}{when}:", text("id"));
         let tone = if self.event == Event::Expired { Tone::Quiet } else { Tone::Bad };
-        format!("{} {line}", terminal.paint(tone, &loud))
+        tone.paint(format!("{loud} entry {}{when}:", entry.text("id"))) + format!(" {line}")
     }
 
-    fn json(&self, values: bool) -> String {
+    fn json(&self, values: bool, terminal: Terminal) -> Result<(), WriteError> {
         #[derive(Serialize)]
         struct Line<'a> {
             event: Event,
@@ -264,8 +280,7 @@ impl EntryNotice {
         let without = self.entry.without_values();
         let entry = if values { &self.entry } else { &without };
         let time = self.time.map(timestamp);
-        // Maps with string keys, numbers and strings do not fail.
-        serde_json::to_string(&Line { event: self.event, altered: &self.altered, time, entry }).unwrap_or_default()
+        terminal.json_line(&Line { event: self.event, altered: &self.altered, time, entry })
     }
 }
 
@@ -308,7 +323,7 @@ mod tests {
         let entry: Item = names.into_iter().map(|name| (name.to_owned(), AttributeValue::S(evil.to_owned()))).collect();
         let altered = vec![evil.to_owned()];
         let notice = EntryNotice { event: Event::Altered, entry: Entry::from_item(entry), altered, time: None };
-        let line = notice.text(true, Terminal::plain());
+        let line = notice.text(Some(usize::MAX)).to_string();
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
     }
 
@@ -316,7 +331,7 @@ mod tests {
     async fn the_records_of_one_shard_are_printed_although_another_fails() {
         let config = service(|operation, input| match operation {
             "DescribeStream" => {
-                (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "good" }, { "ShardId": "refused" }] } }))
+                (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "a-refused" }, { "ShardId": "good" }] } }))
             }
             "GetShardIterator" => (200, json!({ "ShardIterator": input["ShardId"] })),
             "GetRecords" if input["ShardIterator"] == "good" => (200, json!({ "Records": [{}] })),
@@ -327,7 +342,7 @@ mod tests {
         let mut printed = 0;
         let polled = poll(&mut reader, true, |page| {
             printed += page.records.len();
-            true
+            Ok(())
         });
         assert!(polled.await.is_err());
         assert_eq!(printed, 1);

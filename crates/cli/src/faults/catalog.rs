@@ -48,10 +48,12 @@ pub fn all() -> Vec<FaultCase> {
 
 /// There is no such fault.
 #[derive(Debug, thiserror::Error)]
-#[error("no fault has {wanted:?} in its name; the faults are:\n  {}", known.join("\n  "))]
+#[error("no fault has {wanted:?} in its name; choose one of the {} above", known.len())]
 pub struct UnknownFault {
-    wanted: String,
-    known: Vec<&'static str>,
+    /// What was asked for.
+    pub wanted: String,
+    /// The names of all faults. The commands list them above the error.
+    pub known: Vec<&'static str>,
 }
 
 /// The fault of this name, or else all faults whose names contain it.

@@ -50,30 +50,32 @@ pub fn play(alarms: &Alarms, scenario: &Scenario) -> Playback {
 }
 
 /// Plays these faults, and another scenario if there is one, on all processors. The scenario starts first, since it is the
-/// longest.
+/// longest. Tells `played` after each how many of how many are done.
 #[must_use]
 pub fn play_all(
     alarms: &Alarms,
     cases: Vec<FaultCase>,
     longest: Option<&Scenario>,
+    played: impl Fn(usize, usize) + Sync,
 ) -> (Vec<PlayedCase>, Option<Playback>) {
     let scenarios: Vec<&Scenario> = longest.into_iter().chain(cases.iter().map(|case| &case.scenario)).collect();
-    let next = AtomicUsize::new(0);
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
-        let mut played = Vec::new();
+        let mut playbacks = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(scenario) = scenarios.get(index) else { return played };
-            played.push((index, play(alarms, scenario)));
+            let Some(scenario) = scenarios.get(index) else { return playbacks };
+            playbacks.push((index, play(alarms, scenario)));
+            played(done.fetch_add(1, Ordering::Relaxed) + 1, scenarios.len());
         }
     };
-    let mut played: Vec<(usize, Playback)> = std::thread::scope(|scope| {
+    let mut playbacks: Vec<(usize, Playback)> = std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(finish).collect()
     });
-    played.sort_by_key(|(index, _)| *index);
-    let mut playbacks = played.into_iter().map(|(_, playback)| playback);
+    playbacks.sort_by_key(|(index, _)| *index);
+    let mut playbacks = playbacks.into_iter().map(|(_, playback)| playback);
     let longest = longest.and_then(|_| playbacks.next());
     (cases.into_iter().zip(playbacks).map(|(case, playback)| PlayedCase { case, playback }).collect(), longest)
 }

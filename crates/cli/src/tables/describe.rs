@@ -4,8 +4,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::TableDescription;
 
 use crate::aws::{AccountError, AwsError};
+use crate::terminal::WriteError;
 
-/// Why a table cannot be read.
+/// Why a command cannot read a table, or print what it read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// AWS refused, or could not be asked.
@@ -33,6 +34,9 @@ pub enum TableError {
         /// The Configuration table.
         table: String,
     },
+    /// Standard output.
+    #[error("{0}")]
+    Output(#[from] WriteError),
 }
 
 pub(super) async fn describe(client: &Client, table: &str, place: &str) -> Result<TableDescription, AwsError> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A place where the trail breaks. Its text contains no value, and nothing that a terminal would act on.
+/// A place where the trail breaks. Its text contains no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// What must be missing, unless an entry was altered.
@@ -44,7 +44,6 @@ impl fmt::Display for Gap {
         };
         match &self.kind {
             GapKind::Attribute(name) => {
-                let name = name.escape_debug();
                 write!(formatter, "a change of attribute {name}{between} is missing, or an entry was altered")
             }
             GapKind::Item => write!(formatter, "a change{between} is missing, or an entry was altered"),
@@ -52,9 +51,8 @@ impl fmt::Display for Gap {
             GapKind::Removal => write!(formatter, "its removal{between} is missing, or an entry was altered"),
             GapKind::Snapshot(Some(name)) => write!(
                 formatter,
-                "the backfilled entry and the others disagree about attribute {}: a change{between} is missing, or an \
-                 entry was altered",
-                name.escape_debug()
+                "the backfilled entry and the others disagree about attribute {name}: a change{between} is missing, or an \
+                 entry was altered"
             ),
             GapKind::Snapshot(None) => write!(
                 formatter,

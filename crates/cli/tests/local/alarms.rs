@@ -9,7 +9,7 @@ use config_audit_cli::commands::alarms::{AlarmCheck, Played};
 use config_audit_cloudwatch::alarms::Alarm;
 
 static CHECK: LazyLock<AlarmCheck> = LazyLock::new(|| AlarmCheck::read(&alarms(), &runbooks()).unwrap());
-static PLAYED: LazyLock<Played> = LazyLock::new(|| CHECK.play(None).unwrap());
+static PLAYED: LazyLock<Played> = LazyLock::new(|| CHECK.play(None, |_, _| {}).unwrap());
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

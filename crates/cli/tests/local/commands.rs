@@ -84,7 +84,7 @@ async fn the_event_may_come_from_a_file_or_from_standard_input() {
 async fn the_local_world_ends_cleanly_when_it_is_told_to() {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = config_audit();
-    command.arg("local").arg("--bootstrap").arg(scripted_function()).env("TMPDIR", temporary.path());
+    command.args(["local", "--port", "0", "--bootstrap"]).arg(scripted_function()).env("TMPDIR", temporary.path());
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut said = String::new();

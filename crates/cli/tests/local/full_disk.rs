@@ -58,7 +58,7 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
         ON_A_SMALL_DISK,
         "sh",
     ]);
-    command.arg(&disk).arg(env!("CARGO_BIN_EXE_config-audit")).arg("local");
+    command.arg(&disk).arg(env!("CARGO_BIN_EXE_config-audit")).args(["local", "--port", "0"]);
     command.arg("--directory").arg(directory.path()).arg("--bootstrap").arg(bootstrap());
     let mut world = command
         .env("NO_COLOR", "1")
@@ -89,10 +89,10 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
     assert_eq!(is_audited("LARGE").await, 0);
 
     world.stdin.take().unwrap().write_all(b"make room\n").await.unwrap();
-    line_with(&mut lines, "\"itemKey\": \"LARGE\"").await;
+    line_with(&mut lines, "  LARGE  (created)  ").await;
     // The shard is free again.
     put("SMALL", "x".to_owned()).await;
-    line_with(&mut lines, "\"itemKey\": \"SMALL\"").await;
+    line_with(&mut lines, "  SMALL  (created)  ").await;
     assert_eq!((is_audited("LARGE").await, is_audited("SMALL").await), (1, 1));
     world.start_kill().unwrap();
     tokio::time::timeout(GENEROUS, world.wait()).await.unwrap().unwrap();

@@ -37,7 +37,7 @@ fn open_to(process: u32) -> Vec<(&'static str, String)> {
 /// A local world whose function's process waits for an event.
 async fn running() -> Child {
     let mut command = config_audit();
-    command.arg("local").arg("--bootstrap").arg(bootstrap()).arg("--examples").stdout(Stdio::piped());
+    command.args(["local", "--port", "0", "--bootstrap"]).arg(bootstrap()).arg("--examples").stdout(Stdio::piped());
     let mut world = command.spawn().unwrap();
     let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
     let running = async { while !lines.next_line().await.unwrap().unwrap().contains("Waiting for changes") {} };

@@ -10,6 +10,7 @@ mod full_disk;
 mod function;
 mod loopback;
 mod monitoring;
+mod output;
 mod redrive;
 mod support;
 mod trail;

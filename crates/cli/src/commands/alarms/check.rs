@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use config_audit_cloudwatch::alarms::{Alarm, Alarms, Kind, State, Transition};
+use config_audit_cloudwatch::units::count;
 use config_audit_simulator::scenario::Millis;
 use config_audit_simulator::world::Tally;
 
@@ -13,6 +14,7 @@ use crate::faults::case::{Expected, FaultCase, Severity, Since};
 use crate::faults::catalog::{self, UnknownFault};
 use crate::faults::{Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, read_alarms, time};
 use crate::files::read;
+use crate::terminal::WriteError;
 
 /// The topic of the alarms that page.
 const PAGE_TOPIC: &str = "PageTopic";
@@ -30,9 +32,9 @@ pub enum CheckError {
     /// The fault that was asked for.
     #[error(transparent)]
     Fault(#[from] UnknownFault),
-    /// The outcome.
-    #[error("the outcome can't be written as JSON")]
-    Json(#[from] serde_json::Error),
+    /// Standard output.
+    #[error("{0}")]
+    Output(#[from] WriteError),
 }
 
 /// The deployed alarms, and how fast each must fire.
@@ -74,16 +76,17 @@ impl AlarmCheck {
         &self.alarms
     }
 
-    /// Plays the faults with this name, or all faults and the healthy month.
+    /// Plays the faults with this name, or all faults and the healthy month. Tells `played` after each how many of how many are
+    /// done.
     ///
     /// # Errors
     /// When there is no fault with this name.
-    pub fn play(&self, fault: Option<&str>) -> Result<Played, UnknownFault> {
+    pub fn play(&self, fault: Option<&str>, played: impl Fn(usize, usize) + Sync) -> Result<Played, UnknownFault> {
         let (cases, month) = match fault {
             Some(name) => (catalog::named(name)?, None),
             None => (catalog::all(), Some(catalog::healthy_month())),
         };
-        let (faults, healthy_month) = play_all(&self.alarms, cases, month.as_ref());
+        let (faults, healthy_month) = play_all(&self.alarms, cases, month.as_ref(), played);
         Ok(Played { faults, healthy_month })
     }
 
@@ -206,7 +209,7 @@ impl AlarmCheck {
         let (id, paged) = (&paging.id, times.len());
         let expected = if first_cause.is_some() { each_time } else { 0 };
         if paged != expected {
-            problems.push(format!("{id} paged {paged} times instead of {expected}"));
+            problems.push(format!("{id} paged {} instead of {expected}", count(paged, "time", "times")));
         }
         if let (Some(first_cause), Some(first_page)) = (first_cause, times.first()) {
             let took = first_page - first_cause;
@@ -279,12 +282,14 @@ fn minutes(at: Millis) -> i64 {
 
 /// What is lost if nobody reacts.
 fn unattended(tally: &Tally) -> String {
-    let lost = tally.dropped + tally.expired;
-    match (lost, tally.kept) {
-        (0, 0) => "nothing".to_owned(),
-        (0, kept) => format!("nothing; {kept} records wait in the failure bucket"),
-        (lost, 0) => format!("{lost} changes"),
-        (lost, kept) => format!("{lost} changes; {kept} records wait in the failure bucket"),
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let lost = match number(tally.dropped + tally.expired) {
+        0 => "nothing".to_owned(),
+        lost => count(lost, "change", "changes"),
+    };
+    match number(tally.kept) {
+        0 => lost,
+        kept => format!("{lost}; {} in the failure bucket", count(kept, "record waits", "records wait")),
     }
 }
 

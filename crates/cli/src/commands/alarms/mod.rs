@@ -4,13 +4,15 @@ mod check;
 mod outcome;
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 pub use check::{AlarmCheck, CheckError, Played};
 pub use outcome::{CheckedFault, FiredAlarm, HealthyMonth, Outcome};
 
-use crate::terminal::Terminal;
+use crate::progress::Progress;
+use crate::terminal::{Terminal, Text};
 
 /// What to do with the alarms.
 #[derive(Debug, Args)]
@@ -59,15 +61,21 @@ enum Output {
 /// Runs the command; returns its exit code.
 ///
 /// # Errors
-/// When the alarms can't be read, or there is no such fault.
+/// When the alarms can't be read, there is no such fault, or standard output cannot be written.
 pub fn run(arguments: AlarmsArguments, terminal: Terminal) -> Result<u8, CheckError> {
     let AlarmsCommand::Check(arguments) = arguments.command;
     let check = AlarmCheck::read(&arguments.alarms, &arguments.runbooks)?;
-    let outcome = check.judge(&check.play(arguments.fault.as_deref())?);
-    terminal.result(&match arguments.output {
-        Output::Text => outcome.text(terminal),
-        Output::Json => serde_json::to_string_pretty(&outcome)?,
-        Output::Markdown => outcome.markdown(),
+    // The faults are played by several threads.
+    let progress = Mutex::new(Progress::new(terminal));
+    let played = check.play(arguments.fault.as_deref(), |played, all| {
+        progress.lock().unwrap_or_else(PoisonError::into_inner).show(|| format!("{played} of {all} runs played"));
     });
+    let played = played.inspect_err(|error| error.known.iter().for_each(|fault| terminal.note(*fault)))?;
+    let outcome = check.judge(&played);
+    match arguments.output {
+        Output::Text => terminal.lines(outcome.lines())?,
+        Output::Json => terminal.json(&outcome)?,
+        Output::Markdown => terminal.lines(outcome.markdown().lines().map(Text::from))?,
+    }
     Ok(u8::from(!outcome.problems.is_empty()))
 }

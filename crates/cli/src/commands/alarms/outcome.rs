@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use config_audit_cloudwatch::units;
+use config_audit_cloudwatch::units::{count, duration};
 use serde::Serialize;
 
 use crate::faults::case::Severity;
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Text, Tone};
 
 /// What came of a check.
 #[derive(Debug, Serialize)]
@@ -63,13 +63,12 @@ pub struct HealthyMonth {
 }
 
 impl Outcome {
-    /// For people.
+    /// For people. The last line is the verdict.
     #[must_use]
-    pub fn text(&self, terminal: Terminal) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail, here and below.
+    pub fn lines(&self) -> Vec<Text> {
+        let mut lines = Vec::new();
         for checked in &self.faults {
-            let _ = writeln!(text, "{}", terminal.paint(Tone::Heading, &checked.fault));
+            lines.push(Tone::Heading.paint(&checked.fault));
             for FiredAlarm { alarm, severity, after_minutes, is_expected, promised_minutes } in &checked.fired {
                 let promise = promised_minutes.map(|promised| format!("; its runbook promises {}", minutes(promised)));
                 let line = format!(
@@ -79,24 +78,37 @@ impl Outcome {
                     promise.unwrap_or_default()
                 );
                 let tone = if *is_expected { Tone::Good } else { Tone::Quiet };
-                let _ = writeln!(text, "{}", terminal.paint(tone, &line));
+                lines.push(tone.paint(line));
             }
-            let _ = writeln!(text, "  paged after: {}", list(checked.pages.iter().copied().map(minutes)));
-            let _ = writeln!(text, "  lost if nobody reacts: {}", checked.unattended);
+            lines.push(format!("  paged after: {}", list(checked.pages.iter().copied().map(minutes))).into());
+            lines.push(format!("  lost if nobody reacts: {}", checked.unattended).into());
         }
         if let Some(HealthyMonth { pages, notifications }) = &self.healthy_month {
-            let (pages, notifications) = (pages.len(), notifications.len());
-            let _ = writeln!(text, "\nthirty healthy days: {pages} pages, {notifications} notifications");
+            let pages = count(pages.len(), "page", "pages");
+            let notifications = count(notifications.len(), "notification", "notifications");
+            lines.push(Text::default());
+            lines.push(format!("thirty healthy days: {pages}, {notifications}").into());
         }
-        for problem in &self.problems {
-            let _ = writeln!(text, "{}", terminal.paint(Tone::Bad, problem));
+        lines.extend(self.problems.iter().map(|problem| Tone::Bad.paint(problem)));
+        lines.push(self.verdict());
+        lines
+    }
+
+    fn verdict(&self) -> Text {
+        let faults = count(self.faults.len(), "fault", "faults");
+        match self.problems.len() {
+            0 => Tone::Good.paint(format!("The alarms are right for {faults}.")),
+            problems => {
+                let problems = count(problems, "problem", "problems");
+                Tone::Bad.paint(format!("The alarms are not right for {faults}: {problems}, listed above."))
+            }
         }
-        text.trim_end().to_owned()
     }
 
     /// The table in docs/alarms.md: for each fault the alarms that watch for it, those that follow, and when somebody is paged.
     #[must_use]
     pub fn markdown(&self) -> String {
+        // Writing to a string does not fail.
         let mut table =
             "| fault | alarms that are there for it | and follow | paged after | lost while nobody looks |\n\
                          |---|---|---|---|---|\n"
@@ -115,7 +127,7 @@ impl Outcome {
 }
 
 fn minutes(minutes: i64) -> String {
-    units::duration(minutes as f64 * 60_000.0)
+    duration(minutes as f64 * 60_000.0)
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

@@ -18,7 +18,7 @@ use crate::faults::case::FaultCase;
 use crate::faults::catalog::{self, UnknownFault};
 use crate::faults::{ReadAlarmsError, play, read_alarms, resolve, time};
 use crate::files::{Unreadable, read_all};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, WriteError};
 use config_audit_cloudwatch::alarms::State;
 use config_audit_cloudwatch::dashboard::{COLUMNS, Content, Dashboard, DashboardError, Graph, Widget};
 use config_audit_cloudwatch::metrics::Metrics;
@@ -59,11 +59,11 @@ pub enum DashboardsError {
     #[error(transparent)]
     UnknownFault(#[from] UnknownFault),
     /// There are several.
-    #[error("{} faults have {wanted:?} in their names; choose one:\n  {}", matching.len(), matching.join("\n  "))]
+    #[error("{} faults have {wanted:?} in their names; choose one of those above", matching.len())]
     AmbiguousFault {
         /// What was asked for.
         wanted: String,
-        /// The faults with that in their names.
+        /// The faults with that in their names. The command lists them above the error.
         matching: Vec<&'static str>,
     },
     /// A file of the dashboards.
@@ -86,6 +86,20 @@ pub enum DashboardsError {
     /// A graph.
     #[error(transparent)]
     Chart(#[from] chart::ChartError),
+    /// Standard output.
+    #[error("{0}")]
+    Output(#[from] WriteError),
+}
+
+impl DashboardsError {
+    /// The faults to choose from.
+    fn choices(&self) -> &[&'static str] {
+        match self {
+            Self::UnknownFault(UnknownFault { known, .. }) => known,
+            Self::AmbiguousFault { matching, .. } => matching,
+            _ => &[],
+        }
+    }
 }
 
 /// What the pages show.
@@ -103,9 +117,10 @@ struct Scene {
 /// Runs the command; returns its exit code.
 ///
 /// # Errors
-/// When a file can't be read, understood or written, or there is no such fault.
+/// When a file can't be read, understood or written, there is no such fault, or standard output cannot be written.
 pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, DashboardsError> {
-    let scene = Scene::play(&arguments.alarms, arguments.fault.as_deref(), arguments.after)?;
+    let scene = Scene::play(&arguments.alarms, arguments.fault.as_deref(), arguments.after)
+        .inspect_err(|error| error.choices().iter().for_each(|fault| terminal.note(*fault)))?;
     for (path, text) in read_all(&arguments.dashboards, "json")? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let dashboard = Dashboard::read(&path.display().to_string(), &text, &|name| Some(resolve(name)))?;
@@ -113,7 +128,7 @@ pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, Da
         let path = arguments.to.join(format!("{name}.html"));
         let written = std::fs::create_dir_all(&arguments.to).and_then(|()| std::fs::write(&path, page));
         written.map_err(|source| DashboardsError::Unwritable { path: path.clone(), source })?;
-        terminal.result(&path.display().to_string());
+        terminal.line(path.display().to_string())?;
     }
     Ok(0)
 }
@@ -313,10 +328,10 @@ mod tests {
     #[test]
     fn a_part_of_its_name_finds_a_fault_and_the_error_lists_the_names_otherwise() {
         assert_eq!(find("clock is an hour behind").unwrap().name, "the function's clock is an hour behind");
-        let none = find("hour behind or not").unwrap_err().to_string();
-        assert!(none.starts_with("no fault has \"hour behind or not\" in its name"), "{none}");
-        assert_eq!(none.lines().count(), 1 + catalog::all().len(), "{none}");
-        let several = find("clock is an hour ").unwrap_err().to_string();
-        assert!(several.starts_with("2 faults") && several.lines().count() == 3, "{several}");
+        let none = find("hour behind or not").unwrap_err();
+        assert!(none.to_string().starts_with("no fault has \"hour behind or not\" in its name"), "{none}");
+        assert_eq!(none.choices().len(), catalog::all().len());
+        let several = find("clock is an hour ").unwrap_err();
+        assert!(several.to_string().starts_with("2 faults") && several.choices().len() == 2, "{several}");
     }
 }

@@ -1,12 +1,11 @@
-//! An item as it was at one time: as a table, as JSON, as CSV.
+//! An item as it was at one time: as rows of a table or of CSV, as JSON.
 
 use std::collections::BTreeMap;
 
 use config_audit_local::aws::entry::Plain;
 use serde_dynamo::AttributeValue;
 
-use super::lines::{json, shortened};
-use crate::terminal::{Terminal, Tone, harmless};
+use crate::terminal::{Terminal, WriteError};
 use crate::trail::Item;
 
 /// The attributes of an item, in the order of their names; without values where only the names are wanted.
@@ -20,40 +19,23 @@ impl ItemAtTime {
         Self { attributes: item.into_iter().collect(), names_only }
     }
 
-    pub(super) fn show_table(&self, terminal: Terminal) {
-        let rows = self.rows().map(|(name, value)| {
-            (name.escape_debug().to_string(), value.map(|value| shortened(&harmless(&value))).unwrap_or_default())
-        });
-        let head = ("attribute".to_owned(), if self.names_only { String::new() } else { "value".to_owned() });
-        let rows: Vec<(String, String)> = std::iter::once(head).chain(rows).collect();
-        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        for (index, (name, value)) in rows.iter().enumerate() {
-            let line = format!("{name:width$}  {value}");
-            let line = line.trim_end();
-            terminal.result(&if index == 0 { terminal.paint(Tone::Heading, line) } else { line.to_owned() });
-        }
+    /// With a heading.
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
+        let row = |name: &str, value: &dyn Fn() -> String| {
+            if self.names_only { vec![name.to_owned()] } else { vec![name.to_owned(), value()] }
+        };
+        // Maps with string keys, numbers and strings do not fail.
+        let json = |value: &AttributeValue| serde_json::to_string(&Plain(value)).unwrap_or_default();
+        let rows = self.attributes.iter().map(|(name, value)| row(name, &|| json(value)));
+        std::iter::once(row("attribute", &|| "value".to_owned())).chain(rows).collect()
     }
 
-    pub(super) fn json(&self) -> String {
+    pub(super) fn print_json(&self, terminal: Terminal) -> Result<(), WriteError> {
         if self.names_only {
-            json(&self.attributes.keys().collect::<Vec<_>>())
+            terminal.json_line(&self.attributes.keys().collect::<Vec<_>>())
         } else {
             let attributes = self.attributes.iter().map(|(name, value)| (name, Plain(value)));
-            json(&attributes.collect::<BTreeMap<_, _>>())
+            terminal.json_line(&attributes.collect::<BTreeMap<_, _>>())
         }
-    }
-
-    pub(super) fn csv(&self) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        // Writing to memory does not fail.
-        let _ = writer.write_record(if self.names_only { &["attribute"][..] } else { &["attribute", "value"] });
-        for (name, value) in self.rows() {
-            let _ = writer.write_record(std::iter::once(name.to_owned()).chain(value));
-        }
-        String::from_utf8_lossy(&writer.into_inner().unwrap_or_default()).into_owned()
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (&str, Option<String>)> {
-        self.attributes.iter().map(|(name, value)| (name.as_str(), (!self.names_only).then(|| json(&Plain(value)))))
     }
 }

@@ -1,4 +1,4 @@
-//! The entries of an item, one a line: as a table, as JSON, as CSV.
+//! The entries of an item, one a line: as rows of a table, as JSON, as CSV.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,7 @@ use config_audit_local::aws::entry::Entry;
 use serde::Serialize;
 
 use crate::tables::SdkItem;
-use crate::terminal::{Terminal, Tone, harmless};
 use crate::trail::{Change, Step};
-
-/// How wide a value may be in the table.
-const VALUE_WIDTH: usize = 40;
 
 /// An entry, and what it says was done.
 #[derive(Debug, Serialize)]
@@ -52,69 +48,41 @@ impl Line {
         self.entry.text("modificationTime")
     }
 
+    /// An attribute of the entry as JSON; nothing where it has none.
+    fn value(&self, name: &str) -> String {
+        // Maps with string keys, numbers and strings do not fail.
+        self.entry.value(name).map_or_else(String::new, |value| serde_json::to_string(&value).unwrap_or_default())
+    }
+
     pub(super) fn remove_values(&mut self) {
         self.entry = self.entry.without_values();
     }
 }
 
-pub(super) fn json(value: &impl Serialize) -> String {
-    // Maps with string keys, numbers and strings do not fail.
-    serde_json::to_string(value).unwrap_or_default()
+/// The lines as the rows of a table, with its heading.
+pub(super) fn rows(lines: &[Line]) -> Vec<[String; 4]> {
+    let heading = ["time", "attribute", "old", "new"].map(str::to_owned);
+    let rows = lines.iter().map(|line| {
+        let time = line.entry.text("modificationTime").to_owned();
+        [time, line.what.clone(), line.value("oldValue"), line.value("newValue")]
+    });
+    std::iter::once(heading).chain(rows).collect()
 }
 
-pub(super) fn show_table(lines: &[Line], terminal: Terminal) {
-    let head = ["time", "attribute", "old", "new"].map(str::to_owned);
-    let rows: Vec<[String; 4]> = std::iter::once(head).chain(lines.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths = [width(0), width(1), width(2)];
-    for (index, [time, attribute, old, new]) in rows.iter().enumerate() {
-        let [first, second, third] = widths;
-        let line = format!("{time:first$}  {attribute:second$}  {old:third$}  {new}");
-        let line = line.trim_end();
-        terminal.result(&if index == 0 { terminal.paint(Tone::Heading, line) } else { line.to_owned() });
-    }
-}
-
-fn row(line: &Line) -> [String; 4] {
-    let entry = &line.entry;
-    let value = |name: &str| entry.value(name).map_or_else(String::new, |value| shortened(&harmless(&json(&value))));
-    let text = |text: &str| text.escape_debug().to_string();
-    [text(entry.text("modificationTime")), text(&line.what), value("oldValue"), value("newValue")]
-}
-
-pub(super) fn shortened(text: &str) -> String {
-    if text.chars().count() <= VALUE_WIDTH {
-        return text.to_owned();
-    }
-    let cut: String = text.chars().take(VALUE_WIDTH - 1).collect();
-    format!("{cut}…")
-}
-
-pub(super) fn csv(lines: &[Line]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // Writing to memory does not fail.
-    let _ = writer.write_record([
-        "modificationTime",
-        "itemKey",
-        "updatedAttribute",
-        "oldValue",
-        "newValue",
-        "backfilled",
-        "id",
-    ]);
-    for line in lines {
-        let entry = &line.entry;
-        let value = |name: &str| entry.value(name).map_or_else(String::new, |value| json(&value));
-        let _ = writer.write_record([
-            entry.text("modificationTime"),
-            entry.text("itemKey"),
-            entry.text("updatedAttribute"),
-            &value("oldValue"),
-            &value("newValue"),
-            if line.backfilled { "true" } else { "false" },
-            entry.text("id"),
-        ]);
-    }
-    let bytes = writer.into_inner().unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+/// The lines as the rows of CSV, with its header.
+pub(super) fn csv_rows(lines: &[Line]) -> Vec<Vec<String>> {
+    let header = ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
+    let rows = lines.iter().map(|line| {
+        let text = |name: &str| line.entry.text(name).to_owned();
+        vec![
+            text("modificationTime"),
+            text("itemKey"),
+            text("updatedAttribute"),
+            line.value("oldValue"),
+            line.value("newValue"),
+            line.backfilled.to_string(),
+            text("id"),
+        ]
+    });
+    std::iter::once(header.map(str::to_owned).to_vec()).chain(rows).collect()
 }

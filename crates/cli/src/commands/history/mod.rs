@@ -8,15 +8,17 @@ mod lines;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Args, ValueEnum};
+use config_audit_cloudwatch::units::thousands;
 use config_audit_local::aws::item;
 
 use self::item_at_time::ItemAtTime;
-use self::lines::{Line, csv, json, lines, show_table};
+use self::lines::{Line, csv_rows, lines, rows};
 use crate::aws::AwsArguments;
 use crate::moment::{Moment, Position, RangeArguments, RangeError};
-use crate::progress::thousands;
 use crate::tables::{AuditTable, TableError};
-use crate::terminal::Terminal;
+use crate::terminal::csv::csv;
+use crate::terminal::table::table;
+use crate::terminal::{Terminal, WriteError};
 use crate::trail::{Fold, Gap, GapKind, Image, Step, fold};
 
 /// The history of one item, from the Audit table's index.
@@ -40,13 +42,16 @@ pub struct HistoryArguments {
     /// Leave values out: only the names of attributes
     #[arg(long)]
     names_only: bool,
+    /// Do not cut long values in the table
+    #[arg(long)]
+    wide: bool,
     #[command(flatten)]
     aws: AwsArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people; long values are cut
+    /// For people; cut to the width of the terminal
     Table,
     /// One entry a line, complete; the item in one line
     Json,
@@ -63,27 +68,37 @@ pub enum HistoryError {
     /// The table cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// Standard output.
+    #[error("{0}")]
+    Output(#[from] WriteError),
+}
+
+impl HistoryArguments {
+    /// How wide a table may be.
+    fn width(&self, terminal: Terminal) -> Option<usize> {
+        (!self.wide).then(|| terminal.width())
+    }
 }
 
 /// Runs the command. Returns 0, or 1 where there is nothing to show.
 ///
 /// # Errors
-/// When the times cannot be meant, or AWS refuses.
+/// When the times cannot be meant, AWS refuses, or standard output cannot be written.
 pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, HistoryError> {
     arguments.range.check()?;
     arguments.at.as_ref().map_or(Ok(()), |at| at.check_past("--at"))?;
     let aws = arguments.aws.load(terminal).await.map_err(TableError::from)?;
     let audit = AuditTable::new(&aws, &arguments.audit_table);
     let entries = audit.entries(&arguments.key).await.map_err(TableError::from)?;
-    let key = arguments.key.escape_debug();
+    let key = &arguments.key;
     if entries.is_empty() {
-        terminal.progress(&format!("Table {} has no entries of {key}.", arguments.audit_table));
+        terminal.note(format!("Table {} has no entries of {key}.", arguments.audit_table));
         return Ok(1);
     }
     let fold = fold(entries.iter().map(|entry| Step::read(item(entry.clone()))).collect(), None);
     if let Some(at) = &arguments.at {
         warn(&fold.gaps, terminal);
-        return Ok(show_item(&fold, &at.last(), &arguments, terminal));
+        return Ok(show_item(&fold, &at.last(), &arguments, terminal)?);
     }
     let is_included = |time: &str| arguments.range.position(time) == Position::Within;
     let lines = lines(&fold.steps, entries);
@@ -94,65 +109,65 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
         let others = others.into_iter().filter(|(number, _)| *number > 0);
         let others: Vec<_> = others.map(|(number, place)| format!("{} {place} it", thousands(number))).collect();
         let verb = if lines.len() == 1 { "is" } else { "are" };
-        terminal.progress(&format!("{key} has no entries in this range; there {verb} {}.", others.join(" and ")));
+        terminal.note(format!("{key} has no entries in this range; there {verb} {}.", others.join(" and ")));
         return Ok(1);
     }
     let gaps = fold.gaps.into_iter().filter(|gap| gap.before.as_ref().is_none_or(|time| is_included(time)));
     warn(&gaps.collect::<Vec<_>>(), terminal);
-    show(lines.into_iter().filter(|line| is_included(line.time())).collect(), &arguments, terminal);
+    show(lines.into_iter().filter(|line| is_included(line.time())).collect(), &arguments, terminal)?;
     Ok(0)
 }
 
-fn show(mut lines: Vec<Line>, arguments: &HistoryArguments, terminal: Terminal) {
+fn show(mut lines: Vec<Line>, arguments: &HistoryArguments, terminal: Terminal) -> Result<(), WriteError> {
     if arguments.names_only {
         lines.iter_mut().for_each(Line::remove_values);
     }
     match arguments.output {
-        Output::Table => show_table(&lines, terminal),
-        Output::Json => lines.iter().for_each(|line| terminal.result(&json(line))),
-        Output::Csv => terminal.result(csv(&lines).trim_end()),
+        Output::Table => terminal.lines(table(&rows(&lines), arguments.width(terminal))),
+        Output::Json => lines.iter().try_for_each(|line| terminal.json_line(line)),
+        Output::Csv => terminal.lines(csv(csv_rows(&lines))),
     }
 }
 
 fn warn(gaps: &[Gap], terminal: Terminal) {
     for gap in gaps {
         let doubt = if gap.kind == GapKind::Undecided { "may not be" } else { "is not" };
-        terminal.progress(&format!("The trail {doubt} intact: {gap}."));
+        terminal.note(format!("The trail {doubt} intact: {gap}."));
     }
 }
 
-fn show_item(fold: &Fold, time: &str, arguments: &HistoryArguments, terminal: Terminal) -> u8 {
+fn show_item(fold: &Fold, time: &str, arguments: &HistoryArguments, terminal: Terminal) -> Result<u8, WriteError> {
     let Some(image) = fold.at(time) else {
-        terminal.progress(&format!("The item did not exist at {time}."));
-        return 1;
+        terminal.note(format!("The item did not exist at {time}."));
+        return Ok(1);
     };
     if fold.steps.first().is_some_and(|first| *first.time > *time) {
-        terminal.progress(&format!("The trail begins after {time}; this is the item before its first entry."));
+        terminal.note(format!("The trail begins after {time}; this is the item before its first entry."));
     }
     for doubt in doubts(&image) {
-        terminal.progress(&doubt);
+        terminal.note(doubt);
     }
     let item = ItemAtTime::new(image.item(), arguments.names_only);
     match arguments.output {
-        Output::Table => item.show_table(terminal),
-        Output::Json => terminal.result(&item.json()),
-        Output::Csv => terminal.result(item.csv().trim_end()),
+        Output::Table => terminal.lines(table(&item.rows(), arguments.width(terminal)))?,
+        Output::Json => item.print_json(terminal)?,
+        Output::Csv => terminal.lines(csv(item.rows()))?,
     }
-    0
+    Ok(0)
 }
 
 /// What is not known of an item, for the person who reads it.
 fn doubts(image: &Image) -> Vec<String> {
     let mut doubts = Vec::new();
     if image.is_open {
-        let known: Vec<String> = image.known.keys().map(|name| name.escape_debug().to_string()).collect();
+        let known: Vec<String> = image.known.keys().cloned().collect();
         let known = if known.is_empty() { "of none".to_owned() } else { format!("only of {}", known.join(", ")) };
         doubts.push(format!(
             "The item is older than the trail, or was too large for an entry: the trail tells {known} of its attributes; \
              it may have had others."
         ));
     }
-    let omitted: Vec<String> = image.omitted().map(|name| name.escape_debug().to_string()).collect();
+    let omitted: Vec<String> = image.omitted().map(ToString::to_string).collect();
     if !omitted.is_empty() {
         doubts.push(format!(
             "These attributes were too large for an entry. A note in place of each value says where the full record is: {}.",

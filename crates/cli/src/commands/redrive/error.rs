@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::place::PlaceError;
 use crate::aws::{AccountError, AwsError};
+use crate::terminal::WriteError;
 
 /// Why the command cannot replay anything, or anything more.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +27,9 @@ pub enum RedriveError {
     /// The command cannot wait for signals.
     #[error("cannot wait for Ctrl-C")]
     Signal(#[source] std::io::Error),
-    /// The summary cannot be written.
-    #[error("cannot write the summary as JSON")]
-    Json(#[source] serde_json::Error),
+    /// Standard output.
+    #[error("{0}")]
+    Output(#[from] WriteError),
 }
 
 impl RedriveError {

@@ -33,9 +33,6 @@ use crate::aws::{Aws, AwsArguments, url};
 use crate::progress::Progress;
 use crate::terminal::{Output, Terminal};
 
-/// The number of objects after which progress is printed, unless a few seconds pass first.
-const PROGRESS_OBJECTS: usize = 100;
-
 /// Which failures to replay into which table.
 #[derive(Debug, Args)]
 pub struct RedriveArguments {
@@ -79,7 +76,8 @@ pub struct RedriveArguments {
 /// Runs the command. Returns 0 if everything was replayed, or there was nothing to do; otherwise 1.
 ///
 /// # Errors
-/// When the command cannot replay anything, or anything more. Then it has printed what it did until then.
+/// When the command cannot replay anything, or anything more; it has printed what it did until then. Or when standard output
+/// cannot be written.
 pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, RedriveError> {
     let is_text = arguments.output == Output::Text;
     let dry_run = arguments.dry_run;
@@ -91,7 +89,7 @@ pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, 
     let mut summary = Summary { dry_run, ..Summary::default() };
     let mut stop = pin!(interrupted()?);
     let whose = aws.whose().await;
-    terminal.progress(&match &redrive.table {
+    terminal.note(match &redrive.table {
         Some(table) => {
             format!("Replaying into table {} {whose}. Press Ctrl-C to end; the next run continues.", table.table())
         }
@@ -114,30 +112,22 @@ pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, 
                 None => break Ok(()),
             },
         };
-        if dry_run
-            && is_text
-            && let Some(text) = describe(&object, Clock::System.now())
-        {
-            terminal.result(&text);
+        if dry_run && is_text {
+            terminal.lines(describe(&object, Clock::System.now()))?;
         }
         summary.add(object);
         seen += 1;
-        if !dry_run && seen.is_multiple_of(PROGRESS_OBJECTS) {
-            terminal.progress(&summary.progress());
-        } else if !dry_run {
-            progress.print(|| summary.progress());
-        }
+        progress.show(|| summary.progress());
     };
     if seen == 0 && ended.is_err() {
         return ended.map(|()| 1);
     }
     summary.interrupted |= ended.is_err();
-    let text = if is_text {
-        summary.to_text(terminal)
+    if is_text {
+        terminal.lines(summary.lines())?;
     } else {
-        serde_json::to_string_pretty(&summary).map_err(RedriveError::Json)?
-    };
-    terminal.result(text.trim_end());
+        terminal.json(&summary)?;
+    }
     ended.map(|()| u8::from(!summary.is_complete()))
 }
 

@@ -1,13 +1,13 @@
 //! The result of a run of `redrive`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use config_audit_cloudwatch::units::{count, thousands};
 use serde::Serialize;
 
 use super::replay::{Fate, Seen};
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Text, Tone};
 
 /// How many item keys of one object are shown.
 const MAX_ITEMS_SHOWN: usize = 10;
@@ -87,72 +87,75 @@ impl Summary {
     /// The progress of a run, in one line.
     #[must_use]
     pub fn progress(&self) -> String {
-        let Self { objects, archived, damaged, left, .. } = self;
         format!(
-            "{objects} objects replayed, {archived} archived, {} damaged, {} left so far",
-            damaged.len(),
-            left.len()
+            "{} replayed, {} archived, {} damaged, {} left so far",
+            count(self.objects, "object", "objects"),
+            thousands(self.archived),
+            thousands(self.damaged.len()),
+            thousands(self.left.len())
         )
     }
 
-    /// For people.
+    /// For people. The last line is the verdict.
     #[must_use]
-    pub fn to_text(&self, terminal: Terminal) -> String {
-        let mut text = String::new();
-        let heading = |text: &str| terminal.paint(Tone::Heading, text);
+    pub fn lines(&self) -> Vec<Text> {
+        let line = |heading: &str, text: String| Tone::Heading.paint(heading) + "  " + text;
         let Records { received, audited, unchanged, quarantined, failed } = self.records;
-        let how = match (self.dry_run, self.interrupted) {
-            (true, _) => "  (a dry run: nothing was written; this is what a run would do)",
-            (false, true) => "  (ended early: run it again for the rest)",
-            (false, false) => "",
-        };
-        // Writing to a string does not fail, here and below.
-        let _ = writeln!(text, "{}  {} replayed, {} archived{how}", heading("Objects"), self.objects, self.archived);
-        let _ = writeln!(
-            text,
-            "{}  {received} = {audited} audited + {unchanged} unchanged + {quarantined} quarantined again + {failed} failed",
-            heading("Records"),
-        );
-        let _ = writeln!(text, "{}  {} written", heading("Entries"), self.entries_written);
+        let mut lines = vec![
+            line("Objects", format!("{} replayed, {} archived", thousands(self.objects), thousands(self.archived))),
+            line(
+                "Records",
+                format!(
+                    "{received} = {audited} audited + {unchanged} unchanged + {quarantined} quarantined again + {failed} failed"
+                ),
+            ),
+            line("Entries", format!("{} written", thousands(self.entries_written))),
+        ];
         if !self.reasons.is_empty() {
             let reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            let _ = writeln!(text, "{}  {}", heading("Records were there for"), reasons.join(", "));
+            lines.push(line("Records were there for", reasons.join(", ")));
         }
         if self.omitted > 0 {
-            let _ = writeln!(
-                text,
-                "{}  {} full records, which audit entries refer to, left alone",
-                heading("Omitted"),
-                self.omitted
-            );
+            let records = count(self.omitted, "full record", "full records");
+            lines.push(line("Omitted", format!("{records}, which audit entries refer to, left alone")));
         }
         for (name, objects) in [("Damaged", &self.damaged), ("Left", &self.left)] {
             if !objects.is_empty() {
-                let _ = writeln!(text, "{}  {}", terminal.paint(Tone::Bad, name), objects.len());
+                lines.push(Tone::Bad.paint(name) + format!("  {}", thousands(objects.len())));
             }
-            for (key, reason) in objects {
-                let _ = writeln!(text, "  {}  {reason}", key.escape_debug());
+            lines.extend(objects.iter().map(|(key, reason)| format!("  {key}  {reason}").into()));
+        }
+        lines.push(self.verdict());
+        lines
+    }
+
+    fn verdict(&self) -> Text {
+        let left = self.damaged.len() + self.left.len();
+        match (self.dry_run, self.interrupted, left) {
+            (true, ..) => "This was a dry run: nothing was written; this is what a run would do.".into(),
+            (false, true, _) => Tone::Bad.paint("The run ended early: run it again for the rest."),
+            (false, false, 0) if self.objects == 0 => Tone::Good.paint("There was nothing to replay."),
+            (false, false, 0) => Tone::Good.paint("Everything was replayed."),
+            (false, false, 1) => Tone::Bad.paint("1 object is left; it is named above, with the reason."),
+            (false, false, left) => {
+                Tone::Bad.paint(format!("{} objects are left; they are named above, with the reason.", thousands(left)))
             }
         }
-        text
     }
 }
 
-/// One object of a dry run, for people.
+/// One object of a dry run, for people; nothing for one that is not replayed.
 #[must_use]
-pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Option<String> {
+pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Vec<Text> {
     let age = seen.modified.map(|time| format!(", {} old", age(now - time))).unwrap_or_default();
-    let key = seen.key.escape_debug();
-    Some(match &seen.fate {
-        Fate::Omitted | Fate::Skipped => return None,
-        Fate::Damaged(damage) => format!("{key}{age}\n  damaged: {damage}"),
-        Fate::NotAnObject(reason) => format!("{key}{age}\n  damaged: {reason}"),
-        Fate::Unreadable(reason) => format!("{key}{age}\n  {reason}"),
+    let what = match &seen.fate {
+        Fate::Omitted | Fate::Skipped => return Vec::new(),
+        Fate::Damaged(damage) => format!("damaged: {damage}"),
+        Fate::NotAnObject(reason) => format!("damaged: {reason}"),
+        Fate::Unreadable(reason) => reason.clone(),
         Fate::Replayed(replayed) => {
             let counts = replayed.counts;
-            let records = if counts.total() == 1 { "record" } else { "records" };
-            let shown = replayed.item_keys.iter().take(MAX_ITEMS_SHOWN);
-            let mut items: Vec<_> = shown.map(|key| key.escape_debug().to_string()).collect();
+            let mut items: Vec<_> = replayed.item_keys.iter().take(MAX_ITEMS_SHOWN).cloned().collect();
             if replayed.item_keys.len() > MAX_ITEMS_SHOWN {
                 items.push(format!("{} more", replayed.item_keys.len() - MAX_ITEMS_SHOWN));
             }
@@ -165,13 +168,12 @@ pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Option<String> {
             ];
             let outcomes = outcomes.iter().filter(|(count, _)| *count > 0);
             let outcomes: Vec<_> = outcomes.map(|(count, outcome)| format!("{count} {outcome}")).collect();
-            let mut text = format!("{key}{age}\n  {}: {} {records}{of}", replayed.reason, counts.total());
-            if !outcomes.is_empty() {
-                let _ = write!(text, "; would be {}", outcomes.join(", "));
-            }
-            text
+            let outcomes =
+                if outcomes.is_empty() { String::new() } else { format!("; would be {}", outcomes.join(", ")) };
+            format!("{}: {}{of}{outcomes}", replayed.reason, count(counts.total(), "record", "records"))
         }
-    })
+    };
+    vec![format!("{}{age}", seen.key).into(), format!("  {what}").into()]
 }
 
 /// A length of time in its largest unit.

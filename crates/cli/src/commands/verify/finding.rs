@@ -49,7 +49,7 @@ impl Verdict {
     }
 }
 
-/// What is wrong with the trail of an item. Its text contains no value, and nothing that a terminal would act on.
+/// What is wrong with the trail of an item. Its text contains no value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Finding {
     /// The item exists, but no entry tells of it.
@@ -74,7 +74,7 @@ impl Finding {
             Self::Older(first) => format!(
                 "it looks older than its first entry of {first}: it is older than the trail, or its creation is missing"
             ),
-            Self::Gap(gap @ Gap { entry: Some(entry), .. }) => format!("{gap} (entry {})", entry.escape_debug()),
+            Self::Gap(gap @ Gap { entry: Some(entry), .. }) => format!("{gap} (entry {entry})"),
             Self::Gap(gap) => gap.to_string(),
         }
     }

@@ -28,7 +28,7 @@ use self::summary::Summary;
 use crate::aws::{AwsArguments, AwsError};
 use crate::progress::Progress;
 use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableError};
-use crate::terminal::{Output, Terminal, Tone};
+use crate::terminal::{Output, Terminal, Tone, WriteError};
 use crate::trail::{Item, backfill_id};
 
 /// How often the command reads again what does not fit.
@@ -65,7 +65,7 @@ pub struct VerifyArguments {
 /// Runs the command. Returns 0 if the trail is intact, 1 if there are findings.
 ///
 /// # Errors
-/// When AWS refuses.
+/// When AWS refuses, or standard output cannot be written.
 pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, TableError> {
     let aws = arguments.aws.load(terminal).await?;
     let mut verification = Verification {
@@ -84,8 +84,8 @@ pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, T
     verification.check_deleted_items().await?;
     let summary = verification.summary;
     match arguments.output {
-        Output::Text => terminal.result(&summary.text(terminal)),
-        Output::Json => terminal.result(&json!({ "summary": summary.json() }).to_string()),
+        Output::Text => terminal.lines(summary.lines())?,
+        Output::Json => terminal.json_line(&json!({ "summary": summary.json() }))?,
     }
     Ok(u8::from(summary.findings > 0))
 }
@@ -123,7 +123,7 @@ impl Verification {
             });
             let mut verdicts = verdicts.buffer_unordered(CONCURRENCY);
             while let Some((key, bytes, verdict)) = verdicts.try_next().await? {
-                self.take(key, bytes, verdict);
+                self.take(key, bytes, verdict)?;
             }
             drop(verdicts);
             start = next;
@@ -156,7 +156,7 @@ impl Verification {
             });
             let mut steps = steps.buffer_unordered(CONCURRENCY);
             while let Some((steps, key)) = steps.try_next().await? {
-                self.take(key, 0, Verdict::of(steps, None));
+                self.take(key, 0, Verdict::of(steps, None))?;
             }
             drop(steps);
             start = next;
@@ -170,16 +170,17 @@ impl Verification {
     }
 
     /// Counts an item that fits, and keeps the key of one that does not.
-    fn take(&mut self, key: String, bytes: usize, verdict: Verdict) {
+    fn take(&mut self, key: String, bytes: usize, verdict: Verdict) -> Result<(), WriteError> {
         let verdict = self.demand_creation(verdict);
         if verdict.findings.is_empty() {
-            self.report(&key, &verdict);
+            self.report(&key, &verdict)?;
         } else {
             self.suspects.push(key);
             self.suspect_bytes += bytes;
         }
         let (summary, waiting) = (self.summary, self.suspects.len());
-        self.progress.print(|| summary.progress(waiting));
+        self.progress.show(|| summary.progress(waiting));
+        Ok(())
     }
 
     /// With `--complete`, makes it a finding that an item looks older than the trail.
@@ -190,14 +191,15 @@ impl Verification {
     }
 
     /// Counts an item, and prints what there is to say about it.
-    fn report(&mut self, key: &str, verdict: &Verdict) {
+    fn report(&mut self, key: &str, verdict: &Verdict) -> Result<(), WriteError> {
         for finding in &verdict.findings {
-            self.print(key, finding, Tone::Bad);
+            self.print(key, finding, Tone::Bad)?;
         }
         if let Some(first) = verdict.older.as_ref().filter(|_| verdict.findings.is_empty()) {
-            self.print(key, &Finding::Older(first.clone()), Tone::Heading);
+            self.print(key, &Finding::Older(first.clone()), Tone::Heading)?;
         }
         self.summary.add(verdict);
+        Ok(())
     }
 
     /// Reads again what did not fit, because a change may have been under way, and reports what does not fit in the end.
@@ -214,7 +216,7 @@ impl Verification {
             for (key, verdict) in self.check_again(keys).await? {
                 let verdict = self.demand_creation(verdict);
                 if verdict.findings.is_empty() {
-                    self.report(&key, &verdict);
+                    self.report(&key, &verdict)?;
                 } else {
                     suspects.push((key, Some(verdict)));
                 }
@@ -223,7 +225,7 @@ impl Verification {
         suspects.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (key, verdict) in suspects {
             if let Some(verdict) = verdict {
-                self.report(&key, &verdict);
+                self.report(&key, &verdict)?;
             }
         }
         Ok(())
@@ -251,13 +253,11 @@ impl Verification {
         verdicts.buffer_unordered(CONCURRENCY).try_collect().await
     }
 
-    fn print(&self, key: &str, finding: &Finding, tone: Tone) {
-        self.terminal.result(&match self.output {
-            Output::Text => {
-                format!("{}: {}", self.terminal.paint(tone, &key.escape_debug().to_string()), finding.text())
-            }
-            Output::Json => finding.json(key).to_string(),
-        });
+    fn print(&self, key: &str, finding: &Finding, tone: Tone) -> Result<(), WriteError> {
+        match self.output {
+            Output::Text => self.terminal.line(tone.paint(key) + ": " + finding.text()),
+            Output::Json => self.terminal.json_line(&finding.json(key)),
+        }
     }
 }
 

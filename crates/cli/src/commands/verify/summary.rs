@@ -1,9 +1,9 @@
 //! What `verify` has checked.
 
+use config_audit_cloudwatch::units::{count, thousands};
 use serde_json::{Value, json};
 
-use crate::progress::thousands;
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Text, Tone};
 use crate::trail::Origin;
 
 use super::finding::Verdict;
@@ -45,53 +45,56 @@ impl Summary {
 
     /// How far the verification is.
     pub(super) fn progress(&self, waiting: usize) -> String {
-        format!(
-            "{} items, {} deleted items, {} entries; {} items to read again",
-            thousands(self.items),
-            thousands(self.deleted),
-            thousands(self.entries),
-            thousands(waiting)
-        )
+        format!("{}; {} to read again", self.read(), count(waiting, "item", "items"))
     }
 
-    pub(super) fn text(&self, terminal: Terminal) -> String {
+    /// For people. The verdict is a line of its own.
+    pub(super) fn lines(&self) -> Vec<Text> {
         let counts = format!(
-            "{} items, {} deleted items, {} entries: {} proven from their creation, {} from a backfilled entry, {} look \
-             older than the trail, {} with findings",
-            thousands(self.items),
-            thousands(self.deleted),
-            thousands(self.entries),
+            "{}: {} proven from their creation, {} from a backfilled entry, {} older than the trail, {} with findings",
+            self.read(),
             thousands(self.created),
             thousands(self.backfilled),
-            thousands(self.older),
+            count(self.older, "looks", "look"),
             thousands(self.broken),
         );
-        format!("{counts}\n{}", self.result(terminal))
+        let mut lines = vec![counts.into(), self.verdict()];
+        if self.findings == 0 && self.older > 0 {
+            // A backfilled entry would hide that a creation was deleted.
+            lines.push(
+                "Find out which, before `config-audit backfill` gives them a first entry. If the trail began with its table, \
+                 or was backfilled, use --complete: then each of them is a finding."
+                    .into(),
+            );
+        }
+        lines
     }
 
-    fn result(&self, terminal: Terminal) -> String {
-        let findings = thousands(self.findings);
+    /// What was read.
+    fn read(&self) -> String {
+        let items = count(self.items, "item", "items");
+        let deleted = count(self.deleted, "deleted item", "deleted items");
+        let entries = count(self.entries, "entry", "entries");
+        format!("{items}, {deleted}, {entries}")
+    }
+
+    fn verdict(&self) -> Text {
+        let findings = count(self.findings, "finding", "findings");
+        let undecided = thousands(self.undecided);
         match (self.findings, self.undecided, self.older) {
-            (0, _, 0) => terminal.paint(Tone::Good, "The trail is intact."),
-            (0, _, older) => {
-                let result = format!(
-                    "The trail is intact, but {} items look older than the trail: they are older, or their creation is \
-                     missing.",
-                    thousands(older)
-                );
-                // A backfilled entry would hide that a creation was deleted.
-                let advice = "Find out which, before `config-audit backfill` gives them a first entry. If the trail began \
-                              with its table, or was backfilled, use --complete: then each of them is a finding.";
-                format!("{}\n{advice}", terminal.paint(Tone::Heading, &result))
+            (0, _, 0) => Tone::Good.paint("The trail is intact."),
+            (0, _, 1) => Tone::Heading.paint(
+                "The trail is intact, but 1 item looks older than the trail: it is older, or its creation is missing.",
+            ),
+            (0, _, older) => Tone::Heading.paint(format!(
+                "The trail is intact, but {} items look older than the trail: they are older, or their creation is missing.",
+                thousands(older)
+            )),
+            (all, undecided_only, _) if all == undecided_only => {
+                Tone::Bad.paint(format!("Nobody can tell whether the trail is intact: {undecided} undecided."))
             }
-            (all, undecided, _) if all == undecided => terminal
-                .paint(Tone::Bad, &format!("Nobody can tell whether the trail is intact: {findings} undecided.")),
-            (_, 0, _) => terminal.paint(Tone::Bad, &format!("The trail is not intact: {findings} findings.")),
-            (_, undecided, _) => {
-                let undecided = thousands(undecided);
-                let result = format!("The trail is not intact: {findings} findings, {undecided} of them undecided.");
-                terminal.paint(Tone::Bad, &result)
-            }
+            (_, 0, _) => Tone::Bad.paint(format!("The trail is not intact: {findings}.")),
+            _ => Tone::Bad.paint(format!("The trail is not intact: {findings}, {undecided} of them undecided.")),
         }
     }
 

@@ -149,7 +149,7 @@ async fn a_permission_that_is_missing_is_named() {
 #[tokio::test]
 async fn the_local_world_prints_the_command_that_replays_its_bucket() {
     let mut command = config_audit();
-    command.arg("local").arg("--bootstrap").arg(scripted_function()).stdout(Stdio::piped());
+    command.args(["local", "--port", "0", "--bootstrap"]).arg(scripted_function()).stdout(Stdio::piped());
     let mut world = command.spawn().unwrap();
     let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
     let printed = async {

@@ -39,7 +39,7 @@ async fn every_record_of_a_thousand_objects_comes_back_and_the_damaged_ones_are_
     let began = Clock::System.instant();
     let said = ground.command(&["--output", "json"]).await;
     let took = Clock::System.instant() - began;
-    said.assert(1, &["100 objects replayed"]);
+    said.assert(1, &[]);
     let numbers = (0..650).chain(1000..1503);
     assert_entries(&ground.database, numbers.clone()).await;
     let summary = said.json();

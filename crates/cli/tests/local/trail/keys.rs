@@ -15,7 +15,7 @@ async fn keys_of_every_type_are_found() {
     ] {
         let tables = Tables::with_key(key_type).await;
         tables.write(CONFIGURATION, [[("id".to_owned(), key.clone())].into()]).await;
-        assert_eq!(tables.backfill(&[]).await.stdout, format!("{text}: backfilled\n1 items: 1 backfilled\n"));
+        assert_eq!(tables.backfill(&[]).await.stdout, format!("{text}: backfilled\n1 item: 1 backfilled\n"));
         assert_eq!(tables.verify().await.code, 0);
         let delete = tables.database.client().delete_item().table_name(CONFIGURATION).key("id", key);
         delete.send().await.unwrap();

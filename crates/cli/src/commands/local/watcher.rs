@@ -1,0 +1,163 @@
+//! What `local` shows of the world's events: a line for each change, and what goes wrong; with `--verbose` each invocation too.
+
+use std::sync::Arc;
+
+use chrono::DateTime;
+use config_audit::clock::Clock;
+use config_audit_cloudwatch::line::{EmfMetric, Line};
+use config_audit_cloudwatch::span::spans;
+use config_audit_cloudwatch::units::{count, duration};
+use config_audit_local::aws::entry::Entry;
+use config_audit_local::{CompletedInvocation, WorldEvent};
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{EXAMPLE_WAIT, LocalError};
+use crate::commands::invoke::describe;
+use crate::entry::values;
+use crate::telemetry::{metric_lines, span_lines};
+use crate::terminal::text::{cut, escape, width};
+use crate::terminal::{Terminal, Text, Tone, WriteError};
+
+/// How wide a key or the name of an attribute may be in the line of a change.
+const MAX_NAME_WIDTH: usize = 40;
+
+/// Subscribes to the world's events and prints what a person wants to know.
+pub(super) struct Watcher {
+    events: UnboundedReceiver<Arc<WorldEvent>>,
+    terminal: Terminal,
+    /// Whether invocations are shown too.
+    verbose: bool,
+    invocation: InvocationSeen,
+}
+
+/// What has been published of the invocation that is running.
+#[derive(Default)]
+struct InvocationSeen {
+    records: usize,
+    lines: Vec<String>,
+    segments: Vec<Value>,
+    cold: bool,
+}
+
+impl Watcher {
+    /// Prints these events.
+    pub(super) fn new(events: UnboundedReceiver<Arc<WorldEvent>>, terminal: Terminal, verbose: bool) -> Self {
+        Self { events, terminal, verbose, invocation: InvocationSeen::default() }
+    }
+
+    pub(super) fn announce(&self, example: &str) -> Result<(), WriteError> {
+        self.terminal.line(Tone::Heading.paint(format!("Example: {example}")))
+    }
+
+    /// Prints what happens until this item's entry is stored and its invocation has ended.
+    pub(super) async fn entry_of(&mut self, item_key: &str, example: &str) -> Result<(), LocalError> {
+        let both = async {
+            let (mut stored, mut answered) = (false, false);
+            while !(stored && answered) {
+                match self.next().await?.as_deref() {
+                    Some(WorldEvent::EntryStored { entry }) => stored |= entry.text("itemKey") == item_key,
+                    Some(WorldEvent::InvocationEnded(invocation)) => answered |= invocation.outcome.is_ok(),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            Ok(())
+        };
+        let no_entry = |_| LocalError::NoEntry { example: example.to_owned() };
+        tokio::time::timeout(EXAMPLE_WAIT, both).await.map_err(no_entry)?
+    }
+
+    /// The next thing that happens, printed.
+    pub(super) async fn next(&mut self) -> Result<Option<Arc<WorldEvent>>, WriteError> {
+        let Some(event) = self.events.recv().await else { return Ok(None) };
+        self.show(&event)?;
+        Ok(Some(event))
+    }
+
+    fn show(&mut self, event: &WorldEvent) -> Result<(), WriteError> {
+        let terminal = self.terminal;
+        let bad = |text: String| terminal.line(Tone::Bad.paint(text));
+        match event {
+            WorldEvent::RecordDelivered { .. } => self.invocation.records += 1,
+            WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
+            WorldEvent::LogLine { line, .. } if self.verbose => self.invocation.lines.push(line.clone()),
+            WorldEvent::LogLine { line, .. } => {
+                let line = Line::parse(line);
+                if line.is_trouble() {
+                    return bad(line.readable());
+                }
+            }
+            WorldEvent::SegmentReceived { document } if self.verbose => self.invocation.segments.push(document.clone()),
+            WorldEvent::SegmentRejected { reason } => return bad(format!("X-Ray: not a segment document: {reason}")),
+            WorldEvent::InvocationEnded(invocation) => {
+                let seen = std::mem::take(&mut self.invocation);
+                if self.verbose {
+                    return terminal.lines(seen.lines(invocation));
+                }
+            }
+            WorldEvent::EntryStored { entry } => return terminal.line(change(entry, terminal.width())),
+            WorldEvent::RetryScheduled { records, retry, delay, reason, .. } => {
+                let delay = duration(delay.as_secs_f64() * 1000.0);
+                return bad(format!("retry {retry} of {} in {delay}: {reason}", count(*records, "record", "records")));
+            }
+            WorldEvent::BatchBisected { at, .. } => return bad(format!("batch split before record {at}")),
+            WorldEvent::SentToDestination { key, condition, records } => {
+                let records = count(*records, "record", "records");
+                return bad(format!("{records} given up ({}), stored as {key}", condition.as_str()));
+            }
+            WorldEvent::DestinationFailed { message } => {
+                return bad(format!("the failure bucket failed; the records are kept and sent again: {message}"));
+            }
+            WorldEvent::Warning { message } => return bad(message.clone()),
+            WorldEvent::Recovered { message } => return terminal.line(Tone::Good.paint(message)),
+            WorldEvent::ProcessExited { .. }
+            | WorldEvent::SegmentReceived { .. }
+            | WorldEvent::InvocationStarted { .. }
+            | WorldEvent::CheckpointAdvanced { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// A change whose entry is stored, in one line: time, item, attribute, values, lag.
+fn change(entry: &Entry, columns: usize) -> Text {
+    let attribute = match (entry.text("updatedAttribute"), entry.value("newValue")) {
+        ("", Some(_)) => "(created)",
+        ("", None) => "(removed)",
+        (name, _) => name,
+    };
+    let short = |text: &str| cut(&escape(text), MAX_NAME_WIDTH).into_owned();
+    let time = entry.text("modificationTime");
+    let what = format!("{time}  {}  {}  ", short(entry.text("itemKey")), short(attribute));
+    // Whoever writes an entry may give it any time.
+    let lag = DateTime::parse_from_rfc3339(time).map(|changed| Clock::System.now() - changed.to_utc()).ok();
+    let lag = lag.map_or_else(String::new, |lag| format!("  lag {}", duration(lag.num_milliseconds().max(0) as f64)));
+    let ok = "  ok";
+    let values = values(entry, columns.saturating_sub(width(&what) + width(&lag) + width(ok)));
+    Text::from(what) + values + Tone::Quiet.paint(lag) + Tone::Good.paint(ok)
+}
+
+impl InvocationSeen {
+    fn lines(&self, invocation: &CompletedInvocation) -> Vec<Text> {
+        let cold = if self.cold { ", process started" } else { "" };
+        let took = duration(invocation.duration.as_secs_f64() * 1000.0);
+        let tone = if invocation.outcome.is_ok() { Tone::Good } else { Tone::Bad };
+        let mut text = vec![
+            Tone::Heading.paint("Invocation")
+                + format!(" {} -> ", count(self.records, "record", "records"))
+                + tone.paint(describe(&invocation.outcome))
+                + "  "
+                + Tone::Quiet.paint(format!("{took}{cold}")),
+        ];
+        let lines: Vec<Line> = self.lines.iter().map(|line| Line::parse(line)).collect();
+        // Counts of zero are left out here; `invoke` shows them.
+        let has_samples = |metric: &&EmfMetric| metric.values.iter().any(|value| *value != 0.0);
+        let metrics: Vec<&EmfMetric> = lines.iter().flat_map(Line::metrics).filter(has_samples).collect();
+        text.extend(metric_lines(&metrics));
+        let logs = lines.iter().filter(|line| line.metrics().is_empty());
+        text.extend(logs.map(|line| format!("  {}", line.readable()).into()));
+        text.extend(span_lines(&spans(&self.segments)));
+        text
+    }
+}
