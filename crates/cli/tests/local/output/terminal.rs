@@ -23,7 +23,7 @@ async fn long_work_shows_its_progress_on_a_terminal_and_ends_with_a_verdict() {
             "entries; 1 item to read again",
             "The trail is not intact: 2 findings.",
         ),
-        ([&["backfill", "--dry-run"], &tables[..]].concat(), "1 item, ", "2 items: 1 would be backfilled"),
+        ([&["backfill", "--dry-run"], &tables[..]].concat(), "1 item: ", "2 items: 1 would be backfilled"),
         (redrive.to_vec(), " replayed, ", "1 object is left; it is named above, with the reason."),
         (redrive.to_vec(), "0 objects replayed, ", "1 object is left; it is named above, with the reason."),
         (
