@@ -1,4 +1,5 @@
-//! A full disk under the failure bucket: nothing is acknowledged that is not kept, and when there is room all goes on.
+//! A full disk under the failure bucket: nothing is acknowledged that is not kept, and when there is room all goes on. And a
+//! disk that cannot be written to at all.
 
 use std::process::Stdio;
 
@@ -96,4 +97,36 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
     assert_eq!((is_audited("LARGE").await, is_audited("SMALL").await), (1, 1));
     world.start_kill().unwrap();
     tokio::time::timeout(GENEROUS, world.wait()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_directory_is_named_and_nothing_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let mount = r#"mount -t tmpfs none "$1"; mkdir "$1/old"; mount -o remount,ro "$1"; shift; exec "$@""#;
+    let command = |more: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-euc", mount, "sh"]).arg(directory.path());
+        command.arg(env!("CARGO_BIN_EXE_config-audit")).args(more).arg("--bootstrap").arg(bootstrap());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    };
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    for place in [&old, &new] {
+        let mut command =
+            command(&["local", "--examples", "--exit-after-examples", "--directory", place.to_str().unwrap()]);
+        let ran = tokio::time::timeout(GENEROUS, command.output()).await.unwrap().unwrap();
+        let error = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(
+            (ran.status.code(), ran.stdout.as_slice(), error.lines().count()),
+            (Some(1), &b""[..], 1),
+            "{error}"
+        );
+        assert!(error.contains(&format!("{} cannot be used (allow writing", place.display())), "{error}");
+    }
+    let mut command = command(&["invoke", "--data", r#"{"Records":[]}"#]);
+    let ran = command.env("TMPDIR", directory.path()).output();
+    let ran = tokio::time::timeout(GENEROUS, ran).await.unwrap().unwrap();
+    let error = String::from_utf8(ran.stderr).unwrap();
+    assert!(ran.status.code() == Some(1) && error.lines().count() == 1, "{error}");
+    assert!(error.contains(&format!("{} cannot be used", directory.path().display())), "{error}");
 }
