@@ -15,6 +15,7 @@ use serde::de::IgnoredAny;
 use tower::util::MapRequestLayer;
 use tracing::Instrument;
 
+use crate::aws::root_cause;
 use crate::aws::tls::http_client;
 use crate::clock::Clock;
 use crate::handler::Handler;
@@ -92,8 +93,14 @@ pub async fn run(
         event.replace(std::mem::replace(&mut invocation.body, Bytes::from_static(b"null")));
         invocation
     });
-    lambda_runtime::Runtime::new(service).layer(past_the_runtime).run().await
+    let run = lambda_runtime::Runtime::new(service).layer(past_the_runtime).run();
+    run.await.map_err(|error| RuntimeApiError(root_cause(&*error)).into())
 }
+
+/// There are no invocations without the Runtime API.
+#[derive(Debug, thiserror::Error)]
+#[error("Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API) cannot be used: {0}")]
+struct RuntimeApiError(String);
 
 /// Opens the connection while init runs at full speed, and says early what is wrong with the table. Start-up goes on in
 /// any case: the invocation finds the same, and fails with it, unless it has passed by then.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::checksum::ChecksumInterceptor;
 use super::{Failure, Put, Store, StoreError};
 use crate::audit::EncodedEntry;
-use crate::aws::{error_chain, is_error_code};
+use crate::aws::{causes, is_error_code, root_cause};
 
 /// What DynamoDB's error codes mean (Amazon DynamoDB Developer Guide, "Error handling with DynamoDB", and the common errors of
 /// AWS's APIs). `docs/semantics.md` says of each what it means and what helps; a test holds it to that.
@@ -187,25 +188,30 @@ impl DynamoDbStore {
     /// entry, but for a response's that cannot be read.
     fn classify_unanswered(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
         let region = &self.region;
+        let misconfigured = |message: &str| (Failure::Misconfigured, "request", message.to_owned());
         let (failure, code, message) = match error {
             SdkError::TimeoutError(_) => {
                 (Failure::Unavailable, "timeout", format!("DynamoDB in {region} did not answer in time"))
             }
+            _ if causes(error).any(|cause| cause.is::<CredentialsError>()) => {
+                misconfigured("the function has no credentials; check that its role exists and Lambda can assume it")
+            }
+            _ if self.client.config().region().is_none() => {
+                misconfigured("there is no region in which to find the Audit table; set AWS_REGION")
+            }
             SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() || dispatch.is_io() => (
                 Failure::Unavailable,
                 "connection",
-                format!("DynamoDB in {region} could not be reached: {}", error_chain(error)),
+                format!("DynamoDB in {region} could not be reached: {}", root_cause(error)),
             ),
             SdkError::ResponseError(_) => return self.unreadable_answer(),
-            SdkError::ConstructionFailure(_) => (
-                Failure::Misconfigured,
-                "request",
-                "no request to DynamoDB could be made; check AWS_REGION and the function's credentials".to_owned(),
-            ),
+            SdkError::ConstructionFailure(_) => {
+                misconfigured("no request to DynamoDB could be made; check AWS_REGION and the function's credentials")
+            }
             _ => (
                 Failure::Unavailable,
                 "dispatch",
-                format!("no request could be sent to DynamoDB in {region}: {}", error_chain(error)),
+                format!("no request could be sent to DynamoDB in {region}: {}", root_cause(error)),
             ),
         };
         StoreError { failure, code: code.to_owned(), message, request_id: None }
@@ -250,6 +256,8 @@ impl Store for DynamoDbStore {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::credential_fn::provide_credentials_fn;
+
     use super::*;
     use crate::testing::entries;
     use serde_json::{Value, json};
@@ -371,6 +379,40 @@ mod tests {
         for code in ["ValidationException", "SomethingNew", "InternalServerError", "AccessDeniedException"] {
             let error = error(400, code, "cannot be converted to a number: secret").await;
             assert!(!format!("{error:?}{error}").contains("secret"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_keeps_a_request_from_being_sent_is_said_in_one_line() {
+        let refused = crate::aws::tls::http_client(crate::aws::tls::Trust::System).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .http_client(refused)
+            .endpoint_url(endpoint)
+            .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled());
+        let credentials = aws_sdk_dynamodb::config::Credentials::for_tests();
+        let region = aws_sdk_dynamodb::config::Region::new("eu-central-1");
+        let missing = provide_credentials_fn(async || Err(CredentialsError::not_loaded("nothing\nhas any")));
+        for (config, failure, words) in [
+            (
+                config.clone().region(region.clone()).credentials_provider(credentials.clone()),
+                Failure::Unavailable,
+                "Connection refused",
+            ),
+            (
+                config.clone().region(region).credentials_provider(missing),
+                Failure::Misconfigured,
+                "no credentials; check that its role",
+            ),
+            (config.credentials_provider(credentials), Failure::Misconfigured, "set AWS_REGION"),
+        ] {
+            let store = DynamoDbStore::new(Client::from_conf(config.build()), "Audit");
+            let error = store.put(&[&entries(1)[0]]).await.unwrap_err();
+            assert!(error.failure == failure && error.message.contains(words), "{error}");
+            assert!(!error.message.contains('\n') && !error.message.contains("dispatch failure"), "{error}");
         }
     }
 
