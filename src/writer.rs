@@ -20,7 +20,7 @@ use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 use window::Window;
 
 /// The longest wait for one answer. Half of the remaining time is the limit where that is less, so that a request that
-/// hangs always leaves time for a second try.
+/// hangs always leaves time for a second try. The simulator has the same (`crates/simulator/src/laws/need.rs`).
 const MAX_ATTEMPT: Duration = Duration::from_secs(5);
 /// The least time in which DynamoDB can be expected to answer: with less than twice that left nothing is sent.
 const MIN_ATTEMPT: Duration = Duration::from_millis(5);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use config_audit::quarantine::KeptRecord;
 use config_audit::stream::records;
 use config_audit_fuzz::{MARKER, mutate};
-use config_audit_mapping::object::{Damage, Held, read};
+use config_audit_mapping::object::{ObjectError, FailedRecords, read};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,7 +18,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutat
 fuzz_target!(|input: &[u8]| {
     match read(input) {
         Ok(held) => check_held(input, &held),
-        Err(damage) => assert!(!format!("{damage} {damage:?}").contains(MARKER), "the damage quotes the object"),
+        Err(error) => assert!(!format!("{error} {error:?}").contains(MARKER), "the error quotes the object"),
     }
     if let Ok(record) = serde_json::from_slice::<&RawValue>(input) {
         check_kept(record);
@@ -26,17 +26,17 @@ fuzz_target!(|input: &[u8]| {
     check_given_up(input);
 });
 
-fn texts(held: &Held) -> Vec<&str> {
+fn texts(held: &FailedRecords) -> Vec<&str> {
     let events = held.events.iter();
     events.flat_map(|event| records(event).expect("what is held is an event")).map(RawValue::get).collect()
 }
 
 /// What was read is in the object, as it stands there.
-fn check_held(object: &[u8], held: &Held) {
+fn check_held(object: &[u8], held: &FailedRecords) {
     let is_code = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     assert!((1..=40).contains(&held.reason.len()) && held.reason.bytes().all(is_code), "the reason quotes the object");
-    // Raw, since JSON may be nested deeper than serde_json makes values of; and lossy, since what is not read may be no
-    // UTF-8. No object: serde also takes a list of a type's members in their order, which nothing writes.
+    // Raw, since JSON may be nested deeper than serde_json makes values of; and lossy, since what is not read may not be
+    // UTF-8. Not an object: serde also takes a list of a type's members in their order, which nothing writes.
     let text = String::from_utf8_lossy(object);
     let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(&text) else { return };
     // A record may be null; a payload that is null does not count.
@@ -69,7 +69,7 @@ fn check_given_up(event: &[u8]) {
     let payload = Value::from(text);
     let held = read(format!(r#"{{"requestContext":{context},"payload":{payload}}}"#).as_bytes());
     match records(event) {
-        Err(_) => assert_eq!(held, Err(Damage::NotAnEvent)),
+        Err(_) => assert_eq!(held, Err(ObjectError::NotAnEvent)),
         Ok(raw) => {
             let held = held.expect("what Lambda gives up can be read");
             assert_eq!(texts(&held), raw.iter().map(|record| record.get()).collect::<Vec<_>>());

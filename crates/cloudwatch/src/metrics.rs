@@ -160,11 +160,11 @@ impl Metrics {
         }
     }
 
-    /// The times and values of the samples of at least `least`, of all metrics of this name; oldest first.
+    /// The times and values of the samples of at least `minimum`, of all metrics of this name; oldest first.
     #[must_use]
-    pub fn at_least(&self, name: &str, least: f64) -> Vec<(DateTime<Utc>, f64)> {
+    pub fn at_least(&self, name: &str, minimum: f64) -> Vec<(DateTime<Utc>, f64)> {
         let samples = self.samples.iter().filter(|(metric, _)| metric.name == name).flat_map(|(_, samples)| samples);
-        let mut samples: Vec<_> = samples.filter(|sample| sample.value >= least).collect();
+        let mut samples: Vec<_> = samples.filter(|sample| sample.value >= minimum).collect();
         samples.sort_by_key(|sample| sample.minute);
         let time = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
         samples.into_iter().map(|sample| (time(sample.minute), sample.value)).collect()

@@ -19,6 +19,11 @@ use std::sync::Arc;
 /// The event with these records, as Lambda sends it: `{"Records": […]}`.
 #[must_use]
 pub fn event(records: &[Arc<StreamRecord>]) -> String {
-    let records: Vec<_> = records.iter().map(|record| record.json.as_str()).collect();
+    event_of(records.iter().map(|record| record.json.as_str()))
+}
+
+/// The same of records as JSON.
+fn event_of<'a>(records: impl Iterator<Item = &'a str>) -> String {
+    let records: Vec<_> = records.collect();
     format!("{{\"Records\":[{}]}}", records.join(","))
 }

@@ -5,13 +5,15 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-/// The most records that are given to the handler at once. A batch of Lambda's may have 10,000, and the deadline is for
-/// each part.
-const AT_ONCE: usize = 250;
+use super::event_of;
+
+/// The handler is given at most so many records at once. A batch of Lambda's may have 10,000, and the deadline is for each
+/// part.
+const MAX_RECORDS: usize = 250;
 
 /// The records of an object, ready to be replayed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct FailedRecords {
     /// Why it is there: the function's reason, or Lambda's condition, such as `RetryAttemptsExhausted`.
     pub reason: String,
     /// The invocation that failed, for the note on what fails again; empty where the object does not say.
@@ -22,9 +24,9 @@ pub struct Held {
     pub events: Vec<Vec<u8>>,
 }
 
-/// Why an object is none that can be replayed. Never quotes it: it may hold configuration.
+/// Why an object cannot be replayed. Never quotes it: it may hold configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
+pub enum ObjectError {
     /// No bytes.
     #[error("it is empty")]
     Empty,
@@ -34,8 +36,8 @@ pub enum Damage {
     /// The JSON stops too early.
     #[error("its JSON ends in the middle; it was cut short")]
     CutShort,
-    /// No JSON.
-    #[error("it is no JSON (line {line}, column {column})")]
+    /// Not JSON.
+    #[error("it is not valid JSON (line {line}, column {column})")]
     NotJson {
         /// From 1.
         line: usize,
@@ -48,7 +50,7 @@ pub enum Damage {
     )]
     OtherJson,
     /// A payload without records.
-    #[error("its payload is no DynamoDB Streams event: it is no JSON, or has no member `Records` that is a list")]
+    #[error("its payload is not a DynamoDB Streams event: it is not valid JSON, or has no list `Records`")]
     NotAnEvent,
 }
 
@@ -83,18 +85,18 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 ///
 /// # Errors
 ///
-/// [`Damage`] where it holds no records.
-pub fn read(body: &[u8]) -> Result<Held, Damage> {
+/// [`ObjectError`] where it holds no records.
+pub fn read(body: &[u8]) -> Result<FailedRecords, ObjectError> {
     if body.is_empty() {
-        return Err(Damage::Empty);
+        return Err(ObjectError::Empty);
     }
     let document: Document<'_> = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Eof => Damage::CutShort,
-        Category::Data => Damage::OtherJson,
-        Category::Syntax | Category::Io => Damage::NotJson { line: error.line(), column: error.column() },
+        Category::Eof => ObjectError::CutShort,
+        Category::Data => ObjectError::OtherJson,
+        Category::Syntax | Category::Io => ObjectError::NotJson { line: error.line(), column: error.column() },
     })?;
     match (document.record, document.payload) {
-        (Some(record), None) => Ok(Held {
+        (Some(record), None) => Ok(FailedRecords {
             reason: code(document.reason),
             request_id: document.request_id.unwrap_or_default(),
             function_arn: document.function_arn.unwrap_or_default(),
@@ -103,25 +105,24 @@ pub fn read(body: &[u8]) -> Result<Held, Damage> {
         (None, Some(payload)) => {
             // Lambda puts the event into a string; other ways of delivering the same record do not.
             let text: String = serde_json::from_str(payload.get()).unwrap_or_else(|_| payload.get().to_owned());
-            let records = records(text.as_bytes()).map_err(|NotAnEvent| Damage::NotAnEvent)?;
+            let records = records(text.as_bytes()).map_err(|NotAnEvent| ObjectError::NotAnEvent)?;
             let context = document.request_context.unwrap_or_default();
-            Ok(Held {
+            Ok(FailedRecords {
                 reason: code(context.condition),
                 request_id: context.request_id.unwrap_or_default(),
                 function_arn: context.function_arn.unwrap_or_default(),
-                events: records.chunks(AT_ONCE).map(event).collect(),
+                events: records.chunks(MAX_RECORDS).map(event).collect(),
             })
         }
-        _ => Err(Damage::OtherJson),
+        _ => Err(ObjectError::OtherJson),
     }
 }
 
 fn event(records: &[&RawValue]) -> Vec<u8> {
-    let texts: Vec<&str> = records.iter().map(|record| record.get()).collect();
-    format!(r#"{{"Records":[{}]}}"#, texts.join(",")).into_bytes()
+    event_of(records.iter().map(|record| record.get())).into_bytes()
 }
 
-/// A reason as the function and Lambda write them. Anything else is not theirs, and not to be said.
+/// A reason as the function and Lambda write them. Anything else is not theirs, and is not repeated.
 fn code(reason: Option<String>) -> String {
     let is_code = |text: &String| {
         (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
@@ -137,11 +138,11 @@ mod tests {
 
     use super::*;
 
-    fn texts(held: &Held) -> Vec<String> {
-        held.events.iter().flat_map(|event| records(event).unwrap()).map(|record| record.get().to_owned()).collect()
+    fn texts(failed: &FailedRecords) -> Vec<String> {
+        failed.events.iter().flat_map(|event| records(event).unwrap()).map(|record| record.get().to_owned()).collect()
     }
 
-    fn document(document: &Value) -> Result<Held, Damage> {
+    fn document(document: &Value) -> Result<FailedRecords, ObjectError> {
         read(document.to_string().as_bytes())
     }
 
@@ -172,9 +173,9 @@ mod tests {
         fn what_the_function_kept_is_read_to_the_letter(text in any_json(), detail in any::<String>()) {
             let record = RawValue::from_string(text.clone()).unwrap();
             let kept = KeptRecord { reason: "no_key", detail: &detail, request_id: "r", function_arn: &detail, record: &record };
-            let held = read(&kept.body()).unwrap();
-            prop_assert_eq!(texts(&held), [text]);
-            prop_assert_eq!((held.reason.as_str(), held.request_id.as_str(), held.function_arn), ("no_key", "r", detail));
+            let failed = read(&kept.body()).unwrap();
+            prop_assert_eq!(texts(&failed), [text]);
+            prop_assert_eq!((failed.reason.as_str(), failed.request_id.as_str(), failed.function_arn), ("no_key", "r", detail));
         }
 
         #[test]
@@ -182,9 +183,9 @@ mod tests {
             let event = format!(r#"{{"Records":[{}]}}"#, all.join(","));
             let payload = if is_text { json!(event).to_string() } else { event };
             let context = r#"{"requestId":"r","functionArn":"f","condition":"RecordAgeExceeded"}"#;
-            let held = read(format!(r#"{{"requestContext":{context},"payload":{payload}}}"#).as_bytes()).unwrap();
-            prop_assert_eq!(texts(&held), all);
-            prop_assert_eq!((&*held.reason, &*held.request_id, &*held.function_arn), ("RecordAgeExceeded", "r", "f"));
+            let failed = read(format!(r#"{{"requestContext":{context},"payload":{payload}}}"#).as_bytes()).unwrap();
+            prop_assert_eq!(texts(&failed), all);
+            prop_assert_eq!((&*failed.reason, &*failed.request_id, &*failed.function_arn), ("RecordAgeExceeded", "r", "f"));
         }
 
         /// However an object was cut short, it is known as damaged.
@@ -194,10 +195,10 @@ mod tests {
             let whole = KeptRecord { reason: "no_key", detail: "", request_id: "", function_arn: "", record: &record }.body();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a place in the object")]
             let end = (whole.len() as f64 * part) as usize;
-            let damage = if end == 0 { Damage::Empty } else { Damage::CutShort };
-            // In the middle of a character it is no UTF-8 either.
+            let error = if end == 0 { ObjectError::Empty } else { ObjectError::CutShort };
+            // In the middle of a character it is not valid UTF-8 either.
             let result = read(&whole[..end]);
-            prop_assert!(result == Err(damage) || matches!(result, Err(Damage::NotJson { .. })), "{:?}", result);
+            prop_assert!(result == Err(error) || matches!(result, Err(ObjectError::NotJson { .. })), "{:?}", result);
         }
 
         #[test]
@@ -208,10 +209,10 @@ mod tests {
 
     #[test]
     fn a_large_batch_is_replayed_in_parts() {
-        let all: Vec<_> = (0..=2 * AT_ONCE).collect();
-        let held = document(&json!({ "payload": { "Records": all } })).unwrap();
-        assert_eq!(held.events.len(), 3);
-        assert_eq!(texts(&held), all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let all: Vec<_> = (0..=2 * MAX_RECORDS).collect();
+        let failed = document(&json!({ "payload": { "Records": all } })).unwrap();
+        assert_eq!(failed.events.len(), 3);
+        assert_eq!(texts(&failed), all.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
 
     #[test]
@@ -226,7 +227,7 @@ mod tests {
         for object in
             [json!({ "record": {}, "payload": "{\"Records\":[]}" }), json!({}), json!({ "Records": [] }), json!(3)]
         {
-            assert_eq!(document(&object), Err(Damage::OtherJson), "{object}");
+            assert_eq!(document(&object), Err(ObjectError::OtherJson), "{object}");
         }
     }
 }

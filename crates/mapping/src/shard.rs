@@ -1,5 +1,5 @@
-//! What the event source mapping decides for one shard. Pure: records, answers and the time are passed in, and what is
-//! to be done comes out.
+//! What the event source mapping decides for one shard. Pure: records, answers and the time go in, and the next step comes
+//! out.
 //!
 //! The user of a [`ShardState`] asks for the next [`Step`], does it, and tells how it went, again and again:
 //!
@@ -12,7 +12,7 @@
 //!
 //! - Records that grew too old are given up alone; younger ones behind them in the batch are still delivered.
 //! - A reported failure at the batch's first record leaves nothing to split off: it is a retry of the whole batch.
-//! - An answer that is no JSON object, nor null, fails the whole batch.
+//! - An answer that is neither a JSON object nor null fails the whole batch.
 //! - A retry waits for `first_retry_delay`, twice that the next time, and so on up to `longest_retry_delay`.
 //! - A destination that refuses is asked again, with the same delays; Lambda would drop the records.
 
@@ -103,7 +103,7 @@ impl Condition {
     }
 }
 
-/// What is to be done next.
+/// The next step for a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Invoke the function with these records.
@@ -205,7 +205,7 @@ impl ShardState {
         self.gathered.push_back(Arc::new(record));
     }
 
-    /// What is to be done now. While a step is under way there is nothing else to do.
+    /// The next step. While one is under way, there is no other.
     pub fn next(&mut self, now_ms: i64) -> Step {
         if self.under_way != UnderWay::Nothing {
             return Step::Wait(None);
@@ -246,6 +246,7 @@ impl ShardState {
         self.under_way = UnderWay::Nothing;
         let Some(mut batch) = self.batches.pop_front() else { return Vec::new() };
         batch.invocations += 1;
+        batch.refusals = 0;
         let bisect = self.settings.bisect_batch_on_function_error;
         let mut effects = Vec::new();
         match judge(answer, &batch.records, self.settings.report_batch_item_failures) {
@@ -293,10 +294,9 @@ impl ShardState {
     /// Tells that the step could not be done, through no fault of the function: it comes again, later each time.
     pub fn postpone(&mut self, now_ms: i64) {
         self.under_way = UnderWay::Nothing;
-        let delays = self.settings.clone();
         if let Some(batch) = self.batches.front_mut() {
             batch.refusals += 1;
-            batch.not_before = now_ms + millis(delay(&delays, batch.refusals));
+            batch.not_before = now_ms + millis(delay(&self.settings, batch.refusals));
         }
     }
 
@@ -328,7 +328,7 @@ impl ShardState {
     }
 
     fn retry(&mut self, mut batch: Batch, reason: String, now_ms: i64, effects: &mut Vec<Effect>) {
-        if self.settings.maximum_retry_attempts.is_some_and(|most| batch.retries >= most) {
+        if self.settings.maximum_retry_attempts.is_some_and(|maximum| batch.retries >= maximum) {
             batch.exhausted = true;
         } else {
             batch.retries += 1;
@@ -377,13 +377,13 @@ fn judge(answer: &Answer, records: &[Arc<StreamRecord>], report_failures: bool) 
         _ if body.is_empty() => return Verdict::Success,
         Ok(Value::Null) => return Verdict::Success,
         Ok(Value::Object(mut response)) => response.remove("batchItemFailures").unwrap_or(Value::Null),
-        Ok(_) => return Verdict::Failed("the answer is no JSON object".to_owned()),
-        Err(error) => return Verdict::Failed(format!("the answer is no JSON: {error}")),
+        Ok(_) => return Verdict::Failed("the answer is not a JSON object".to_owned()),
+        Err(error) => return Verdict::Failed(format!("the answer is not valid JSON: {error}")),
     };
     let failures = match failures {
         Value::Null => return Verdict::Success,
         Value::Array(failures) => failures,
-        _ => return Verdict::Failed("batchItemFailures is no list".to_owned()),
+        _ => return Verdict::Failed("batchItemFailures is not a list".to_owned()),
     };
     let mut lowest = None;
     for failure in failures {
@@ -392,9 +392,9 @@ fn judge(answer: &Answer, records: &[Arc<StreamRecord>], report_failures: bool) 
         };
         let number = SequenceNumber::new(identifier);
         let Some(index) = records.iter().position(|record| record.sequence_number == number) else {
-            return Verdict::Failed(format!("itemIdentifier {identifier} is no sequence number of the batch"));
+            return Verdict::Failed(format!("itemIdentifier {identifier} is not a sequence number of the batch"));
         };
-        if lowest.as_ref().is_none_or(|(least, _)| number < *least) {
+        if lowest.as_ref().is_none_or(|(lowest, _)| number < *lowest) {
             lowest = Some((number, index));
         }
     }

@@ -10,7 +10,15 @@ use crate::scenario::Scenario;
 use crate::world::{Capture, Tally, run};
 
 /// Seeds of runs that once found a bug; each campaign makes them first.
-pub const KEPT_SEEDS: &str = include_str!("../seeds.txt");
+const KEPT_SEEDS: [u64; 3] = [
+    // DynamoDB failed for one record until the deadline, and only then the entries of another, whose full record was stored
+    // long before, were sent.
+    244_877,
+    // DynamoDB did not answer for one record until the deadline, and only then another, which it had rejected long before, was
+    // put into the failure bucket.
+    1_374, // A request that was never sent, because another panicked first, was reported all the same.
+    64_342,
+];
 
 /// What a campaign has seen.
 #[derive(Debug, Default)]
@@ -35,31 +43,17 @@ impl Summary {
     fn add(&mut self, seed: u64, outcome: crate::world::Outcome) {
         self.runs += 1;
         self.faults.add(&outcome.faults);
-        let tally = outcome.tally;
-        self.tally.changes += tally.changes;
-        self.tally.deliveries += tally.deliveries;
-        self.tally.records += tally.records;
-        self.tally.redelivered += tally.redelivered;
-        self.tally.entries += tally.entries;
-        self.tally.kept += tally.kept;
-        self.tally.dropped += tally.dropped;
-        self.tally.expired += tally.expired;
-        self.tally.simulated += tally.simulated;
+        self.tally += outcome.tally;
         if !outcome.violations.is_empty() {
             self.failures.push((seed, outcome.violations));
         }
     }
 }
 
-fn kept_seeds() -> Vec<u64> {
-    let seed = |line: &str| line.split('#').next().and_then(|seed| seed.trim().parse().ok());
-    KEPT_SEEDS.lines().filter_map(seed).collect()
-}
-
 /// Makes the runs of the kept seeds, and `runs` from the seed `first` on, on so many threads. It ends early where runs fail.
 #[must_use]
 pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
-    let kept = kept_seeds();
+    let kept = KEPT_SEEDS.len() as u64;
     let summary = Mutex::new(Summary::default());
     let next = AtomicU64::new(0);
     let is_over = AtomicBool::new(false);
@@ -68,9 +62,9 @@ pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let seed = match kept.get(usize::try_from(index).unwrap_or(usize::MAX)) {
+                    let seed = match KEPT_SEEDS.get(usize::try_from(index).unwrap_or(usize::MAX)) {
                         Some(seed) => *seed,
-                        None if index - (kept.len() as u64) < runs => first + index - kept.len() as u64,
+                        None if index - kept < runs => first + index - kept,
                         None => break,
                     };
                     let outcome = run(&Scenario::from_seed(seed), Capture::Nothing);
@@ -86,7 +80,7 @@ pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { changes, deliveries, records, redelivered, entries, kept, dropped, expired, simulated } =
+        let Tally { changes, deliveries, records, redelivered, entries, awaiting_redrive, dropped, expired, simulated } =
             self.tally;
         let mut line = |name: &str, count: u64| writeln!(formatter, "{name:<44}{count:>14}");
         line("runs", self.runs)?;
@@ -96,7 +90,7 @@ impl fmt::Display for Summary {
         line("records delivered", records)?;
         line("records delivered again", redelivered)?;
         line("audit entries", entries)?;
-        line("records in the failure bucket", kept)?;
+        line("records that wait for a redrive", awaiting_redrive)?;
         line("records dropped for want of a destination", dropped)?;
         line("records expired while nobody polled", expired)?;
         line("faults", self.faults.total())?;
@@ -124,7 +118,7 @@ mod tests {
     #[test]
     fn a_short_campaign_says_what_it_has_not_seen() {
         let summary = campaign(0, 1, 1);
-        assert_eq!(summary.runs, 1 + kept_seeds().len() as u64);
+        assert_eq!(summary.runs, 1 + KEPT_SEEDS.len() as u64);
         assert!(summary.unseen().contains(&Fault::DestinationRefuses));
         let page = summary.to_string();
         assert!(page.lines().any(|line| line.starts_with("  destination refuses ") && line.ends_with(" 0")), "{page}");

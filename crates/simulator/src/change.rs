@@ -2,7 +2,6 @@
 //! contract asks for it. It shares no code with the Lambda: it is what the Lambda is held against.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 use serde_dynamo::AttributeValue;
@@ -10,91 +9,40 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
+use crate::expected::Expected;
+use crate::value::{Item, Value, dynamodb_json};
+
 /// The Configuration table's stream.
 pub const STREAM_ARN: &str =
     "arn:aws:dynamodb:eu-central-1:000000000000:table/Configuration/stream/2026-01-01T00:00:00.000";
 
-/// The reason in the failure bucket for a record whose entry DynamoDB finds invalid.
-pub const REJECTED: &str = "rejected_by_dynamodb";
+/// The reason in the failure bucket for a record whose entry DynamoDB rejects whatever its values are.
+pub(crate) const REJECTED: &str = "rejected_by_dynamodb";
 
-/// The value of an attribute. Two are equal when they are the same value, whatever they look like in the record.
-#[derive(Debug, Clone)]
-pub enum Value {
-    /// A number, and the number of zeros behind its point in the record.
-    Number(i64, usize),
-    /// A text.
-    Text(String),
-    /// A set of numbers, in the order of the record.
-    Set(Vec<i64>),
-    /// A text of this many letters, too large for an entry beside another of the kind.
-    Large(usize),
-}
-
-impl PartialEq for Value {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Number(one, _), Self::Number(other, _)) => one == other,
-            (Self::Text(one), Self::Text(other)) => one == other,
-            (Self::Set(one), Self::Set(other)) => {
-                let sorted = |set: &[i64]| {
-                    let mut set = set.to_vec();
-                    set.sort_unstable();
-                    set
-                };
-                sorted(one) == sorted(other)
-            }
-            (Self::Large(one), Self::Large(other)) => one == other,
-            _ => false,
-        }
-    }
-}
-
-impl Value {
-    /// As the stream writes it.
-    fn json(&self) -> Json {
-        match self.attribute() {
-            AttributeValue::N(text) => json!({ "N": text }),
-            AttributeValue::Ns(texts) => json!({ "NS": texts }),
-            AttributeValue::S(text) => json!({ "S": text }),
-            _ => Json::Null,
-        }
-    }
-
-    /// As an entry has it: digit for digit as in the record.
-    fn attribute(&self) -> AttributeValue {
-        match self {
-            Self::Number(number, 0) => AttributeValue::N(number.to_string()),
-            Self::Number(number, zeros) => AttributeValue::N(format!("{number}.{}", "0".repeat(*zeros))),
-            Self::Text(text) => AttributeValue::S(text.clone()),
-            Self::Set(members) => AttributeValue::Ns(members.iter().map(ToString::to_string).collect()),
-            Self::Large(letters) => AttributeValue::S("x".repeat(*letters)),
-        }
-    }
-}
-
-/// An item of the Configuration table, without its key.
-pub type Item = BTreeMap<&'static str, Value>;
-
-/// What is odd about a record.
+/// What is wrong with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oddity {
+pub enum RecordDefect {
     /// It is not of a record's shape.
     Undecodable,
     /// It has no key.
     NoKey,
     /// Its event name is unknown.
     UnknownEvent,
-    /// It has a number that is none.
+    /// It has a number that is not valid.
     InvalidValue,
-    /// DynamoDB finds its entry invalid.
+    /// Its time is in milliseconds.
+    InvalidTime,
+    /// DynamoDB rejects its entries.
     Rejected,
+    /// DynamoDB rejects its entries unless they have notes in place of values.
+    ValuesRejected,
     /// It has no sequence number.
     NoSequenceNumber,
     /// It has no time.
     NoTime,
 }
 
-impl Oddity {
+impl RecordDefect {
     /// The reason in the failure bucket, where no retry can mend the record.
     #[must_use]
     pub fn quarantine_reason(self) -> Option<&'static str> {
@@ -103,8 +51,20 @@ impl Oddity {
             Self::NoKey => Some("no_key"),
             Self::UnknownEvent => Some("unknown_event_name"),
             Self::InvalidValue => Some("invalid_value"),
+            Self::InvalidTime => Some("invalid_time"),
             Self::Rejected => Some(REJECTED),
-            Self::NoSequenceNumber | Self::NoTime => None,
+            Self::ValuesRejected | Self::NoSequenceNumber | Self::NoTime => None,
+        }
+    }
+
+    /// The key of an item of which all records have the defect, where an entry must tell that its record has it.
+    #[must_use]
+    pub fn item_key(self) -> Option<&'static str> {
+        match self {
+            Self::Rejected => Some("REJECTED"),
+            Self::ValuesRejected => Some("VALUES_REJECTED"),
+            Self::NoTime => Some("TIMELESS"),
+            _ => None,
         }
     }
 }
@@ -124,18 +84,10 @@ pub struct Change {
     pub at: DateTime<Utc>,
     /// Its place in its shard.
     pub sequence_number: String,
-    /// What is odd about its record.
-    pub oddity: Option<Oddity>,
+    /// What is wrong with its record.
+    pub defect: Option<RecordDefect>,
     /// Whether the stream has but one image.
     pub wrong_view_type: bool,
-}
-
-/// An entry that a change must have.
-#[derive(Debug, Clone)]
-pub struct Expected {
-    /// Its ID.
-    pub id: Uuid,
-    attributes: BTreeMap<&'static str, AttributeValue>,
 }
 
 impl Change {
@@ -152,7 +104,7 @@ impl Change {
     /// The record as it stands in the event.
     #[must_use]
     pub fn record(&self) -> String {
-        if self.oddity == Some(Oddity::Undecodable) {
+        if self.defect == Some(RecordDefect::Undecodable) {
             // What is left of its identity can still be read.
             return json!({
                 "eventID": self.index, "eventSourceARN": STREAM_ARN,
@@ -161,21 +113,24 @@ impl Change {
             .to_string();
         }
         let image = |item: &Item| {
-            let mut image: BTreeMap<&str, Json> = item.iter().map(|(name, value)| (*name, value.json())).collect();
-            if self.oddity == Some(Oddity::InvalidValue) {
+            let mut image: BTreeMap<&str, Json> =
+                item.iter().map(|(name, value)| (*name, dynamodb_json(&value.attribute()))).collect();
+            if self.defect == Some(RecordDefect::InvalidValue) {
                 image.insert("broken", json!({ "N": "one" }));
             }
-            if self.oddity != Some(Oddity::NoKey) {
+            if self.defect != Some(RecordDefect::NoKey) {
                 image.insert("key", json!({ "S": self.key }));
             }
             image
         };
+        let is_in_milliseconds = self.defect == Some(RecordDefect::InvalidTime);
+        let time = if is_in_milliseconds { self.at.timestamp_millis() } else { self.at.timestamp() };
         let mut stream = json!({
             "SequenceNumber": self.sequence_number,
             "SizeBytes": 64,
             "StreamViewType": if self.wrong_view_type { "KEYS_ONLY" } else { "NEW_AND_OLD_IMAGES" },
-            "Keys": if self.oddity == Some(Oddity::NoKey) { json!({}) } else { json!({ "key": { "S": self.key } }) },
-            "ApproximateCreationDateTime": self.at.timestamp() as f64,
+            "Keys": if self.defect == Some(RecordDefect::NoKey) { json!({}) } else { json!({ "key": { "S": self.key } }) },
+            "ApproximateCreationDateTime": time as f64,
         });
         if let Some(old) = &self.old {
             stream["OldImage"] = json!(image(old));
@@ -183,15 +138,15 @@ impl Change {
         if let Some(new) = &self.new {
             stream["NewImage"] = json!(image(new));
         }
-        let missing = match self.oddity {
-            Some(Oddity::NoSequenceNumber) => Some("SequenceNumber"),
-            Some(Oddity::NoTime) => Some("ApproximateCreationDateTime"),
+        let missing = match self.defect {
+            Some(RecordDefect::NoSequenceNumber) => Some("SequenceNumber"),
+            Some(RecordDefect::NoTime) => Some("ApproximateCreationDateTime"),
             _ => None,
         };
         if let (Some(missing), Some(stream)) = (missing, stream.as_object_mut()) {
             stream.remove(missing);
         }
-        let event_name = if self.oddity == Some(Oddity::UnknownEvent) { "RENAME" } else { self.event_name() };
+        let event_name = if self.defect == Some(RecordDefect::UnknownEvent) { "RENAME" } else { self.event_name() };
         json!({
             "eventID": self.event_id(),
             "eventName": event_name,
@@ -233,12 +188,6 @@ impl Change {
         }
     }
 
-    /// Whether one of its entries leaves a value out.
-    #[must_use]
-    pub fn is_large(&self) -> bool {
-        self.entries().iter().any(|entry| entry.omitted().next().is_some())
-    }
-
     /// As the record names it.
     fn event_id(&self) -> String {
         format!("{:032x}", self.index + 1)
@@ -254,7 +203,7 @@ impl Change {
     fn entry(&self, attribute: Option<&str>, old: Option<AttributeValue>, new: Option<AttributeValue>) -> Expected {
         let text = |text: String| AttributeValue::S(text);
         let mut attributes = BTreeMap::from([("itemKey", text(self.key.clone()))]);
-        if self.oddity != Some(Oddity::NoTime) {
+        if self.defect != Some(RecordDefect::NoTime) {
             let time = self.at.format("%Y-%m-%dT%H:%M:%S.000Z").to_string();
             attributes.insert("modificationTime", text(time));
         }
@@ -263,135 +212,8 @@ impl Change {
         }
         attributes.extend(old.map(|old| ("oldValue", old)));
         attributes.extend(new.map(|new| ("newValue", new)));
-        Expected { id: self.entry_id(attribute), attributes }
-    }
-}
-
-impl Expected {
-    /// What the entry must have in it, as one text: see [`content`].
-    #[must_use]
-    pub fn content(&self) -> String {
-        text_of(self.attributes.iter().map(|(name, value)| (*name, value)), &is_too_large, false)
-    }
-
-    /// The hashes of its values that are too large to be in it.
-    pub fn omitted(&self) -> impl Iterator<Item = String> {
-        self.attributes.values().filter(|value| is_too_large(value)).map(hash)
-    }
-
-    /// Whether it tells of one attribute.
-    #[must_use]
-    pub fn is_of_an_attribute(&self) -> bool {
-        self.attributes.contains_key("updatedAttribute")
-    }
-}
-
-/// What an entry in the table has in it but its ID and its provenance, as one text. `without_time` leaves out when the
-/// change was. A note in a value's place is the same, whatever it says.
-#[must_use]
-pub fn content(entry: &serde_dynamo::Item, without_time: bool) -> String {
-    let mut attributes: Vec<_> =
-        entry.iter().filter(|(name, _)| !["id", "provenance"].contains(&name.as_str())).collect();
-    attributes.sort_unstable_by_key(|(name, _)| *name);
-    text_of(
-        attributes.into_iter().map(|(name, value)| (name.as_str(), value)),
-        &|value| note(value).is_some(),
-        without_time,
-    )
-}
-
-/// What stands in an entry for a value that is too large for it.
-#[must_use]
-pub fn note(value: &AttributeValue) -> Option<&HashMap<String, AttributeValue>> {
-    match value {
-        AttributeValue::M(members) if members.contains_key("omitted") && members.contains_key("sha256") => {
-            Some(members)
-        }
-        _ => None,
-    }
-}
-
-fn is_too_large(value: &AttributeValue) -> bool {
-    size(value) > 400 * 1024
-}
-
-/// SHA-256 of the value's DynamoDB JSON, names in order, as the README has it.
-fn hash(value: &AttributeValue) -> String {
-    fn json(value: &AttributeValue) -> Json {
-        match value {
-            AttributeValue::M(members) => {
-                json!({ "M": members.iter().map(|(name, value)| (name, json(value))).collect::<BTreeMap<_, _>>() })
-            }
-            AttributeValue::Ns(members) => {
-                let mut members = members.clone();
-                members.sort_unstable();
-                json!({ "NS": members })
-            }
-            AttributeValue::N(text) => json!({ "N": text }),
-            AttributeValue::S(text) => json!({ "S": text }),
-            _ => Json::Null,
-        }
-    }
-    let digest = Sha256::digest(json(value).to_string());
-    digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn text_of<'a>(
-    attributes: impl Iterator<Item = (&'a str, &'a AttributeValue)>,
-    is_left_out: &dyn Fn(&AttributeValue) -> bool,
-    without_time: bool,
-) -> String {
-    let mut text = String::new();
-    for (name, value) in attributes {
-        if without_time && name == "modificationTime" {
-            continue;
-        }
-        text.push_str(name);
-        text.push('=');
-        if is_left_out(value) {
-            text.push_str("(left out)");
-        } else {
-            write_value(&mut text, value);
-        }
-        text.push(';');
-    }
-    text
-}
-
-fn write_value(text: &mut String, value: &AttributeValue) {
-    match value {
-        AttributeValue::M(members) => {
-            let sorted: BTreeMap<&String, &AttributeValue> = members.iter().collect();
-            text.push('{');
-            for (name, value) in sorted {
-                text.push_str(name);
-                text.push(':');
-                write_value(text, value);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        AttributeValue::S(value) => {
-            text.push('"');
-            text.push_str(value);
-            text.push('"');
-        }
-        AttributeValue::N(value) => text.push_str(value),
-        AttributeValue::Ns(members) => {
-            let _ = write!(text, "{members:?}");
-        }
-        // The reference has no others.
-        _ => text.push('?'),
-    }
-}
-
-fn size(value: &AttributeValue) -> usize {
-    match value {
-        AttributeValue::S(text) => text.len(),
-        AttributeValue::M(members) => members.values().map(size).sum(),
-        _ => 0,
+        let full_record = format!("s3://failures/omitted/Configuration/{}.json", self.event_id());
+        let entry = Expected::new(self.entry_id(attribute), attributes, &full_record);
+        if self.defect == Some(RecordDefect::ValuesRejected) { entry.without_values(&full_record) } else { entry }
     }
 }

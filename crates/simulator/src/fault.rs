@@ -88,7 +88,7 @@ faults! {
     /// A shard ends, and two go on for it.
     ShardSplits,
     // The telemetry.
-    /// The wide line of an invocation is no JSON, as one that was cut.
+    /// The wide line of an invocation is not valid JSON, as one that was cut.
     EmfMalformed,
     /// The wide line of an invocation is JSON, and against the embedded metric format.
     EmfInvalid,
@@ -103,16 +103,24 @@ faults! {
     RecordWithoutKey,
     /// A record of an unknown event name.
     RecordOfUnknownEvent,
-    /// A record with a number that is none.
+    /// A record with a number that is not valid.
     RecordWithInvalidValue,
-    /// A record whose entry DynamoDB finds invalid.
+    /// A record whose time is in milliseconds.
+    RecordWithInvalidTime,
+    /// A record whose entries DynamoDB rejects.
     RecordRejected,
+    /// A record whose entries DynamoDB rejects unless they have notes in place of values.
+    RecordWithRejectedValues,
     /// A record without a sequence number.
     RecordWithoutSequenceNumber,
     /// A record without a time.
     RecordWithoutTime,
-    /// A record with a value too large for an entry.
-    RecordTooLarge,
+    /// A record with values too large for an entry, or nested too deeply.
+    RecordOverLimits,
+    /// A record with a value whose decimals decide whether an entry has room for it.
+    RecordNearSizeLimit,
+    /// A record with a value nested about as deeply as DynamoDB allows.
+    RecordNearDepthLimit,
     /// A modification that changes nothing.
     RecordUnchanged,
     /// A stream whose records lack an image.

@@ -1,16 +1,18 @@
 //! What happened in a run, as far as its laws must know it.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::ops::AddAssign;
 use std::rc::Rc;
 
 use config_audit_mapping::SequenceNumber;
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
 
-use crate::change::{Change, Expected, Oddity, content, note};
+use crate::change::{Change, RecordDefect};
+use crate::expected::{Expected, content};
 use crate::fault::{Fault, FaultCounts};
 use crate::scenario::Millis;
 
@@ -37,14 +39,31 @@ pub struct Tally {
     pub redelivered: u64,
     /// Entries in the Audit table at the end.
     pub entries: u64,
-    /// Changes whose record is in the failure bucket at the end, put there by the function or by Lambda.
-    pub kept: u64,
+    /// Changes whose record waits in the failure bucket at the end, until somebody redrives it.
+    pub awaiting_redrive: u64,
     /// Changes that Lambda gave up, and whose destination refused them or was none.
     pub dropped: u64,
     /// Changes that left the stream unread, while nobody polled.
     pub expired: u64,
     /// Simulated time, in milliseconds.
     pub simulated: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        // A new field does not compile until it is added here.
+        let Self { changes, deliveries, records, redelivered, entries, awaiting_redrive, dropped, expired, simulated } =
+            other;
+        self.changes += changes;
+        self.deliveries += deliveries;
+        self.records += records;
+        self.redelivered += redelivered;
+        self.entries += entries;
+        self.awaiting_redrive += awaiting_redrive;
+        self.dropped += dropped;
+        self.expired += expired;
+        self.simulated += simulated;
+    }
 }
 
 /// A change, and what became of it.
@@ -78,8 +97,13 @@ impl TrackedChange {
 
     /// Why no retry can mend its record, if none can.
     pub(crate) fn poison(&self) -> Option<&'static str> {
-        let nothing_to_reject = self.change.oddity == Some(Oddity::Rejected) && self.expected.is_empty();
-        self.change.oddity.and_then(Oddity::quarantine_reason).filter(|_| !nothing_to_reject)
+        let nothing_to_reject = self.change.defect == Some(RecordDefect::Rejected) && self.expected.is_empty();
+        self.change.defect.and_then(RecordDefect::quarantine_reason).filter(|_| !nothing_to_reject)
+    }
+
+    /// Whether an entry of it would be over DynamoDB's limits with its values.
+    pub(crate) fn is_over_limits(&self) -> bool {
+        self.expected.iter().any(Expected::is_over_limits)
     }
 }
 
@@ -88,14 +112,6 @@ impl TrackedChange {
 pub(crate) struct StoredObject {
     pub(crate) key: String,
     pub(crate) reason: String,
-}
-
-/// An entry of the Audit table, but for what a redelivery may change in it.
-#[derive(Debug, PartialEq)]
-struct StoredEntry {
-    content: String,
-    /// What stands in it for values that are too large.
-    notes: Vec<HashMap<String, AttributeValue>>,
 }
 
 /// A line of the timeline. The same again is counted.
@@ -117,11 +133,10 @@ impl fmt::Display for Line {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     changes: RefCell<Vec<Rc<TrackedChange>>>,
-    table: RefCell<HashMap<Uuid, StoredEntry>>,
+    /// The content of each entry, but for what a redelivery may change in it.
+    table: RefCell<HashMap<Uuid, String>>,
     /// How many entries there are of each content.
     contents: RefCell<HashMap<String, usize>>,
-    /// The hashes of all values that are too large for an entry.
-    omitted: RefCell<HashSet<String>>,
     /// The failure bucket, by the text of the record.
     objects: RefCell<HashMap<String, Vec<StoredObject>>>,
     faults: RefCell<FaultCounts>,
@@ -140,7 +155,6 @@ impl Ledger {
     }
 
     pub(crate) fn add_change(&self, change: TrackedChange) {
-        self.omitted.borrow_mut().extend(change.expected.iter().flat_map(Expected::omitted));
         self.changes.borrow_mut().push(Rc::new(change));
     }
 
@@ -184,17 +198,15 @@ impl Ledger {
     ///
     /// What it was before, where it was another.
     pub(crate) fn store_entry(&self, id: Uuid, item: &serde_dynamo::Item) -> Result<(), String> {
-        let timeless = matches!(item.get("itemKey"), Some(AttributeValue::S(key)) if key == "TIMELESS");
-        let notes = ["oldValue", "newValue"].into_iter().filter_map(|name| item.get(name).and_then(note));
-        let stored = StoredEntry { content: content(item, timeless), notes: notes.cloned().collect() };
+        let content = content(item, has_defect(item, RecordDefect::NoTime));
         match self.table.borrow_mut().entry(id) {
-            Place::Occupied(place) if *place.get() != stored => {
-                return Err(format!("an entry that was {:?} is now {stored:?}", place.get()));
+            Place::Occupied(place) if *place.get() != content => {
+                return Err(format!("an entry that was {} is now {content}", place.get()));
             }
             Place::Occupied(_) => {}
             Place::Vacant(place) => {
-                *self.contents.borrow_mut().entry(stored.content.clone()).or_default() += 1;
-                place.insert(stored);
+                *self.contents.borrow_mut().entry(content.clone()).or_default() += 1;
+                place.insert(content);
             }
         }
         Ok(())
@@ -203,11 +215,6 @@ impl Ledger {
     /// How many entries the table has of each content.
     pub(crate) fn contents(&self) -> Ref<'_, HashMap<String, usize>> {
         self.contents.borrow()
-    }
-
-    /// Whether this is the hash of a value that is too large for an entry.
-    pub(crate) fn is_omitted(&self, hash: &str) -> bool {
-        self.omitted.borrow().contains(hash)
     }
 
     /// An object is stored; one of the same key is replaced.
@@ -266,13 +273,21 @@ impl Ledger {
         Tally {
             changes: changes.len() as u64,
             entries: self.table.borrow().len() as u64,
-            kept: count(&|tracked| tracked.given_up.get() || objects.contains_key(&tracked.record)),
+            awaiting_redrive: count(&|tracked| {
+                let objects = objects.get(&tracked.record).map_or(&[][..], Vec::as_slice);
+                tracked.given_up.get() || objects.iter().any(|object| object.key.starts_with(QUARANTINED))
+            }),
             dropped: count(&|tracked| tracked.dropped.get()),
             expired: count(&|tracked| tracked.expired.get()),
             simulated,
             ..*self.tally.borrow()
         }
     }
+}
+
+/// Whether an entry is of an item of which all records have this defect.
+pub(crate) fn has_defect(entry: &serde_dynamo::Item, defect: RecordDefect) -> bool {
+    matches!(entry.get("itemKey"), Some(AttributeValue::S(key)) if Some(key.as_str()) == defect.item_key())
 }
 
 /// Which change a sequence number is of, by its place among all changes.

@@ -13,17 +13,20 @@
 //! | `laws` | what must hold; a law reads the ledger or a log and returns violations |
 //! | `ledger`, `log` | what happened in the run; what the table and the bucket saw of one invocation |
 //! | [`observed`] | what CloudWatch gets |
-//! | [`scenario`], [`change`], [`fault`] | what happens; the reference, which says what entries a change must have; every kind of fault |
+//! | [`scenario`], [`fault`] | what happens in a run; every kind of fault |
+//! | [`change`], [`expected`], [`value`], `limits` | the reference, which says what entries a change must have |
 //!
 //! Of this workspace it uses the Lambda's library and the mapping. It does no I/O.
 
 mod bucket;
 pub mod campaign;
 pub mod change;
+pub mod expected;
 pub mod fault;
 mod function;
 mod laws;
 mod ledger;
+mod limits;
 mod log;
 mod mapping;
 pub mod observed;
@@ -32,4 +35,5 @@ pub mod scenario;
 pub mod shrink;
 mod stream;
 mod table;
+pub mod value;
 pub mod world;

@@ -24,11 +24,18 @@ pub(crate) struct InvocationLog {
     pub(crate) objects: Vec<LoggedObject>,
 }
 
+/// An entry of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SentEntry {
+    pub(crate) id: Uuid,
+    /// Whether it has a value of the item, and not only notes in place of values.
+    pub(crate) has_values: bool,
+}
+
 /// One request to the Audit table.
 #[derive(Debug)]
 pub(crate) struct LoggedRequest {
-    /// The IDs of its entries.
-    pub(crate) entries: Vec<Uuid>,
+    pub(crate) entries: Vec<SentEntry>,
     pub(crate) faults: Vec<Fault>,
     /// When it was answered, and how.
     pub(crate) answer: Option<(Millis, RequestAnswer)>,
@@ -70,7 +77,7 @@ impl InvocationLog {
     }
 
     /// Adds a request that is sent now, and returns its place.
-    pub(crate) fn add_request(&mut self, entries: Vec<Uuid>) -> usize {
+    pub(crate) fn add_request(&mut self, entries: Vec<SentEntry>) -> usize {
         self.requests.push(LoggedRequest { entries, faults: Vec::new(), answer: None, given_up: None });
         self.requests.len() - 1
     }
@@ -115,34 +122,43 @@ impl InvocationLog {
 
     /// The requests that had this entry.
     pub(crate) fn requests_of(&self, id: Uuid) -> impl Iterator<Item = &LoggedRequest> {
-        self.requests.iter().filter(move |request| request.entries.contains(&id))
+        self.requests.iter().filter(move |request| request.entries.iter().any(|entry| entry.id == id))
     }
 
-    /// Whether it is known that this entry is stored, or invalid.
-    pub(crate) fn is_settled(&self, id: Uuid) -> bool {
-        self.requests_of(id).any(|request| request.stored(id)) || self.rejected(id).is_some()
+    /// When the table first said that it has this entry.
+    pub(crate) fn stored(&self, id: Uuid) -> Option<Millis> {
+        self.requests_of(id).find_map(|request| request.stored(id))
     }
 
-    /// When the table said that this entry is invalid.
-    pub(crate) fn rejected(&self, id: Uuid) -> Option<Millis> {
-        self.requests_of(id).filter(|request| request.entries.len() == 1).find_map(|request| match request.answer {
-            Some((at, RequestAnswer::Rejected)) => Some(at),
-            _ => None,
-        })
+    /// When the table said that this entry is invalid, as it was sent.
+    pub(crate) fn rejected(&self, id: Uuid, has_values: bool) -> Option<Millis> {
+        let alone = [SentEntry { id, has_values }];
+        self.requests.iter().filter(|request| request.entries == alone).find_map(LoggedRequest::rejected)
     }
 
     /// How many entries the Audit table said that it has.
     pub(crate) fn entries_stored(&self) -> usize {
-        let all: HashSet<Uuid> = self.requests.iter().flat_map(|request| request.entries.iter().copied()).collect();
-        all.into_iter().filter(|id| self.requests_of(*id).any(|request| request.stored(*id))).count()
+        let stored = self.requests.iter().filter_map(|request| match &request.answer {
+            Some((_, RequestAnswer::Stored(stored))) => Some(stored),
+            _ => None,
+        });
+        stored.flatten().collect::<HashSet<_>>().len()
     }
 
-    /// How many requests had an entry that had been sent before.
-    pub(crate) fn repeats(&self) -> usize {
-        let mut sent = HashSet::new();
-        // Every entry is added, also after the first that is known.
-        let is_repeat = |request: &&LoggedRequest| request.entries.iter().filter(|id| !sent.insert(**id)).count() > 0;
-        self.requests.iter().filter(is_repeat).count()
+    /// The places of the requests that had an entry again. The parts of a request that was rejected, and so halved, do not
+    /// count.
+    pub(crate) fn repeats(&self) -> Vec<usize> {
+        let mut sent: HashSet<SentEntry> = HashSet::new();
+        let mut repeats = Vec::new();
+        for (place, request) in self.requests.iter().enumerate() {
+            if request.entries.iter().any(|entry| sent.contains(entry)) {
+                repeats.push(place);
+            }
+            if request.rejected().is_none() {
+                sent.extend(&request.entries);
+            }
+        }
+        repeats
     }
 
     // ---- objects -------------------------------------------------------------------------------------------------------
@@ -152,16 +168,27 @@ impl InvocationLog {
         self.objects.iter().filter(move |object| object.record == record && object.key.starts_with(prefix))
     }
 
-    /// When the bucket said that it has this object of a record.
-    pub(crate) fn object_stored(&self, record: &str, prefix: &str) -> Option<Millis> {
-        self.objects_of(record, prefix).find_map(|object| object.stored)
+    /// When the bucket said, at this time or later, that it has this object of a record.
+    pub(crate) fn object_stored(&self, record: &str, prefix: &str, since: Millis) -> Option<Millis> {
+        self.objects_of(record, prefix).filter_map(|object| object.stored).find(|at| *at >= since)
     }
 }
 
 impl LoggedRequest {
-    /// Whether the table said that it has this entry.
-    pub(crate) fn stored(&self, id: Uuid) -> bool {
-        matches!(&self.answer, Some((_, RequestAnswer::Stored(stored))) if stored.contains(&id))
+    /// When the table said that it has this entry.
+    pub(crate) fn stored(&self, id: Uuid) -> Option<Millis> {
+        match &self.answer {
+            Some((at, RequestAnswer::Stored(stored))) if stored.contains(&id) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// When the table said that one of the entries is invalid.
+    pub(crate) fn rejected(&self) -> Option<Millis> {
+        match self.answer {
+            Some((at, RequestAnswer::Rejected)) => Some(at),
+            _ => None,
+        }
     }
 
     /// Whether it met a fault that may fail the invocation as a whole.

@@ -27,7 +27,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut output = std::io::stdout().lock();
-    // A reader that went away is no error.
+    // It is not an error if the reader went away.
     let mut print = |text: String| drop(writeln!(output, "{text}"));
     if let Some(seed) = arguments.replay {
         return replay(seed, &mut print);

@@ -164,9 +164,16 @@ impl Mapping {
             }
         } else {
             self.run.say(|| format!("given up, {}: {}", condition.as_str(), given_up.key(now, id)));
+            for record in records {
+                self.run.ledger.change_of(&record.sequence_number).given_up.set(true);
+            }
             self.run.emit(Metric::OnFailureDestinationDeliveredEventCount, records.len() as f64);
-            let laws =
-                laws::of_the_destination(&self.run.ledger, self.run.scenario.is_fair(), records, given_up.body(now));
+            let laws = laws::of_the_destination(
+                &self.run.ledger,
+                self.run.scenario.is_fault_free(),
+                records,
+                given_up.body(now),
+            );
             self.run.check(laws);
         }
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::change::{Oddity, Value};
+use crate::change::RecordDefect;
 use crate::fault::Fault;
+use crate::value::Value;
 use config_audit_mapping::MappingSettings;
 
 /// The times of a run are in milliseconds since its start.
@@ -53,14 +54,14 @@ pub struct Write {
     /// The item.
     pub key: String,
     /// What is done to it.
-    pub what: What,
-    /// What is odd about the record of it.
-    pub oddity: Option<Oddity>,
+    pub kind: WriteKind,
+    /// What is wrong with the record of it.
+    pub defect: Option<RecordDefect>,
 }
 
 /// What is done to an item.
 #[derive(Debug, Clone)]
-pub enum What {
+pub enum WriteKind {
     /// These attributes get these values, or are removed; the item is made if there is none.
     Set(Vec<(&'static str, Option<Value>)>),
     /// The same values again, written otherwise.
@@ -141,7 +142,60 @@ impl Scenario {
             let to = from + rng.u64(HOUR..40 * HOUR);
             scenario.fault_windows.push(FaultWindow { fault: Fault::MappingDisabled, from, to, chance: 100 });
         }
+        // Chance of its own, so that this changes no other run, nor what the kept seeds once found.
+        scenario.add_rarities(&mut Rng::with_seed(seed ^ 0x7a7e));
         scenario
+    }
+
+    /// What only some runs have.
+    fn add_rarities(&mut self, rng: &mut Rng) {
+        if rng.u8(..100) < 8 {
+            for write in self.writes.iter_mut().filter(|write| write.defect.is_none()) {
+                if rng.u8(..100) >= 15 {
+                    continue;
+                }
+                let defect = *choose(rng, &[RecordDefect::ValuesRejected, RecordDefect::InvalidTime]);
+                write.defect = Some(defect);
+                if let Some(key) = defect.item_key() {
+                    key.clone_into(&mut write.key);
+                }
+            }
+        }
+        if rng.u8(..100) < 2 {
+            self.replace_values(rng, |rng| Value::Nested(rng.usize(29..35), rng.i64(..)));
+        }
+        // Provenance is not in the reference's measure.
+        if rng.u16(..1_000) < 2 && !self.provenance {
+            self.replace_values(rng, |rng| Value::Padded(rng.usize(409_420..409_465)));
+        }
+        if rng.u16(..1_000) < 2 {
+            self.add_bulk(rng);
+        }
+    }
+
+    /// Replaces some values that are set.
+    fn replace_values(&mut self, rng: &mut Rng, value: impl Fn(&mut Rng) -> Value) {
+        let kinds = self.writes.iter_mut().map(|write| &mut write.kind);
+        let values = kinds.filter_map(|kind| if let WriteKind::Set(values) = kind { Some(values) } else { None });
+        for (_, old) in values.flatten() {
+            if rng.u8(..100) < 20 {
+                *old = Some(value(rng));
+            }
+        }
+    }
+
+    /// Adds changes that have more entries than are sent at once: of all attributes of an item, again and again. Some requests
+    /// must be sent again, while others have not been sent yet.
+    fn add_bulk(&mut self, rng: &mut Rng) {
+        self.mapping.batch_size = 100;
+        let at = choose(rng, &self.writes).at;
+        let fault = *choose(rng, &[Fault::StoreThrottles, Fault::StoreFails, Fault::StoreGivesBack]);
+        self.fault_windows.push(FaultWindow { fault, from: at, to: at + 2 * MINUTE, chance: 20 });
+        for _ in 0..120 {
+            let kind = WriteKind::Set(ATTRIBUTES.map(|name| (name, Some(Value::Number(rng.i64(..), 0)))).to_vec());
+            self.writes.push(Write { at, key: "BULK".to_owned(), kind, defect: None });
+        }
+        self.writes.sort_by_key(|write| write.at);
     }
 
     /// So many hours of traffic through what `serverless.yml` deploys, with nothing wrong. `per_hour` says how many changes
@@ -170,9 +224,9 @@ impl Scenario {
     pub fn with_burst(mut self, from: Millis, length: Millis, changes: u64) -> Self {
         let mut rng = Rng::with_seed(self.seed ^ from);
         for _ in 0..changes {
-            let what = What::Set(vec![("value", Some(Value::Number(rng.i64(..), 0)))]);
+            let kind = WriteKind::Set(vec![("value", Some(Value::Number(rng.i64(..), 0)))]);
             let at = from + rng.u64(..length);
-            self.writes.push(Write { at, key: format!("KEY_{}", rng.u32(..200)), what, oddity: None });
+            self.writes.push(Write { at, key: format!("KEY_{}", rng.u32(..200)), kind, defect: None });
         }
         self.writes.sort_by_key(|write| write.at);
         self
@@ -185,17 +239,15 @@ impl Scenario {
         self
     }
 
-    /// Whether nothing at all is to fail in it.
+    /// Whether nothing at all fails in it.
     #[must_use]
-    pub fn is_fair(&self) -> bool {
-        let is_odd = |write: &Write| {
-            let sets_large = |what: &What| match what {
-                What::Set(values) => values.iter().any(|(_, value)| matches!(value, Some(Value::Large(_)))),
-                What::Rewrite | What::Delete => false,
-            };
-            write.oddity.is_some() || sets_large(&write.what)
+    pub fn is_fault_free(&self) -> bool {
+        let may_be_over_limits = |kind: &WriteKind| match kind {
+            WriteKind::Set(values) => values.iter().flat_map(|(_, value)| value).any(Value::may_be_over_limits),
+            WriteKind::Rewrite | WriteKind::Delete => false,
         };
-        let bucket_is_missed = !self.has_bucket && self.writes.iter().any(is_odd);
+        let needs_bucket = |write: &Write| write.defect.is_some() || may_be_over_limits(&write.kind);
+        let bucket_is_missed = !self.has_bucket && self.writes.iter().any(needs_bucket);
         self.fault_windows.is_empty() && !self.wrong_view_type && !bucket_is_missed
     }
 
@@ -218,31 +270,31 @@ fn writes(rng: &mut Rng, span: Millis) -> Vec<Write> {
     let count = *choose(rng, &[1, 3, 8, 15, 30, 60]);
     // A burst puts many changes into the same second.
     let is_burst = rng.u8(..100) < 30;
-    let has_oddities = rng.u8(..100) < 40;
+    let has_defects = rng.u8(..100) < 40;
     let has_large = rng.u16(..1_000) < 10;
     let mut unique = 1_000;
     let mut writes: Vec<Write> = (0..count)
         .map(|_| {
             let at = if is_burst { rng.u64(..span.min(2 * SECOND)) } else { rng.u64(..span) };
-            let oddity = if has_oddities && rng.u8(..100) < 15 {
-                use Oddity::{InvalidValue, NoKey, NoSequenceNumber, NoTime, Rejected, Undecodable, UnknownEvent};
+            let defect = if has_defects && rng.u8(..100) < 15 {
+                use RecordDefect::{
+                    InvalidValue, NoKey, NoSequenceNumber, NoTime, Rejected, Undecodable, UnknownEvent,
+                };
                 let all = [InvalidValue, NoKey, NoSequenceNumber, NoTime, Rejected, Undecodable, UnknownEvent];
                 Some(*choose(rng, &all))
             } else {
                 None
             };
-            // Two oddities are the item's, not the record's, so that an entry tells whether it is odd.
-            let key = match oddity {
-                Some(Oddity::Rejected) => "REJECTED".to_owned(),
-                Some(Oddity::NoTime) => "TIMELESS".to_owned(),
-                _ => format!("KEY_{}", rng.u32(..keys)),
+            let key = match defect.and_then(RecordDefect::item_key) {
+                Some(key) => key.to_owned(),
+                None => format!("KEY_{}", rng.u32(..keys)),
             };
-            let what = match rng.u8(..100) {
-                ..10 => What::Delete,
-                10..15 => What::Rewrite,
-                _ => What::Set(assignments(rng, &mut unique, has_large)),
+            let kind = match rng.u8(..100) {
+                ..10 => WriteKind::Delete,
+                10..15 => WriteKind::Rewrite,
+                _ => WriteKind::Set(assignments(rng, &mut unique, has_large)),
             };
-            Write { at, key, what, oddity }
+            Write { at, key, kind, defect }
         })
         .collect();
     writes.sort_by_key(|write| write.at);
@@ -286,7 +338,7 @@ impl fmt::Display for Scenario {
             mapping.batch_size,
             mapping.batching_window,
             mapping.bisect_batch_on_function_error,
-            mapping.maximum_retry_attempts.map_or_else(|| "without end".to_owned(), |most| most.to_string()),
+            mapping.maximum_retry_attempts.map_or_else(|| "without end".to_owned(), |maximum| maximum.to_string()),
             mapping.maximum_record_age.unwrap_or_default(),
         )?;
         writeln!(
@@ -304,10 +356,10 @@ impl fmt::Display for Scenario {
         for FaultWindow { fault, from, to, chance } in &self.fault_windows {
             writeln!(formatter, "{from:>10} ms  to {to} ms: {} ({chance} %)", fault.words())?;
         }
-        for Write { at, key, what, oddity } in &self.writes {
-            write!(formatter, "{at:>10} ms  {key}: {what:?}")?;
-            match oddity {
-                Some(oddity) => writeln!(formatter, ", {oddity:?}")?,
+        for Write { at, key, kind, defect } in &self.writes {
+            write!(formatter, "{at:>10} ms  {key}: {kind:?}")?;
+            match defect {
+                Some(defect) => writeln!(formatter, ", {defect:?}")?,
                 None => writeln!(formatter)?,
             }
         }

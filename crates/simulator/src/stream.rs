@@ -7,12 +7,13 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use crate::change::{Change, Item, Oddity, Value};
+use crate::change::{Change, RecordDefect};
 use crate::fault::Fault;
 use crate::ledger::TrackedChange;
 use crate::observed::Metric;
 use crate::run::Run;
-use crate::scenario::What;
+use crate::scenario::WriteKind;
+use crate::value::{Item, Value};
 
 /// How long a stream keeps a record (Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB Streams").
 const RETENTION: i64 = 24 * 3_600_000;
@@ -70,13 +71,13 @@ impl Stream {
             }
             sleep_until(self.run.instant(write.at)).await;
             let old = items.get(&write.key).cloned();
-            let Ok(new) = apply(old.as_ref(), &write.what) else { continue };
+            let Ok(new) = apply(old.as_ref(), &write.kind) else { continue };
             match &new {
                 Some(item) => items.insert(write.key.clone(), item.clone()),
                 None => items.remove(&write.key),
             };
             self.run.emit(Metric::ConsumedWriteCapacityUnits, 1.0);
-            self.put_into_stream(&write.key, old, new, write.oddity);
+            self.put_into_stream(&write.key, old, new, write.defect);
         }
         for at in splits {
             sleep_until(self.run.instant(*at)).await;
@@ -90,7 +91,7 @@ impl Stream {
         }
     }
 
-    fn put_into_stream(&self, key: &str, old: Option<Item>, new: Option<Item>, oddity: Option<Oddity>) {
+    fn put_into_stream(&self, key: &str, old: Option<Item>, new: Option<Item>, defect: Option<RecordDefect>) {
         let (index, sequence_number) = self.run.ledger.next_change();
         let at = self.run.time();
         let change = Change {
@@ -100,30 +101,32 @@ impl Stream {
             new,
             at,
             sequence_number,
-            oddity,
+            defect,
             wrong_view_type: self.run.scenario.wrong_view_type,
         };
-        let fault = match oddity {
-            Some(Oddity::Undecodable) => Some(Fault::RecordUndecodable),
-            Some(Oddity::NoKey) => Some(Fault::RecordWithoutKey),
-            Some(Oddity::UnknownEvent) => Some(Fault::RecordOfUnknownEvent),
-            Some(Oddity::InvalidValue) => Some(Fault::RecordWithInvalidValue),
-            Some(Oddity::Rejected) => Some(Fault::RecordRejected),
-            Some(Oddity::NoSequenceNumber) => Some(Fault::RecordWithoutSequenceNumber),
-            Some(Oddity::NoTime) => Some(Fault::RecordWithoutTime),
+        let fault = match defect {
+            Some(RecordDefect::Undecodable) => Some(Fault::RecordUndecodable),
+            Some(RecordDefect::NoKey) => Some(Fault::RecordWithoutKey),
+            Some(RecordDefect::UnknownEvent) => Some(Fault::RecordOfUnknownEvent),
+            Some(RecordDefect::InvalidValue) => Some(Fault::RecordWithInvalidValue),
+            Some(RecordDefect::InvalidTime) => Some(Fault::RecordWithInvalidTime),
+            Some(RecordDefect::Rejected) => Some(Fault::RecordRejected),
+            Some(RecordDefect::ValuesRejected) => Some(Fault::RecordWithRejectedValues),
+            Some(RecordDefect::NoSequenceNumber) => Some(Fault::RecordWithoutSequenceNumber),
+            Some(RecordDefect::NoTime) => Some(Fault::RecordWithoutTime),
             None => None,
         };
         let tracked = TrackedChange::new(change);
         self.run.say(|| format!("#{index} {} {key}", tracked.change.event_name()));
-        if let Some(fault) = fault {
-            self.run.saw(fault);
-        }
-        if tracked.expected.is_empty() {
-            self.run.saw(Fault::RecordUnchanged);
-        }
-        if tracked.expected.iter().any(|entry| entry.omitted().next().is_some()) {
-            self.run.saw(Fault::RecordTooLarge);
-        }
+        let has = |is_it: &dyn Fn(&Value) -> bool| tracked.change.new.iter().flat_map(Item::values).any(is_it);
+        let others = [
+            (Fault::RecordUnchanged, tracked.expected.is_empty()),
+            (Fault::RecordOverLimits, tracked.is_over_limits()),
+            (Fault::RecordNearSizeLimit, has(&|value| matches!(value, Value::Padded(_)))),
+            (Fault::RecordNearDepthLimit, has(&|value| matches!(value, Value::Nested(..)))),
+        ];
+        let others = others.into_iter().filter_map(|(fault, is_so)| is_so.then_some(fault));
+        fault.into_iter().chain(others).for_each(|fault| self.run.saw(fault));
         self.run.ledger.add_change(tracked);
         let hash = hash(key);
         let mut shards = self.shards.borrow_mut();
@@ -214,22 +217,16 @@ impl Shard {
 /// What the table makes of a write that changes nothing: no stream record.
 struct NoChange;
 
-/// What a write makes of an item; `None` is no item.
-fn apply(old: Option<&Item>, what: &What) -> Result<Option<Item>, NoChange> {
-    match what {
-        What::Delete => old.map(|_| None).ok_or(NoChange),
-        What::Rewrite => {
+/// What a write makes of an item; `None` where it is gone.
+fn apply(old: Option<&Item>, kind: &WriteKind) -> Result<Option<Item>, NoChange> {
+    match kind {
+        WriteKind::Delete => old.map(|_| None).ok_or(NoChange),
+        WriteKind::Rewrite => {
             let mut new = old.ok_or(NoChange)?.clone();
-            for value in new.values_mut() {
-                match value {
-                    Value::Number(_, zeros) => *zeros = (*zeros + 1) % 3,
-                    Value::Set(members) => members.reverse(),
-                    Value::Text(_) | Value::Large(_) => {}
-                }
-            }
+            new.values_mut().for_each(Value::rewrite);
             Ok(Some(new))
         }
-        What::Set(values) => {
+        WriteKind::Set(values) => {
             let mut new = old.cloned().unwrap_or_default();
             for (name, value) in values {
                 match value {

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use config_audit::audit::EncodedEntry;
 use config_audit::store::{Failure, Put, Store, StoreError};
-use serde_dynamo::{AttributeValue, Item};
+use serde_dynamo::Item;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::change::RecordDefect;
+use crate::expected::has_values;
 use crate::fault::Fault;
 use crate::laws;
-use crate::log::{OpenLog, RequestAnswer};
+use crate::ledger::has_defect;
+use crate::limits::is_within_limits;
+use crate::log::{OpenLog, RequestAnswer, SentEntry};
 use crate::observed::Metric;
 use crate::run::Run;
 
@@ -25,7 +29,9 @@ pub(crate) struct AuditTable {
 impl Store for AuditTable {
     async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
         let (run, log) = (&self.run, &self.log);
-        let place = log.borrow_mut().add_request(entries.iter().map(|entry| entry.id).collect());
+        let items: Vec<(Uuid, Item)> = entries.iter().map(|entry| (entry.id, item(entry))).collect();
+        let sent = items.iter().map(|(id, item)| SentEntry { id: *id, has_values: has_values(item) });
+        let place = log.borrow_mut().add_request(sent.collect());
         let _noticed = GivenUp { run, log, place };
         let answer = |answer| log.borrow_mut().requests[place].answer = Some((run.now(), answer));
         run.check(laws::of_a_request(&run.ledger, entries));
@@ -35,12 +41,6 @@ impl Store for AuditTable {
                 log.borrow_mut().requests[place].faults.push(fault);
             }
             strikes
-        };
-        let rejected = AttributeValue::S("REJECTED".to_owned());
-        let write = |entries: &[&EncodedEntry]| {
-            for entry in entries {
-                store(run, entry.id, &item(entry));
-            }
         };
         sleep(Duration::from_millis(1 + run.draw(20))).await;
         if struck(Fault::StoreIsSlow) {
@@ -58,11 +58,11 @@ impl Store for AuditTable {
             Some((Failure::Refused, "LimitExceededException"))
         } else if struck(Fault::StoreFails) {
             Some((Failure::Unavailable, "InternalServerError"))
-        } else if struck(Fault::StoreFailsHalfWritten) {
-            write(&entries[..entries.len() / 2]);
-            Some((Failure::Unavailable, "InternalServerError"))
-        } else if entries.iter().any(|entry| item(entry).get("itemKey") == Some(&rejected)) {
+        } else if items.iter().any(|(_, item)| is_invalid(item)) {
             Some((Failure::Rejected, "ValidationException"))
+        } else if struck(Fault::StoreFailsHalfWritten) {
+            store(run, &items[..items.len() / 2]);
+            Some((Failure::Unavailable, "InternalServerError"))
         } else {
             None
         };
@@ -78,26 +78,23 @@ impl Store for AuditTable {
             std::future::pending::<()>().await;
         }
         if struck(Fault::StoreWritesTooLate) {
-            let items: Vec<_> = entries.iter().map(|entry| (entry.id, item(entry))).collect();
-            let (late, wait) = (Rc::clone(run), Duration::from_millis(run.draw(60_000)));
+            let (late, items, wait) = (Rc::clone(run), items.clone(), Duration::from_millis(run.draw(60_000)));
             run.spawn("a late write", async move {
                 sleep(wait).await;
-                for (id, item) in &items {
-                    store(&late, *id, item);
-                }
+                store(&late, &items);
             });
             std::future::pending::<()>().await;
         }
         let back = if struck(Fault::StoreGivesBack) {
-            1 + usize::try_from(run.draw(entries.len() as u64)).unwrap_or_default()
+            1 + usize::try_from(run.draw(items.len() as u64)).unwrap_or_default()
         } else {
             0
         };
         if back > 0 {
             run.emit(Metric::WriteThrottleEvents, back as f64);
         }
-        let (unprocessed, written) = entries.split_at(back);
-        write(written);
+        let (unprocessed, written) = items.split_at(back);
+        store(run, written);
         if struck(Fault::StoreFailsAfterWriting) {
             answer(RequestAnswer::Failed("connection"));
             return Err(error_of(Failure::Unavailable, "connection"));
@@ -106,7 +103,7 @@ impl Store for AuditTable {
             std::future::pending::<()>().await;
         }
         sleep(Duration::from_millis(run.draw(10))).await;
-        answer(RequestAnswer::Stored(written.iter().map(|entry| entry.id).collect()));
+        answer(RequestAnswer::Stored(written.iter().map(|(id, _)| *id).collect()));
         Ok(Put { unprocessed: (0..unprocessed.len()).collect(), ..Put::default() })
     }
 }
@@ -120,11 +117,20 @@ fn error_of(failure: Failure, code: &str) -> StoreError {
     StoreError { failure, code: code.to_owned(), message: "as simulated".to_owned(), request_id: None }
 }
 
-/// An entry is written.
-fn store(run: &Run, id: Uuid, item: &Item) {
-    run.check(laws::of_an_entry(&run.ledger, run.scenario.provenance, id, item));
-    if let Err(changed) = run.ledger.store_entry(id, item) {
-        run.violate(changed);
+/// Whether DynamoDB rejects an entry. It does those of some items for reasons that nobody knows.
+fn is_invalid(item: &Item) -> bool {
+    has_defect(item, RecordDefect::Rejected)
+        || has_defect(item, RecordDefect::ValuesRejected) && has_values(item)
+        || !is_within_limits(item)
+}
+
+/// Entries are written.
+fn store(run: &Run, items: &[(Uuid, Item)]) {
+    for (id, item) in items {
+        run.check(laws::of_an_entry(&run.ledger, run.scenario.provenance, *id, item));
+        if let Err(changed) = run.ledger.store_entry(*id, item) {
+            run.violate(changed);
+        }
     }
 }
 

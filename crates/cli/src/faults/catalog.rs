@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use config_audit_simulator::change::{Oddity, Value};
+use config_audit_simulator::change::RecordDefect;
 use config_audit_simulator::fault::Fault;
-use config_audit_simulator::scenario::{Millis, Scenario, What};
+use config_audit_simulator::scenario::{Millis, Scenario, WriteKind};
+use config_audit_simulator::value::Value;
 
 use super::case::{Expected, FaultCase, notify, page};
 
@@ -155,19 +156,19 @@ fn of_records() -> Vec<FaultCase> {
     let failing = page("RecordsFailing");
     let refused = |scenario: Scenario| scenario.with(Fault::BucketRefuses, BEGIN, END, 100);
     // There is one such record every two to three hours.
-    let again = |fault, oddity| case(fault, &[quarantined], &[], with_oddity(oddity)).pages(12);
+    let again = |fault, defect| case(fault, &[quarantined], &[], with_defect(defect)).pages(12);
     // Lambda puts what the failure bucket refused into it in the end.
     let refusing = |fault, scenario| case(fault, &[failing], OUTAGE, scenario).may_follow("RecordsQuarantined");
     vec![
-        again("records without a key", Oddity::NoKey),
-        again("records that cannot be decoded", Oddity::Undecodable),
-        again("records whose entry DynamoDB rejects", Oddity::Rejected),
-        refusing("records without a key, and the failure bucket refuses", refused(with_oddity(Oddity::NoKey))),
+        again("records without a key", RecordDefect::NoKey),
+        again("records that cannot be decoded", RecordDefect::Undecodable),
+        again("records whose entry DynamoDB rejects", RecordDefect::Rejected),
+        refusing("records without a key, and the failure bucket refuses", refused(with_defect(RecordDefect::NoKey))),
         refusing("records without a key, and the failure bucket does not answer", {
-            with_oddity(Oddity::NoKey).with(Fault::BucketIsSilent, BEGIN, END, 100)
+            with_defect(RecordDefect::NoKey).with(Fault::BucketIsSilent, BEGIN, END, 100)
         }),
         refusing("records without a key, and no failure bucket", {
-            let mut scenario = with_oddity(Oddity::NoKey);
+            let mut scenario = with_defect(RecordDefect::NoKey);
             scenario.has_bucket = false;
             scenario
         }),
@@ -324,13 +325,13 @@ fn lasting(fault: Fault) -> Scenario {
     healthy().with(fault, BEGIN, END, 100)
 }
 
-/// With this oddity in one record of a hundred from `BEGIN` on.
-fn with_oddity(oddity: Oddity) -> Scenario {
+/// With this defect in one record of a hundred from `BEGIN` on.
+fn with_defect(defect: RecordDefect) -> Scenario {
     let mut scenario = healthy();
     for write in scenario.writes.iter_mut().filter(|write| write.at >= BEGIN).step_by(100) {
-        write.oddity = Some(oddity);
-        if oddity == Oddity::Rejected {
-            "REJECTED".clone_into(&mut write.key);
+        write.defect = Some(defect);
+        if let Some(key) = defect.item_key() {
+            key.clone_into(&mut write.key);
         }
     }
     scenario
@@ -340,7 +341,7 @@ fn with_large_values() -> Scenario {
     let mut scenario = healthy();
     for (index, write) in scenario.writes.iter_mut().filter(|write| write.at >= BEGIN).step_by(500).enumerate() {
         write.key = format!("LARGE_{index}");
-        write.what = What::Set(vec![("value", Some(Value::Large(420_000)))]);
+        write.kind = WriteKind::Set(vec![("value", Some(Value::Large(420_000)))]);
     }
     scenario
 }

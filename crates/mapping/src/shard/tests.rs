@@ -47,7 +47,7 @@ fn error() -> Answer {
     Err("it failed".to_owned())
 }
 
-/// The next step, which has to be an invocation with these records.
+/// The records of the next step, which must be an invocation.
 fn invoked(shard: &mut ShardState, now: i64) -> Vec<usize> {
     match shard.next(now) {
         Step::Invoke(records) => indexes(&records),
@@ -247,6 +247,26 @@ fn a_destination_that_refuses_is_asked_again_and_loses_nothing() {
     assert!(matches!(shard.next(1_500), Step::GiveUp { .. }));
     assert_eq!(shard.gave_up(), [Effect::CheckpointAdvanced(number(0))]);
     assert!(shard.is_idle());
+}
+
+#[test]
+fn the_waits_after_throttles_begin_anew_once_the_function_was_invoked() {
+    let mut shard = shard(MappingSettings::default(), 2);
+    let mut now = 0;
+    let mut throttle = |shard: &mut ShardState| {
+        while let Step::Wait(Some(until)) = shard.next(now) {
+            now = until;
+        }
+        shard.postpone(now);
+        let Step::Wait(Some(until)) = shard.next(now) else { panic!("no wait") };
+        until - now
+    };
+    let waits: Vec<_> = (0..7).map(|_| throttle(&mut shard)).collect();
+    assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000]);
+    invoked(&mut shard, 63_500);
+    // The failed batch is halved, and its halves have not been throttled yet.
+    shard.answered(&error(), 63_500);
+    assert_eq!(throttle(&mut shard), 500);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use config_audit::report::{Outcome, Record, Report};
 use config_audit_mapping::shard::Answer;
 use serde::Deserialize;
 
-use crate::change::Expected;
+use crate::expected::Expected;
 use crate::ledger::{Ledger, OMITTED, QUARANTINED, TrackedChange};
 
-/// Nothing is acknowledged that is not stored, and what is to come again is named by its sequence number.
+/// Nothing is acknowledged that is not stored, and the answer names what Lambda must deliver again by its sequence number.
 pub(crate) fn of_an_answer(
     ledger: &Ledger,
     batch: &[Rc<TrackedChange>],
@@ -37,7 +37,7 @@ pub(crate) fn of_an_answer(
         let of_it =
             |tracked: &&Rc<TrackedChange>| Some(&tracked.change.sequence_number) == failure.item_identifier.as_ref();
         let Some(tracked) = batch.iter().find(of_it) else {
-            return vec![format!("the answer names {:?}, no record of the batch", failure.item_identifier)];
+            return vec![format!("the answer names {:?}, which is not a record of the batch", failure.item_identifier)];
         };
         failed.insert(tracked.change.index);
     }
@@ -74,6 +74,7 @@ fn missing(ledger: &Ledger, tracked: &TrackedChange) -> Option<String> {
     if let Some(content) = absent {
         return Some(format!("the table has no entry {content}"));
     }
-    let omitted = objects.iter().any(|object| object.key.starts_with(OMITTED));
-    (tracked.change.is_large() && !omitted).then(|| "the failure bucket has no full record of it".to_owned())
+    let omits = tracked.expected.iter().any(|entry| entry.omitted() > 0);
+    let is_kept = objects.iter().any(|object| object.key.starts_with(OMITTED) && object.reason == "value_omitted");
+    (omits && !is_kept).then(|| "the failure bucket has no full record of it".to_owned())
 }

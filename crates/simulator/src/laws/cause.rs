@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use config_audit::invocation::InvocationError;
 
-use super::need::Need;
-use crate::ledger::TrackedChange;
-use crate::log::{InvocationLog, LoggedRequest, RequestAnswer};
+use super::need::{Need, Needs};
+use crate::ledger::{OMITTED, TrackedChange};
+use crate::log::{LoggedRequest, RequestAnswer};
 use crate::scenario::Millis;
 
 /// A record fails for what became of its own requests or its own object. Where nothing is known of them, it fails for the
@@ -14,19 +14,19 @@ use crate::scenario::Millis;
 pub(super) fn is_its_own(
     tracked: &TrackedChange,
     need: &Need,
-    log: &InvocationLog,
-    (ended, error): (Millis, Option<&InvocationError>),
+    needs: &Needs<'_>,
+    error: Option<&InvocationError>,
     code: &str,
 ) -> Option<String> {
     let mut own: HashSet<&str> = HashSet::new();
     let is_known = match need {
         Need::Object { prefix, .. } => {
-            own.insert(tracked.poison().unwrap_or("value_omitted"));
-            log.objects_of(&tracked.record, prefix).any(|object| object.is_refused)
+            own.extend(if *prefix == OMITTED { Some("value_omitted") } else { tracked.poison() });
+            needs.log.objects_of(&tracked.record, prefix).any(|object| object.is_refused)
         }
-        Need::Entries { ids, .. } => {
-            let requests = || ids.iter().flat_map(|id| log.requests_of(*id));
-            own.extend(requests().filter_map(|request| known(request, ended)));
+        Need::Entries { ids, with_notes, .. } => {
+            let requests = || ids.iter().flat_map(|id| needs.requests_for(*id, *with_notes));
+            own.extend(requests().filter_map(|request| known(request, needs.ended)));
             !own.is_empty() && !requests().any(LoggedRequest::may_fail_the_invocation)
         }
     };

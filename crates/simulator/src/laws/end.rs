@@ -7,14 +7,15 @@ use std::sync::Arc;
 use config_audit_mapping::StreamRecord;
 use serde::Deserialize;
 
+use crate::change::REJECTED;
 use crate::fault::Fault;
-use crate::ledger::{Ledger, QUARANTINED, StoredObject, TrackedChange};
+use crate::ledger::{Ledger, OMITTED, QUARANTINED, StoredObject, TrackedChange};
 use crate::scenario::Scenario;
 
 /// The destination has every record, whole.
 pub(crate) fn of_the_destination(
     ledger: &Ledger,
-    is_fair: bool,
+    is_fault_free: bool,
     records: &[Arc<StreamRecord>],
     body: Result<Vec<u8>, serde_json::Error>,
 ) -> Vec<String> {
@@ -28,11 +29,11 @@ pub(crate) fn of_the_destination(
     let mut violations = Vec::new();
     for record in records {
         let of_it = |tracked: &&Rc<TrackedChange>| tracked.change.sequence_number == record.sequence_number.as_str();
-        if is_fair {
+        if is_fault_free {
             violations.push(format!("{} is given up, and nothing was wrong", record.sequence_number));
         }
         match changes.iter().find(of_it) {
-            Some(tracked) if payload.contains(&tracked.record) => tracked.given_up.set(true),
+            Some(tracked) if payload.contains(&tracked.record) => {}
             _ => violations.push("the on-failure destination has a record that is not whole".to_owned()),
         }
     }
@@ -54,6 +55,10 @@ pub(crate) fn at_the_end(ledger: &Ledger) -> Vec<String> {
     let changes = ledger.changes();
     let objects = ledger.objects();
     let quarantined = |objects: &Vec<StoredObject>| objects.iter().any(|object| object.key.starts_with(QUARANTINED));
+    let full_record = |objects: &Vec<StoredObject>| objects.iter().any(|object| object.key.starts_with(OMITTED));
+    let may_omit = |tracked: &TrackedChange| {
+        tracked.poison() == Some(REJECTED) || tracked.expected.iter().any(|entry| entry.omitted() > 0)
+    };
     let is_kept =
         |tracked: &TrackedChange| tracked.given_up.get() || objects.get(&tracked.record).is_some_and(quarantined);
     let (settled_otherwise, audited): (Vec<_>, Vec<_>) =
@@ -82,6 +87,9 @@ pub(crate) fn at_the_end(ledger: &Ledger) -> Vec<String> {
         match changes.iter().find(|tracked| tracked.record == *record) {
             Some(tracked) if quarantined(objects) && tracked.poison().is_none() => {
                 violations.push(format!("#{} is quarantined, and nothing is wrong with it", tracked.change.index));
+            }
+            Some(tracked) if full_record(objects) && !may_omit(tracked) => {
+                violations.push(format!("#{} has its full record kept, and omits no value", tracked.change.index));
             }
             Some(_) => {}
             None => violations.push("the failure bucket has a record that the stream never had".to_owned()),

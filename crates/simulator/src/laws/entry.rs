@@ -5,7 +5,7 @@ use config_audit::store::MAX_BATCH;
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
 
-use crate::change::note;
+use crate::expected::{VALUES, note};
 use crate::ledger::Ledger;
 
 /// A request has as many entries as DynamoDB takes, and each is one that a change asks for.
@@ -22,8 +22,8 @@ pub(crate) fn of_a_request(ledger: &Ledger, entries: &[&EncodedEntry]) -> Vec<St
     violations
 }
 
-/// An entry has the contract's attributes and no others, and an ID that is v4 in form. What it leaves out is in the
-/// failure bucket, under the name that it gives.
+/// An entry has the contract's attributes and no others, and an ID that is v4 in form. The full record of what it omits is in
+/// the failure bucket already, under the name that it gives.
 pub(crate) fn of_an_entry(ledger: &Ledger, provenance: bool, id: Uuid, item: &serde_dynamo::Item) -> Vec<String> {
     const ATTRIBUTES: [&str; 6] = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
     let mut violations = Vec::new();
@@ -42,15 +42,12 @@ pub(crate) fn of_an_entry(ledger: &Ledger, provenance: bool, id: Uuid, item: &se
     if item.get("id") != Some(&AttributeValue::S(text)) {
         violations.push("an entry has another ID than its item".to_owned());
     }
-    for note in ["oldValue", "newValue"].into_iter().filter_map(|name| item.get(name).and_then(note)) {
-        let text = |name: &str| match note.get(name) {
-            Some(AttributeValue::S(text)) => text.as_str(),
-            _ => "",
+    for note in VALUES.into_iter().filter_map(|name| item.get(name).and_then(note)) {
+        let Some(AttributeValue::S(url)) = note.get("record") else {
+            violations.push("a note does not say where the full record is".to_owned());
+            continue;
         };
-        if !ledger.is_omitted(text("sha256")) {
-            violations.push("the hash of a value that was left out is not that of any value".to_owned());
-        }
-        let key = text("record").strip_prefix("s3://failures/").unwrap_or_default();
+        let key = url.strip_prefix("s3://failures/").unwrap_or_default();
         if !ledger.objects().values().flatten().any(|object| object.key == key) {
             violations.push(format!("an entry says that its record is in {key:?}, and nothing is"));
         }

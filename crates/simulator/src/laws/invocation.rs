@@ -8,7 +8,7 @@ use config_audit::report::{Outcome, Report};
 
 use super::need::Needs;
 use super::{cause, metrics};
-use crate::change::Oddity;
+use crate::change::RecordDefect;
 use crate::ledger::TrackedChange;
 use crate::log::InvocationLog;
 use crate::scenario::{Millis, Scenario};
@@ -34,7 +34,7 @@ pub(crate) fn of_an_invocation(
     violations.extend(metrics::agree(batch, log, report));
 
     if let Some(error) = &report.error {
-        let nameless = batch.iter().any(|tracked| tracked.change.oddity == Some(Oddity::NoSequenceNumber));
+        let nameless = batch.iter().any(|tracked| tracked.change.defect == Some(RecordDefect::NoSequenceNumber));
         if !log.may_fail() && !scenario.wrong_view_type && !nameless {
             violations.push(format!("an invocation failed as a whole, and nothing asked for it: {error}"));
         }
@@ -42,6 +42,9 @@ pub(crate) fn of_an_invocation(
     // A record without a sequence number fails the invocation in the end, and costs no other record anything.
     let error = report.error.as_ref().filter(|error| !matches!(error, InvocationError::NoSequenceNumber(_)));
     let needs = Needs { log, ended, has_bucket: scenario.has_bucket };
+    for index in needs.sent_too_late(batch.iter().map(|tracked| &**tracked)) {
+        violations.push(format!("an entry was sent again before those of #{index} were sent at all"));
+    }
     for (tracked, record) in batch.iter().zip(&report.records) {
         let need = needs.of(tracked);
         let (is_right, why) = match (&record.outcome, tracked.poison()) {
@@ -64,7 +67,7 @@ pub(crate) fn of_an_invocation(
             violations.push(format!("record #{} is {:?}, and {why}", tracked.change.index, record.outcome));
         }
         if let (Outcome::Failed(cause), Some(need)) = (&record.outcome, need) {
-            violations.extend(cause::is_its_own(tracked, &need, log, (ended, error), cause.reason.code()));
+            violations.extend(cause::is_its_own(tracked, &need, &needs, error, cause.reason.code()));
         }
     }
     violations

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use config_audit::report::{Outcome, Report};
 use config_audit::telemetry::catalog::{self, Measured};
 
-use crate::change::{Oddity, REJECTED};
+use crate::change::RecordDefect;
+use crate::expected::Expected;
 use crate::ledger::TrackedChange;
 use crate::log::InvocationLog;
 
@@ -21,7 +22,7 @@ pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &R
         pairs.filter(|(_, record)| record.outcome == Outcome::Audited).map(|(tracked, _)| tracked)
     };
     let attributes = audited().flat_map(|tracked| &tracked.expected).filter(|entry| entry.is_of_an_attribute()).count();
-    let omitted = audited().flat_map(|tracked| &tracked.expected).map(|entry| entry.omitted().count()).sum::<usize>();
+    let omitted = audited().flat_map(|tracked| &tracked.expected).map(Expected::omitted).sum::<usize>();
     let counts = [
         (&catalog::RECORDS_RECEIVED, batch.len() as u64),
         (&catalog::RECORDS_AUDITED, with(&|outcome| *outcome == Outcome::Audited)),
@@ -47,13 +48,13 @@ pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &R
             violations.push(format!("{} says {told}, and the table saw {seen}", metric.name));
         }
     }
-    // A request that was halved to find an invalid entry repeats nothing.
-    let is_halved = batch.iter().any(|tracked| tracked.poison() == Some(REJECTED));
-    let retries = sum(&measured, &catalog::WRITE_RETRIES);
-    if !is_halved && !log.may_fail() && retries != log.repeats() as u64 {
-        violations.push(format!("WriteRetries says {retries}, and the table saw {}", log.repeats()));
+    // An entry without a try of its own may share a request with one that is tried again, and then be in a half of it.
+    let is_halved = log.requests.iter().any(|request| request.rejected().is_some());
+    let (retries, repeats) = (sum(&measured, &catalog::WRITE_RETRIES), log.repeats().len());
+    if !is_halved && !log.may_fail() && retries != repeats as u64 {
+        violations.push(format!("WriteRetries says {retries}, and the table saw {repeats}"));
     }
-    let timed = audited().filter(|tracked| tracked.change.oddity != Some(Oddity::NoTime));
+    let timed = audited().filter(|tracked| tracked.change.defect != Some(RecordDefect::NoTime));
     let lags = samples(&measured, &catalog::AUDIT_LAG);
     let bounds = timed.map(|tracked| {
         let since =

@@ -4,14 +4,14 @@ use uuid::Uuid;
 
 use crate::change::REJECTED;
 use crate::ledger::{OMITTED, QUARANTINED, TrackedChange};
-use crate::log::InvocationLog;
+use crate::log::{InvocationLog, LoggedRequest};
 use crate::scenario::Millis;
 
 /// Where nothing is wrong, all that a record needs is done in less.
 const HEALTHY: Millis = 250;
-/// An entry that waited for an object is sent within this time after it, or half of the working time where that is less,
-/// whatever is wrong with the requests of other records.
-const MAX_WAIT: Millis = 5_000;
+/// An entry that waited for an object is sent within the longest time that a request may take, or half of the working time
+/// where that is less, whatever is wrong with the requests of other records. As `MAX_ATTEMPT` in `src/writer.rs`.
+const MAX_ATTEMPT: Millis = 5_000;
 
 /// The next thing that a record needs, and does not have.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) enum Need {
         ids: Vec<Uuid>,
         /// When the object was stored that they waited for.
         after: Option<Millis>,
+        /// Whether they were rejected with their values, and are needed with notes in place of these.
+        with_notes: bool,
     },
 }
 
@@ -38,32 +40,43 @@ pub(super) struct Needs<'a> {
     pub(super) has_bucket: bool,
 }
 
-impl Needs<'_> {
+impl<'a> Needs<'a> {
     /// What a record needs still; `None` where it has everything.
     pub(super) fn of(&self, tracked: &TrackedChange) -> Option<Need> {
-        let started = self.log.started;
+        self.follow(tracked).err()
+    }
+
+    /// Follows a record on its way, as far as it came.
+    fn follow(&self, tracked: &TrackedChange) -> Result<(), Need> {
+        let log = self.log;
         let object = |prefix: &'static str, since: Millis| {
-            let is_stored = self.log.object_stored(&tracked.record, prefix).is_some();
-            (!is_stored).then_some(Need::Object { prefix, since })
+            log.object_stored(&tracked.record, prefix, since).ok_or(Need::Object { prefix, since })
+        };
+        let all_settled = |open: Vec<Uuid>, after: Option<Millis>, with_notes: bool| {
+            if open.is_empty() { Ok(()) } else { Err(Need::Entries { ids: open, after, with_notes }) }
         };
         if tracked.poison().is_some_and(|reason| reason != REJECTED) {
-            return object(QUARANTINED, started);
+            return object(QUARANTINED, log.started).map(drop);
         }
-        let after = if tracked.change.is_large() {
-            match self.log.object_stored(&tracked.record, OMITTED) {
-                Some(stored) => Some(stored),
-                None => return object(OMITTED, started),
-            }
-        } else {
-            None
-        };
-        let all = tracked.expected.iter().map(|entry| entry.id);
-        let ids: Vec<Uuid> = all.clone().filter(|id| !self.log.is_settled(*id)).collect();
-        if !ids.is_empty() {
-            return Some(Need::Entries { ids, after });
+        let after = tracked.is_over_limits().then(|| object(OMITTED, log.started)).transpose()?;
+        let ids = || tracked.expected.iter().map(|entry| entry.id);
+        // At first DynamoDB takes an entry as it was planned, or rejects it.
+        let first = |id: &Uuid| log.rejected(*id, true).or(log.stored(*id)).or(log.rejected(*id, false));
+        all_settled(ids().filter(|id| first(id).is_none()).collect(), after, false)?;
+        let mut settled = ids().filter_map(|id| first(&id)).max().unwrap_or(log.started);
+        // Entries that are rejected with values are written again with notes, which refer to the full record.
+        let again: Vec<Uuid> = ids().filter(|id| log.rejected(*id, true).is_some()).collect();
+        if !again.is_empty() {
+            let kept = object(OMITTED, settled)?;
+            let second = |id: &Uuid| log.stored(*id).or(log.rejected(*id, false));
+            all_settled(again.iter().copied().filter(|id| second(id).is_none()).collect(), Some(kept), true)?;
+            settled = again.iter().filter_map(second).max().unwrap_or(settled);
         }
-        let rejected = all.filter_map(|id| self.log.rejected(id)).max();
-        rejected.and_then(|at| object(QUARANTINED, at))
+        // An entry that is rejected even so quarantines the record.
+        if ids().any(|id| log.rejected(id, false).is_some()) {
+            object(QUARANTINED, settled)?;
+        }
+        Ok(())
     }
 
     /// Whether a need may be left unmet.
@@ -75,12 +88,12 @@ impl Needs<'_> {
                 let in_time = !self.log.bucket_had_faults() && self.log.left_at(*since) >= HEALTHY;
                 own.any(|object| !object.faults.is_empty()) || self.log.reached_deadline(self.ended) && !in_time
             }
-            Need::Entries { ids, after } => ids.iter().any(|id| {
-                let mut own = self.log.requests_of(*id);
+            Need::Entries { ids, after, with_notes } => ids.iter().any(|id| {
+                let mut own = self.requests_for(*id, *with_notes);
                 // Without a fault of its own it was never sent, or with too little time left.
                 let in_time = match after {
                     Some(after) if self.log.table_had_faults() => {
-                        self.log.left_at(*after) >= MAX_WAIT.min(self.log.left_at(self.log.started) / 2)
+                        self.log.left_at(*after) >= MAX_ATTEMPT.min(self.log.left_at(self.log.started) / 2)
                     }
                     Some(after) => self.log.left_at(*after) >= HEALTHY,
                     None => !self.log.table_had_faults(),
@@ -88,5 +101,25 @@ impl Needs<'_> {
                 own.any(|request| !request.faults.is_empty()) || self.log.reached_deadline(self.ended) && !in_time
             }),
         }
+    }
+
+    /// The requests that had an entry as it is needed.
+    pub(super) fn requests_for(&self, id: Uuid, with_notes: bool) -> impl Iterator<Item = &'a LoggedRequest> {
+        let is_needed = move |request: &&LoggedRequest| {
+            request.entries.iter().any(|entry| entry.id == id && !(with_notes && entry.has_values))
+        };
+        self.log.requests.iter().filter(is_needed)
+    }
+
+    /// An entry that waits for nothing is sent before any other is sent again. Returns the records that this is broken for.
+    pub(super) fn sent_too_late<'b>(&self, batch: impl Iterator<Item = &'b TrackedChange>) -> Vec<usize> {
+        let Some(first_repeat) = self.log.repeats().first().copied() else { return Vec::new() };
+        let before = &self.log.requests[..first_repeat];
+        let is_sent = |id: Uuid| before.iter().any(|request| request.entries.iter().any(|entry| entry.id == id));
+        let waits_for_nothing = |tracked: &&TrackedChange| {
+            tracked.poison().is_none_or(|reason| reason == REJECTED) && !tracked.is_over_limits()
+        };
+        let is_late = |tracked: &&TrackedChange| !tracked.expected.iter().all(|entry| is_sent(entry.id));
+        batch.filter(waits_for_nothing).filter(is_late).map(|tracked| tracked.change.index).collect()
     }
 }

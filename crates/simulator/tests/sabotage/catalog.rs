@@ -34,7 +34,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
             code: "failure.item_identifier.clone_from(&record.sequence_number);",
             broken: "failure.item_identifier = record.sequence_number.as_ref().map(|number| format!(\"e{number}\"));",
         }],
-        found_as: "no record of the batch",
+        found_as: "which is not a record of the batch",
     },
     Sabotage {
         what: "the IDs of entries are random",
@@ -100,8 +100,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         edits: &[Switch {
             file: "src/journey.rs",
             context: "match (@, &self.next)",
-            code: "kept.refused",
-            broken: "kept.refused.filter(|_| false)",
+            code: "uploaded.refused",
+            broken: "uploaded.refused.filter(|_| false)",
         }],
         found_as: "it is not in the failure bucket",
     },
@@ -113,7 +113,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
             code: "change.created.unwrap_or(planning.started)",
             broken: "planning.started",
         }],
-        found_as: "an entry",
+        found_as: "was acknowledged, and the table has no entry",
     },
     Sabotage {
         what: "numbers are compared as text, so 1 and 1.0 differ",
@@ -179,7 +179,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         edits: &[Switch {
             file: "src/journey.rs",
             context: "&planning.context, || @)",
-            code: "(planning.url)(&key)",
+            code: "(planning.url)(&object_key)",
             broken: "(planning.url)(\"elsewhere\")",
         }],
         found_as: "an entry says that its record is in",
@@ -211,5 +211,54 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
                      let nameless = report.failed()",
         }],
         found_as: "and what became of its own requests is",
+    },
+    Sabotage {
+        what: "retries go before entries that were never sent",
+        edits: &[Rewrite {
+            file: "src/writer.rs",
+            code: "let queue = if self.urgent.is_empty()",
+            broken: "if IS_ON && let Some(batch) = self.again.pop_front() { return Some(batch); }\n        \
+                     let queue = if self.urgent.is_empty()",
+        }],
+        found_as: "an entry was sent again before those of",
+    },
+    Sabotage {
+        what: "a record is quarantined before notes in place of its rejected values are tried",
+        edits: &[Rewrite {
+            file: "src/journey.rs",
+            code: "if !std::mem::replace(&mut self.has_omitted_values, true)\n",
+            broken: "if !IS_ON && !std::mem::replace(&mut self.has_omitted_values, true)\n",
+        }],
+        found_as: "no fault of its own asked for it",
+    },
+    Sabotage {
+        what: "notes are written before the full record is kept",
+        edits: &[Rewrite {
+            file: "src/journey.rs",
+            code: "self.next = Next::UploadThenWrite(Upload { key: object_key, cause, record: self.raw }, encode(entries));",
+            broken: "self.next = if IS_ON { Next::Write(encode(entries)) } else {\n            \
+                     Next::UploadThenWrite(Upload { key: object_key, cause, record: self.raw }, encode(entries))\n        };",
+        }],
+        found_as: "an entry says that its record is in",
+    },
+    Sabotage {
+        what: "numbers are taken for smaller than they are",
+        edits: &[Switch {
+            file: "src/value/mod.rs",
+            context: "@",
+            code: "Number::parse(text).map_or(text.len(), |number| number.size())",
+            broken: "1",
+        }],
+        found_as: "was acknowledged, and the table has no entry",
+    },
+    Sabotage {
+        what: "an entry may be nested one level deeper than DynamoDB allows",
+        edits: &[Switch {
+            file: "src/audit/limits.rs",
+            context: "if depth(value) > @ {",
+            code: "MAX_NESTING",
+            broken: "MAX_NESTING + 1",
+        }],
+        found_as: "was acknowledged, and the table has no entry",
     },
 ];

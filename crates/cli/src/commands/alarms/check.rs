@@ -110,9 +110,9 @@ impl AlarmCheck {
 
     fn judge_month(&self, month: &Playback, problems: &mut Vec<String>) -> HealthyMonth {
         problems.extend(month.problems.iter().map(|problem| format!("the healthy month: {problem}")));
-        let Tally { changes, dropped, expired, kept, .. } = month.tally;
-        if changes < MIN_CHANGES_IN_A_MONTH || dropped + expired + kept > 0 {
-            problems.push(format!("the healthy month was not healthy: {:?}", month.tally));
+        let (changes, lost) = (month.tally.changes, unattended(&month.tally));
+        if changes < MIN_CHANGES_IN_A_MONTH || lost != NOTHING {
+            problems.push(format!("the healthy month was not healthy: {changes} changes, lost: {lost}"));
         }
         let (mut pages, mut notifications) = (Vec::new(), Vec::new());
         for (alarm, at) in self.fired(&month.transitions) {
@@ -280,16 +280,19 @@ fn minutes(at: Millis) -> i64 {
     i64::try_from(at / 60_000).unwrap_or(i64::MAX)
 }
 
+/// What is lost where nothing is.
+const NOTHING: &str = "nothing";
+
 /// What is lost if nobody reacts.
 fn unattended(tally: &Tally) -> String {
     let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let lost = match number(tally.dropped + tally.expired) {
-        0 => "nothing".to_owned(),
+        0 => NOTHING.to_owned(),
         lost => count(lost, "change", "changes"),
     };
-    match number(tally.kept) {
+    match number(tally.awaiting_redrive) {
         0 => lost,
-        kept => format!("{lost}; {} in the failure bucket", count(kept, "record waits", "records wait")),
+        waiting => format!("{lost}; {} in the failure bucket", count(waiting, "record waits", "records wait")),
     }
 }
 

@@ -109,10 +109,9 @@ impl Outcome {
     #[must_use]
     pub fn markdown(&self) -> String {
         // Writing to a string does not fail.
-        let mut table =
-            "| fault | alarms that are there for it | and follow | paged after | lost while nobody looks |\n\
+        let mut table = "| fault | expected alarms | alarms that follow | paged after | lost if nobody reacts |\n\
                          |---|---|---|---|---|\n"
-                .to_owned();
+            .to_owned();
         for checked in &self.faults {
             let alarms = |expected: bool| {
                 let fired = checked.fired.iter().filter(move |fired| fired.is_expected == expected);

@@ -13,7 +13,7 @@ use config_audit::quarantine::{Quarantine, QuarantineError};
 use config_audit::report::{Counts, Outcome, Report};
 use config_audit::store::dynamodb::DynamoDbStore;
 use config_audit::store::{Failure, Put, Store, StoreError};
-use config_audit_mapping::object::{self, Damage, Held};
+use config_audit_mapping::object::{self, FailedRecords, ObjectError};
 use futures_util::stream::{Stream, StreamExt};
 use opentelemetry::trace::SpanContext;
 
@@ -65,7 +65,7 @@ pub enum Fate {
     /// This run wrote it, or another run moved it meanwhile.
     Skipped,
     /// It contains no records that could be replayed.
-    Damaged(Damage),
+    Damaged(ObjectError),
     /// It is not an object at all.
     NotAnObject(NotAnObject),
     /// It cannot be read, for this reason.
@@ -117,13 +117,13 @@ impl Redrive {
         } else if self.put.borrow().contains(&key) {
             Fate::Skipped
         } else if size > MAX_SIZE {
-            Fate::Damaged(Damage::TooLarge(size))
+            Fate::Damaged(ObjectError::TooLarge(size))
         } else {
             match self.place.get(&key).await {
                 Ok(None) => Fate::Skipped,
                 Err(error) => Fate::Unreadable(error_chain(&error)),
                 Ok(Some(body)) => match object::read(&body) {
-                    Err(damage) => Fate::Damaged(damage),
+                    Err(error) => Fate::Damaged(error),
                     // The keys in a copy of a part of the bucket do not say it.
                     Ok(held) if held.reason == "value_omitted" => Fate::Omitted,
                     Ok(held) => Fate::Replayed(self.replay(&key, held).await?),
@@ -133,7 +133,7 @@ impl Redrive {
         Ok(Seen { key, modified, fate })
     }
 
-    async fn replay(&self, key: &str, held: Held) -> Result<Replayed, RedriveError> {
+    async fn replay(&self, key: &str, held: FailedRecords) -> Result<Replayed, RedriveError> {
         let handler = Handler {
             store: self,
             quarantine: Some(self),

@@ -94,9 +94,9 @@ pub(crate) fn damaged() -> Vec<(Vec<u8>, &'static str)> {
         (Vec::new(), "empty"),
         (kept[..kept.len() / 2].to_vec(), "cut short"),
         (batch[..batch.len() - 1].to_vec(), "cut short"),
-        (SECRET.as_bytes().to_vec(), "no JSON"),
-        ([kept.as_slice(), SECRET.as_bytes()].concat(), "no JSON"),
-        ([b"{\"record\":\"".as_slice(), &[0xff], b"\"}"].concat(), "no JSON"),
+        (SECRET.as_bytes().to_vec(), "not valid JSON"),
+        ([kept.as_slice(), SECRET.as_bytes()].concat(), "not valid JSON"),
+        ([b"{\"record\":\"".as_slice(), &[0xff], b"\"}"].concat(), "not valid JSON"),
         (document(json!(SECRET)), "neither a `record`"),
         (document(json!([SECRET])), "neither a `record`"),
         (document(json!({ "reason": [SECRET], "record": insert(1) })), "neither a `record`"),
@@ -105,11 +105,11 @@ pub(crate) fn damaged() -> Vec<(Vec<u8>, &'static str)> {
             document(json!({ "requestContext": { "condition": SECRET }, "DDBStreamBatchInfo": {} })),
             "neither a `record`",
         ),
-        (document(json!({ "payload": SECRET })), "payload is no DynamoDB Streams event"),
-        (document(json!({ "payload": { "Records": SECRET } })), "payload is no DynamoDB Streams event"),
+        (document(json!({ "payload": SECRET })), "payload is not a DynamoDB Streams event"),
+        (document(json!({ "payload": { "Records": SECRET } })), "payload is not a DynamoDB Streams event"),
         (
             document(json!({ "payload": format!("{{\"Records\":[{{\"{SECRET}") })),
-            "payload is no DynamoDB Streams event",
+            "payload is not a DynamoDB Streams event",
         ),
     ]
 }
