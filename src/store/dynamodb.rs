@@ -1,6 +1,7 @@
 //! The Audit table in DynamoDB: one `BatchWriteItem`, and what each of its errors means.
 
 use std::collections::HashSet;
+use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::Client;
@@ -193,7 +194,7 @@ impl DynamoDbStore {
             SdkError::TimeoutError(_) => {
                 (Failure::Unavailable, "timeout", format!("DynamoDB in {region} did not answer in time"))
             }
-            _ if causes(error).any(|cause| cause.is::<CredentialsError>()) => {
+            _ if causes(error).any(<dyn Error>::is::<CredentialsError>) => {
                 misconfigured("the function has no credentials; check that its role exists and Lambda can assume it")
             }
             _ if self.client.config().region().is_none() => {

@@ -149,15 +149,24 @@ async fn no_fault_that_passes_keeps_the_function_from_starting() {
 }
 
 #[tokio::test]
-async fn an_entry_that_dynamodb_finds_invalid_is_quarantined() {
+async fn an_entry_that_dynamodb_rejects_is_written_without_values_and_quarantined_if_that_is_rejected_too() {
+    let rejected = Fault::Refuse(400, "ValidationException");
     for engine in Engine::BOTH {
-        let mut play = Scene::on(engine).failing_first([Fault::Refuse(400, "ValidationException")]).start().await;
-        let told = play.invoke(&event([insert(1)])).await;
-        assert_eq!(told.failed(), [""; 0], "on {engine:?}");
-        assert_eq!((told.count("RecordsQuarantined"), told.count("AuditsWritten")), (1, 0), "on {engine:?}");
-        let objects = play.objects().await;
-        assert_eq!(objects.len(), 1, "on {engine:?}");
-        assert!(objects[0].key.starts_with("quarantined/"), "{}", objects[0].key);
-        play.stop().await;
+        for (times, counts, prefixes) in
+            [(1, [1, 0, 1], &["omitted/"][..]), (2, [0, 1, 0], &["omitted/", "quarantined/"][..])]
+        {
+            let mut play = Scene::on(engine).failing_first(vec![rejected.clone(); times]).start().await;
+            let told = play.invoke(&event([insert(1)])).await;
+            assert_eq!(told.failed(), [""; 0], "on {engine:?}");
+            let counted = ["RecordsAudited", "RecordsQuarantined", "AuditsWritten"].map(|metric| told.count(metric));
+            assert_eq!((counted, told.count("ValuesOmitted")), (counts, counts[0]), "on {engine:?}");
+            let keys: Vec<_> = play.objects().await.into_iter().map(|object| object.key).collect();
+            assert_eq!(keys.len(), prefixes.len(), "{keys:?}");
+            assert!(keys.iter().zip(prefixes).all(|(key, prefix)| key.starts_with(prefix)), "{keys:?}");
+            let entries = play.entries().await;
+            assert_eq!(entries.len(), 2 - times, "on {engine:?}");
+            assert!(entries.iter().all(|entry| entry.contains("DynamoDB rejects the entry with this value")));
+            play.stop().await;
+        }
     }
 }
