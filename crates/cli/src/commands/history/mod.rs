@@ -112,8 +112,9 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
         terminal.note(format!("{key} has no entries in this range; there {verb} {}.", others.join(" and ")));
         return Ok(1);
     }
-    let gaps = fold.gaps.into_iter().filter(|gap| gap.before.as_ref().is_none_or(|time| is_included(time)));
-    warn(&gaps.collect::<Vec<_>>(), terminal);
+    // A trail that is undecided anywhere says nothing about the gaps elsewhere in it.
+    let concerns = |gap: &Gap| gap.kind == GapKind::Undecided || gap.before.as_deref().is_none_or(is_included);
+    warn(&fold.gaps.into_iter().filter(concerns).collect::<Vec<_>>(), terminal);
     show(lines.into_iter().filter(|line| is_included(line.time())).collect(), &arguments, terminal)?;
     Ok(0)
 }
@@ -161,9 +162,9 @@ fn doubts(image: &Image) -> Vec<String> {
     let mut doubts = Vec::new();
     if image.is_open {
         let known: Vec<String> = image.known.keys().cloned().collect();
-        let known = if known.is_empty() { "of none".to_owned() } else { format!("only of {}", known.join(", ")) };
+        let known = if known.is_empty() { "none".to_owned() } else { format!("only these: {}", known.join(", ")) };
         doubts.push(format!(
-            "The item is older than the trail, or was too large for an entry: the trail tells {known} of its attributes; \
+            "The item is older than the trail, or was too large for an entry. Of its attributes the trail records {known}; \
              it may have had others."
         ));
     }

@@ -208,6 +208,9 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
         history.push((EPOCH, Some(item("K", &[("a", n)]))));
         history.push((EPOCH, None));
     }
+    // The rest of an undecided trail is unknown too.
+    let later = EPOCH + 1_000_000;
+    history.push((later, Some(item("K", &[("a", 1)]))));
     let mut entries = entries("K", &history);
     for (number, entry) in entries.iter_mut().filter(|entry| entry.contains_key("oldValue")).enumerate() {
         // The last one is of an item that was never there.
@@ -241,5 +244,9 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
         ran.stderr.starts_with("The trail may not be intact: ") && ran.stderr.contains("too many changes"),
         "{ran:?}"
     );
+    let since = DateTime::from_timestamp(later, 0).unwrap().to_rfc3339();
+    let ran = tables.history("K", &["--output", "json", "--since", &since]).await;
+    assert_eq!((ran.code, ran.lines().len()), (0, 1), "{ran:?}");
+    assert!(ran.stderr.starts_with("The trail may not be intact: "), "{ran:?}");
     tables.database.stop().await;
 }
