@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 /// The largest file that is read, in bytes. `CloudFormation` takes no larger template.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// A file or a directory that can't be read.
+/// A file or a directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// The system's reason.
-    #[error("{} can't be read; run this in the repository, or name the directories", path.display())]
+    #[error("{} cannot be read; run this in the repository, or name the directories", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum Unreadable {
 /// The texts of all files with this extension, by their paths.
 ///
 /// # Errors
-/// The first that can't be read.
+/// The first that cannot be read.
 pub fn read_all(directory: &Path, extension: &str) -> Result<BTreeMap<PathBuf, String>, Unreadable> {
     let mut texts = BTreeMap::new();
     for file in std::fs::read_dir(directory).map_err(io(directory))? {
@@ -57,7 +57,7 @@ pub fn read_all(directory: &Path, extension: &str) -> Result<BTreeMap<PathBuf, S
 /// The text of a file.
 ///
 /// # Errors
-/// When it can't be read, or is not a file with text of a size that is to be expected.
+/// When it cannot be read, or is not a file with text of a size that is to be expected.
 pub fn read(file: &Path) -> Result<String, Unreadable> {
     let path = file.to_owned();
     let metadata = std::fs::metadata(file).map_err(io(file))?;

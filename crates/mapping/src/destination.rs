@@ -42,7 +42,7 @@ impl GivenUp<'_> {
     /// The object: Lambda's invocation record, with the whole event in `payload`.
     ///
     /// # Errors
-    /// None in practice: the record has nothing in it that JSON can't hold.
+    /// None in practice: the record has nothing in it that JSON cannot hold.
     pub fn body(&self, now: DateTime<Utc>) -> Result<Vec<u8>, serde_json::Error> {
         let (first, last) = (self.records.first(), self.records.last());
         let arrival = |record: Option<&Arc<StreamRecord>>| {

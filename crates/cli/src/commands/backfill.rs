@@ -8,7 +8,6 @@ use std::fmt::Write;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::Args;
-use clap::builder::UnknownArgumentValueParser;
 use config_audit::audit::Plan;
 use config_audit::clock::Clock;
 use config_audit::stream::MAX_KEY_BYTES;
@@ -17,21 +16,15 @@ use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use crate::aws::{AwsArguments, AwsError};
 use crate::progress::Progress;
-use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableError, sdk_item};
+use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableArguments, TableError, sdk_item};
 use crate::terminal::Terminal;
 use crate::trail::{Origin, SNAPSHOT_WINDOW, Step, backfill_plan, fold, omit_item};
 
 /// First entries for items that are older than the trail.
 #[derive(Debug, Args)]
 pub struct BackfillArguments {
-    /// The Configuration table
-    #[arg(long, value_name = "NAME")]
-    configuration_table: String,
-    #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--configuration-table"))]
-    _former_name: Option<String>,
-    /// The Audit table
-    #[arg(long, value_name = "NAME")]
-    audit_table: String,
+    #[command(flatten)]
+    tables: TableArguments,
     /// Print what the command would write, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -66,15 +59,15 @@ struct Counts {
 /// When AWS refuses, or standard output cannot be written.
 pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, TableError> {
     let aws = arguments.aws.load(terminal).await?;
-    let configuration = ConfigurationTable::find(&aws, &arguments.configuration_table).await?;
-    let whose = format!("table {} {}", arguments.audit_table, aws.whose().await);
+    let configuration = ConfigurationTable::find(&aws, &arguments.tables.configuration_table).await?;
+    let whose = format!("table {} {}", arguments.tables.audit_table, aws.whose().await);
     terminal.note(if arguments.dry_run {
         format!("A run would write to {whose}.")
     } else {
         format!("Writing to {whose}.")
     });
-    let audit = AuditTable::new(&aws, &arguments.audit_table);
-    let backfill = Backfill { table: arguments.configuration_table, audit, dry_run: arguments.dry_run };
+    let audit = AuditTable::new(&aws, &arguments.tables.audit_table);
+    let backfill = Backfill { table: arguments.tables.configuration_table, audit, dry_run: arguments.dry_run };
     let what = if arguments.dry_run { "would be backfilled" } else { "backfilled" };
     let mut progress = Progress::new(terminal);
     let mut counts = Counts::default();

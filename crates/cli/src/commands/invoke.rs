@@ -114,8 +114,8 @@ enum StoreArgument {
 /// Why there was no invocation.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
-    /// The event can't be read.
-    #[error("can't read the event from {place}")]
+    /// The event cannot be read.
+    #[error("cannot read the event from {place}")]
     ReadEvent {
         /// The file, or standard input.
         place: String,
@@ -137,7 +137,7 @@ pub enum InvokeError {
         path: PathBuf,
     },
     /// The path of this command is unknown.
-    #[error("can't find the bootstrap binary beside this command; give its path with --bootstrap")]
+    #[error("cannot find the bootstrap binary beside this command; give its path with --bootstrap")]
     Executable(#[source] std::io::Error),
     /// The local world.
     #[error(transparent)]
@@ -178,7 +178,7 @@ pub struct Report {
 /// Starts a world, invokes the function once, and stops the world.
 ///
 /// # Errors
-/// When a part can't be started, or the store can't be read afterwards. The function's own errors are in the report.
+/// When a part cannot be started, or the store cannot be read afterwards. The function's own errors are in the report.
 pub async fn invoke_once(settings: WorldSettings, event: Vec<u8>) -> Result<Report, WorldError> {
     let bus = EventBus::new();
     let mut events = bus.subscribe();

@@ -7,7 +7,7 @@ use config_audit_cloudwatch::alarms::{Alarms, AlarmsError};
 use super::received::resolve;
 use crate::files::{Unreadable, read_all};
 
-/// Alarms that can't be read.
+/// Alarms that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadAlarmsError {
     /// A file or the directory.
@@ -21,7 +21,7 @@ pub enum ReadAlarmsError {
 /// Reads the templates in a directory.
 ///
 /// # Errors
-/// When a file can't be read, or an alarm in it is not valid.
+/// When a file cannot be read, or an alarm in it is not valid.
 pub fn read_alarms(directory: &Path) -> Result<Alarms, ReadAlarmsError> {
     let templates = read_all(directory, "yml")?;
     let files: Vec<_> = templates.iter().map(|(path, text)| (path.display().to_string(), text.as_str())).collect();

@@ -7,12 +7,27 @@ mod describe;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use clap::Args;
+use clap::builder::UnknownArgumentValueParser;
 
 use crate::trail::Item;
 
 pub use audit::AuditTable;
 pub use configuration::{ConfigurationTable, KeyedItem};
 pub use describe::TableError;
+
+/// The two tables, for the commands that read both.
+#[derive(Debug, Args)]
+pub struct TableArguments {
+    /// The Configuration table
+    #[arg(long, value_name = "NAME")]
+    pub configuration_table: String,
+    #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--configuration-table"))]
+    _former_name: Option<String>,
+    /// The Audit table
+    #[arg(long, value_name = "NAME")]
+    pub audit_table: String,
+}
 
 /// How many items the commands read at the same time.
 pub const CONCURRENCY: usize = 16;

@@ -67,7 +67,7 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("unshare (of util-linux) can't be run");
+        .expect("unshare (of util-linux) cannot be run");
     let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
     let introduction = line_with(&mut lines, "Waiting for changes").await;
     let url = introduction.iter().find_map(|line| line.strip_prefix("DynamoDB  ")?.split(' ').next()).unwrap();

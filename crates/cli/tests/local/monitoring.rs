@@ -36,12 +36,12 @@ async fn dashboards_are_drawn_or_the_error_says_why_not() {
     assert!(error.contains("no fault has \"rain\" in its name") && error.contains(fault), "{error}");
     let (code, _, error) = run(pages.path(), &["dashboards"]).await;
     assert_eq!(code, Some(2));
-    assert!(error.contains("alarms can't be read; run this in the repository, or name the directories: "), "{error}");
+    assert!(error.contains("alarms cannot be read; run this in the repository, or name the directories: "), "{error}");
     std::fs::write(pages.path().join("file"), "").unwrap();
     let below_a_file = pages.path().join("file/below");
     let (code, _, error) = run(&repository(), &["dashboards", "--to", below_a_file.to_str().unwrap()]).await;
     assert_eq!(code, Some(2));
-    assert!(error.contains("deep-dive.html can't be written: "), "{error}");
+    assert!(error.contains("deep-dive.html cannot be written: "), "{error}");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn an_alarm_that_no_longer_fires_fails_the_check() {
     assert!(error.contains("records.yml: not valid YAML: "), "{error}");
     let (code, _, error) = run(copy.path(), &["alarms", "check"]).await;
     assert_eq!(code, Some(2));
-    assert!(error.contains("alarms can't be read; run this in the repository"), "{error}");
+    assert!(error.contains("alarms cannot be read; run this in the repository"), "{error}");
 }
 
 /// Each would cost the command its memory, its stack or its time, or mislead whoever reads the error.
@@ -126,8 +126,8 @@ async fn a_hostile_file_is_refused_in_one_line_that_names_it() {
             "is not a file",
         ),
         (link("/dev/zero"), "is not a file"),
-        (link("no such file"), "can't be read"),
-        (link("hostile.yml"), "can't be read"),
+        (link("no such file"), "cannot be read"),
+        (link("hostile.yml"), "cannot be read"),
     ];
     for (number, (make, expected)) in cases.iter().enumerate() {
         let directory = tempfile::tempdir().unwrap();

@@ -23,7 +23,7 @@ const LATE: Duration = Duration::from_mins(5);
 /// The healthy month must have at least this many changes, or it proves nothing.
 const MIN_CHANGES_IN_A_MONTH: u64 = 25_000;
 
-/// Why the alarms can't be checked.
+/// Why the alarms cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The alarms.
@@ -56,7 +56,7 @@ impl AlarmCheck {
     /// Reads the alarms' templates and their runbooks.
     ///
     /// # Errors
-    /// When a template can't be read, or an alarm in it is not valid.
+    /// When a template cannot be read, or an alarm in it is not valid.
     pub fn read(templates: &Path, runbooks: &Path) -> Result<Self, ReadAlarmsError> {
         let alarms = read_alarms(templates)?;
         let promised = alarms.all().iter().map(|alarm| {

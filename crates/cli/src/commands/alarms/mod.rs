@@ -30,7 +30,7 @@ enum AlarmsCommand {
     /// those that follow from it. It must page once each time it comes. The thirty days must page nobody.
     ///
     /// Exit code 0: all of this holds. 1: it does not; the problems are listed. 2: the command line is wrong, or the files
-    /// can't be read.
+    /// cannot be read.
     Check(CheckArguments),
 }
 
@@ -61,7 +61,7 @@ enum Output {
 /// Runs the command; returns its exit code.
 ///
 /// # Errors
-/// When the alarms can't be read, there is no such fault, or standard output cannot be written.
+/// When the alarms cannot be read, there is no such fault, or standard output cannot be written.
 pub fn run(arguments: AlarmsArguments, terminal: Terminal) -> Result<u8, CheckError> {
     let AlarmsCommand::Check(arguments) = arguments.command;
     let check = AlarmCheck::read(&arguments.alarms, &arguments.runbooks)?;

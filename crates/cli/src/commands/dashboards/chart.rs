@@ -11,9 +11,9 @@ use config_audit_cloudwatch::dashboard::{Axis, Graph};
 /// The values of a line by time; none if there is no data.
 pub type Points = Vec<(DateTime<Utc>, Option<f64>)>;
 
-/// A graph that can't be drawn.
+/// A graph that cannot be drawn.
 #[derive(Debug, thiserror::Error)]
-#[error("a graph can't be drawn: {0}")]
+#[error("a graph cannot be drawn: {0}")]
 pub struct ChartError(String);
 
 impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for ChartError {

@@ -52,7 +52,7 @@ pub struct DashboardsArguments {
     to: PathBuf,
 }
 
-/// Why the dashboards can't be drawn.
+/// Why the dashboards cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum DashboardsError {
     /// There is no such fault.
@@ -70,7 +70,7 @@ pub enum DashboardsError {
     #[error(transparent)]
     File(#[from] Unreadable),
     /// A page.
-    #[error("{} can't be written", path.display())]
+    #[error("{} cannot be written", path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
@@ -117,7 +117,7 @@ struct Scene {
 /// Runs the command; returns its exit code.
 ///
 /// # Errors
-/// When a file can't be read, understood or written, there is no such fault, or standard output cannot be written.
+/// When a file cannot be read, understood or written, there is no such fault, or standard output cannot be written.
 pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, DashboardsError> {
     let scene = Scene::play(&arguments.alarms, arguments.fault.as_deref(), arguments.after)
         .inspect_err(|error| error.choices().iter().for_each(|fault| terminal.note(*fault)))?;

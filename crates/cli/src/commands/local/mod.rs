@@ -67,11 +67,11 @@ pub enum LocalError {
     /// The world.
     #[error(transparent)]
     World(#[from] WorldError),
-    /// Signals can't be handled.
-    #[error("can't wait for Ctrl-C")]
+    /// Signals cannot be handled.
+    #[error("cannot wait for Ctrl-C")]
     Signal(#[source] std::io::Error),
     /// An example could not change the item.
-    #[error("the example can't change table {table}: {message}")]
+    #[error("the example cannot change table {table}: {message}")]
     Change {
         /// The Configuration table.
         table: String,

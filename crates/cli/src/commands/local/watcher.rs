@@ -28,6 +28,8 @@ pub(super) struct Watcher {
     terminal: Terminal,
     /// Whether invocations are shown too.
     verbose: bool,
+    /// Records that were delivered since the last invocation began.
+    delivered: usize,
     invocation: InvocationSeen,
 }
 
@@ -43,7 +45,7 @@ struct InvocationSeen {
 impl Watcher {
     /// Prints these events.
     pub(super) fn new(events: UnboundedReceiver<Arc<WorldEvent>>, terminal: Terminal, verbose: bool) -> Self {
-        Self { events, terminal, verbose, invocation: InvocationSeen::default() }
+        Self { events, terminal, verbose, delivered: 0, invocation: InvocationSeen::default() }
     }
 
     pub(super) fn announce(&self, example: &str) -> Result<(), WriteError> {
@@ -79,7 +81,9 @@ impl Watcher {
         let terminal = self.terminal;
         let bad = |text: String| terminal.line(Tone::Bad.paint(text));
         match event {
-            WorldEvent::RecordDelivered { .. } => self.invocation.records += 1,
+            WorldEvent::RecordDelivered { .. } => self.delivered += 1,
+            // One that fails to start is never said to end, and its records are delivered again.
+            WorldEvent::InvocationStarted { .. } => self.invocation.records = std::mem::take(&mut self.delivered),
             WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
             WorldEvent::LogLine { line, .. } if self.verbose => self.invocation.lines.push(line.clone()),
             WorldEvent::LogLine { line, .. } => {
@@ -113,7 +117,6 @@ impl Watcher {
             WorldEvent::Recovered { message } => return terminal.line(Tone::Good.paint(message)),
             WorldEvent::ProcessExited { .. }
             | WorldEvent::SegmentReceived { .. }
-            | WorldEvent::InvocationStarted { .. }
             | WorldEvent::CheckpointAdvanced { .. } => {}
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use config_audit_cloudwatch::units::{count, thousands};
+use chrono::{DateTime, Utc};
+use config_audit_cloudwatch::units::{count, duration, thousands};
 use serde::Serialize;
 
 use super::replay::{Fate, Seen};
@@ -147,7 +147,10 @@ impl Summary {
 /// One object of a dry run, for people; nothing for one that is not replayed.
 #[must_use]
 pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Vec<Text> {
-    let age = seen.modified.map(|time| format!(", {} old", age(now - time))).unwrap_or_default();
+    let age = seen
+        .modified
+        .map(|time| format!(", {} old", duration((now - time).num_milliseconds().max(0) as f64)))
+        .unwrap_or_default();
     let what = match &seen.fate {
         Fate::Omitted | Fate::Skipped => return Vec::new(),
         Fate::Damaged(damage) => format!("damaged: {damage}"),
@@ -174,13 +177,4 @@ pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Vec<Text> {
         }
     };
     vec![format!("{}{age}", seen.key).into(), format!("  {what}").into()]
-}
-
-/// A length of time in its largest unit.
-fn age(time: TimeDelta) -> String {
-    match time.num_minutes() {
-        minutes if minutes < 120 => format!("{} min", minutes.max(0)),
-        minutes if minutes < 48 * 60 => format!("{} h", minutes / 60),
-        minutes => format!("{} days", minutes / 60 / 24),
-    }
 }

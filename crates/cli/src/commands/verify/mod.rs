@@ -15,7 +15,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::UnknownArgumentValueParser;
 use config_audit::clock::Clock;
 use config_audit::clock::timestamp;
 use config_audit::value::{equal, size};
@@ -27,7 +26,7 @@ use self::finding::{Finding, Verdict};
 use self::summary::Summary;
 use crate::aws::{AwsArguments, AwsError};
 use crate::progress::Progress;
-use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableError};
+use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableArguments, TableError};
 use crate::terminal::{Output, Terminal, Tone, WriteError};
 use crate::trail::{Item, backfill_id};
 
@@ -41,14 +40,8 @@ const MAX_SUSPECT_BYTES: usize = 16 * 1024 * 1024;
 /// The whole trail against the Configuration table.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// The Configuration table
-    #[arg(long, value_name = "NAME")]
-    configuration_table: String,
-    #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--configuration-table"))]
-    _former_name: Option<String>,
-    /// The Audit table
-    #[arg(long, value_name = "NAME")]
-    audit_table: String,
+    #[command(flatten)]
+    tables: TableArguments,
     /// How long the entries of a change may take to be written and seen; meanwhile the command reads again what does not fit
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     settle: u32,
@@ -69,8 +62,8 @@ pub struct VerifyArguments {
 pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, TableError> {
     let aws = arguments.aws.load(terminal).await?;
     let mut verification = Verification {
-        configuration: ConfigurationTable::find(&aws, &arguments.configuration_table).await?,
-        audit: AuditTable::new(&aws, &arguments.audit_table),
+        configuration: ConfigurationTable::find(&aws, &arguments.tables.configuration_table).await?,
+        audit: AuditTable::new(&aws, &arguments.tables.audit_table),
         pause: Duration::from_secs(arguments.settle.into()) / ROUNDS,
         is_complete: arguments.complete,
         output: arguments.output,

@@ -24,7 +24,7 @@ async fn bash_completes_commands_and_options() {
         "#;
         let mut bash = tokio::process::Command::new("bash");
         bash.args(["--norc", "-c", ask, "bash", words]).stdin(std::process::Stdio::piped());
-        let mut bash = bash.stdout(std::process::Stdio::piped()).spawn().expect("bash can't be run");
+        let mut bash = bash.stdout(std::process::Stdio::piped()).spawn().expect("bash cannot be run");
         let mut input = bash.stdin.take().unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut input, script.as_bytes()).await.unwrap();
         drop(input);

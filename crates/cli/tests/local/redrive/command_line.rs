@@ -27,7 +27,7 @@ async fn a_dry_run_says_what_is_there_and_writes_nothing() {
         "no_key: 1 record of KEY_3; would be 1 audited",
         "no_key: 1 record; would be 1 quarantined again",
         "rejected_by_dynamodb: 1 record of KEY_6; would be 1 audited",
-        "0 min old",
+        "s old",
         "2 RetryAttemptsExhausted, 2 no_key, 1 rejected_by_dynamodb",
         "damaged-3",
         "a dry run: nothing was written",
