@@ -3,6 +3,7 @@
 //! **Invariant:** a record is acknowledged only when its entries are known to be stored, or it is known to be in the
 //! failure bucket. All that is not known is reported as failed, and Lambda delivers it again.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::future::FutureExt;
@@ -108,14 +109,19 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         writer: &mut Writer<'a, S>,
         uploader: &mut Uploader<'a, Q>,
     ) -> Result<(), InvocationError> {
-        for index in 0..journeys.len() {
+        // A record may be delivered twice in one event. Two records with one ID are a contradiction.
+        let mut seen: HashMap<String, &str> = HashMap::with_capacity(journeys.len());
+        for (index, journey) in journeys.iter_mut().enumerate() {
             let now = self.clock.instant();
             // Decoding never waits, so nothing else stops it at the deadline.
             if now >= until {
                 break;
             }
-            journeys[index].begin(planning, now).map_err(|view| InvocationError::ViewType(view.0))?;
-            hand_over(index, journeys, writer, uploader);
+            let name = journey.begin(planning, now).map_err(|view| InvocationError::ViewType(view.0))?;
+            if name.is_some_and(|name| *seen.entry(name).or_insert(journey.raw()) != journey.raw()) {
+                journey.conflicts();
+            }
+            hand_over(index, journey, writer, uploader);
         }
         loop {
             let index = tokio::select! {
@@ -132,7 +138,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
                 }
                 else => return Ok(()),
             };
-            hand_over(index, journeys, writer, uploader);
+            hand_over(index, &mut journeys[index], writer, uploader);
         }
     }
 }
@@ -140,19 +146,12 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
 /// Hands over what is to be done next for a record.
 fn hand_over<'a, S: Store, Q: Quarantine>(
     index: usize,
-    journeys: &mut [Journey<'a>],
+    journey: &mut Journey<'a>,
     writer: &mut Writer<'a, S>,
     uploader: &mut Uploader<'a, Q>,
 ) {
-    match journeys[index].next_step() {
-        Some(Step::Write(entries)) => match writer.other_record_with(index, &entries) {
-            // The same record may be delivered twice in one event; two records with one ID are a contradiction.
-            Some(other) if journeys[other].raw() != journeys[index].raw() => {
-                journeys[index].conflicts();
-                hand_over(index, journeys, writer, uploader);
-            }
-            _ => writer.add(index, entries),
-        },
+    match journey.next_step() {
+        Some(Step::Write(entries)) => writer.add(index, entries),
         Some(Step::Upload(object)) => uploader.add(index, object),
         None => {}
     }
@@ -166,5 +165,7 @@ fn unsettled(error: Option<&InvocationError>) -> Cause {
     })
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

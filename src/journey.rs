@@ -86,12 +86,13 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// Decodes the record and plans its entries.
+    /// Decodes the record and plans its entries. Returns the key of the object for its full record, which two records have in
+    /// common only if they have their event ID in common; `None` for a record that is not a change.
     ///
     /// # Errors
     ///
     /// [`WrongViewType`], which no record of the stream can do anything about.
-    pub fn begin(&mut self, planning: &Planning<'_>, now: Instant) -> Result<(), WrongViewType> {
+    pub fn begin(&mut self, planning: &Planning<'_>, now: Instant) -> Result<Option<String>, WrongViewType> {
         self.record.interval = Interval::new(now);
         let raw = self.raw;
         // A panic on one record must not cost the others. What it may have left half done is thrown away.
@@ -103,10 +104,11 @@ impl<'a> Journey<'a> {
                     self.outcome = Some(Outcome::Unchanged);
                 } else if self.record.values_omitted > 0 {
                     let message = "a value is over DynamoDB's limits for an entry";
-                    self.upload_then_write(object_key, message, &entries);
+                    self.upload_then_write(object_key.clone(), message, &entries);
                 } else {
                     self.next = Next::Write(encode(&entries));
                 }
+                return Ok(Some(object_key));
             }
             Ok(Err(Refusal::ViewType(view))) => return Err(WrongViewType(view)),
             Ok(Err(Refusal::Record(error))) => self.not_a_change(Cause::new(error.into(), error.to_string())),
@@ -115,7 +117,7 @@ impl<'a> Journey<'a> {
                 self.not_a_change(Cause::new(Reason::Panic, message));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// No retry mends the record: what can still be read of it is reported, and it is kept as it is.
@@ -138,8 +140,10 @@ impl<'a> Journey<'a> {
         self.next = Next::UploadThenWrite(Upload { key: object_key, cause, record: self.raw }, encode(entries));
     }
 
-    /// Another record of the event has the same event ID, and so the same entry IDs, and is not the same record.
+    /// Another record of the event has the same event ID and other content. Their entries and their full records would have the
+    /// same names.
     pub fn conflicts(&mut self) {
+        self.outcome = None;
         let message = "another record of the same event has its event ID and other content";
         self.next = Next::Upload(self.quarantine(Cause::new(Reason::DuplicateEventId, message)));
     }

@@ -60,7 +60,7 @@ reasons! {
         "The record's time is not in seconds from the year 1971 to the year 9999.",
         "Report a bug, and keep the object.";
     DuplicateEventId = "duplicate_event_id",
-        "Another record of the same event has the same event ID and other content. That one is audited.",
+        "Another record of the same event, which comes first, has the same event ID and other content. This one is kept.",
         "Report a bug, and keep the object.";
     Panic = "panic",
         "The function panicked while it worked on the record.",

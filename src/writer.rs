@@ -75,7 +75,7 @@ pub struct Writer<'a, S> {
     running: FuturesUnordered<LocalBoxFuture<'a, BatchEvent>>,
     in_flight: usize,
     window: Window,
-    /// Those of them whose entries are all settled.
+    /// The records whose entries are all settled, and that [`Self::next`] has not returned yet.
     settled: VecDeque<usize>,
     /// Each request from the moment it is sent: one that was queued and never polled was not.
     requests: Rc<RefCell<Vec<Request>>>,
@@ -179,12 +179,6 @@ impl<'a, S: Store> Writer<'a, S> {
         let queue = if self.has_begun { &mut self.urgent } else { &mut self.fresh };
         queue.push_back(place);
         place
-    }
-
-    /// Another record that has one of these entries.
-    pub fn other_record_with(&self, record: usize, entries: &[EncodedEntry]) -> Option<usize> {
-        let places = entries.iter().filter_map(|entry| self.by_id.get(&entry.id));
-        places.flat_map(|place| &self.slots[*place].records).copied().find(|other| *other != record)
     }
 
     /// Waits until the entries of another record are settled; `None` where all are. What is under way goes on where this

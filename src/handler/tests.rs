@@ -3,21 +3,18 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
-use crate::aws::arn::StreamArn;
 use crate::report::{Counts, Outcome};
 use crate::store::Failure;
 use crate::stream::NotAnEvent;
-use crate::telemetry::{Telemetry, logs, records};
-use crate::testing::{MemoryQuarantine, MemoryStore, Reply, any_reply};
-use proptest::prelude::*;
+use crate::testing::{MemoryQuarantine, MemoryStore, Reply};
 use serde_json::{Value, json};
 
-type TestHandler = Handler<MemoryStore, MemoryQuarantine>;
+pub(super) type TestHandler = Handler<MemoryStore, MemoryQuarantine>;
 
 const ALLOWED: Duration = Duration::from_secs(30);
-const MARKER: &str = "marker-7f3a9";
+pub(super) const MARKER: &str = "marker-7f3a9";
 
-fn handler(replies: Vec<Reply>) -> TestHandler {
+pub(super) fn handler(replies: Vec<Reply>) -> TestHandler {
     Handler {
         store: MemoryStore::replying(replies),
         quarantine: Some(MemoryQuarantine::default()),
@@ -34,7 +31,7 @@ fn on_paused_clock<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Runs one invocation on a clock that tests own, 2024-09-11T09:02:30Z at its start. Checks what always holds.
-fn invoke(handler: &mut TestHandler, event: &Value) -> Report {
+pub(super) fn invoke(handler: &mut TestHandler, event: &Value) -> Report {
     let raw = serde_json::to_vec(event).unwrap();
     on_paused_clock(async {
         let now = DateTime::from_timestamp(1_726_045_350, 0).unwrap();
@@ -48,7 +45,7 @@ fn invoke(handler: &mut TestHandler, event: &Value) -> Report {
     })
 }
 
-fn insert(number: usize) -> Value {
+pub(super) fn insert(number: usize) -> Value {
     json!({
         "eventID": format!("event-{number}"),
         "eventName": "INSERT",
@@ -63,7 +60,17 @@ fn insert(number: usize) -> Value {
     })
 }
 
-fn event(records: impl IntoIterator<Item = Value>) -> Value {
+/// A modification of two attributes.
+pub(super) fn modify(number: usize) -> Value {
+    let mut record = insert(number);
+    record["eventName"] = json!("MODIFY");
+    record["dynamodb"]["OldImage"] =
+        json!({"key": {"S": format!("KEY_{number}")}, "one": {"S": MARKER}, "two": {"N": "1"}});
+    record["dynamodb"]["NewImage"] = json!({"key": {"S": format!("KEY_{number}")}, "one": {"S": "other"}});
+    record
+}
+
+pub(super) fn event(records: impl IntoIterator<Item = Value>) -> Value {
     json!({ "Records": records.into_iter().collect::<Vec<_>>() })
 }
 
@@ -71,7 +78,7 @@ fn inserts(count: usize) -> Value {
     event((0..count).map(insert))
 }
 
-fn nonsense() -> Value {
+pub(super) fn nonsense() -> Value {
     json!({ "eventName": 5, "dynamodb": {"SequenceNumber": "777", "NewImage": MARKER} })
 }
 
@@ -211,6 +218,24 @@ fn of_two_records_with_one_event_id_and_different_contents_the_second_is_quarant
     assert!(
         handler.quarantine.unwrap().objects.into_inner().into_values().next().unwrap().contains(&other.to_string())
     );
+}
+
+/// Their full records would have one name.
+#[test]
+fn of_two_large_records_with_one_event_id_and_different_contents_the_second_is_quarantined() {
+    let (one, mut other, mut disjoint) = (oversized(1), oversized(1), oversized(1));
+    other["dynamodb"]["NewImage"]["value"] = json!({"S": "y".repeat(420_000)});
+    disjoint["eventName"] = json!("MODIFY");
+    disjoint["dynamodb"]["OldImage"] = json!({"key": {"S": "KEY_1"}});
+    for second in [other, disjoint] {
+        let mut handler = handler(vec![]);
+        let report = invoke(&mut handler, &event([one.clone(), second.clone()]));
+        assert_eq!(report.counts(), Counts { audited: 1, quarantined: 1, ..Counts::default() });
+        let objects = handler.quarantine.unwrap().objects.into_inner();
+        assert!(objects["omitted/Configuration-dev/event-1.json"].contains(&one.to_string()));
+        let quarantined = objects.iter().find(|(key, _)| key.starts_with("quarantined/")).unwrap().1;
+        assert!(quarantined.contains(&second.to_string()));
+    }
 }
 
 #[test]
@@ -431,90 +456,4 @@ fn each_sample_event_leaves_what_its_name_says() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         insta::assert_json_snapshot!(name, json!({ "records": outcomes, "entries": items, "objects": objects }));
     }
-}
-
-/// A modification of two attributes.
-fn modify(number: usize) -> Value {
-    let mut record = insert(number);
-    record["eventName"] = json!("MODIFY");
-    record["dynamodb"]["OldImage"] =
-        json!({"key": {"S": format!("KEY_{number}")}, "one": {"S": MARKER}, "two": {"N": "1"}});
-    record["dynamodb"]["NewImage"] = json!({"key": {"S": format!("KEY_{number}")}, "one": {"S": "other"}});
-    record
-}
-
-/// A record whose value is nested too deep for an entry.
-fn too_deep(number: usize) -> Value {
-    let mut record = insert(number);
-    record["dynamodb"]["NewImage"]["value"] = (0..40).fold(json!({"S": MARKER}), |inner, _| json!({"L": [inner]}));
-    record
-}
-
-fn any_record() -> impl Strategy<Value = Value> {
-    let text = any::<String>().prop_map(Value::from);
-    prop_oneof![
-        4 => (0_usize..40).prop_map(insert),
-        2 => (40_usize..60).prop_map(modify),
-        1 => (60_usize..80).prop_map(too_deep),
-        1 => Just(nonsense()),
-        1 => text,
-        1 => (0_usize..40, prop::sample::select(vec!["eventID", "eventName", "dynamodb"])).prop_map(|(number, member)| {
-            let mut record = insert(number);
-            record[member] = json!(format!("{MARKER}-{number}"));
-            record
-        }),
-    ]
-}
-
-proptest! {
-    /// Whatever comes in and whatever fails: the books balance, the answer is in time, what is acknowledged is
-    /// stored or in the failure bucket, and no value is in what the invocation says of itself.
-    #[test]
-    fn nothing_is_acknowledged_that_is_not_kept(
-        records in prop::collection::vec(any_record(), 0..60),
-        replies in prop::collection::vec(any_reply(), 0..12),
-        bucket in prop::sample::select(vec![0, 1, 2, 3]),
-        takes in 0_u64..40_000,
-    ) {
-        let mut handler = handler(replies);
-        handler.quarantine = match bucket {
-            0 => None,
-            1 => Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() }),
-            2 => Some(MemoryQuarantine { takes: Duration::from_millis(takes), ..MemoryQuarantine::default() }),
-            _ => Some(MemoryQuarantine::default()),
-        };
-        let event = event(records);
-        let report = invoke(&mut handler, &event);
-        prop_assert_ne!(report.error.as_ref(), Some(&InvocationError::Panicked), "nothing asked for a panic");
-        // All that is ever said of it: its log lines, its wide line, its answer.
-        let telemetry = Telemetry::start(&crate::settings::tests::settings()).unwrap();
-        let level = tracing::level_filters::LevelFilter::TRACE;
-        let mut said = logs::tests::logged(level, crate::settings::LogFormat::Json, || records::log(&report));
-        prop_assert!(said.len() >= report.records.len(), "each record has a line at this level");
-        said.extend(telemetry.wide_line(&report).lines());
-        said.push(format!("{report:?} {:?}", report.answer()));
-        prop_assert!(said.iter().all(|line| !line.contains(MARKER)), "a value was said");
-        let kept = handler.quarantine.map(|bucket| bucket.objects.into_inner().into_values().collect::<String>()).unwrap_or_default();
-        for (record, raw) in report.records.iter().zip(event["Records"].as_array().unwrap()) {
-            match &record.outcome {
-                Outcome::Audited => {
-                    for id in entry_ids(raw) {
-                        prop_assert!(handler.store.contains(id), "{raw} has an entry that is not stored");
-                    }
-                    prop_assert!(record.values_omitted == 0 || kept.contains(&raw.to_string()), "the full record is not kept");
-                }
-                Outcome::Quarantined(_) => prop_assert!(kept.contains(&raw.to_string())),
-                Outcome::Failed(_) => prop_assert!(report.error.is_some() || record.sequence_number.is_some()),
-                Outcome::Unchanged => prop_assert!(false, "these records all change something"),
-            }
-        }
-    }
-}
-
-/// The IDs of the entries that a record must have.
-fn entry_ids(record: &Value) -> Vec<uuid::Uuid> {
-    let arn = record["eventSourceARN"].as_str().map(|arn| StreamArn::parse(arn.to_owned()));
-    let attributes = if record["eventName"] == "MODIFY" { vec![Some("one"), Some("two")] } else { vec![None] };
-    let event_id = record["eventID"].as_str().unwrap();
-    attributes.into_iter().map(|attribute| crate::audit::entry_id(arn.as_ref(), event_id, attribute)).collect()
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use serde_json::Value;
 
-use super::checksum::ChecksumInterceptor;
+use super::answer::AnswerInterceptor;
 use super::{Failure, Put, Store, StoreError};
 use crate::audit::EncodedEntry;
 use crate::aws::{causes, is_error_code, root_cause};
@@ -118,7 +118,7 @@ impl DynamoDbStore {
                 request.headers_mut().insert("content-length", length.clone());
                 *request.body_mut() = SdkBody::from(body.clone());
             })
-            .interceptor(ChecksumInterceptor)
+            .interceptor(AnswerInterceptor)
             .send()
             .await
     }
@@ -242,9 +242,8 @@ impl Store for DynamoDbStore {
         let given_back: Vec<&WriteRequest> = unprocessed_items.values().flatten().collect();
         let id = |request: &&'_ WriteRequest| request.put_request()?.item().get("id")?.as_s().ok().cloned();
         let ids: HashSet<String> = given_back.iter().filter_map(id).collect();
-        let unprocessed: Vec<usize> = (0..entries.len())
-            .filter(|index| !ids.is_empty() && ids.contains(&entries[*index].id.to_string()))
-            .collect();
+        let unprocessed: Vec<usize> =
+            (0..entries.len()).filter(|index| ids.contains(&entries[*index].id.to_string())).collect();
         let consumed = output.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
         Ok(Put {
             consumed_capacity: consumed.reduce(|one, other| one + other),

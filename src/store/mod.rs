@@ -1,6 +1,6 @@
 //! The Audit table behind a small trait; [`dynamodb`] is its client.
 
-mod checksum;
+mod answer;
 pub mod dynamodb;
 
 use crate::audit::EncodedEntry;

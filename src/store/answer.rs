@@ -1,22 +1,27 @@
-//! The checksum that DynamoDB sends with each answer.
+//! Whether an answer is DynamoDB's, as DynamoDB sent it.
 
 use aws_sdk_dynamodb::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 
-/// Refuses an answer whose body is not the one that DynamoDB sent, by the CRC-32 in its header `x-amz-crc32`
-/// (Amazon DynamoDB Developer Guide, "Low-level API"). An answer without the header is taken as it is.
+/// Refuses an answer that DynamoDB did not send like this: a success with another status than 200, or a body that is not the
+/// one that the CRC-32 in its header `x-amz-crc32` is of (Amazon DynamoDB Developer Guide, "Low-level API"). An answer without
+/// the header is taken as it is.
 #[derive(Debug)]
-pub(super) struct ChecksumInterceptor;
+pub(super) struct AnswerInterceptor;
 
-/// The body was altered, or cut off, on its way.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer's body does not match its x-amz-crc32 header")]
-struct WrongChecksum;
+enum WrongAnswer {
+    #[error("the answer's status is {0}, and DynamoDB's is 200")]
+    Status(u16),
+    /// The body was altered, or cut off, on its way.
+    #[error("the answer's body does not match its x-amz-crc32 header")]
+    Checksum,
+}
 
-impl Intercept for ChecksumInterceptor {
+impl Intercept for AnswerInterceptor {
     fn name(&self) -> &'static str {
-        "ChecksumInterceptor"
+        "AnswerInterceptor"
     }
 
     fn read_after_deserialization(
@@ -26,9 +31,13 @@ impl Intercept for ChecksumInterceptor {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response();
+        let status = response.status();
+        if status.is_success() && status.as_u16() != 200 {
+            return Err(WrongAnswer::Status(status.as_u16()).into());
+        }
         let Some(expected) = response.headers().get("x-amz-crc32") else { return Ok(()) };
         let actual = crc32fast::hash(response.body().bytes().unwrap_or_default());
-        if expected.parse() == Ok(actual) { Ok(()) } else { Err(WrongChecksum.into()) }
+        if expected.parse() == Ok(actual) { Ok(()) } else { Err(WrongAnswer::Checksum.into()) }
     }
 }
 
@@ -72,7 +81,7 @@ mod tests {
         let config = config_audit_fake_aws::service(move |_, _| (200, answer.clone()));
         for (checksum, is_taken) in [(None, true), (Some(&*right), true), (Some("1"), false), (Some("x"), false)] {
             let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(Checksum(checksum)).build();
-            let request = Client::from_conf(config).list_tables().customize().interceptor(ChecksumInterceptor);
+            let request = Client::from_conf(config).list_tables().customize().interceptor(AnswerInterceptor);
             let result = request.send().await;
             assert_eq!(result.is_ok(), is_taken, "{checksum:?}");
             if let Err(error) = result {
