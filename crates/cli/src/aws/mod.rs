@@ -79,7 +79,7 @@ pub enum AccountError {
     /// Nobody to sign requests as.
     #[error("{0}")]
     NoCredentials(String),
-    /// An endpoint that is no URL.
+    /// An endpoint that is not a URL.
     #[error("the endpoint {0} of your environment or profile is not a URL; write its scheme, such as http://{0}")]
     Endpoint(String),
 }

@@ -157,6 +157,7 @@ impl Backfill {
             return Ok(Outcome::Complete);
         }
         let mut plan = backfill_plan(&self.table, &key, item, time.trunc_subsecs(0));
+        let mut has_tried_a_note = plan.values_omitted > 0;
         loop {
             let by_hash = plan.values_omitted > 0;
             match self.write(&plan).await {
@@ -165,7 +166,10 @@ impl Backfill {
                 // Another run may have been first, or the index may be late.
                 Ok(false) => return Ok(Outcome::Complete),
                 // The limits that DynamoDB documents are approximate.
-                Err(error) if error.is_invalid() && !by_hash => omit_item(&mut plan, &self.table),
+                Err(error) if error.is_invalid() && !has_tried_a_note => {
+                    omit_item(&mut plan, &self.table);
+                    has_tried_a_note = true;
+                }
                 Err(error) if error.is_invalid() => {
                     return Ok(Outcome::Refused(
                         "DynamoDB does not take its entry, not even with a note in place of the item",

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeyType, ScalarAttributeType, TableDescription};
+use aws_sdk_dynamodb::types::{AttributeValue, KeyType, ReturnConsumedCapacity, ScalarAttributeType, TableDescription};
 use config_audit::stream::MAX_KEY_BYTES;
 use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
@@ -82,8 +82,15 @@ impl AuditTable {
     /// When AWS refuses.
     pub async fn put_new(&self, entry: SdkItem) -> Result<bool, AwsError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(entry));
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         match request.condition_expression("attribute_not_exists(id)").send().await {
-            Ok(_) => Ok(true),
+            // Only DynamoDB answers with what was asked for; a proxy that says that all is well does not.
+            Ok(output) if output.consumed_capacity.is_some() => Ok(true),
+            Ok(_) => Err(AwsError {
+                action: format!("writing to table {} {}", self.name, self.place),
+                code: None,
+                reason: "the answer does not say that the entry is stored".to_owned(),
+            }),
             Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
                 Ok(false)
             }

@@ -20,6 +20,6 @@ pub fn csv(rows: impl IntoIterator<Item = Vec<String>>) -> Vec<Text> {
 fn cell(text: &str) -> String {
     let text = escape_as_json(text);
     let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
-    let is_formula = text.starts_with(['=', '+', '-', '@']) && !is_number;
+    let is_formula = text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) && !is_number;
     if is_formula { format!("'{text}") } else { text }
 }

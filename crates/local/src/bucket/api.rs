@@ -6,10 +6,10 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use md5::{Digest, Md5};
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopySource, DeleteObjectInput, DeleteObjectOutput, ETag, GetBucketLocationInput,
-    GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
-    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, PutObjectInput, PutObjectOutput,
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput, DeleteObjectOutput, ETag,
+    GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
+    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput,
+    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -41,6 +41,11 @@ fn failed(path: &Path, action: &str, error: &io::Error) -> S3Error {
     S3Error::with_message(S3ErrorCode::InternalError, format!("{} cannot be {action}: {error}", path.display()))
 }
 
+/// As S3 makes it of an object that is stored in one piece.
+fn e_tag(md5: Md5) -> ETag {
+    ETag::Strong(config_audit::value::hex(&md5.finalize()))
+}
+
 #[async_trait::async_trait]
 impl S3 for Api {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
@@ -56,7 +61,7 @@ impl S3 for Api {
             Ok(())
         });
         write.await.map_err(|error| failed(&file, "written", &error))?;
-        let e_tag = Some(ETag::Strong(config_audit::value::hex(&md5.finalize())));
+        let e_tag = Some(e_tag(md5));
         Ok(S3Response::new(PutObjectOutput { e_tag, ..PutObjectOutput::default() }))
     }
 
@@ -71,7 +76,9 @@ impl S3 for Api {
             _ => failed(&from, "read", &error),
         })?;
         self.root.write_all(&to, &bytes).await.map_err(|error| failed(&to, "written", &error))?;
-        Ok(S3Response::new(CopyObjectOutput::default()))
+        let e_tag = Some(e_tag(Md5::new_with_prefix(&bytes)));
+        let copy_object_result = Some(CopyObjectResult { e_tag, ..CopyObjectResult::default() });
+        Ok(S3Response::new(CopyObjectOutput { copy_object_result, ..CopyObjectOutput::default() }))
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {

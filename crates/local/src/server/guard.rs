@@ -3,7 +3,7 @@
 //! A page in a browser reaches every port of this machine. It may send requests to other origins, and it may point a name of
 //! its own at 127.0.0.1 (DNS rebinding), so that the browser takes us for the page's own server. A browser says both: it names
 //! the page's origin, or what kind of site asked (Fetch Metadata), and `Host` has the name that the page used. Programs that
-//! are no browsers send neither, and the address that we gave them.
+//! are not browsers send neither, and the address that we gave them.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -65,6 +65,9 @@ pub(crate) fn decimal(text: &str) -> String {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
     let short = digits.trim_end_matches('0');
+    if short.is_empty() {
+        return "0".to_owned();
+    }
     let power = |length: usize| i64::try_from(length).unwrap();
     let power = exponent.parse::<i64>().unwrap() + power(digits.len() - short.len()) - power(fraction.len());
     format!("{sign}{}E{power}", short.trim_start_matches('0'))

@@ -7,6 +7,8 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use config_audit::aws::error_chain;
+use config_audit_cli::commands::redrive::place::Place;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -153,4 +155,23 @@ async fn a_key_with_control_characters_costs_nothing() {
     let said = command(&ground.proxy.url(), &s3, &[&url, "--audit-table", AUDIT_TABLE]).await;
     said.assert(1, &["Objects  4 replayed, 4 archived", "Damaged  1", "damaged\\u{1b}[2K  it is empty"]);
     assert_entries(&ground.database, 0..4).await;
+}
+
+/// As a proxy may answer. The object must stay, because it is the only copy.
+#[tokio::test]
+async fn an_answer_that_proves_nothing_stores_nothing_and_moves_nothing() {
+    let ground = Ground::new([]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answers = axum::Router::new().fallback(async |method: Method| {
+        assert_ne!(method, Method::DELETE, "the original is deleted");
+        StatusCode::OK
+    });
+    tokio::spawn(async move { axum::serve(listener, answers).await });
+    let Place::Bucket { client, bucket, prefix, address } = ground.place() else { panic!("a bucket") };
+    let client = aws_sdk_s3::Client::from_conf(client.config().to_builder().endpoint_url(url).build());
+    let place = Place::Bucket { client, bucket, prefix, address };
+    for result in [place.archive("quarantined/x").await, place.put("quarantined/y", Vec::new()).await] {
+        assert!(error_chain(&result.unwrap_err()).contains("does not say that the object is stored"));
+    }
 }

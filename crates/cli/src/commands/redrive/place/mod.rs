@@ -248,8 +248,8 @@ impl Place {
                 let request = client.put_object().bucket(bucket).key(key).content_type("application/json");
                 let put = request.body(body.into()).send().await;
                 let permission = on_objects("s3:PutObject", bucket);
-                put.map_err(|error| AwsError::new(format!("writing {key}"), &permission, &error))?;
-                Ok(())
+                let put = put.map_err(|error| AwsError::new(format!("writing {key}"), &permission, &error))?;
+                proven(&format!("writing {key}"), put.e_tag.as_deref())
             }
             Self::Directory { path, .. } => directory::put(path, key, &body),
         }
@@ -266,7 +266,10 @@ impl Place {
             Self::Bucket { client, bucket, .. } => {
                 let source = utf8_percent_encode(&format!("{bucket}/{key}"), PLAIN).to_string();
                 match client.copy_object().bucket(bucket).key(&archived).copy_source(source).send().await {
-                    Ok(_) => {}
+                    Ok(copied) => {
+                        let e_tag = copied.copy_object_result.and_then(|result| result.e_tag);
+                        proven(&format!("copying it to {ARCHIVE}/"), e_tag.as_deref())?;
+                    }
                     Err(SdkError::ServiceError(error)) if is_gone(error.err()) => return Ok(()),
                     Err(error) => {
                         let permission = on_objects("s3:GetObject and s3:PutObject", bucket);
@@ -281,6 +284,13 @@ impl Place {
             Self::Directory { path, .. } => directory::rename(path, key, &archived),
         }
     }
+}
+
+/// S3 gives the `ETag` of an object that it has stored. An answer without one is somebody else's, such as a proxy's.
+fn proven(action: &str, e_tag: Option<&str>) -> Result<(), PlaceError> {
+    let reason = "the answer does not say that the object is stored".to_owned();
+    let missing = || AwsError { action: action.to_owned(), code: None, reason };
+    e_tag.map(drop).ok_or_else(|| missing().into())
 }
 
 /// Whether the object with this key is a full record that an audit entry refers to.
