@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use config_audit::quarantine::KeptRecord;
+use config_audit::quarantine::StoredRecord;
 use config_audit::stream::records;
 use config_audit_fuzz::{MARKER, mutate};
-use config_audit_mapping::object::{ObjectError, FailedRecords, read};
+use config_audit_mapping::object::{FailedRecords, ObjectError, read};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -56,7 +56,7 @@ fn check_held(object: &[u8], held: &FailedRecords) {
 
 /// Whatever the function keeps is read back.
 fn check_kept(record: &RawValue) {
-    let kept = KeptRecord { reason: "no_key", detail: "no key", request_id: "r", function_arn: "f", record };
+    let kept = StoredRecord { reason: "no_key", detail: "no key", request_id: "r", function_arn: "f", record };
     let held = read(&kept.body()).expect("what the function keeps can be read");
     assert_eq!(texts(&held), [record.get()]);
     assert_eq!((&*held.reason, &*held.request_id, &*held.function_arn), ("no_key", "r", "f"));

@@ -36,7 +36,7 @@ pub struct QuarantineError {
 /// The object that the failure bucket has for one record.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct KeptRecord<'a> {
+pub struct StoredRecord<'a> {
     /// Why the record is here: the code of a [`crate::reason::Reason`].
     pub reason: &'a str,
     /// The reason in one sentence.
@@ -49,7 +49,7 @@ pub struct KeptRecord<'a> {
     pub record: &'a RawValue,
 }
 
-impl KeptRecord<'_> {
+impl StoredRecord<'_> {
     /// The object's body.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_record_is_stored_byte_for_byte() {
         let record = RawValue::from_string(r#"{ "b":1.50, "a": "é" }"#.to_owned()).unwrap();
-        let kept = KeptRecord {
+        let kept = StoredRecord {
             reason: "no_key",
             detail: "it has no key",
             request_id: "r",

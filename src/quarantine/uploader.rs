@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{KeptRecord, Quarantine, QuarantineError};
+use super::{Quarantine, QuarantineError, StoredRecord};
 use crate::clock::{Clock, Interval};
 use crate::invocation::Invocation;
 use crate::report::{Cause, Object};
@@ -100,7 +100,7 @@ impl<'a, Q: Quarantine> Uploader<'a, Q> {
     }
 
     fn start(&mut self, bucket: &'a Q, record: usize, Upload { key, cause, record: raw }: Upload<'a>) {
-        let kept = KeptRecord {
+        let kept = StoredRecord {
             reason: cause.reason.code(),
             detail: &cause.message,
             request_id: &self.invocation.request_id,

@@ -132,7 +132,7 @@ fn code(reason: Option<String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use config_audit::quarantine::KeptRecord;
+    use config_audit::quarantine::StoredRecord;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -172,7 +172,7 @@ mod tests {
         #[test]
         fn what_the_function_kept_is_read_to_the_letter(text in any_json(), detail in any::<String>()) {
             let record = RawValue::from_string(text.clone()).unwrap();
-            let kept = KeptRecord { reason: "no_key", detail: &detail, request_id: "r", function_arn: &detail, record: &record };
+            let kept = StoredRecord { reason: "no_key", detail: &detail, request_id: "r", function_arn: &detail, record: &record };
             let failed = read(&kept.body()).unwrap();
             prop_assert_eq!(texts(&failed), [text]);
             prop_assert_eq!((failed.reason.as_str(), failed.request_id.as_str(), failed.function_arn), ("no_key", "r", detail));
@@ -192,7 +192,7 @@ mod tests {
         #[test]
         fn a_part_of_an_object_is_never_taken_for_one(text in any_json(), part in 0.0..1.0) {
             let record = RawValue::from_string(text).unwrap();
-            let whole = KeptRecord { reason: "no_key", detail: "", request_id: "", function_arn: "", record: &record }.body();
+            let whole = StoredRecord { reason: "no_key", detail: "", request_id: "", function_arn: "", record: &record }.body();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a place in the object")]
             let end = (whole.len() as f64 * part) as usize;
             let error = if end == 0 { ObjectError::Empty } else { ObjectError::CutShort };

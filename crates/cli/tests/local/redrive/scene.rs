@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use chrono::DateTime;
 use config_audit::aws::arn::StreamArn;
-use config_audit::quarantine::{KeptRecord, omitted_key, quarantine_key};
+use config_audit::quarantine::{StoredRecord, omitted_key, quarantine_key};
 use config_audit::store::dynamodb::DynamoDbStore;
 use config_audit_cli::commands::redrive::place::Place;
 use config_audit_cli::commands::redrive::summary::Summary;
@@ -39,7 +39,7 @@ pub(crate) fn raw(record: &Value) -> Box<RawValue> {
 
 /// What the function makes of a record that it keeps.
 pub(crate) fn body(reason: &str, record: &RawValue) -> Vec<u8> {
-    KeptRecord { reason, detail: "why it was kept", request_id: "request", function_arn: "function", record }.body()
+    StoredRecord { reason, detail: "why it was kept", request_id: "request", function_arn: "function", record }.body()
 }
 
 pub(crate) fn quarantined(reason: &str, record: &Value) -> Object {
