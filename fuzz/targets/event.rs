@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use config_audit::audit::{Context, Entry, MAX_ITEM_BYTES, Plan, plan};
+use config_audit::audit::{Context, EncodedEntry, MAX_ITEM_BYTES, Plan, plan};
 use config_audit::clock::Clock;
 use config_audit::handler::Handler;
 use config_audit::invocation::Invocation;
@@ -236,7 +236,8 @@ impl Store for MemoryStore {
         {
             return Err(refusal(failure));
         }
-        let items: Vec<_> = entries.iter().map(|entry| (entry.id, entry.item())).collect();
+        let items: Vec<(Uuid, Item)> =
+            entries.iter().map(|entry| (entry.id, serde_json::from_str(&entry.json).unwrap())).collect();
         let bytes = |item: &Item| item.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
         if items.iter().any(|(_, item)| bytes(item) > MAX_ITEM_BYTES) {
             return Err(refusal(Failure::Rejected));
