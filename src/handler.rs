@@ -143,7 +143,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
     }
 }
 
-/// Hands over what is to be done next for a record.
+/// Hands over the next thing to do for a record.
 fn hand_over<'a, S: Store, Q: Quarantine>(
     index: usize,
     journey: &mut Journey<'a>,

@@ -1,4 +1,4 @@
-//! One record's way through an invocation: what it is, what is to be done next, and what came of it.
+//! One record's way through an invocation: what it is, what must be done next, and what came of it.
 //!
 //! A journey does no I/O. The handler does what [`Journey::next_step`] asks for and tells the journey how it went, with
 //! [`Journey::written`] or [`Journey::uploaded`], until nothing is left to do. No record waits for another.
@@ -33,7 +33,7 @@ pub struct Journey<'a> {
     has_omitted_values: bool,
 }
 
-/// What is to be done next for a record.
+/// The next thing to do for a record.
 #[derive(Debug)]
 pub enum Step<'a> {
     /// Write its entries.
@@ -187,7 +187,7 @@ impl<'a> Journey<'a> {
         self.stream_arn.as_ref()
     }
 
-    /// What is to be done next, once; `None` where nothing is, or nothing before the last step is done.
+    /// The next thing to do, once; `None` where nothing is, or nothing before the last step is done.
     pub fn next_step(&mut self) -> Option<Step<'a>> {
         match std::mem::take(&mut self.next) {
             Next::Done => None,

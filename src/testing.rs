@@ -1,4 +1,4 @@
-//! Parts that tests share: a store in memory that fails as it is told.
+//! Parts that tests share: a store in memory that fails on request.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -210,7 +210,7 @@ impl<'a, S: Store> Writer<'a, S> {
         }
     }
 
-    /// Gives up what is under way: whether it was written is not known. Returns what is to be said of the records whose
+    /// Gives up what is under way: whether it was written is not known. Returns what became of the records whose
     /// entries are not settled, and how many entries are known to be stored.
     pub fn finish(mut self) -> Finished {
         // Dropped first, so that no answer comes any more.
@@ -361,7 +361,7 @@ impl<'a, S: Store> Writer<'a, S> {
         }
     }
 
-    /// What is to be said of a record, once.
+    /// What became of a record, once.
     fn written(&mut self, record: usize) -> Option<Written> {
         let Pending { places, .. } = self.records.remove(&record)?;
         let now = self.clock.instant();

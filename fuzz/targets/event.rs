@@ -129,7 +129,7 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
             }
             Outcome::Audited => {
                 let (plan, full_record) = plan.as_ref().expect("what is audited can be decoded");
-                assert!(!plan.entries.is_empty(), "nothing was to be audited");
+                assert!(!plan.entries.is_empty(), "there was nothing to audit");
                 assert!(
                     plan.entries.iter().all(|entry| stored.contains_key(&entry.id)),
                     "it is acknowledged, not stored"
@@ -174,7 +174,7 @@ fn check_answer(report: &Report) {
     }
 }
 
-/// What is to be written for a record, and the key of its full record; none where no retry mends it.
+/// What must be written for a record, and the key of its full record; none where no retry mends it.
 fn planned(handler: &Parts, raw: &RawValue) -> Option<(Plan, String)> {
     let change = decode(raw, "key").ok()?;
     let key = omitted_key(change.stream_arn.as_ref(), &change.event_id);
@@ -204,7 +204,7 @@ fn kept_record(body: &[u8]) -> &str {
     object.record.get()
 }
 
-/// An Audit table that answers as it is told, and then as it should.
+/// An Audit table that answers as the input says, and then as it should.
 #[derive(Debug, Default)]
 struct MemoryStore {
     items: RefCell<HashMap<Uuid, Item>>,

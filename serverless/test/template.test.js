@@ -147,6 +147,6 @@ test('the parameters of a stage are kept in serverless.yml, as docs/configuratio
   assert.deepEqual(prod, given);
   assert.deepEqual(overridden, { ...given, pageEmail: 'other@example.com' });
   const { configurationStreamArn, existingAuditTable, pageEmail } = dev;
-  assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage has none of them');
+  assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage does not have them');
   t.diagnostic(`${Object.keys(given).length} parameters`);
 });

@@ -1,5 +1,5 @@
 //! What the function knows of AWS itself: the shape of its ARNs, its partitions, the certificates of its endpoints, and how
-//! errors of its clients are told.
+//! errors of its clients are put into words.
 
 pub mod arn;
 pub mod partition;

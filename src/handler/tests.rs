@@ -173,7 +173,7 @@ fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() {
     assert_eq!(report.answer().unwrap().batch_item_failures.len(), 250);
 }
 
-/// The documented limits are not all there is to them.
+/// The documented limits are only approximate.
 #[test]
 fn an_entry_that_dynamodb_finds_invalid_is_written_again_with_notes_in_place_of_its_values() {
     let mut record = modify(1);

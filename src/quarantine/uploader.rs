@@ -18,7 +18,7 @@ const MAX_IN_FLIGHT: usize = 8;
 /// The least time in which S3 can be expected to answer: with less left nothing is sent.
 const MIN_ATTEMPT: Duration = Duration::from_millis(5);
 
-/// An object that is to be put into the failure bucket.
+/// An object that must be put into the failure bucket.
 #[derive(Debug)]
 pub struct Upload<'a> {
     /// The object's key.

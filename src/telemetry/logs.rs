@@ -70,7 +70,7 @@ where
     W: Fn(&str) + 'static,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // The invocation's span is wanted at every level: it carries the request's ID. What is no span is an event, or the
+        // The invocation's span is wanted at every level: it carries the request's ID. What is not a span is an event, or the
         // question of `tracing::enabled!` for one.
         if metadata.is_span() { metadata.name() == INVOCATION_SPAN } else { self.wants(metadata) }
     }

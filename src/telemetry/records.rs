@@ -5,7 +5,7 @@ use tracing::Level;
 use crate::reason::Reason;
 use crate::report::{Outcome, Record, Report};
 
-/// The most lines about single records in one invocation; one more says how many have none. The wide line names every
+/// The most lines about single records in one invocation; one more says how many are left out. The wide line names every
 /// record that failed.
 const MAX_LINES: usize = 50;
 

@@ -57,7 +57,7 @@ pub fn read_all(directory: &Path, extension: &str) -> Result<BTreeMap<PathBuf, S
 /// The text of a file.
 ///
 /// # Errors
-/// When it cannot be read, or is not a file with text of a size that is to be expected.
+/// When it cannot be read, or is not a text file of a sensible size.
 pub fn read(file: &Path) -> Result<String, Unreadable> {
     let path = file.to_owned();
     let metadata = std::fs::metadata(file).map_err(io(file))?;

@@ -48,7 +48,7 @@ impl Moment {
         timestamp(self.last)
     }
 
-    /// Fails for a time that is still to come. A day that has begun has not ended, but is no mistake.
+    /// Fails for a time that is still to come. A day that has begun has not ended, but is not a mistake.
     ///
     /// # Errors
     /// With the option's name.

@@ -101,7 +101,7 @@ impl Expected {
         self.over_limits > 0
     }
 
-    /// Whether it tells of one attribute.
+    /// Whether it is about one attribute.
     #[must_use]
     pub fn is_of_an_attribute(&self) -> bool {
         self.attributes.contains_key("updatedAttribute")

@@ -41,7 +41,7 @@ pub struct Tally {
     pub entries: u64,
     /// Changes whose record waits in the failure bucket at the end, until somebody redrives it.
     pub awaiting_redrive: u64,
-    /// Changes that Lambda gave up, and whose destination refused them or was none.
+    /// Changes that Lambda gave up, and that had no destination, or one that refused them.
     pub dropped: u64,
     /// Changes that left the stream unread, while nobody polled.
     pub expired: u64,

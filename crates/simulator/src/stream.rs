@@ -59,7 +59,7 @@ impl Stream {
 
     // ---- the writers ---------------------------------------------------------------------------------------------------
 
-    /// Makes all writes and splits, each at its time, and closes the stream when all is over. `start_shard` is called with each
+    /// Makes all writes and splits, each at its time, and closes the stream at the end. `start_shard` is called with each
     /// new shard.
     pub(crate) async fn write_all(self: Rc<Self>, start_shard: impl Fn(usize)) {
         let mut items: HashMap<String, Item> = HashMap::new();

@@ -57,7 +57,7 @@ pub struct AwsArguments {
 #[derive(Debug, Clone)]
 pub struct Aws {
     config: SdkConfig,
-    /// The endpoint of the command line, which goes before those of the environment.
+    /// The endpoint of the command line, which overrides those of the environment.
     endpoint_url: Option<String>,
     retries: RetryNotice,
 }

@@ -148,7 +148,7 @@ impl Backfill {
         }
         let steps = self.audit.steps(&key).await?;
         let is_backfilled = steps.iter().any(Step::is_backfilled);
-        // Entries that tell of some attributes only leave the others unknown.
+        // Entries about some attributes only leave the others unknown.
         let is_complete = !steps.is_empty() && {
             let fold = fold(steps, Some(&item));
             !(fold.origin == Origin::Unknown && fold.is_open())

@@ -188,7 +188,7 @@ enum Event {
     Expired,
 }
 
-/// What one record of the stream tells of an entry.
+/// What one record of the stream says about an entry.
 #[derive(Debug)]
 struct EntryNotice {
     event: Event,

@@ -12,9 +12,9 @@ use super::value::{Attribute, Attributes, Item, Value, same};
 /// An item at one time, as far as the trail tells.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
-    /// The attributes that the trail tells of. `None` is known not to exist.
+    /// The attributes that the trail records. `None` is known not to exist.
     pub known: BTreeMap<String, Option<Value>>,
-    /// Whether there may be attributes that nothing tells of. Otherwise only the known ones exist.
+    /// Whether there may be attributes that nothing records. Otherwise only the known ones exist.
     pub is_open: bool,
 }
 

@@ -112,7 +112,7 @@ impl Change {
         }
     }
 
-    /// How many attributes it tells of; at least one.
+    /// How many attributes it is about; at least one.
     pub(super) fn attributes(&self) -> usize {
         self.item().map_or(1, |item| item.len().max(1))
     }

@@ -20,7 +20,7 @@ const ON_A_SMALL_DISK: &str = r#"
     wait
 "#;
 
-/// Larger than the disk, and with what an entry adds to it too large for one, so that the whole record has to be kept.
+/// Larger than the disk, and with what an entry adds to it too large for one, so the whole record must be kept.
 const LARGE: usize = 409_500;
 
 /// The next line with this in it; returns all up to it.

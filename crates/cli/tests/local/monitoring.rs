@@ -148,7 +148,7 @@ async fn a_hostile_file_is_refused_in_one_line_that_names_it() {
                     || error.contains("watches"),
                 "{what}"
             );
-            // What is not a template may be no dashboard for another reason.
+            // What is not a template may be refused as a dashboard for another reason.
             assert!(command == "dashboards" || error.contains(expected), "{what}");
         }
     }

@@ -56,7 +56,7 @@ impl Shard {
         shard
     }
 
-    /// Goes on with the oldest record that is left, because the next ones have left the stream, or the one after which to
+    /// Goes on with the oldest remaining record, because the next ones have left the stream, or the one after which to
     /// resume is not in it.
     fn restart_at_oldest(&mut self, shard_id: &str) {
         self.notice = Some(match self.after.take_if(|_| self.is_resuming) {
@@ -235,7 +235,7 @@ impl StreamReader {
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(None) };
         match result {
             Ok(output) => shard.iterator = output.shard_iterator,
-            // What came after it may be gone too; reading goes on with the oldest record that is left.
+            // What came after it may be gone too; reading goes on with the oldest remaining record.
             Err(error)
                 if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception)
                     || shard.is_resuming && error.code().is_some_and(|code| IMPOSSIBLE_NUMBER.contains(&code)) =>

@@ -1,6 +1,6 @@
 //! The bucket's directory. Each object is a file; each part of its key before the last is a directory.
 //!
-//! Names that begin with a dot are no objects: s3s-fs and unfinished writes use them.
+//! Names that begin with a dot are not objects: s3s-fs and unfinished writes use them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ impl Root {
             let mut entries = fs::read_dir(&directory).await?;
             while let Some(entry) = entries.next_entry().await? {
                 let path = entry.path();
-                // A key is UTF-8, so a name that is not is no object's.
+                // A key is UTF-8, so any other name is not an object's.
                 let Some(key) = path.strip_prefix(&bucket).ok().and_then(Path::to_str) else { continue };
                 if entry.file_name().as_encoded_bytes().starts_with(b".") {
                     continue;

@@ -47,7 +47,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         found_as: "an entry that no change asked for",
     },
     Sabotage {
-        what: "the attribute is no part of the ID, so entries of one record overwrite each other",
+        what: "the attribute is not part of the ID, so entries of one record overwrite each other",
         edits: &[Switch {
             file: "src/audit/id.rs",
             context: "@",

@@ -27,7 +27,7 @@ impl Verdict {
         Self::new(entries, fold, end)
     }
 
-    /// The same for an item that is being changed: its entries may tell of changes after it was read at this time.
+    /// The same for an item that is being changed: its entries may record changes after it was read at this time.
     pub(super) fn of_changing(steps: Vec<Step>, item: Option<&Item>, time: &str) -> Self {
         if steps.is_empty() {
             return Self::of(steps, item);
@@ -52,9 +52,9 @@ impl Verdict {
 /// What is wrong with the trail of an item. Its text contains no value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Finding {
-    /// The item exists, but no entry tells of it.
+    /// The item exists, but no entry records it.
     NoEntry,
-    /// No entry tells of its creation; the first one has this time.
+    /// No entry records its creation; the first one has this time.
     Older(String),
     /// The trail breaks, or nobody can tell whether it does.
     Gap(Gap),

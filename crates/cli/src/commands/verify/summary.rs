@@ -20,7 +20,7 @@ pub(super) struct Summary {
     created: usize,
     /// Items that are proven from their backfilled entry.
     backfilled: usize,
-    /// Items that are proven from their first entry, though no entry tells of their creation.
+    /// Items that are proven from their first entry, though no entry records their creation.
     older: usize,
     /// Items with findings.
     broken: usize,

@@ -1,4 +1,4 @@
-//! What later entries tell of a value that an attribute must have had.
+//! What later entries say about a value that an attribute must have had.
 //!
 //! It decides where an attribute that was unknown ended, when its changes within one second form a circle.
 

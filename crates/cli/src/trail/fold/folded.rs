@@ -66,7 +66,7 @@ impl Fold {
         self.after(self.steps.partition_point(|step| *step.time <= *time))
     }
 
-    /// Whether there may be attributes that no entry tells of, in the item at the end.
+    /// Whether there may be attributes that no entry records, in the item at the end.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.end().is_some_and(|image| image.is_open)

@@ -67,7 +67,7 @@ struct State {
     then: Option<Fault>,
     /// How many requests to write entries came.
     writes: usize,
-    /// The function's process, where it is to be killed.
+    /// The function's process, if it must be killed.
     process: Option<u32>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) const AUDIT_TABLE: &str = "Audit-test";
 /// The failure bucket.
 pub(crate) const FAILURE_BUCKET: &str = "failures-test";
 
-/// How the function is to be run.
+/// How the function runs.
 #[derive(Debug)]
 pub(crate) struct Scene {
     engine: Engine,

@@ -63,7 +63,7 @@ async fn values_are_stored_and_nothing_says_them() {
     assert_eq!(told.failed(), [""; 0]);
     // DynamoDB refuses a set that has a member twice; its record is audited all the same, with a note.
     assert_eq!((told.count("RecordsQuarantined"), told.count("ValuesOmitted")), (broken().len() as u64 - 1, 2));
-    // Without this the silence would be no promise kept.
+    // Without this, silence would prove nothing.
     let stored = play.entries().await.concat();
     for form in [SECRET, SECRET_DIGITS, &STANDARD.encode(SECRET)] {
         assert!(stored.contains(form), "{form} is not stored");

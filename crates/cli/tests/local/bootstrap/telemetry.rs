@@ -16,7 +16,7 @@ const BUDGET: usize = 1_200;
 #[tokio::test]
 async fn ten_thousand_records_lose_no_sample() {
     const RECORDS: usize = 10_000;
-    // The largest batch is to fit in the largest event.
+    // The largest batch must fit in the largest event.
     let small = |n: usize| {
         let mut record = insert(n);
         record["dynamodb"].as_object_mut().unwrap().remove("Keys");

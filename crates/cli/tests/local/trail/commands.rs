@@ -196,7 +196,7 @@ async fn an_item_too_large_for_an_entry_is_backfilled_and_proven_by_its_hash() {
     assert_eq!(tables.backfill(&[]).await.stdout, "2 items: 0 backfilled\n");
     let proven = tables.verify().await;
     assert_eq!((proven.code, &proven.findings().1["provenFromBackfill"]), (0, &json!(2)), "{proven:?}");
-    // A change that nothing tells of.
+    // A change that nothing records.
     tables.write(CONFIGURATION, [large("y")]).await;
     let (found, _) = tables.verify().await.findings();
     assert_eq!((&found[0]["itemKey"], &found[0]["finding"]), (&json!("LARGE"), &json!("item")));

@@ -1,4 +1,4 @@
-//! Histories of which one thing is to be seen.
+//! Histories that each show one thing.
 
 use std::collections::HashMap;
 
