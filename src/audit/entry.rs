@@ -1,7 +1,5 @@
 //! An entry of the Audit table, and its form in DynamoDB.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -60,7 +58,7 @@ struct Text<'a> {
     text: &'a str,
 }
 
-/// The same as [`Entry::item`], without a copy of the values.
+/// As an item of the Audit table in DynamoDB JSON, with exactly the contract's attributes.
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut item = serializer.serialize_map(None)?;
@@ -90,22 +88,11 @@ impl Entry {
         EncodedEntry { id: self.id, json: serde_json::to_string(self).unwrap_or_default() }
     }
 
-    /// The entry as an item of the Audit table, with exactly the contract's attributes.
+    /// The item that is sent, for those who read it.
     #[must_use]
     pub fn item(&self) -> Item {
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let mut item = HashMap::with_capacity(7);
-        item.insert("id".to_owned(), AttributeValue::S(self.id.to_string()));
-        item.insert("itemKey".to_owned(), text(&self.item_key));
-        item.insert("modificationTime".to_owned(), AttributeValue::S(timestamp(self.modification_time)));
-        let optional = [
-            ("updatedAttribute", self.updated_attribute.as_deref().map(text)),
-            ("oldValue", self.old_value.clone()),
-            ("newValue", self.new_value.clone()),
-            ("provenance", self.provenance.as_ref().map(Provenance::value)),
-        ];
-        item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        Item::from(item)
+        // It was written just now.
+        serde_json::from_str(&self.encode().json).unwrap_or_default()
     }
 }
 

@@ -219,8 +219,6 @@ mod tests {
                 "principal": {"S": "dynamodb.amazonaws.com"}
             }})
         );
-        let sent: Item = serde_json::from_str(&plan.entries[0].encode().json).unwrap();
-        assert_eq!(sent, plan.entries[0].item());
     }
 
     /// The same image in new maps. Each map has its own hasher, so its members are in another order.
@@ -262,14 +260,13 @@ mod tests {
             for entry in &plan.entries {
                 let name = entry.updated_attribute.clone().unwrap();
                 prop_assert_eq!(folded.get(&name), entry.old_value.as_ref());
+                let sent: HashMap<_, _> = entry.item().into_inner();
+                prop_assert_eq!(sent.get("oldValue"), entry.old_value.as_ref());
+                prop_assert_eq!(sent.get("newValue"), entry.new_value.as_ref());
                 match entry.new_value.clone() {
                     Some(value) => folded.insert(name, value),
                     None => folded.remove(&name),
                 };
-            }
-            for entry in &plan.entries {
-                let sent: Item = serde_json::from_str(&entry.encode().json).unwrap();
-                prop_assert_eq!(sent, entry.item());
             }
             prop_assert!(equal(&AttributeValue::M(folded), &AttributeValue::M(new.into_inner())));
             prop_assert_eq!(plan.attributes_changed, plan.entries.len());

@@ -1,5 +1,7 @@
 //! A time on the command line, as people give it: a time with its offset, a day, or how long ago.
 
+use std::sync::OnceLock;
+
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::Args;
 use config_audit::clock::{Clock, timestamp};
@@ -23,7 +25,7 @@ impl Moment {
     /// # Errors
     /// What is accepted instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        Self::parse_at(text, Clock::System.now())
+        Self::parse_at(text, now())
     }
 
     fn parse_at(text: &str, now: DateTime<Utc>) -> Result<Self, String> {
@@ -53,12 +55,14 @@ impl Moment {
     /// # Errors
     /// With the option's name.
     pub fn check_past(&self, option: &'static str) -> Result<(), RangeError> {
-        if self.first > Clock::System.now() {
-            Err(RangeError::Future { option, text: self.text.clone() })
-        } else {
-            Ok(())
-        }
+        if self.first > now() { Err(RangeError::Future { option, text: self.text.clone() }) } else { Ok(()) }
     }
+}
+
+/// The time of the command, the same for all its arguments: `--since 1h --until 1h` is one moment.
+fn now() -> DateTime<Utc> {
+    static NOW: OnceLock<DateTime<Utc>> = OnceLock::new();
+    *NOW.get_or_init(|| Clock::System.now())
 }
 
 fn day(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use config_audit::aws::{error_chain, is_error_code};
+use config_audit::aws::{causes, error_chain, is_error_code, root_cause};
 
 /// What to do where nothing answers.
 const CHECK_CONNECTION: &str = "check --endpoint-url, --region, the network and proxies";
@@ -125,8 +125,7 @@ where
     }
     match error {
         SdkError::DispatchFailure(dispatch) if dispatch.is_io() => {
-            let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-            format!("there is no connection: {cause}; {CHECK_CONNECTION}")
+            format!("there is no connection: {}; {CHECK_CONNECTION}", root_cause(error))
         }
         _ => format!("no request could be made ({})", one_line(error)),
     }
@@ -140,11 +139,6 @@ pub(super) fn without_credentials(error: &CredentialsError) -> String {
         }
         _ => format!("your credentials cannot be loaded ({}); check --profile, or log in again", one_line(error)),
     }
-}
-
-/// The error and its causes, outermost first.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }
 
 fn one_line(error: &dyn Error) -> String {

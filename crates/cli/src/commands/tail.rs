@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::aws::{AwsArguments, AwsError};
 use crate::entry::values;
 use crate::tables::{AuditTable, TableError};
-use crate::terminal::text::width;
+use crate::terminal::text::{escape, width};
 use crate::terminal::{Output, Terminal, Text, Tone, WriteError};
 use crate::trail::{Item, backfill_id};
 use config_audit_local::aws::entry::{Entry, Plain};
@@ -251,7 +251,9 @@ impl EntryNotice {
             (name, Some(_), None) => format!("{name} removed"),
             (name, Some(_), Some(_)) => format!("{name} changed"),
         };
-        let mut line = format!("{}  {}  {what}", entry.text("modificationTime"), entry.text("itemKey"));
+        // What is escaped is wider.
+        let line = format!("{}  {}  {what}", entry.text("modificationTime"), entry.text("itemKey"));
+        let mut line = escape(&line).into_owned();
         if let Some(limit) = limit {
             let left = limit.saturating_sub(width(&line) + 2);
             line = format!("{line}  {}", values(entry, left));

@@ -7,7 +7,7 @@ use config_audit_local::{EventBus, WorldEvent};
 use config_audit_local::{Source, Store, World, WorldSettings};
 use serde_json::{Value, json};
 
-use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item, text};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, VERIFY, entries, id, item, text};
 use crate::bootstrap::engine::Engine;
 use crate::support::{GENEROUS, bootstrap, wait_for};
 
@@ -107,7 +107,7 @@ async fn findings_name_the_item_the_attribute_and_the_times_but_no_value() {
     entries.retain(|entry| entry["modificationTime"].as_s().unwrap() != &text(EPOCH + 120));
     tables.write(AUDIT, entries).await;
     tables.write(CONFIGURATION, [sdk_item(secret(4))]).await;
-    let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    let verify = [VERIFY, &["--settle", "0"]].concat();
     let ran = tables.run(&verify).await;
     assert_eq!(ran.code, 1);
     for attribute in ["number", "secret"] {
@@ -162,7 +162,7 @@ async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trai
     assert_eq!((ran.code, &summary["olderThanTheTrail"], &summary["findings"]), (0, &json!(2), &json!(0)));
     assert_eq!(summary["provenFromCreation"], 1);
 
-    let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    let verify = [VERIFY, &["--settle", "0"]].concat();
     let ran = tables.run(&verify).await;
     let doubt = "intact, but 2 items look older than the trail: they are older, or their creation is missing";
     assert!(ran.stdout.contains(doubt) && ran.stdout.contains("CHANGED: it looks older"), "{ran:?}");
@@ -211,7 +211,7 @@ async fn no_key_and_no_name_hides_or_forges_a_line() {
     let history: History = vec![(EPOCH, Some(item(evil, &[(evil, 1)])))];
     tables.write(AUDIT, entries(evil, &history)).await;
     tables.write(CONFIGURATION, [sdk_item(item(evil, &[(evil, 2)])), sdk_item(item("y\u{1b}\n", &[]))]).await;
-    let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    let verify = [VERIFY, &["--settle", "0"]].concat();
     for (ran, lines) in [
         (tables.run(&verify).await, 4),
         (tables.backfill(&["--dry-run"]).await, 2),
@@ -261,17 +261,8 @@ async fn an_item_that_is_being_changed_is_no_finding() {
             tables.write(AUDIT, all[1 + 2 * number..3 + 2 * number].to_vec()).await;
         }
     };
-    let verifying = tables.run(&[
-        "verify",
-        "--configuration-table",
-        CONFIGURATION,
-        "--audit-table",
-        AUDIT,
-        "--settle",
-        "6",
-        "--output",
-        "json",
-    ]);
+    let verify = [VERIFY, &["--settle", "6", "--output", "json"]].concat();
+    let verifying = tables.run(&verify);
     let ((), ran) = tokio::time::timeout(GENEROUS, async { tokio::join!(changing, verifying) }).await.unwrap();
     assert_eq!(ran.code, 0, "{ran:?}");
     tables.database.stop().await;

@@ -7,7 +7,7 @@ use config_audit_cli::tables::sdk_item;
 use config_audit_cli::trail::backfill_plan;
 use serde_json::{Value, json};
 
-use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, entries, id, item, text};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, VERIFY, entries, id, item, text};
 use crate::bootstrap::engine::Engine;
 
 #[tokio::test]
@@ -111,6 +111,7 @@ async fn times_are_given_as_people_give_them_and_what_cannot_be_meant_is_said() 
     for (cut, said) in [
         (&["--since", "1h"][..], "K has no entries in this range; there are 4 before it."),
         (&["--until", "9d"], "K has no entries in this range; there are 4 after it."),
+        (&["--since", "1h", "--until", "1h"], "K has no entries in this range; there are 4 before it."),
         (
             &["--since", "39h", "--until", "31h"],
             "K has no entries in this range; there are 2 before it and 2 after it.",
@@ -235,7 +236,7 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
         "{ran:?}"
     );
     assert_eq!((found.len(), &summary["findings"], &summary["undecided"]), (1, &json!(1), &json!(1)));
-    let verify = ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0"];
+    let verify = [VERIFY, &["--settle", "0"]].concat();
     let ran = tables.run(&verify).await;
     assert!(ran.stdout.contains("Nobody can tell whether the trail is intact: 1 undecided."), "{ran:?}");
     let ran = tables.history("K", &["--output", "json"]).await;

@@ -10,7 +10,7 @@ use config_audit::clock::Clock;
 use config_audit_cli::tables::{SdkItem, sdk_item};
 use serde_json::{Value, json};
 
-use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, command, entries, id, item};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, VERIFY, command, entries, id, item};
 
 const ITEMS: i64 = 10_000;
 const CHANGES: i64 = 10;
@@ -53,8 +53,7 @@ fn peak_memory(process: u32) -> Option<u64> {
 
 /// Verifies, and looks at the peak of its memory until it ends.
 async fn verify_measured(tables: &Tables) -> (Ran, u64) {
-    let verify =
-        ["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT, "--settle", "0", "--output", "json"];
+    let verify = [VERIFY, &["--settle", "0", "--output", "json"]].concat();
     let mut command = command(tables.database.url(), &tables.aws, &verify);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let process = child.id().unwrap();

@@ -24,6 +24,8 @@ use crate::support::config_audit;
 
 pub(crate) const CONFIGURATION: &str = "Configuration-trail";
 pub(crate) const AUDIT: &str = "Audit-trail";
+/// Verifying both tables.
+pub(crate) const VERIFY: &[&str] = &["verify", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
 /// The first second of histories: 2024-09-11T09:02:28Z.
 pub(crate) const EPOCH: i64 = 1_726_045_348;
 
@@ -99,19 +101,9 @@ impl Tables {
         run_at(self.database.url(), &self.aws, arguments).await
     }
 
+    /// Verifies, and waits for nothing that is still to come.
     pub(crate) async fn verify(&self) -> Ran {
-        self.run(&[
-            "verify",
-            "--configuration-table",
-            CONFIGURATION,
-            "--audit-table",
-            AUDIT,
-            "--settle",
-            "0",
-            "--output",
-            "json",
-        ])
-        .await
+        self.run(&[VERIFY, &["--settle", "0", "--output", "json"]].concat()).await
     }
 
     pub(crate) async fn backfill(&self, more: &[&str]) -> Ran {
