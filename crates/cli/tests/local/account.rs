@@ -224,21 +224,21 @@ async fn an_endpoint_of_the_command_line_has_its_scheme() {
     }
 }
 
-/// The first request fails; the second is answered only when the user has been told.
+/// The first request fails; the second is answered only when the user has been notified.
 #[tokio::test]
 async fn a_user_who_waits_is_told_that_the_command_retries() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (requests, told) = (Arc::new(Mutex::new(0)), Arc::new(Semaphore::new(0)));
-    let release = Arc::clone(&told);
+    let (requests, observed) = (Arc::new(Mutex::new(0)), Arc::new(Semaphore::new(0)));
+    let release = Arc::clone(&observed);
     let answer = move || {
         *requests.lock().unwrap() += 1;
-        let (is_first, told) = (*requests.lock().unwrap() == 1, Arc::clone(&told));
+        let (is_first, observed) = (*requests.lock().unwrap() == 1, Arc::clone(&observed));
         async move {
             if is_first {
                 return (StatusCode::INTERNAL_SERVER_ERROR, "{}");
             }
-            drop(told.acquire().await.unwrap());
+            drop(observed.acquire().await.unwrap());
             (StatusCode::OK, NO_ITEMS)
         }
     };

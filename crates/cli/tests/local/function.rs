@@ -51,8 +51,8 @@ async fn one_process_serves_many_invocations_and_all_its_output_is_published_bef
     let report = ErrorReport { error_type: "Kind".to_owned(), message: "what went wrong".to_owned() };
     assert_eq!(invoke(&mut function).await, Err(InvocationError::Function(report)));
     assert_eq!(invoke(&mut function).await, Ok("{\"batchItemFailures\":[]}".into()));
-    let told = published(&mut events);
-    assert!(!told.contains(&"started".to_owned()), "an error ends no process: {told:?}");
+    let observed = published(&mut events);
+    assert!(!observed.contains(&"started".to_owned()), "an error ends no process: {observed:?}");
     function.stop().await;
     assert_eq!(published(&mut events), ["exited signal: 9 (SIGKILL)"]);
 }
@@ -62,10 +62,10 @@ async fn a_process_that_ends_in_the_middle_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let (mut function, mut events) = start(scripted(directory.path(), &["exit 7", "return 2"])).await;
     assert_eq!(invoke(&mut function).await, Err(InvocationError::Exited { status: "exit status: 7".to_owned() }));
-    let told = published(&mut events);
+    let observed = published(&mut events);
     let expected =
         ["invoked", "started", "{\"handled\":1}", "half a line", "exited exit status: 7", "answered", "segment 1"];
-    assert_eq!(told, expected);
+    assert_eq!(observed, expected);
     assert_eq!(invoke(&mut function).await, Ok("2".into()));
     assert_eq!(published(&mut events), ["invoked", "started", "{\"handled\":1}", "answered", "segment 1"]);
 }
@@ -79,8 +79,8 @@ async fn a_function_that_does_not_answer_is_killed_at_the_time_out_and_replaced(
     settings.timeout = timeout;
     let (mut function, mut events) = start(settings).await;
     assert_eq!(invoke(&mut function).await, Err(InvocationError::TimedOut { timeout }));
-    let told = published(&mut events);
-    assert!(told.contains(&"exited signal: 9 (SIGKILL)".to_owned()), "{told:?}");
+    let observed = published(&mut events);
+    assert!(observed.contains(&"exited signal: 9 (SIGKILL)".to_owned()), "{observed:?}");
     assert_eq!(invoke(&mut function).await, Ok("2".into()));
 }
 

@@ -58,8 +58,8 @@ async fn a_change_is_delivered_and_the_checkpoint_moves() {
     let directory = tempfile::tempdir().unwrap();
     let (world, mut events) = start(settings(directory.path(), &[], impatient())).await;
     change(&world, &["a"]).await;
-    let (to, told) = wait_for(&mut events, advanced).await;
-    let delivered = told.iter().find_map(|event| match &**event {
+    let (to, observed) = wait_for(&mut events, advanced).await;
+    let delivered = observed.iter().find_map(|event| match &**event {
         WorldEvent::RecordDelivered { sequence_number, event_name, .. } => {
             Some((sequence_number.clone(), event_name.clone()))
         }
@@ -75,9 +75,9 @@ async fn a_reported_failure_a_crash_and_an_error_lose_nothing() {
     let script = ["fail 0", "exit 1", "error Kind message"];
     let (world, mut events) = start(settings(directory.path(), &script, impatient())).await;
     change(&world, &["a"]).await;
-    let (_, told) = wait_for(&mut events, advanced).await;
-    let retries = told.iter().filter(|event| matches!(&***event, WorldEvent::RetryScheduled { .. })).count();
-    assert_eq!(retries, 3, "{told:#?}");
+    let (_, observed) = wait_for(&mut events, advanced).await;
+    let retries = observed.iter().filter(|event| matches!(&***event, WorldEvent::RetryScheduled { .. })).count();
+    assert_eq!(retries, 3, "{observed:#?}");
     assert!(world.failures().await.unwrap().is_empty());
     world.stop().await;
 }
@@ -157,8 +157,8 @@ async fn a_world_in_a_directory_goes_on_where_it_was() {
     world.stop().await;
 
     let (world, mut events) = start(in_directory(&[])).await;
-    let (second, told) = wait_for(&mut events, advanced).await;
-    let delivered: Vec<_> = told
+    let (second, observed) = wait_for(&mut events, advanced).await;
+    let delivered: Vec<_> = observed
         .iter()
         .filter_map(|event| match &**event {
             WorldEvent::RecordDelivered { sequence_number, .. } => Some(sequence_number.clone()),
@@ -197,14 +197,14 @@ async fn a_checkpoint_with_a_number_that_it_cannot_have_delivers_from_the_oldest
             std::fs::write(&file, checkpoint.to_string()).unwrap();
 
             let (world, mut events) = start(in_directory()).await;
-            let (to, told) = wait_for(&mut events, advanced).await;
+            let (to, observed) = wait_for(&mut events, advanced).await;
             assert!(to >= first, "{what}");
-            let delivered = told.iter().find_map(|event| match &**event {
+            let delivered = observed.iter().find_map(|event| match &**event {
                 WorldEvent::RecordDelivered { sequence_number, .. } => Some(sequence_number.clone()),
                 _ => None,
             });
-            assert_eq!(delivered.as_ref(), Some(&first), "{what}: {told:#?}");
-            let warnings = told.iter().filter_map(|event| match &**event {
+            assert_eq!(delivered.as_ref(), Some(&first), "{what}: {observed:#?}");
+            let warnings = observed.iter().filter_map(|event| match &**event {
                 WorldEvent::Warning { message } => Some(message.as_str()),
                 _ => None,
             });

@@ -42,7 +42,7 @@ impl Engine {
     }
 }
 
-/// A port that was free just now, for what cannot be told to let the system pick one.
+/// A port that was free just now, for programs that cannot let the system pick one.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -79,13 +79,13 @@ async fn each_sample_event_leaves_the_same_entries_on_both_engines() {
         let mut on_each = Vec::new();
         for engine in Engine::BOTH {
             let mut play = Scene::on(engine).start().await;
-            let told = play.invoke(&event).await;
-            assert_eq!(told.failed(), [""; 0], "{name} on {engine:?}");
+            let observed = play.invoke(&event).await;
+            assert_eq!(observed.failed(), [""; 0], "{name} on {engine:?}");
             let entries = play.entries().await;
             for entry in &entries {
                 assert_has_the_contracts_shape(entry);
             }
-            assert_eq!(told.count("AuditsWritten"), entries.len() as u64, "{name} on {engine:?}");
+            assert_eq!(observed.count("AuditsWritten"), entries.len() as u64, "{name} on {engine:?}");
             assert_eq!(entries.is_empty(), name == "unchanged", "{name} on {engine:?}");
             let items = play.database.client().scan().table_name(AUDIT_TABLE).send().await.unwrap().items.unwrap();
             on_each.push(items.iter().map(item_by_value).collect::<BTreeSet<_>>());

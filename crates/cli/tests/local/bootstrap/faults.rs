@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::proxy::Fault;
 use super::records::{event, insert, inserts, key, sequence_number};
-use super::scene::{Play, Scene, Told};
+use super::scene::{Observed, Play, Scene};
 
 /// More than fit in two requests.
 const RECORDS: usize = 60;
@@ -14,16 +14,16 @@ const RECORDS: usize = 60;
 const REQUESTS: usize = 3;
 
 /// Fails unless each of the records has its one entry and the metrics say the same.
-async fn assert_all_is_stored(play: &Play, told: &Told, what: &str) {
-    assert_eq!(told.failed(), [""; 0], "{what}");
+async fn assert_all_is_stored(play: &Play, observed: &Observed, what: &str) {
+    assert_eq!(observed.failed(), [""; 0], "{what}");
     let mut keys = play.item_keys().await;
     keys.sort();
     let mut expected: Vec<String> = (0..RECORDS).map(key).collect();
     expected.sort();
     assert_eq!(keys, expected, "{what}");
-    assert_eq!(told.count("AuditsWritten"), RECORDS as u64, "{what}");
-    assert_eq!(told.count("RecordsAudited"), RECORDS as u64, "{what}");
-    assert_eq!(told.samples("AuditLag").len(), RECORDS, "{what}");
+    assert_eq!(observed.count("AuditsWritten"), RECORDS as u64, "{what}");
+    assert_eq!(observed.count("RecordsAudited"), RECORDS as u64, "{what}");
+    assert_eq!(observed.samples("AuditLag").len(), RECORDS, "{what}");
 }
 
 #[tokio::test]
@@ -43,14 +43,14 @@ async fn what_passes_loses_nothing_and_doubles_nothing() {
         for faults in &faults {
             let what = format!("{faults:?} on {engine:?}");
             let mut play = Scene::on(engine).failing_first(faults.clone()).start().await;
-            let told = play.invoke(&inserts(0..RECORDS)).await;
-            assert_all_is_stored(&play, &told, &what).await;
+            let observed = play.invoke(&inserts(0..RECORDS)).await;
+            assert_all_is_stored(&play, &observed, &what).await;
             // Each fault costs one more request; DynamoDB Local gives items back by itself at times. The function knows
             // of each.
             let requests = play.proxy.writes();
             assert!(requests >= REQUESTS + faults.len(), "{what}: {requests} requests");
-            assert_eq!(told.count("WriteRetries"), (requests - REQUESTS) as u64, "{what}");
-            assert_eq!(told.samples("WriteLatency").len(), requests, "{what}");
+            assert_eq!(observed.count("WriteRetries"), (requests - REQUESTS) as u64, "{what}");
+            assert_eq!(observed.samples("WriteLatency").len(), requests, "{what}");
             play.stop().await;
         }
     }
@@ -60,9 +60,9 @@ async fn what_passes_loses_nothing_and_doubles_nothing() {
 async fn a_request_that_is_never_answered_is_tried_again() {
     let scene = Scene::on(Engine::Embedded).failing_first([Fault::Silence]).allowing(Duration::from_secs(20));
     let mut play = scene.start().await;
-    let told = play.invoke(&inserts(0..RECORDS)).await;
-    assert_all_is_stored(&play, &told, "one that is never answered").await;
-    assert_eq!(told.count("WriteRetries"), 1);
+    let observed = play.invoke(&inserts(0..RECORDS)).await;
+    assert_all_is_stored(&play, &observed, "one that is never answered").await;
+    assert_eq!(observed.count("WriteRetries"), 1);
     play.stop().await;
 }
 
@@ -74,11 +74,11 @@ async fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() 
         // Init's probe has its answer: what it waits for is not part of the invocation.
         assert_eq!(play.invoke(&event([])).await.failed(), [""; 0]);
         play.proxy.always(Fault::Silence);
-        let told = play.invoke(&inserts(0..250)).await;
-        assert_eq!(told.failed(), (0..250).map(sequence_number).collect::<Vec<_>>(), "on {engine:?}");
-        assert!(!told.has_exited && told.duration < limit, "on {engine:?}: {:?}", told.duration);
-        assert_eq!((told.count("RecordsFailed"), told.count("AuditsWritten")), (250, 0), "on {engine:?}");
-        assert!(told.count("WriteRetries") > 0, "on {engine:?}");
+        let observed = play.invoke(&inserts(0..250)).await;
+        assert_eq!(observed.failed(), (0..250).map(sequence_number).collect::<Vec<_>>(), "on {engine:?}");
+        assert!(!observed.has_exited && observed.duration < limit, "on {engine:?}: {:?}", observed.duration);
+        assert_eq!((observed.count("RecordsFailed"), observed.count("AuditsWritten")), (250, 0), "on {engine:?}");
+        assert!(observed.count("WriteRetries") > 0, "on {engine:?}");
         assert!(play.entries().await.is_empty(), "on {engine:?}");
         play.stop().await;
     }
@@ -91,9 +91,9 @@ async fn ten_thousand_records_of_a_store_that_never_answers_are_named_in_time() 
     let mut play = Scene::on(Engine::Embedded).allowing(limit).start().await;
     assert_eq!(play.invoke(&event([])).await.failed(), [""; 0]);
     play.proxy.always(Fault::Silence);
-    let told = play.invoke(&inserts(0..10_000)).await;
-    assert_eq!(told.failed().len(), 10_000);
-    assert!(!told.has_exited && told.duration < limit, "{:?}", told.duration);
+    let observed = play.invoke(&inserts(0..10_000)).await;
+    assert_eq!(observed.failed().len(), 10_000);
+    assert!(!observed.has_exited && observed.duration < limit, "{:?}", observed.duration);
     play.stop().await;
 }
 
@@ -104,15 +104,15 @@ async fn a_store_that_fails_for_a_while_has_everything_in_the_end() {
         let mut play = Scene::on(engine).allowing(Duration::from_secs(3)).start().await;
         play.proxy.next([Fault::LoseAnswer, Fault::GiveBack(10)]);
         play.proxy.always(Fault::Refuse(500, "InternalServerError"));
-        let told = play.invoke(&inserts(0..RECORDS)).await;
-        let acknowledged = RECORDS - told.failed().len();
-        assert_eq!(told.count("RecordsFailed"), told.failed().len() as u64);
-        assert_eq!(told.count("AuditsWritten"), acknowledged as u64);
+        let observed = play.invoke(&inserts(0..RECORDS)).await;
+        let acknowledged = RECORDS - observed.failed().len();
+        assert_eq!(observed.count("RecordsFailed"), observed.failed().len() as u64);
+        assert_eq!(observed.count("AuditsWritten"), acknowledged as u64);
         // The request whose answer was lost wrote its entries, and the function does not know it.
         assert!(acknowledged < play.entries().await.len(), "on {engine:?}");
         play.proxy.always(Fault::LetThrough);
-        let told = play.invoke(&inserts(0..RECORDS)).await;
-        assert_all_is_stored(&play, &told, "after the failures").await;
+        let observed = play.invoke(&inserts(0..RECORDS)).await;
+        assert_all_is_stored(&play, &observed, "after the failures").await;
         play.stop().await;
     }
 }
@@ -121,8 +121,8 @@ async fn a_store_that_fails_for_a_while_has_everything_in_the_end() {
 async fn a_store_that_is_down_at_the_start_and_up_later_keeps_nothing_from_starting() {
     for engine in Engine::BOTH {
         let mut play = Scene::on(engine).with_the_store_down().start().await;
-        let told = play.invoke_and_bring_the_store_up(&inserts(0..RECORDS)).await;
-        assert_all_is_stored(&play, &told, "after the start").await;
+        let observed = play.invoke_and_bring_the_store_up(&inserts(0..RECORDS)).await;
+        assert_all_is_stored(&play, &observed, "after the start").await;
         play.stop().await;
     }
 }
@@ -138,12 +138,12 @@ async fn no_fault_that_passes_keeps_the_function_from_starting() {
         let what = format!("{fault:?}");
         let mut play = Scene::on(Engine::Embedded).start().await;
         play.proxy.always(fault);
-        let told = play.invoke(&event([])).await;
-        assert_eq!(told.failed(), [""; 0], "{what}");
-        assert!(told.stdout.iter().any(|line| line.contains("DynamoDB is not ready yet")), "{what}");
+        let observed = play.invoke(&event([])).await;
+        assert_eq!(observed.failed(), [""; 0], "{what}");
+        assert!(observed.stdout.iter().any(|line| line.contains("DynamoDB is not ready yet")), "{what}");
         play.proxy.always(Fault::LetThrough);
-        let told = play.invoke(&inserts(0..RECORDS)).await;
-        assert_all_is_stored(&play, &told, &what).await;
+        let observed = play.invoke(&inserts(0..RECORDS)).await;
+        assert_all_is_stored(&play, &observed, &what).await;
         play.stop().await;
     }
 }
@@ -156,10 +156,11 @@ async fn an_entry_that_dynamodb_rejects_is_written_without_values_and_quarantine
             [(1, [1, 0, 1], &["omitted/"][..]), (2, [0, 1, 0], &["omitted/", "quarantined/"][..])]
         {
             let mut play = Scene::on(engine).failing_first(vec![rejected.clone(); times]).start().await;
-            let told = play.invoke(&event([insert(1)])).await;
-            assert_eq!(told.failed(), [""; 0], "on {engine:?}");
-            let counted = ["RecordsAudited", "RecordsQuarantined", "AuditsWritten"].map(|metric| told.count(metric));
-            assert_eq!((counted, told.count("ValuesOmitted")), (counts, counts[0]), "on {engine:?}");
+            let observed = play.invoke(&event([insert(1)])).await;
+            assert_eq!(observed.failed(), [""; 0], "on {engine:?}");
+            let counted =
+                ["RecordsAudited", "RecordsQuarantined", "AuditsWritten"].map(|metric| observed.count(metric));
+            assert_eq!((counted, observed.count("ValuesOmitted")), (counts, counts[0]), "on {engine:?}");
             let keys: Vec<_> = play.objects().await.into_iter().map(|object| object.key).collect();
             assert_eq!(keys.len(), prefixes.len(), "{keys:?}");
             assert!(keys.iter().zip(prefixes).all(|(key, prefix)| key.starts_with(prefix)), "{keys:?}");

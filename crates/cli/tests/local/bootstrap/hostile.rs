@@ -215,13 +215,13 @@ async fn each_hostile_record_is_audited_if_it_is_a_change_and_kept_whole_if_it_i
 
     let (mut audited, mut unchanged, mut quarantined, mut written) = (0, 0, 0, 0);
     for batch in records.chunks(100) {
-        let told = play.invoke_with(format!(r#"{{"Records":[{}]}}"#, batch.join(","))).await;
-        assert_eq!(told.failed(), [""; 0]);
-        assert!(!told.has_exited);
-        audited += told.count("RecordsAudited");
-        unchanged += told.count("RecordsUnchanged");
-        quarantined += told.count("RecordsQuarantined");
-        written += told.count("AuditsWritten");
+        let observed = play.invoke_with(format!(r#"{{"Records":[{}]}}"#, batch.join(","))).await;
+        assert_eq!(observed.failed(), [""; 0]);
+        assert!(!observed.has_exited);
+        audited += observed.count("RecordsAudited");
+        unchanged += observed.count("RecordsUnchanged");
+        quarantined += observed.count("RecordsQuarantined");
+        written += observed.count("AuditsWritten");
     }
     let objects = play.objects().await;
     let kept: HashSet<&str> = objects
@@ -297,20 +297,20 @@ async fn a_hostile_event_fails_or_is_kept_and_the_next_one_is_audited() {
     let mut play = Scene::on(Engine::Embedded).start().await;
     for (n, hostile) in hostile_events().into_iter().enumerate() {
         let before = play.objects().await.len() as u64;
-        let told = play.invoke_with(hostile).await;
-        assert!(!told.has_exited, "event {n}");
-        match &told.outcome {
+        let observed = play.invoke_with(hostile).await;
+        assert!(!observed.has_exited, "event {n}");
+        match &observed.outcome {
             // None has a record that could be audited, and each that there is has an object of its own.
             Ok(_) => {
-                assert_eq!(told.failed(), [""; 0], "event {n}");
-                assert_eq!(told.count("RecordsReceived"), told.count("RecordsQuarantined"), "event {n}");
+                assert_eq!(observed.failed(), [""; 0], "event {n}");
+                assert_eq!(observed.count("RecordsReceived"), observed.count("RecordsQuarantined"), "event {n}");
                 let new = play.objects().await.len() as u64 - before;
-                assert!(new <= told.count("RecordsQuarantined"), "event {n}");
+                assert!(new <= observed.count("RecordsQuarantined"), "event {n}");
             }
-            Err(_) => assert_eq!(told.error().error_type, "NotAnEvent", "event {n}"),
+            Err(_) => assert_eq!(observed.error().error_type, "NotAnEvent", "event {n}"),
         }
-        let told = play.invoke(&event([insert(n)])).await;
-        assert_eq!((told.failed(), told.count("RecordsAudited")), (Vec::new(), 1), "after event {n}");
+        let observed = play.invoke(&event([insert(n)])).await;
+        assert_eq!((observed.failed(), observed.count("RecordsAudited")), (Vec::new(), 1), "after event {n}");
     }
     play.stop().await;
 }
@@ -346,12 +346,12 @@ async fn a_hostile_answer_stores_nothing() {
         for body in BODIES.into_iter().chain(stored) {
             n += 1;
             play.proxy.next([Fault::Answer(status, body)]);
-            let told = play.invoke(&event([insert(n)])).await;
+            let observed = play.invoke(&event([insert(n)])).await;
             let is_stored = play.item_keys().await.contains(&key(n));
-            let failed = told.failed();
+            let failed = observed.failed();
             assert_eq!(failed.is_empty(), is_stored, "{status} {body}");
             assert!(is_stored || failed == [sequence_number(n)], "{status} {body}");
-            assert!(!told.has_exited, "{status} {body}");
+            assert!(!observed.has_exited, "{status} {body}");
         }
     }
     play.stop().await;

@@ -355,9 +355,9 @@ async fn whatever_is_taken_is_audited_and_comes_back_by_a_redrive(engine: Engine
     let changes = changes(&[deep, large].concat());
     let events = events(&changes);
     for event in &events {
-        let told = play.invoke_with(event.clone()).await;
-        assert_eq!(told.failed(), [""; 0], "on {engine:?}");
-        assert_eq!(told.count("RecordsQuarantined"), 0, "on {engine:?}: {:?}", told.stdout);
+        let observed = play.invoke_with(event.clone()).await;
+        assert_eq!(observed.failed(), [""; 0], "on {engine:?}");
+        assert_eq!(observed.count("RecordsQuarantined"), 0, "on {engine:?}: {:?}", observed.stdout);
     }
 
     let written = entries(&play).await;

@@ -99,13 +99,13 @@ async fn any_event_of_six_megabytes_fits_into_the_memory() {
     tokio::spawn(axum::serve(listener, takes_all).into_future());
     for (what, event) in events {
         let mut play = Scene::on(Engine::Embedded).with("AWS_ENDPOINT_URL_DYNAMODB", &url).start().await;
-        let told = play.invoke_with(event.clone()).await;
-        assert_eq!(told.failed(), [""; 0], "{what}");
-        let peak = peak_memory(told.process.unwrap());
+        let observed = play.invoke_with(event.clone()).await;
+        assert_eq!(observed.failed(), [""; 0], "{what}");
+        let peak = peak_memory(observed.process.unwrap());
         println!(
             "{:8} KB, {:6} records, peak {:4} MB: {what}",
             event.len() / 1024,
-            told.count("RecordsReceived"),
+            observed.count("RecordsReceived"),
             peak >> 20
         );
         assert!(peak <= MAX_MEMORY, "{what}: {} MB", peak >> 20);

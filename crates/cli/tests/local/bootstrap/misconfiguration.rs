@@ -10,7 +10,7 @@ use config_audit_local::Database;
 use super::engine::Engine;
 use super::proxy::Fault;
 use super::records::{event, inserts};
-use super::scene::{AUDIT_TABLE, Play, Scene, Told};
+use super::scene::{AUDIT_TABLE, Observed, Play, Scene};
 
 /// A table that exists and is not an Audit table.
 const OTHER_TABLE: &str = "Other-test";
@@ -33,27 +33,31 @@ async fn count(database: &Database, table: &str) -> i32 {
     database.client().scan().table_name(table).send().await.unwrap().count
 }
 
-/// Fails unless the invocation failed as a whole, said `words`, and told of all its records as failed.
-fn assert_fails_and_says(told: &Told, words: &[&str], what: &str) {
-    let error = told.error();
+/// Fails unless the invocation failed as a whole, said `words`, and reported all its records as failed.
+fn assert_fails_and_says(observed: &Observed, words: &[&str], what: &str) {
+    let error = observed.error();
     assert_eq!(error.error_type, "AuditTable", "{what}");
     for word in words {
         assert!(error.message.contains(word), "{what}: {:?} is not in {:?}", word, error.message);
     }
     assert!(!error.message.contains('\n'), "{what}: {}", error.message);
-    assert_eq!((told.count("RecordsReceived"), told.count("RecordsFailed")), (30, 30), "{what}");
-    assert_eq!((told.count("AuditsWritten"), told.wide()["outcome"].as_str()), (0, Some("error")), "{what}");
+    assert_eq!((observed.count("RecordsReceived"), observed.count("RecordsFailed")), (30, 30), "{what}");
+    assert_eq!((observed.count("AuditsWritten"), observed.wide()["outcome"].as_str()), (0, Some("error")), "{what}");
 }
 
 #[tokio::test]
 async fn a_missing_table_is_named_with_its_setting() {
     for engine in Engine::BOTH {
         let mut play = Scene::on(engine).with("AUDIT_TABLE", "Missing-test").start().await;
-        let told = play.invoke(&inserts(0..30)).await;
+        let observed = play.invoke(&inserts(0..30)).await;
         let words = ["Missing-test", "does not exist", "eu-central-1", "AUDIT_TABLE"];
-        assert_fails_and_says(&told, &words, &format!("on {engine:?}"));
+        assert_fails_and_says(&observed, &words, &format!("on {engine:?}"));
         // Init has said it before, for those who look at a function that nothing has invoked yet.
-        assert!(told.stdout[0].contains("no audit can be written: the Audit table Missing-test"), "{:?}", told.stdout);
+        assert!(
+            observed.stdout[0].contains("no audit can be written: the Audit table Missing-test"),
+            "{:?}",
+            observed.stdout
+        );
         play.stop().await;
     }
 }
@@ -64,8 +68,8 @@ async fn a_table_with_another_key_is_named_with_its_setting() {
         for key in WRONG_KEYS {
             let scene = Scene::on(engine).with("AUDIT_TABLE", OTHER_TABLE);
             let mut play = scene.start_after(async |database| create(database, key).await).await;
-            let told = play.invoke(&inserts(0..30)).await;
-            assert_fails_and_says(&told, &[OTHER_TABLE, "key", "AUDIT_TABLE"], &format!("{key:?} on {engine:?}"));
+            let observed = play.invoke(&inserts(0..30)).await;
+            assert_fails_and_says(&observed, &[OTHER_TABLE, "key", "AUDIT_TABLE"], &format!("{key:?} on {engine:?}"));
             assert_eq!(count(&play.database, OTHER_TABLE).await, 0, "{key:?} on {engine:?}");
             assert!(play.objects().await.is_empty(), "{key:?} on {engine:?}");
             play.stop().await;
@@ -78,9 +82,9 @@ async fn a_denied_access_is_named_with_the_permission() {
     for code in ["AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException"] {
         let mut play = Scene::on(Engine::Embedded).start().await;
         play.proxy.always(Fault::Refuse(400, code));
-        let told = play.invoke(&inserts(0..30)).await;
+        let observed = play.invoke(&inserts(0..30)).await;
         let word = if code == "AccessDeniedException" { "dynamodb:BatchWriteItem" } else { "credentials" };
-        assert_fails_and_says(&told, &[word, "eu-central-1"], code);
+        assert_fails_and_says(&observed, &[word, "eu-central-1"], code);
         assert!(play.entries().await.is_empty(), "{code}");
         play.stop().await;
     }
@@ -108,13 +112,13 @@ async fn a_setting_that_is_missing_or_wrong_is_named_in_one_line() {
         ("PROMETHEUS_LISTEN", "nowhere", "127.0.0.1:9464"),
     ] {
         let mut play = Scene::on(Engine::Embedded).with(variable, value).start().await;
-        let told = play.invoke(&inserts(0..30)).await;
-        assert_eq!(told.lines().len(), 1, "{variable}: {:?}", told.stdout);
-        let message = told.lines()[0]["message"].as_str().unwrap().to_owned();
+        let observed = play.invoke(&inserts(0..30)).await;
+        assert_eq!(observed.lines().len(), 1, "{variable}: {:?}", observed.stdout);
+        let message = observed.lines()[0]["message"].as_str().unwrap().to_owned();
         assert!(message.contains(variable) && message.contains(accepted), "{message}");
-        assert_eq!(told.lines()[0]["level"], "ERROR");
-        assert!(told.refusal_to_start().message.contains(variable), "{told:?}");
-        assert_eq!(told.stderr, [""; 0], "{variable}");
+        assert_eq!(observed.lines()[0]["level"], "ERROR");
+        assert!(observed.refusal_to_start().message.contains(variable), "{observed:?}");
+        assert_eq!(observed.stderr, [""; 0], "{variable}");
         play.stop().await;
     }
 }
@@ -134,8 +138,8 @@ async fn the_probe_of_init_writes_nothing_and_tells_a_right_table_from_a_missing
         let mut play = Scene::on(engine).start().await;
         assert_eq!(probe(&play, AUDIT_TABLE).await.0.as_deref(), Some("ValidationException"), "{engine:?}");
         assert_eq!(probe(&play, "Missing-test").await.0.as_deref(), Some("ResourceNotFoundException"), "{engine:?}");
-        let told = play.invoke(&event([])).await;
-        assert_eq!(told.lines().len(), 1, "init has said something: {:?}", told.stdout);
+        let observed = play.invoke(&event([])).await;
+        assert_eq!(observed.lines().len(), 1, "init has said something: {:?}", observed.stdout);
         assert_eq!(play.proxy.writes(), 0);
         assert!(play.entries().await.is_empty(), "on {engine:?}");
         play.stop().await;

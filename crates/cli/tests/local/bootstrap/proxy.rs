@@ -147,7 +147,7 @@ impl Shared {
             let mut request = Request::from_parts(head, Body::from(body));
             *request.uri_mut() = self.engine.clone();
             request.headers_mut().remove(header::CONTENT_LENGTH);
-            // The function was told the proxy's address; the engine wants its own.
+            // The function has the proxy's address; the engine wants its own.
             request.headers_mut().remove(header::HOST);
             async { self.client.request(request).await.map_err(|_| "the engine went away") }
         };

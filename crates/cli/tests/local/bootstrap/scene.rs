@@ -1,5 +1,5 @@
 //! The stage of every test: an engine, a proxy before it, and the real bootstrap in the local world. Whatever a test is
-//! about, each of its invocations is held to what is promised of all of them: [`Told::check`].
+//! about, each of its invocations is held to what is promised of all of them: [`Observed::check`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Scene {
         self
     }
 
-    /// With a store that refuses connections until it is told to be up.
+    /// With a store that refuses connections until [`Proxy::up`].
     pub(crate) fn with_the_store_down(mut self) -> Self {
         self.is_down = true;
         self
@@ -130,25 +130,25 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    /// Invokes the function, and returns all that it told.
-    pub(crate) async fn invoke(&mut self, event: &Value) -> Told {
+    /// Invokes the function, and returns all that was observed of it.
+    pub(crate) async fn invoke(&mut self, event: &Value) -> Observed {
         self.invoke_with(event.to_string()).await
     }
 
     /// The same with any bytes.
-    pub(crate) async fn invoke_with(&mut self, event: impl Into<Vec<u8>>) -> Told {
+    pub(crate) async fn invoke_with(&mut self, event: impl Into<Vec<u8>>) -> Observed {
         self.world.invoke(event.into()).await.unwrap();
-        self.told_after(Vec::new()).await
+        self.observed_after(Vec::new()).await
     }
 
     /// The same, with the store down until the function has said that it is.
-    pub(crate) async fn invoke_and_bring_the_store_up(&mut self, event: &Value) -> Told {
+    pub(crate) async fn invoke_and_bring_the_store_up(&mut self, event: &Value) -> Observed {
         let (world, events, proxy) = (&self.world, &mut self.events, &mut self.proxy);
-        let mut told = Vec::new();
+        let mut observed = Vec::new();
         let bring_up = async {
             while let Some(event) = events.recv().await {
                 let is_it = matches!(&*event, WorldEvent::LogLine { line, .. } if line.contains("not ready yet"));
-                told.push(event);
+                observed.push(event);
                 if is_it {
                     return proxy.up();
                 }
@@ -156,17 +156,17 @@ impl Play {
         };
         let invoked = async { world.invoke(event.to_string().into_bytes()).await.unwrap() };
         tokio::join!(bring_up, invoked);
-        self.told_after(told).await
+        self.observed_after(observed).await
     }
 
-    async fn told_after(&mut self, mut events: Vec<Arc<WorldEvent>>) -> Told {
+    async fn observed_after(&mut self, mut events: Vec<Arc<WorldEvent>>) -> Observed {
         // All that belongs to an invocation is published before its end.
         while !events.last().is_some_and(|last| matches!(**last, WorldEvent::InvocationEnded(_))) {
             events.push(self.events.recv().await.expect("the world ended"));
         }
-        let told = Told::from(&events);
-        told.check();
-        told
+        let observed = Observed::from(&events);
+        observed.check();
+        observed
     }
 
     /// The Audit table's entries as plain JSON, oldest first.
@@ -195,9 +195,9 @@ impl Play {
     }
 }
 
-/// All that the function told in one invocation, and before it when it was started for it.
+/// All that was observed of the function in one invocation, and before it when it was started for it.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Observed {
     pub(crate) request_id: String,
     pub(crate) trace_header: String,
     pub(crate) outcome: Outcome,
@@ -211,9 +211,9 @@ pub(crate) struct Told {
     pub(crate) has_exited: bool,
 }
 
-impl Told {
+impl Observed {
     fn from(events: &[Arc<WorldEvent>]) -> Self {
-        let mut told = Self {
+        let mut observed = Self {
             request_id: String::new(),
             trace_header: String::new(),
             outcome: Ok(Vec::new().into()),
@@ -226,20 +226,20 @@ impl Told {
         };
         for event in events {
             match (**event).clone() {
-                WorldEvent::InvocationStarted { trace_header, .. } => told.trace_header = trace_header,
-                WorldEvent::LogLine { source: LogSource::Stdout, line } => told.stdout.push(line),
-                WorldEvent::LogLine { source: LogSource::Stderr, line } => told.stderr.push(line),
-                WorldEvent::SegmentReceived { document } => told.segments.push(document),
+                WorldEvent::InvocationStarted { trace_header, .. } => observed.trace_header = trace_header,
+                WorldEvent::LogLine { source: LogSource::Stdout, line } => observed.stdout.push(line),
+                WorldEvent::LogLine { source: LogSource::Stderr, line } => observed.stderr.push(line),
+                WorldEvent::SegmentReceived { document } => observed.segments.push(document),
                 WorldEvent::SegmentRejected { reason } => panic!("not a segment document: {reason}"),
-                WorldEvent::ProcessStarted { pid } => told.process = Some(pid),
-                WorldEvent::ProcessExited { .. } => told.has_exited = true,
+                WorldEvent::ProcessStarted { pid } => observed.process = Some(pid),
+                WorldEvent::ProcessExited { .. } => observed.has_exited = true,
                 WorldEvent::InvocationEnded(CompletedInvocation { request_id, outcome, duration }) => {
-                    (told.request_id, told.outcome, told.duration) = (request_id, outcome, duration);
+                    (observed.request_id, observed.outcome, observed.duration) = (request_id, outcome, duration);
                 }
                 _ => {}
             }
         }
-        told
+        observed
     }
 
     /// What is promised of every invocation, whatever comes of it.

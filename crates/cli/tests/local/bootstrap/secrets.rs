@@ -59,10 +59,10 @@ async fn values_are_stored_and_nothing_says_them() {
     let mut play = Scene::on(Engine::Embedded).with("AWS_LAMBDA_LOG_LEVEL", "TRACE").start().await;
     let good = secrets();
     let records = good.iter().cloned().chain(broken()).chain([oversized(200)]);
-    let told = play.invoke(&event(records)).await;
-    assert_eq!(told.failed(), [""; 0]);
+    let observed = play.invoke(&event(records)).await;
+    assert_eq!(observed.failed(), [""; 0]);
     // DynamoDB refuses a set that has a member twice; its record is audited all the same, with a note.
-    assert_eq!((told.count("RecordsQuarantined"), told.count("ValuesOmitted")), (broken().len() as u64 - 1, 2));
+    assert_eq!((observed.count("RecordsQuarantined"), observed.count("ValuesOmitted")), (broken().len() as u64 - 1, 2));
     // Without this, silence would prove nothing.
     let stored = play.entries().await.concat();
     for form in [SECRET, SECRET_DIGITS, &STANDARD.encode(SECRET)] {
@@ -81,8 +81,8 @@ async fn records_that_nothing_keeps_are_not_said_either() {
     let scene =
         Scene::on(Engine::Embedded).with("AWS_LAMBDA_LOG_LEVEL", "TRACE").with("FAILURE_BUCKET", "missing-test");
     let mut play = scene.start().await;
-    let told = play.invoke(&event(broken().into_iter().chain([oversized(200)]))).await;
-    assert_eq!(told.failed().len(), broken().len() + 1);
+    let observed = play.invoke(&event(broken().into_iter().chain([oversized(200)]))).await;
+    assert_eq!(observed.failed().len(), broken().len() + 1);
     play.stop().await;
 }
 
@@ -99,8 +99,8 @@ async fn what_dynamodb_quotes_is_not_said() {
     ] {
         let mut play = Scene::on(Engine::Embedded).with("AWS_LAMBDA_LOG_LEVEL", "TRACE").start().await;
         play.proxy.next(vec![Fault::Refuse(status, code); 3]);
-        let told = play.invoke(&inserts(0..60)).await;
-        assert!(told.samples("WriteLatency").len() >= 3 || !told.error().message.is_empty(), "{code}");
+        let observed = play.invoke(&inserts(0..60)).await;
+        assert!(observed.samples("WriteLatency").len() >= 3 || !observed.error().message.is_empty(), "{code}");
         play.stop().await;
     }
 }
@@ -123,8 +123,8 @@ async fn an_event_that_is_none_is_not_quoted() {
         format!("{{\"Records\":[{SECRET_DIGITS}x]}}"),
         whole[..whole.len() / 2].to_owned(),
     ] {
-        let told = play.invoke_with(event.clone()).await;
-        assert!(!told.error().message.is_empty(), "{event}");
+        let observed = play.invoke_with(event.clone()).await;
+        assert!(!observed.error().message.is_empty(), "{event}");
     }
     assert!(play.entries().await.is_empty());
     play.stop().await;

@@ -8,15 +8,15 @@ use serde_json::Value;
 use super::engine::Engine;
 use super::proxy::Fault;
 use super::records::{TABLE, event, insert, inserts, invalid, sample};
-use super::scene::{AUDIT_TABLE, Scene, Told};
+use super::scene::{AUDIT_TABLE, Observed, Scene};
 
 /// The most spans of healthy records, and of healthy requests, for one invocation: `MAX_HEALTHY` of
 /// `src/telemetry/traces.rs`.
 const MAX_HEALTHY: usize = 100;
 
 /// The spans of the invocation, of the records, of the requests to DynamoDB, of the objects.
-fn by_kind(told: &Told) -> [Vec<&Value>; 4] {
-    let of = |wanted: fn(&Value) -> bool| told.segments.iter().filter(|segment| wanted(segment)).collect();
+fn by_kind(observed: &Observed) -> [Vec<&Value>; 4] {
+    let of = |wanted: fn(&Value) -> bool| observed.segments.iter().filter(|segment| wanted(segment)).collect();
     [
         of(|segment| segment["metadata"]["faas.trigger"] == "datasource"),
         of(|segment| segment["metadata"]["faas.document.collection"].is_string()),
@@ -32,11 +32,11 @@ fn has_failed(segment: &Value) -> bool {
 #[tokio::test]
 async fn an_invocation_has_a_span_and_so_has_each_record_and_each_request() {
     let mut play = Scene::on(Engine::Embedded).start().await;
-    let told = play.invoke(&sample("mixed-batch")).await;
-    let [invocation, records, requests, objects] = by_kind(&told);
+    let observed = play.invoke(&sample("mixed-batch")).await;
+    let [invocation, records, requests, objects] = by_kind(&observed);
     assert_eq!((invocation.len(), records.len(), requests.len(), objects.len()), (1, 5, 1, 0));
-    assert_eq!(told.segments.len(), 7);
-    assert_eq!(invocation[0]["annotations"]["faas_invocation_id"], told.request_id.as_str());
+    assert_eq!(observed.segments.len(), 7);
+    assert_eq!(invocation[0]["annotations"]["faas_invocation_id"], observed.request_id.as_str());
     assert_eq!(invocation[0]["annotations"]["faas_coldstart"], true);
     assert!(records.iter().all(|record| record["metadata"]["faas.document.collection"] == TABLE));
     let operations: Vec<_> = records.iter().map(|record| &record["metadata"]["faas.document.operation"]).collect();
@@ -46,7 +46,7 @@ async fn an_invocation_has_a_span_and_so_has_each_record_and_each_request() {
     for span in [&records, &requests].into_iter().flatten() {
         assert_eq!(span["parent_id"], invocation[0]["id"]);
     }
-    assert!(!told.segments.iter().any(has_failed), "{:#?}", told.segments);
+    assert!(!observed.segments.iter().any(has_failed), "{:#?}", observed.segments);
     play.stop().await;
 }
 
@@ -54,10 +54,10 @@ async fn an_invocation_has_a_span_and_so_has_each_record_and_each_request() {
 async fn a_trace_that_is_not_sampled_has_no_spans() {
     for (trace, has_spans) in [(Trace::Sampled, true), (Trace::NotSampled, false), (Trace::Absent, false)] {
         let mut play = Scene::on(Engine::Embedded).traced(trace).start().await;
-        let told = play.invoke(&event([insert(1), invalid(2)])).await;
-        assert_eq!(!told.segments.is_empty(), has_spans, "{trace:?}");
-        assert_eq!(told.wide()["traceId"].is_string(), trace != Trace::Absent, "{trace:?}");
-        assert_eq!(told.count("SpansLost"), 0, "{trace:?}");
+        let observed = play.invoke(&event([insert(1), invalid(2)])).await;
+        assert_eq!(!observed.segments.is_empty(), has_spans, "{trace:?}");
+        assert_eq!(observed.wide()["traceId"].is_string(), trace != Trace::Absent, "{trace:?}");
+        assert_eq!(observed.count("SpansLost"), 0, "{trace:?}");
         play.stop().await;
     }
 }
@@ -66,14 +66,14 @@ async fn a_trace_that_is_not_sampled_has_no_spans() {
 async fn what_failed_is_an_error_and_what_worked_in_the_end_is_none() {
     let mut play = Scene::on(Engine::Embedded).start().await;
     play.proxy.next([Fault::Refuse(500, "InternalServerError")]);
-    let told = play.invoke(&inserts(0..3)).await;
-    let [_, _, requests, _] = by_kind(&told);
+    let observed = play.invoke(&inserts(0..3)).await;
+    let [_, _, requests, _] = by_kind(&observed);
     assert_eq!(requests.len(), 2);
-    assert!(!told.segments.iter().any(has_failed), "{:#?}", told.segments);
+    assert!(!observed.segments.iter().any(has_failed), "{:#?}", observed.segments);
 
     play.proxy.next([Fault::Refuse(400, "Puzzling")]);
-    let told = play.invoke(&event((0..3).map(insert).chain([invalid(3)]))).await;
-    let [invocation, records, requests, objects] = by_kind(&told);
+    let observed = play.invoke(&event((0..3).map(insert).chain([invalid(3)]))).await;
+    let [invocation, records, requests, objects] = by_kind(&observed);
     assert!(has_failed(invocation[0]) && has_failed(requests[0]) && !has_failed(objects[0]));
     assert!(records.iter().all(|record| has_failed(record)));
     assert_eq!(records[0]["metadata"]["error.type"], "Puzzling");
@@ -89,13 +89,13 @@ async fn a_large_batch_keeps_all_that_failed_and_a_bounded_number_of_the_others(
     // A datagram may be lost on its way, and nobody knows; but not each time.
     for last in [false, false, true] {
         play.proxy.next([Fault::Refuse(400, "Puzzling")]);
-        let told = play.invoke(&event).await;
-        assert_eq!((told.count("RecordsQuarantined"), told.count("RecordsFailed")), (BAD as u64, 25));
-        let [invocation, records, requests, objects] = by_kind(&told);
+        let observed = play.invoke(&event).await;
+        assert_eq!((observed.count("RecordsQuarantined"), observed.count("RecordsFailed")), (BAD as u64, 25));
+        let [invocation, records, requests, objects] = by_kind(&observed);
         let (failed, healthy): (Vec<&Value>, Vec<&Value>) = records.iter().partition(|record| has_failed(record));
         let counts = [invocation.len(), failed.len(), healthy.len(), requests.len(), objects.len()];
         println!("spans of a batch of 1,000: {counts:?}");
-        let expected = [1, BAD + 25, MAX_HEALTHY, told.samples("WriteLatency").len(), BAD];
+        let expected = [1, BAD + 25, MAX_HEALTHY, observed.samples("WriteLatency").len(), BAD];
         if counts == expected {
             return play.stop().await;
         }

@@ -25,12 +25,12 @@ async fn ten_thousand_records_lose_no_sample() {
     let event = event((0..RECORDS).map(small));
     assert!(event.to_string().len() <= 6 * 1024 * 1024, "Lambda takes no such event: {}", event.to_string().len());
     let mut play = Scene::on(Engine::Embedded).start().await;
-    let told = play.invoke(&event).await;
-    assert_eq!(told.failed(), [""; 0]);
-    assert_eq!(told.count("RecordsReceived"), RECORDS as u64);
-    assert_eq!(told.count("AuditsWritten"), RECORDS as u64);
-    assert_eq!(told.samples("AuditLag").len(), RECORDS);
-    assert!(told.documents().count() >= RECORDS / 100);
+    let observed = play.invoke(&event).await;
+    assert_eq!(observed.failed(), [""; 0]);
+    assert_eq!(observed.count("RecordsReceived"), RECORDS as u64);
+    assert_eq!(observed.count("AuditsWritten"), RECORDS as u64);
+    assert_eq!(observed.samples("AuditLag").len(), RECORDS);
+    assert!(observed.documents().count() >= RECORDS / 100);
     play.stop().await;
 }
 
@@ -39,11 +39,11 @@ async fn ten_thousand_failures_are_all_named_in_lines_that_are_not_too_long() {
     const RECORDS: usize = 10_000;
     let mut play = Scene::on(Engine::Embedded).start().await;
     play.proxy.always(Fault::Refuse(400, "Puzzling"));
-    let told = play.invoke(&inserts(0..RECORDS)).await;
+    let observed = play.invoke(&inserts(0..RECORDS)).await;
     let named: usize =
-        told.lines().iter().filter_map(|line| line["failedSequenceNumbers"].as_array().map(Vec::len)).sum();
-    assert_eq!((told.failed().len(), named), (RECORDS, RECORDS));
-    assert!(told.lines().len() < 200, "{} lines", told.lines().len());
+        observed.lines().iter().filter_map(|line| line["failedSequenceNumbers"].as_array().map(Vec::len)).sum();
+    assert_eq!((observed.failed().len(), named), (RECORDS, RECORDS));
+    assert!(observed.lines().len() < 200, "{} lines", observed.lines().len());
     play.stop().await;
 }
 
@@ -52,13 +52,13 @@ async fn a_hundred_healthy_records_cost_little_log() {
     let mut play = Scene::on(Engine::Embedded).start().await;
     let cold = play.invoke(&inserts(0..100)).await;
     let warm = play.invoke(&inserts(0..100)).await;
-    for (told, which) in [(&cold, "cold"), (&warm, "warm")] {
-        let all: usize = told.stdout.iter().map(|line| line.len() + 1).sum();
+    for (observed, which) in [(&cold, "cold"), (&warm, "warm")] {
+        let all: usize = observed.stdout.iter().map(|line| line.len() + 1).sum();
         let samples: usize =
-            ["AuditLag", "WriteLatency"].iter().map(|metric| array(&told.stdout[0], metric).len()).sum();
+            ["AuditLag", "WriteLatency"].iter().map(|metric| array(&observed.stdout[0], metric).len()).sum();
         println!("log of a {which} invocation of 100 records: {} bytes, and {samples} of samples", all - samples);
-        assert_eq!(told.stdout.len(), 1);
-        assert!(all - samples <= BUDGET, "{} bytes: {}", all - samples, told.stdout[0]);
+        assert_eq!(observed.stdout.len(), 1);
+        assert!(all - samples <= BUDGET, "{} bytes: {}", all - samples, observed.stdout[0]);
     }
     play.stop().await;
 }
@@ -89,10 +89,10 @@ async fn at_every_level_each_line_is_json_and_the_metrics_are_there() {
         let mut play = Scene::on(Engine::Embedded).with("AWS_LAMBDA_LOG_LEVEL", level).start().await;
         let mut lines = 0;
         for event in &events {
-            let told = play.invoke(event).await;
-            assert_eq!(told.count("RecordsReceived"), event["Records"].as_array().unwrap().len() as u64, "{level}");
-            assert_eq!(told.stderr, [""; 0], "{level}");
-            lines += told.lines().len();
+            let observed = play.invoke(event).await;
+            assert_eq!(observed.count("RecordsReceived"), event["Records"].as_array().unwrap().len() as u64, "{level}");
+            assert_eq!(observed.stderr, [""; 0], "{level}");
+            lines += observed.lines().len();
         }
         assert_eq!(lines, expected, "{level}");
         play.stop().await;
@@ -108,12 +108,12 @@ async fn an_invocation_that_fails_logs_why() {
         (serde_json::json!({ "hello": "world" }), "NotAnEvent", "Records"),
         (event([keys_only]), "ViewType", "NEW_AND_OLD_IMAGES"),
     ] {
-        let told = play.invoke(&event).await;
-        assert_eq!(told.error().error_type, kind);
-        assert!(told.error().message.contains(word), "{:?}", told.error());
-        assert_eq!(told.wide()["outcome"], "error");
-        let errors: Vec<Value> = told.lines().into_iter().filter(|line| line["level"] == "ERROR").collect();
-        assert!(errors.iter().any(|line| line["message"].as_str().unwrap().contains(word)), "{:?}", told.stdout);
+        let observed = play.invoke(&event).await;
+        assert_eq!(observed.error().error_type, kind);
+        assert!(observed.error().message.contains(word), "{:?}", observed.error());
+        assert_eq!(observed.wide()["outcome"], "error");
+        let errors: Vec<Value> = observed.lines().into_iter().filter(|line| line["level"] == "ERROR").collect();
+        assert!(errors.iter().any(|line| line["message"].as_str().unwrap().contains(word)), "{:?}", observed.stdout);
     }
     play.stop().await;
 }
@@ -121,11 +121,13 @@ async fn an_invocation_that_fails_logs_why() {
 #[tokio::test]
 async fn logs_as_text_leave_standard_output_to_the_metrics() {
     let mut play = Scene::on(Engine::Embedded).with("AWS_LAMBDA_LOG_FORMAT", "Text").start().await;
-    let told = play.invoke(&event([insert(1), invalid(2)])).await;
-    assert_eq!(told.lines().len(), told.documents().count(), "{:?}", told.stdout);
-    assert_eq!(told.count("RecordsQuarantined"), 1);
-    assert_eq!(told.stderr.len(), 1);
-    assert!(told.stderr[0].contains("ERROR record quarantined") && told.stderr[0].contains(&told.request_id));
+    let observed = play.invoke(&event([insert(1), invalid(2)])).await;
+    assert_eq!(observed.lines().len(), observed.documents().count(), "{:?}", observed.stdout);
+    assert_eq!(observed.count("RecordsQuarantined"), 1);
+    assert_eq!(observed.stderr.len(), 1);
+    assert!(
+        observed.stderr[0].contains("ERROR record quarantined") && observed.stderr[0].contains(&observed.request_id)
+    );
     play.stop().await;
 }
 
@@ -136,9 +138,9 @@ async fn prometheus_is_served_the_same_counts() {
     play.proxy.next([Fault::Refuse(400, "ThrottlingException")]);
     let events =
         [sample("mixed-batch"), event([insert(1), invalid(2), modify(3, &sample_value("1"), &sample_value("2"))])];
-    let mut told = Vec::new();
+    let mut observed = Vec::new();
     for event in &events {
-        told.push(play.invoke(event).await);
+        observed.push(play.invoke(event).await);
     }
     let mut stream = TcpStream::connect(&address).await.unwrap();
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -163,11 +165,11 @@ async fn prometheus_is_served_the_same_counts() {
         "ValuesOmitted",
         "ColdStart",
     ] {
-        let printed: u64 = told.iter().map(|told| told.count(metric)).sum();
+        let printed: u64 = observed.iter().map(|observed| observed.count(metric)).sum();
         assert_eq!(served(metric), printed, "{metric}");
     }
     for metric in ["AuditLag", "WriteLatency"] {
-        let printed: usize = told.iter().map(|told| told.samples(metric).len()).sum();
+        let printed: usize = observed.iter().map(|observed| observed.samples(metric).len()).sum();
         assert_eq!(served(&format!("{metric}_count")), printed as u64, "{metric}");
     }
     assert_eq!(served("WriteRetries"), 1);

@@ -134,8 +134,8 @@ async fn a_whole_answer_counts_in_every_form_of_http() {
         let wire = Wire::start(Arc::new(write)).await;
         let mut play = Scene::on(Engine::Embedded).with("AWS_ENDPOINT_URL_DYNAMODB", &wire.url).start().await;
         wire.engine.set(play.proxy.url()).unwrap();
-        let told = play.invoke(&inserts(0..RECORDS)).await;
-        assert_eq!(told.failed(), [""; 0], "{form}");
+        let observed = play.invoke(&inserts(0..RECORDS)).await;
+        assert_eq!(observed.failed(), [""; 0], "{form}");
         let mut keys = play.item_keys().await;
         keys.sort();
         let mut expected: Vec<String> = (0..RECORDS).map(key).collect();
@@ -181,9 +181,9 @@ async fn an_answer_that_cannot_be_read_acknowledges_nothing() {
         let scene = Scene::on(Engine::Embedded).with("AWS_ENDPOINT_URL_DYNAMODB", &wire.url);
         let mut play = scene.allowing(LIMIT).start().await;
         wire.engine.set(play.proxy.url()).unwrap();
-        let told = play.invoke(&inserts(0..RECORDS)).await;
-        assert_eq!(told.failed(), (0..RECORDS).map(sequence_number).collect::<Vec<_>>(), "{form}");
-        assert_eq!((told.count("AuditsWritten"), told.has_exited), (0, false), "{form}");
+        let observed = play.invoke(&inserts(0..RECORDS)).await;
+        assert_eq!(observed.failed(), (0..RECORDS).map(sequence_number).collect::<Vec<_>>(), "{form}");
+        assert_eq!((observed.count("AuditsWritten"), observed.has_exited), (0, false), "{form}");
         play.stop().await;
     }))
     .await;
@@ -202,8 +202,8 @@ async fn a_redirect_is_not_followed() {
         let scene = Scene::on(Engine::Embedded).with("AWS_ENDPOINT_URL_DYNAMODB", &wire.url);
         let mut play = scene.allowing(LIMIT).start().await;
         wire.engine.set(play.proxy.url()).unwrap();
-        let told = play.invoke(&inserts(0..RECORDS)).await;
-        assert_eq!(told.failed().len(), RECORDS, "{status}");
+        let observed = play.invoke(&inserts(0..RECORDS)).await;
+        assert_eq!(observed.failed().len(), RECORDS, "{status}");
         play.stop().await;
     }))
     .await;

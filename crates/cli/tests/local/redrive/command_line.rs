@@ -136,7 +136,7 @@ async fn a_permission_that_is_missing_is_named() {
         ("copy", insert(1), "s3:GetObject and s3:PutObject on the objects"),
         ("delete", insert(1), "s3:DeleteObject on the objects"),
         ("put", invalid(1), "s3:PutObject on the objects"),
-        // It has no sequence number, without which Lambda could not be told.
+        // It has no sequence number, without which Lambda could not name it.
         ("put", json!({ "nonsense": SECRET }), "s3:PutObject on the objects"),
     ] {
         let s3 = denying(denied, body("no_key", &raw(&record))).await;

@@ -110,8 +110,8 @@ async fn two_runs_and_the_function_at_once_change_nothing_of_the_outcome() {
             })
             .into();
         let event = event((0..60).map(insert).chain([invalid(60)]));
-        let (one, other, told) = tokio::join!(run(&one), run(&other), play.invoke(&event));
-        assert_eq!(told.failed(), [""; 0]);
+        let (one, other, observed) = tokio::join!(run(&one), run(&other), play.invoke(&event));
+        assert_eq!(observed.failed(), [""; 0]);
         for summary in [one, other] {
             assert!(summary.damaged.is_empty(), "{summary:?}");
             // The function may quarantine its record before a run lists it.

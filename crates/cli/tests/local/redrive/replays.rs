@@ -87,13 +87,13 @@ async fn a_replay_of_what_the_function_stored_changes_nothing() {
         let value = |text: &str| json!({ "S": text });
         let unchanged = modify(3, &value("x"), &value("x"));
         let records = [insert(1), modify(2, &value("x"), &value("y")), unchanged, oversized(4), invalid(5), insert(6)];
-        let told = play.invoke(&event(records.clone())).await;
-        assert_eq!(told.failed(), [""; 0]);
+        let observed = play.invoke(&event(records.clone())).await;
+        assert_eq!(observed.failed(), [""; 0]);
         let (entries_before, objects_before) = (play.entries().await, play.objects().await);
         assert_eq!((entries_before.len(), objects_before.len()), (4, 2), "on {engine:?}");
         // The very batch, as Lambda would have given it up after the same invocation.
         let function = serde_json::from_slice::<Value>(&objects_before[0].body).unwrap();
-        let (key, body) = given_up(&records, &told.request_id, function["functionArn"].as_str().unwrap());
+        let (key, body) = given_up(&records, &observed.request_id, function["functionArn"].as_str().unwrap());
         let bucket = play.world.bucket().unwrap();
         bucket.put(&key, &body).await.unwrap();
 

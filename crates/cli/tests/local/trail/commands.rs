@@ -142,7 +142,7 @@ async fn what_predates_the_trail_is_said_to_be_unknown() {
     tables.database.stop().await;
 }
 
-/// Whether an item is older than the trail or its creation was deleted, nothing tells; so nobody is told that all is well.
+/// Whether an item is older than the trail or its creation was deleted, nothing says; so the command does not say that all is well.
 #[tokio::test]
 async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trail_is_complete() {
     let tables = Tables::on(Engine::Embedded).await;
