@@ -91,7 +91,7 @@ impl<'a> Journey<'a> {
     ///
     /// # Errors
     ///
-    /// [`WrongViewType`], which no record of the stream can do anything about.
+    /// [`WrongViewType`]: the stream is wrong, not the record.
     pub fn begin(&mut self, planning: &Planning<'_>, now: Instant) -> Result<Option<String>, WrongViewType> {
         self.record.interval = Interval::new(now);
         let raw = self.raw;
@@ -103,7 +103,7 @@ impl<'a> Journey<'a> {
                 if entries.is_empty() {
                     self.outcome = Some(Outcome::Unchanged);
                 } else if self.record.values_omitted > 0 {
-                    let message = "a value is over DynamoDB's limits for an entry";
+                    let message = "a value exceeds DynamoDB's limits for an entry";
                     self.upload_then_write(object_key.clone(), message, &entries);
                 } else {
                     self.next = Next::Write(encode(&entries));
@@ -175,7 +175,7 @@ impl<'a> Journey<'a> {
         Upload { key: quarantine_key(self.stream_arn.as_ref(), self.raw), cause, record: self.raw }
     }
 
-    /// The record, to the letter.
+    /// The record, byte for byte.
     #[must_use]
     pub fn raw(&self) -> &'a str {
         self.raw.get()

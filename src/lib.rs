@@ -36,7 +36,7 @@
 //!   on standard output is one JSON object.
 //! - Only [`settings`] reads the environment, and only [`clock`] the time (`clippy.toml` holds both).
 //! - No value of a configuration item is in a log line, a metric, a span or an error. Errors of libraries that could
-//!   quote one are not passed on; what they were about is said in our own words.
+//!   quote one are not passed on; our own words describe the problem.
 //! - What one invocation did is one [`report::Report`]; nothing logs, counts or traces beside it.
 
 pub mod audit;

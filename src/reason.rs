@@ -20,8 +20,8 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Every reason with a code of this project, with what it means and what helps. Error codes of DynamoDB
-            /// come besides.
+            /// Every reason with a code of this project, with what it means and what helps. DynamoDB's own error codes
+            /// are not in it.
             pub const TABLE: &[(Self, &'static str, &'static str)] =
                 &[$((Self::$variant, $meaning, $help)),*];
 

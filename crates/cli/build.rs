@@ -1,6 +1,6 @@
 //! What `config-audit --version` says: the version, and in a release build from a clone the commit.
 //!
-//! A debug build does not say its commit, because then each commit would build the command and its tests anew. What a release
+//! A debug build does not say its commit, because then each commit would rebuild the command and its tests. What a release
 //! build is made from decides alone what is in it: a clone and an archive of the same commit differ only in this line.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "that is how a build script talks with cargo")]

@@ -193,7 +193,7 @@ fn items<'a>(plans: impl Iterator<Item = &'a Plan>) -> HashMap<Uuid, Vec<Item>> 
     items
 }
 
-/// The record in an object of the failure bucket, to the letter.
+/// The record in an object of the failure bucket, byte for byte.
 fn kept_record(body: &[u8]) -> &str {
     #[derive(serde::Deserialize)]
     struct Object<'a> {

@@ -1,5 +1,5 @@
 //! An object of the failure bucket, as the operator's `redrive` reads it: refused without being quoted, or its records
-//! to the letter.
+//! byte for byte.
 
 #![no_main]
 
@@ -46,7 +46,7 @@ fn check_held(object: &[u8], held: &FailedRecords) {
             let text: String = serde_json::from_str(payload.get()).unwrap_or_else(|_| payload.get().to_owned());
             let mut rest = text.as_str();
             for record in texts(held) {
-                let at = rest.find(record).expect("a record is not to the letter");
+                let at = rest.find(record).expect("a record is not the same byte for byte");
                 rest = &rest[at + record.len()..];
             }
         }

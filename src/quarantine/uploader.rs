@@ -25,7 +25,7 @@ pub struct Upload<'a> {
     pub key: String,
     /// Why the record is uploaded.
     pub cause: Cause,
-    /// The record, to the letter.
+    /// The record, byte for byte.
     pub record: &'a RawValue,
 }
 

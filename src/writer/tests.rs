@@ -296,7 +296,7 @@ proptest! {
         // many are.
         let (throttled, all) = (store.throttled.get(), requests.len());
         prop_assert!(throttled * 8 * 2 <= all * (8 - takes), "{throttled} of {all} requests were throttled");
-        // And it does not stay small: the table is kept as busy as it likes to be.
+        // And it does not stay small: the table gets as many requests as it can take.
         let last = requests.last().unwrap().interval.ended - requests[0].interval.started;
         let ideal = Duration::from_millis(10) * u32::try_from(batches.div_ceil(takes)).unwrap();
         prop_assert!(last <= ideal * 3 / 2, "{last:?}, and {ideal:?} would do");

@@ -20,7 +20,7 @@ pub struct FailedRecords {
     pub request_id: String,
     /// The function, likewise.
     pub function_arn: String,
-    /// Events with the records to the letter: entries have their IDs from them, and objects their keys.
+    /// Events with the records byte for byte: entries have their IDs from them, and objects their keys.
     pub events: Vec<Vec<u8>>,
 }
 

@@ -91,7 +91,7 @@ impl fmt::Display for Summary {
         line("records delivered again", redelivered)?;
         line("audit entries", entries)?;
         line("records that wait for a redrive", awaiting_redrive)?;
-        line("records dropped for want of a destination", dropped)?;
+        line("records dropped without a destination", dropped)?;
         line("records expired while nobody polled", expired)?;
         line("faults", self.faults.total())?;
         for fault in Fault::ALL.into_iter().filter(|fault| fault.touches_audits()) {

@@ -58,7 +58,7 @@ pub(crate) enum RequestAnswer {
 #[derive(Debug)]
 pub(crate) struct LoggedObject {
     pub(crate) key: String,
-    /// The record in it, to the letter.
+    /// The record in it, byte for byte.
     pub(crate) record: String,
     pub(crate) faults: Vec<Fault>,
     /// The bucket refused it.

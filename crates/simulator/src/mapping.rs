@@ -118,7 +118,7 @@ impl Mapping {
         self.stream.end_lane(shard);
     }
 
-    /// A lane waited for records from one time to now, and polled in vain.
+    /// A lane waited for records from one time to now, and found none.
     fn emit_empty_polls(&self, since: Millis) {
         for at in (since..self.run.now()).step_by(60_000).filter(|at| self.run.disabled_until(*at).is_none()) {
             self.run.emit_at(at, Metric::PolledEventCount, 0.0);

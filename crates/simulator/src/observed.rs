@@ -38,7 +38,7 @@ pub enum Metric {
     Invocations,
     /// Of the function: invocations that failed; 0 for one that did not.
     Errors,
-    /// Of the function: invocations that were not started, for want of concurrency.
+    /// Of the function: invocations that were not started, because there was no concurrency left.
     Throttles,
     /// Of the function: milliseconds.
     Duration,
@@ -61,7 +61,7 @@ pub enum Metric {
     ConsumedWriteCapacityUnits,
     /// Of the Audit table: writes that were throttled.
     WriteThrottleEvents,
-    /// Of the Audit table's index, under the same name: writes that were throttled for want of its capacity.
+    /// Of the Audit table's index, under the same name: writes that were throttled because its capacity was used up.
     IndexWriteThrottleEvents,
 }
 

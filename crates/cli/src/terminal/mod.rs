@@ -22,7 +22,7 @@ use config_audit::settings::{Environment, ProcessEnvironment};
 
 /// How wide a line should be where nobody knows the width.
 const DEFAULT_WIDTH: usize = 120;
-/// Begins the line anew: the cursor moves to its start, and the rest is cleared.
+/// Starts the line again: the cursor moves to its start, and the rest is cleared.
 const CLEAR_LINE: &str = "\r\u{1b}[K";
 
 /// Whether the last line on standard error is progress, which the next line replaces. A process has one standard error.

@@ -44,12 +44,12 @@ impl Budget {
         can
     }
 
-    /// Notes that something ended early for want of steps, so that what it did not find may exist all the same.
+    /// Notes that something ended early because no steps were left, so that what it did not find may exist all the same.
     pub(super) fn note_cut_short(&self) {
         self.was_cut_short.set(true);
     }
 
-    /// Whether something ended early for want of steps.
+    /// Whether something ended early because no steps were left.
     pub(super) fn was_cut_short(&self) -> bool {
         self.was_cut_short.get()
     }

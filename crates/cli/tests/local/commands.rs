@@ -44,7 +44,7 @@ async fn the_exit_code_says_how_it_went() {
     for (script, arguments, code) in cases {
         let output = invoke(script, arguments).await;
         assert_eq!(output.status.code(), Some(code), "{script:?} {arguments:?}\n{}", text(&output.stderr));
-        // What went wrong with the command line is said, and not among the results.
+        // Standard error says what is wrong with the command line; standard output is for results.
         assert_eq!(code == 2, output.stdout.is_empty() && !output.stderr.is_empty(), "{script:?} {arguments:?}");
     }
 }

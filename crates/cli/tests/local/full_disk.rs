@@ -84,7 +84,7 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
 
     put("LARGE", "x".repeat(LARGE)).await;
     line_with(&mut lines, "record failed, and Lambda will redeliver it").await;
-    // It stays failed for as long as the disk is full, and what it needs is said.
+    // It stays failed for as long as the disk is full, and the log says what it needs.
     let observed = line_with(&mut lines, "record failed, and Lambda will redeliver it").await;
     assert!(observed.iter().any(|line| line.contains("failure bucket")), "{observed:#?}");
     assert_eq!(is_audited("LARGE").await, 0);

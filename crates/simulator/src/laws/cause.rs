@@ -10,7 +10,7 @@ use crate::log::{LoggedRequest, RequestAnswer};
 use crate::scenario::Millis;
 
 /// A record fails for what became of its own requests or its own object. Where nothing is known of them, it fails for the
-/// error of the whole invocation, or for want of time.
+/// error of the whole invocation, or because there was no time left.
 pub(super) fn is_its_own(
     tracked: &TrackedChange,
     need: &Need,

@@ -96,7 +96,7 @@ fn copy(from: &Path, to: &Path) {
         }
     } else {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        // Written anew, so that cargo sees a new time.
+        // Written again, so that cargo sees a new time.
         fs::write(to, fs::read(from).unwrap()).unwrap();
     }
 }

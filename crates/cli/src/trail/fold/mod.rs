@@ -54,7 +54,7 @@ pub use self::folded::{Fold, Origin};
 /// this is enough for some 2,000 entries within one second; DynamoDB lets an item change 1,000 times.
 const MAX_STEPS: usize = 4_000_000;
 
-/// How often an item that is not known is folded anew with other choices.
+/// How often an item that is not known is folded again with other choices.
 const MAX_RUNS: usize = 256;
 
 /// Folds the entries of one item, which may come in any order.

@@ -1,4 +1,4 @@
-//! What is set up wrongly is said in words that tell what to change, and costs no record.
+//! A wrong setup costs no record, and the error says what to change.
 
 use ScalarAttributeType::{B, N, S};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -139,7 +139,7 @@ async fn the_probe_of_init_writes_nothing_and_tells_a_right_table_from_a_missing
         assert_eq!(probe(&play, AUDIT_TABLE).await.0.as_deref(), Some("ValidationException"), "{engine:?}");
         assert_eq!(probe(&play, "Missing-test").await.0.as_deref(), Some("ResourceNotFoundException"), "{engine:?}");
         let observed = play.invoke(&event([])).await;
-        assert_eq!(observed.lines().len(), 1, "init has said something: {:?}", observed.stdout);
+        assert_eq!(observed.lines().len(), 1, "init logged something: {:?}", observed.stdout);
         assert_eq!(play.proxy.writes(), 0);
         assert!(play.entries().await.is_empty(), "on {engine:?}");
         play.stop().await;

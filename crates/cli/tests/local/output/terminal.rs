@@ -7,7 +7,7 @@ use super::scene::{Scene, repository};
 use crate::bootstrap::engine::Engine;
 use crate::trail::scene::{AUDIT, EPOCH, History, Tables, command, entries, item};
 
-/// How progress begins the line anew.
+/// How progress starts the line again.
 const CLEAR_LINE: &str = "\r\u{1b}[K";
 
 #[tokio::test]

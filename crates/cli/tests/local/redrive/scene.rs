@@ -235,7 +235,7 @@ pub(crate) async fn run(redrive: &Redrive) -> Summary {
     try_run(redrive).await.unwrap()
 }
 
-/// All items of the Audit table, to the letter.
+/// All items of the Audit table, byte for byte.
 pub(crate) async fn entries(database: &Database) -> Vec<String> {
     let entries = database.entries(AUDIT_TABLE).await.unwrap();
     entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect()

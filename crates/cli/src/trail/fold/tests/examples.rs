@@ -122,7 +122,7 @@ fn a_second_with_too_many_orders_is_undecided_within_the_budget_and_keeps_its_en
     assert!(fold.is_undecided(), "{} of {MAX_STEPS} steps are left, and the gaps are {:?}", budget.left(), fold.gaps);
     assert_eq!(fold.gaps.iter().map(|gap| &gap.kind).collect::<Vec<_>>(), [&GapKind::Undecided]);
     assert!(fold.gaps[0].to_string().contains("at 2024-09-11T09:02:28.000Z"), "{}", fold.gaps[0]);
-    // What it ends with is not certain, so nothing is said about it either.
+    // What it ends with is not certain, so the fold reports nothing about it either.
     assert_eq!(fold.against(Some(&Item::new())), []);
     let ids = |steps: &[Step]| {
         let mut ids: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
