@@ -22,7 +22,10 @@ const SERVICES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
 /// The API of this database.
 pub(super) fn router(database: Database) -> Router {
-    Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(database)
+    Router::new()
+        .route("/", post(answer).get(async || "healthy"))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .with_state(database)
 }
 
 async fn answer(State(database): State<Database>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
