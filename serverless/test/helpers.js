@@ -126,6 +126,13 @@ async function packageOnce(t, args) {
   return { template, calls: service.calls() };
 }
 
+/** Asserts that the command fails with this error and without a stack trace. */
+function failsWith(result, message) {
+  assert.notEqual(result.status, 0, result.all);
+  assert.match(result.all, message);
+  assert.doesNotMatch(result.all, /^\s+at .*:\d+:\d+\)?$/m, 'a stack trace');
+}
+
 /** Runs a process to its end, with standard input closed unless there is an input. */
 function run(command, args, { cwd = ROOT, env = process.env, input, seconds = 120 } = {}) {
   const started = process.hrtime.bigint();
@@ -184,4 +191,6 @@ function serve(t, command, args, { ready, seconds = 60, ...options }) {
   });
 }
 
-module.exports = { EXISTING_STREAM, EXISTING_TABLES, OSLS, OTHER_PARAMETERS, ROOT, VENV, packaged, run, serve, serviceCopy, temporary, unzip, withoutAccount };
+module.exports = {
+  EXISTING_STREAM, EXISTING_TABLES, OSLS, OTHER_PARAMETERS, ROOT, VENV, failsWith, packaged, run, serve, serviceCopy, temporary, unzip, withoutAccount,
+};

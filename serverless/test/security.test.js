@@ -10,6 +10,7 @@ const { test } = require('node:test');
 const { ROOT, packaged } = require('./helpers');
 
 const RECOVERY_ROLE = 'arn:aws:iam::ACCOUNT:role/config-audit-recovery';
+const ACCOUNT = '123456789012';
 
 /** Everything that the function's role may do: [action, resource]. docs/security.md has the reasons. */
 const PERMISSIONS = [
@@ -36,7 +37,10 @@ const ACCEPTED = ['BatchWriteItem', 'DeleteItem', 'PutItem', 'UpdateItem', 'Part
 
 /** The template with no parameter given. */
 const template = async (t) => (await packaged(t, [])).template;
-const withRecoveryRole = async (t) => (await packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE}`])).template;
+const withRecoveryRole = async (t) => {
+  const { template: made } = await packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE.replace('ACCOUNT', ACCOUNT)}`]);
+  return JSON.parse(JSON.stringify(made).replaceAll(ACCOUNT, 'ACCOUNT'));
+};
 
 const list = (value) => [value].flat();
 const ofType = ({ Resources }, type) => Object.values(Resources).filter((resource) => resource.Type.startsWith(type));

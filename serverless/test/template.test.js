@@ -118,27 +118,36 @@ test('every other parameter reaches the template, as a number where CloudFormati
   t.diagnostic('stage, table names, key, provenance, arm64 and retention times');
 });
 
-test('the parameters of a stage are kept in serverless.yml, as docs/configuration.md says', async (t) => {
-  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'docs', 'configuration.md'), 'utf8'));
-  const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
+/** The n-th block of YAML in docs/configuration.md, as text. */
+const documented = (index) => [...fs.readFileSync(path.join(ROOT, 'docs', 'configuration.md'), 'utf8').matchAll(/```yaml\n([^]*?)```/g)][index][1];
+
+/** A service whose serverless.yml has what docs/configuration.md says; resolves what `serverless print` shows of it. */
+function withYaml(t, yaml) {
   const service = serviceCopy(t);
   const file = path.join(service.directory, 'serverless.yml');
-  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `${example}\ncustom:\n`));
-  const printed = async (...args) => {
+  const [params, custom = ''] = yaml.split('custom:\n');
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `\n${params}\ncustom:\n${custom}`));
+  return async (...args) => {
     const result = await service.serverless(['print', '--format', 'json', ...args]);
-    assert.equal(result.status, 0, result.all);
-    const { custom, functions, resources } = JSON.parse(result.stdout);
+    if (result.status) return { error: result.all };
+    const { custom: { stream, recoveryRole }, functions, resources } = JSON.parse(result.stdout);
     const { Parameters: parameters } = [resources].flat().find(({ Parameters }) => Parameters);
     return {
-      configurationStreamArn: custom.existingTables.ConfigurationTable,
-      existingAuditTable: custom.existingTables.AuditTable,
+      configurationStreamArn: stream,
+      existingAuditTable: functions.audit.environment.AUDIT_TABLE,
       keyAttribute: functions.audit.environment.KEY_ATTRIBUTE,
-      recoveryRoleArn: custom.recoveryRole,
+      recoveryRoleArn: recoveryRole,
       pageEmail: parameters.PageEmail.Default,
       notifyEmail: parameters.NotifyEmail.Default,
       runbookUrl: parameters.RunbookUrl.Default,
     };
   };
+}
+
+test('the parameters of a stage are kept in serverless.yml, as docs/configuration.md says', async (t) => {
+  const example = documented(0);
+  const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
+  const printed = withYaml(t, example);
   const [prod, overridden, dev] = await Promise.all([
     printed('--stage', 'prod'),
     printed('--stage', 'prod', '--param', 'pageEmail=other@example.com'),
@@ -147,6 +156,21 @@ test('the parameters of a stage are kept in serverless.yml, as docs/configuratio
   assert.deepEqual(prod, given);
   assert.deepEqual(overridden, { ...given, pageEmail: 'other@example.com' });
   const { configurationStreamArn, existingAuditTable, pageEmail } = dev;
-  assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage does not have them');
+  assert.deepEqual([typeof configurationStreamArn, existingAuditTable, pageEmail], ['object', 'Audit-dev', ''], 'another stage does not have them');
   t.diagnostic(`${Object.keys(given).length} parameters`);
+});
+
+test('two regions of a stage have parameters of their own, as docs/configuration.md says', async (t) => {
+  const example = documented(1);
+  const streams = Object.fromEntries([...example.matchAll(/configurationStreamArn: (arn:aws:dynamodb:([^:]*):.*)/g)].map(([, arn, region]) => [region, arn]));
+  const printed = withYaml(t, example);
+  const [one, other, unlisted, dev] = await Promise.all([
+    ...Object.keys(streams).map((region) => printed('--stage', 'prod', '--region', region)),
+    printed('--stage', 'prod', '--region', 'us-east-1'),
+    printed('--region', 'us-east-1'),
+  ]);
+  assert.deepEqual([one, other].map(({ configurationStreamArn }) => configurationStreamArn), Object.values(streams));
+  assert.match(unlisted.error, /Cannot resolve variable at "params\.prod\.configurationStreamArn"/);
+  assert.equal(dev.error, undefined, 'another stage is not affected');
+  t.diagnostic(Object.keys(streams).join(', '));
 });
