@@ -112,8 +112,8 @@ async function deployed(t, aws, stack) {
   t.diagnostic('tables, stream, index, trigger, function, role, log group, failure bucket and outputs are there');
 
   // moto's CloudFormation creates no alarms, subscriptions or saved queries; operations.test.js checks them.
-  assert.deepEqual(await aws.dashboards(), ['config-audit-dev-deep-dive', 'config-audit-dev-operations']);
-  const { widgets } = JSON.parse(await aws.dashboard('config-audit-dev-operations'));
+  assert.deepEqual(await aws.dashboards(), [`config-audit-dev-${REGION}-deep-dive`, `config-audit-dev-${REGION}-operations`]);
+  const { widgets } = JSON.parse(await aws.dashboard(`config-audit-dev-${REGION}-operations`));
   const drawn = widgets.flatMap(({ properties }) => properties.metrics || []).flat();
   for (const name of [FUNCTION, mapping.UUID, 'Configuration-dev', 'Audit-dev']) assert.ok(drawn.includes(name), `it shows ${name}`);
   assert.deepEqual(await aws.topics(), [stack.outputs.NotifyTopicArn, stack.outputs.PageTopicArn].sort());
