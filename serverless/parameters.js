@@ -24,26 +24,37 @@ const STREAM = shape(
 const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
   'the ARN of one role or user as IAM prints it, such as arn:aws:iam::123456789012:role/config-audit-recovery');
 
+// `isGuarded`: a deployed stack gets another value only if `change` names the parameter. Without it, that is so only for a
+// value that is left out.
+// `isOnce`: it is about one command, so it belongs on the command line, and the stack does not remember it.
 const PARAMETERS = {
-  configurationTable: { default: 'Configuration-${sls:stage}', shape: TABLE },
-  auditTable: { default: 'Audit-${sls:stage}', shape: TABLE },
-  configurationStreamArn: { shape: STREAM },
-  existingAuditTable: { shape: TABLE },
-  keyAttribute: { default: 'key', shape: shape((value) => /^[^\p{Cc}]+$/u.test(value) && Buffer.byteLength(value) <= 255, 'the name of an attribute, 1 to 255 bytes') },
-  provenance: { default: 'off', shape: oneOf('off', 'on') },
+  configurationTable: { default: 'Configuration-${sls:stage}', shape: TABLE, isGuarded: true },
+  auditTable: { default: 'Audit-${sls:stage}', shape: TABLE, isGuarded: true },
+  configurationStreamArn: { shape: STREAM, isGuarded: true },
+  existingAuditTable: { shape: TABLE, isGuarded: true },
+  keyAttribute: { default: 'key', shape: shape((value) => /^[^\p{Cc}]+$/u.test(value) && Buffer.byteLength(value) <= 255, 'the name of an attribute, 1 to 255 bytes'), isGuarded: true },
+  provenance: { default: 'off', shape: oneOf('off', 'on'), isGuarded: true },
   architecture: { default: 'x86_64', shape: oneOf('x86_64', 'arm64') },
   logRetentionDays: {
     default: 30,
     shape: shape((value) => LOG_RETENTION_DAYS.map(String).includes(value), `a number of days that CloudWatch Logs has: ${LOG_RETENTION_DAYS.join(', ')}`),
   },
   failureRetentionDays: { default: 90, shape: wholeNumber(1, 36500) },
-  recoveryRoleArn: { shape: ROLE },
+  recoveryRoleArn: { shape: ROLE, isGuarded: true },
   pageEmail: { shape: EMAIL },
   notifyEmail: { shape: EMAIL },
   // It becomes part of the dashboards' JSON and of links.
   runbookUrl: { default: 'docs/runbooks', shape: matching(/^[\w:/.~%?&=+@-]+$/, 'a URL without spaces, quotes or "#"') },
-  store: { default: 'memory', shape: oneOf('memory', 'aws') },
+  store: { default: 'memory', shape: oneOf('memory', 'aws'), isOnce: true },
+  artifact: { shape: matching(/\.zip$/, 'a zip file with the executable `bootstrap`'), isOnce: true },
+  change: {
+    shape: shape((value) => value.split(',').every((name) => Object.hasOwn(PARAMETERS, name)), 'names of parameters, with a comma between them'),
+    isOnce: true,
+  },
 };
+
+/** Whether the stack remembers a parameter. */
+const isRecorded = (name) => Object.hasOwn(PARAMETERS, name) && !PARAMETERS[name].isOnce;
 
 const DEFAULTS = Object.fromEntries(Object.entries(PARAMETERS).filter(([, parameter]) => 'default' in parameter)
   .map(([name, parameter]) => [name, parameter.default]));
@@ -58,12 +69,16 @@ function valuesOf({ blocks = {}, stage, commandLine }) {
 }
 
 /** What is wrong with the names of the parameters that the command line or a block of `params` gives: sentences. */
-function unknown({ blocks = {}, commandLine }) {
-  const names = new Set([blocks, { commandLine: fromCommandLine(commandLine) }].flatMap(Object.values).flatMap((block) => Object.keys(block ?? {})));
-  return [...names].filter((name) => !Object.hasOwn(PARAMETERS, name)).map((name) => {
+function misnamed({ blocks = {}, commandLine }) {
+  const inFile = Object.entries(blocks).flatMap(([block, values]) => Object.keys(values ?? {}).map((name) => [name, block]));
+  const names = new Set([...inFile.map(([name]) => name), ...Object.keys(fromCommandLine(commandLine))]);
+  const unknown = [...names].filter((name) => !Object.hasOwn(PARAMETERS, name)).map((name) => {
     const near = nearest(name);
     return `there is no parameter ${name}; ${near ? `did you mean ${near}?` : 'docs/configuration.md has all of them'}`;
   });
+  const kept = inFile.filter(([name, block]) => PARAMETERS[name]?.isOnce && !(block === 'default' && blocks.default[name] === DEFAULTS[name]))
+    .map(([name, block]) => `the parameter ${name} is for one command, so it cannot be kept in params.${block}; give it with --param`);
+  return [...unknown, ...kept];
 }
 
 /** What is wrong with the values, and with the names that are made of the service's, the stage's and the region's: sentences. */
@@ -103,4 +118,4 @@ function edits(from, to) {
   return row.at(-1);
 }
 
-module.exports = { DEFAULTS, PARAMETERS, unknown, valuesOf, wrong };
+module.exports = { DEFAULTS, PARAMETERS, isRecorded, misnamed, valuesOf, wrong };

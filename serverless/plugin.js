@@ -2,6 +2,9 @@
 
 // What Serverless cannot do by itself for this service. Each job has a file of its own; this one says when each is done.
 
+const { existsSync, readFileSync } = require('fs');
+const path = require('path');
+const { compareParameters, look, lookAtReaders, lookAtTables } = require('./before-deploy');
 const { buildArtifact } = require('./build');
 const { invokeLocal, takeOver } = require('./invoke-local');
 const parameters = require('./parameters');
@@ -13,7 +16,10 @@ class ConfigAuditPlugin {
     this.log = log;
     this.hooks = this.withErrors({
       'initialize': () => this.initialize(),
+      'before:package:cleanup': () => this.beforeDeploy(), // `serverless deploy` packages first, which takes minutes.
       'before:package:createDeploymentArtifacts': () => this.build(),
+      'before:deploy:deploy': () => this.beforeDeploy(), // With --package there is nothing to package.
+      'before:deploy:function:initialize': () => this.lookBefore(compareParameters),
       'before:package:function:package': () => this.build(), // `serverless deploy function`
     });
     this.giveDefaults();
@@ -32,17 +38,49 @@ class ConfigAuditPlugin {
     const given = { blocks: this.serverless.configurationInput.params, stage: provider.getStage(), commandLine: this.serverless.processedInput.options.param };
     this.parameters = parameters.valuesOf(given);
     const place = { service: this.serverless.service.service, stage: given.stage, region: provider.getRegion() };
-    const problems = [...parameters.unknown(given), ...parameters.wrong(this.parameters, place)];
+    const problems = [...parameters.misnamed(given), ...parameters.wrong(this.parameters, place)];
     if (problems.length) throw new Error(problems.join('\n'));
 
+    this.useArtifact();
     adapt(this.serverless.service.resources, this.parameters);
     if (this.serverless.processedInput.commands.join(' ') === 'invoke local') {
       takeOver(this.serverless, this.withError((aws) => invokeLocal(aws, this.parameters.store)));
     }
   }
 
-  build() {
-    return buildArtifact(this.serverless.serviceDir, this.parameters.architecture, this.log);
+  async beforeDeploy() {
+    if (this.serverless.processedInput.commands.join(' ') !== 'deploy' || this.isReady) return;
+    await this.lookBefore(compareParameters, lookAtTables, lookAtReaders);
+    this.isReady = true;
+  }
+
+  async lookBefore(...things) {
+    const { connect } = require('./account'); // Here, because the SDK takes a second to load.
+    const { service, processedInput: { options } } = this.serverless;
+    const provider = this.serverless.getProvider('aws');
+    const { naming } = provider;
+    const folder = options.package ?? service.package.path;
+    const file = folder && path.resolve(this.serverless.serviceDir, folder, naming.getCompiledTemplateFileName());
+    await look(await connect(provider), things, {
+      stack: naming.getStackName(),
+      functionName: service.getFunction('audit').name,
+      planned: file ? JSON.parse(readFileSync(file, 'utf8')) : service.resources,
+      confirmed: this.parameters.change?.split(','),
+      warn: (text) => this.log.warning(text),
+    });
+  }
+
+  /** Where there is no toolchain, the function was built somewhere else. */
+  useArtifact() {
+    const { artifact } = this.parameters;
+    if (!artifact) return;
+    const file = path.resolve(artifact);
+    if (!existsSync(file)) throw new Error(`the parameter artifact is "${artifact}"; there is no such file`);
+    this.serverless.service.package.artifact = file;
+  }
+
+  async build() {
+    if (!this.parameters.artifact) await buildArtifact(this.serverless.serviceDir, this.parameters.architecture, this.log);
   }
 
   /** Serverless prints a stack trace of every error but its own. */

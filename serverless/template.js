@@ -2,6 +2,8 @@
 
 // What the template cannot say itself: which resources it has depends on the parameters.
 
+const { record } = require('./before-deploy');
+
 /** The stack neither creates nor changes existing tables. */
 function leaveOutExistingTables({ Resources, Parameters }, { configurationStreamArn, existingAuditTable }) {
   if (existingAuditTable) delete Resources.AuditTable;
@@ -20,6 +22,7 @@ function writeDashboardsAsText({ Resources }) {
 
 /** Changes the template of serverless.yml as these parameters want it. */
 function adapt(template, parameters) {
+  record(template, parameters);
   leaveOutExistingTables(template, parameters);
   writeDashboardsAsText(template);
 }

@@ -67,6 +67,7 @@ function serviceCopy(t, { tools = ['cargo', 'cargo-lambda'] } = {}) {
   for (const entry of fs.readdirSync(path.join(ROOT, 'serverless'), { withFileTypes: true })) {
     if (entry.isFile()) fs.copyFileSync(path.join(ROOT, 'serverless', entry.name), path.join(directory, 'serverless', entry.name));
   }
+  fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(directory, 'node_modules'));
   const standIn = (file, body = '') => {
     fs.mkdirSync(path.dirname(file), { recursive: true });
     fs.writeFileSync(file, `#!${process.execPath}
@@ -86,8 +87,8 @@ ${body || 'note();'}
     makesZip,
     calls: () => (fs.existsSync(notes) ? fs.readFileSync(notes, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : []),
     template: () => JSON.parse(fs.readFileSync(path.join(directory, '.serverless', 'cloudformation-template-update-stack.json'))),
-    serverless: (args, { env = {}, input } = {}) =>
-      afterTheFirst(() => run(process.execPath, [OSLS, ...args], { cwd: directory, input, env: withoutAccount({ PATH: bin, ...env }) })),
+    serverless: (args, { env = {}, ...options } = {}) =>
+      afterTheFirst(() => run(process.execPath, [OSLS, ...args], { cwd: directory, env: withoutAccount({ PATH: bin, ...env }), ...options })),
   };
 }
 

@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { PARAMETERS, unknown, valuesOf, wrong } = require('../parameters');
+const { PARAMETERS, misnamed, valuesOf, wrong } = require('../parameters');
 const { EXISTING_STREAM, ROOT, failsWith, serviceCopy } = require('./helpers');
 
 const PLACE = { service: 'config-audit', stage: 'prod', region: 'eu-central-1' };
@@ -37,6 +37,8 @@ const CASES = {
   notifyEmail: [['notify@example.com'], ['@example.com']],
   runbookUrl: [['docs/runbooks', 'https://example.com/a-b/~c?d=e&f=%20'], ['https://example.com/a b', 'https://example.com/"', '${AWS::Region}', '']],
   store: [['memory', 'aws'], ['disk']],
+  artifact: [['bootstrap.zip', '../a b/c.zip'], ['bootstrap', '']],
+  change: [['pageEmail', 'pageEmail,keyAttribute'], ['everything', 'pageEmail, keyAttribute', '']],
 };
 
 test('each parameter accepts what is right, and refuses what is not with what is expected instead', (t) => {
@@ -75,13 +77,19 @@ test('a stage whose name is too long for the function\'s role is refused, and on
 });
 
 test('unknown names are refused wherever they are given, with the nearest right one', () => {
-  const of = (name) => unknown({ commandLine: [`${name}=value`] });
+  const of = (name) => misnamed({ commandLine: [`${name}=value`] });
   for (const [name, near] of [['keyAtribute', 'keyAttribute'], ['PAGEEMAIL', 'pageEmail'], ['recoveryRole', 'recoveryRoleArn'], ['auditTabel', 'auditTable']]) {
     assert.deepEqual(of(name), [`there is no parameter ${name}; did you mean ${near}?`]);
   }
   assert.deepEqual(of('colour'), ['there is no parameter colour; docs/configuration.md has all of them']);
   assert.deepEqual(of('pageEmail'), []);
-  assert.deepEqual(unknown({ blocks: { default: { store: 'aws' }, test: { pageMail: 'a@b.c' }, prod: null } }), ['there is no parameter pageMail; did you mean pageEmail?']);
+  assert.deepEqual(misnamed({ blocks: { default: { store: 'memory' }, test: { pageMail: 'a@b.c' }, prod: null } }), ['there is no parameter pageMail; did you mean pageEmail?']);
+});
+
+test('what is for one command is not kept in serverless.yml', () => {
+  assert.deepEqual(misnamed({ blocks: { prod: { change: 'pageEmail' } } }),
+    ['the parameter change is for one command, so it cannot be kept in params.prod; give it with --param']);
+  assert.equal(misnamed({ blocks: { default: { store: 'aws' } } }).length, 1);
 });
 
 test('the command line goes before the stage\'s block, and that before the default', () => {

@@ -85,6 +85,12 @@ test('without parameters, the stack has both tables, the trigger, the function a
   }
 });
 
+test('the template records the parameters that it was made with, but for those of one command', async (t) => {
+  const { template } = await packaged(t, OTHER_PARAMETERS);
+  const given = Object.fromEntries(OTHER_PARAMETERS.flatMap((argument, index) => (argument === '--param' ? [OTHER_PARAMETERS[index + 1].split('=')] : [])));
+  assert.deepEqual(template.Metadata, { ConfigAudit: { Parameters: given } });
+});
+
 test('with an existing stream and Audit table, the stack has no table and uses those', async (t) => {
   const { template } = await packaged(t, EXISTING_TABLES);
   assert.deepEqual(ofType(template, 'AWS::DynamoDB::Table'), []);
@@ -96,6 +102,7 @@ test('with an existing stream and Audit table, the stack has no table and uses t
   assert.equal(template.Outputs.AuditTableName.Value, 'History');
   const { ConfigurationTableName, AuditTableName } = template.Parameters;
   assert.deepEqual([ConfigurationTableName.Default, AuditTableName.Default], ['Settings', 'History'], 'alarms and dashboards use them too');
+  delete template.Metadata; // The defaults are recorded too.
   assert.doesNotMatch(JSON.stringify(template), /Configuration-dev|Audit-dev"|"ConfigurationTable"|"AuditTable"/);
   t.diagnostic('trigger, role, environment and outputs name the existing tables');
 });
