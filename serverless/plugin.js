@@ -8,7 +8,7 @@ const { compareParameters, look, lookAtReaders, lookAtTables } = require('./befo
 const { buildArtifact } = require('./build');
 const { invokeLocal, takeOver } = require('./invoke-local');
 const parameters = require('./parameters');
-const { adapt } = require('./template');
+const { adapt, createAuditTableLast } = require('./template');
 
 class ConfigAuditPlugin {
   constructor(serverless, options, { log }) {
@@ -18,6 +18,7 @@ class ConfigAuditPlugin {
       'initialize': () => this.initialize(),
       'before:package:cleanup': () => this.beforeDeploy(), // `serverless deploy` packages first, which takes minutes.
       'before:package:createDeploymentArtifacts': () => this.build(),
+      'after:aws:package:finalize:mergeCustomProviderResources': () => createAuditTableLast(serverless.service.provider.compiledCloudFormationTemplate),
       'before:deploy:deploy': () => this.beforeDeploy(), // With --package there is nothing to package.
       'before:deploy:function:initialize': () => this.lookBefore(compareParameters),
       'before:package:function:package': () => this.build(), // `serverless deploy function`

@@ -27,4 +27,16 @@ function adapt(template, parameters) {
   writeDashboardsAsText(template);
 }
 
-module.exports = { adapt };
+/**
+ * CloudFormation creates the Audit table when all else is there. It is protected from deletion, so a deployment that fails
+ * later could not be rolled back.
+ */
+function createAuditTableLast({ Resources }) {
+  const { AuditTable: table, ...others } = Resources;
+  if (!table) return;
+  const referred = JSON.stringify(table.Properties);
+  // A resource with a condition may not exist, and the table waits for what it refers to anyway.
+  table.DependsOn = Object.keys(others).filter((id) => !others[id].Condition && !referred.includes(`"${id}"`));
+}
+
+module.exports = { adapt, createAuditTableLast };

@@ -81,9 +81,10 @@ test('only Lambda may assume the function\'s role, and the stack grants nothing 
 test('what is stored is encrypted, private, and outlives the stack', async (t) => {
   const made = await template(t);
   const { ConfigurationTable, AuditTable, FailureBucket, FailureBucketPolicy } = made.Resources;
-  for (const resource of [ConfigurationTable, AuditTable, FailureBucket, FailureBucketPolicy]) {
-    assert.deepEqual([resource.DeletionPolicy, resource.UpdateReplacePolicy], ['Retain', 'Retain'], resource.Type);
+  for (const resource of [ConfigurationTable, FailureBucket, FailureBucketPolicy]) {
+    assert.deepEqual([resource.DeletionPolicy, resource.UpdateReplacePolicy], ['RetainExceptOnCreate', 'Retain'], resource.Type);
   }
+  assert.deepEqual([AuditTable.DeletionPolicy, AuditTable.UpdateReplacePolicy], ['Retain', 'Retain']);
   for (const table of ofType(made, 'AWS::DynamoDB::Table')) assert.deepEqual(table.Properties.SSESpecification, { SSEEnabled: true });
   assert.deepEqual(AuditTable.Properties.PointInTimeRecoverySpecification, { PointInTimeRecoveryEnabled: true });
   assert.equal(AuditTable.Properties.DeletionProtectionEnabled, true);

@@ -85,6 +85,20 @@ test('without parameters, the stack has both tables, the trigger, the function a
   }
 });
 
+test('the Audit table, which no rollback can delete, is created when everything else is there', async (t) => {
+  const { template: { Resources: resources } } = await packaged(t, []);
+  /** What a resource waits for: what it refers to, and what it depends on. */
+  const before = (id) => Object.keys(resources).filter((other) => resources[id].DependsOn?.includes(other)
+    || new RegExp(`"${other}[".]|\\$\\{${other}[.}]`).test(JSON.stringify(resources[id].Properties)));
+  const first = new Set(['AuditTable']);
+  for (const id of first) for (const other of before(id)) first.add(other);
+  const others = Object.keys(resources).filter((id) => !first.has(id));
+  // These have a condition. They wait for a topic alone.
+  assert.deepEqual(others, ['PageEmailSubscription', 'NotifyEmailSubscription']);
+  for (const id of Object.keys(resources)) if (id !== 'AuditTable') assert.ok(!before(id).includes('AuditTable'), `${id} does not wait for the table`);
+  t.diagnostic(`${first.size - 1} resources come first`);
+});
+
 test('the template records the parameters that it was made with, but for those of one command', async (t) => {
   const { template } = await packaged(t, OTHER_PARAMETERS);
   const given = Object.fromEntries(OTHER_PARAMETERS.flatMap((argument, index) => (argument === '--param' ? [OTHER_PARAMETERS[index + 1].split('=')] : [])));
