@@ -2,7 +2,7 @@
 
 // What is in the AWS account: asked before and after a deployment.
 
-const { CloudFormationClient, GetTemplateCommand } = require('@aws-sdk/client-cloudformation');
+const { CloudFormationClient, DescribeStacksCommand, GetTemplateCommand } = require('@aws-sdk/client-cloudformation');
 const { DescribeTableCommand, DynamoDBClient } = require('@aws-sdk/client-dynamodb');
 const { LambdaClient, paginateListEventSourceMappings } = require('@aws-sdk/client-lambda');
 const { SNSClient, paginateListSubscriptionsByTopic } = require('@aws-sdk/client-sns');
@@ -17,6 +17,12 @@ async function connect(provider) {
     async template(stack) {
       const answer = await absentIs(/does not exist/, cloudFormation.send(new GetTemplateCommand({ StackName: stack })));
       return answer && JSON.parse(answer.TemplateBody);
+    },
+
+    /** The outputs of a stack, by name. */
+    async outputs(stack) {
+      const { Stacks: [{ Outputs }] } = await cloudFormation.send(new DescribeStacksCommand({ StackName: stack }));
+      return Object.fromEntries(Outputs.map(({ OutputKey, OutputValue }) => [OutputKey, OutputValue]));
     },
 
     /** A table; undefined where there is no such table. */

@@ -3,6 +3,7 @@
 // What a deployment would do to what is deployed already, and whether CloudFormation could do it at all. CloudFormation itself
 // would change the one in silence, and find out the other after minutes. account.js asks AWS.
 
+const { isDenied } = require('./denied');
 const { DEFAULTS, PARAMETERS, isRecorded } = require('./parameters');
 
 /** Where a stack's template keeps the parameters that it was deployed with. */
@@ -117,7 +118,7 @@ async function look(account, things, given) {
     try {
       await thing(account, given);
     } catch (error) {
-      if (!/AccessDenied|Authorization/.test(error.name)) throw error;
+      if (!isDenied(error)) throw error;
       given.warn(`Not checked, because a permission is missing: ${error.message}`);
     }
   }

@@ -20,6 +20,10 @@ const STREAM = shape(
   ({ region }) => `the ARN of a table's stream in ${region}, the region of this deployment; `
     + '`aws dynamodb describe-table --table-name NAME --query Table.LatestStreamArn` prints it',
 );
+const TOPIC = shape(
+  (value, { region }) => RegExp(`^arn:aws[a-z-]*:sns:${region}:\\d{12}:[\\w-]{1,256}$`).test(value),
+  ({ region }) => `the ARN of an SNS topic (not a FIFO topic) in ${region}, the region of this deployment`,
+);
 // The policy of the Audit table compares this ARN as it stands, but for `*` and `?`, which stand for any text.
 const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
   'the ARN of one role or user as IAM prints it, such as arn:aws:iam::123456789012:role/config-audit-recovery');
@@ -43,6 +47,8 @@ const PARAMETERS = {
   recoveryRoleArn: { shape: ROLE, isGuarded: true },
   pageEmail: { shape: EMAIL },
   notifyEmail: { shape: EMAIL },
+  pageTopicArn: { shape: TOPIC },
+  notifyTopicArn: { shape: TOPIC },
   // It becomes part of the dashboards' JSON and of links.
   runbookUrl: { default: 'docs/runbooks', shape: matching(/^[\w:/.~%?&=+@-]+$/, 'a URL without spaces, quotes or "#"') },
   store: { default: 'memory', shape: oneOf('memory', 'aws'), isOnce: true },

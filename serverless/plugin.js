@@ -4,8 +4,10 @@
 
 const { existsSync, readFileSync } = require('fs');
 const path = require('path');
+const { whoIsTold } = require('./after-deploy');
 const { compareParameters, look, lookAtReaders, lookAtTables } = require('./before-deploy');
 const { buildArtifact } = require('./build');
+const { isDenied } = require('./denied');
 const { invokeLocal, takeOver } = require('./invoke-local');
 const parameters = require('./parameters');
 const { adapt, createAuditTableLast } = require('./template');
@@ -20,6 +22,7 @@ class ConfigAuditPlugin {
       'before:package:createDeploymentArtifacts': () => this.build(),
       'after:aws:package:finalize:mergeCustomProviderResources': () => createAuditTableLast(serverless.service.provider.compiledCloudFormationTemplate),
       'before:deploy:deploy': () => this.beforeDeploy(), // With --package there is nothing to package.
+      'after:deploy:deploy': () => this.afterDeploy(),
       'before:deploy:function:initialize': () => this.lookBefore(compareParameters),
       'before:package:function:package': () => this.build(), // `serverless deploy function`
     });
@@ -35,10 +38,9 @@ class ConfigAuditPlugin {
   }
 
   initialize() {
-    const provider = this.serverless.getProvider('aws');
-    const given = { blocks: this.serverless.configurationInput.params, stage: provider.getStage(), commandLine: this.serverless.processedInput.options.param };
+    const given = { blocks: this.serverless.configurationInput.params, stage: this.provider.getStage(), commandLine: this.serverless.processedInput.options.param };
     this.parameters = parameters.valuesOf(given);
-    const place = { service: this.serverless.service.service, stage: given.stage, region: provider.getRegion() };
+    const place = { service: this.serverless.service.service, stage: given.stage, region: this.provider.getRegion() };
     const problems = [...parameters.misnamed(given), ...parameters.wrong(this.parameters, place)];
     if (problems.length) throw new Error(problems.join('\n'));
 
@@ -56,19 +58,36 @@ class ConfigAuditPlugin {
   }
 
   async lookBefore(...things) {
-    const { connect } = require('./account'); // Here, because the SDK takes a second to load.
     const { service, processedInput: { options } } = this.serverless;
-    const provider = this.serverless.getProvider('aws');
-    const { naming } = provider;
+    const { naming } = this.provider;
     const folder = options.package ?? service.package.path;
     const file = folder && path.resolve(this.serverless.serviceDir, folder, naming.getCompiledTemplateFileName());
-    await look(await connect(provider), things, {
+    await look(await this.connect(), things, {
       stack: naming.getStackName(),
       functionName: service.getFunction('audit').name,
       planned: file ? JSON.parse(readFileSync(file, 'utf8')) : service.resources,
       confirmed: this.parameters.change?.split(','),
       warn: (text) => this.log.warning(text),
     });
+  }
+
+  async afterDeploy() {
+    const given = { stack: this.provider.naming.getStackName(), region: this.provider.getRegion() };
+    try {
+      const lines = await whoIsTold(await this.connect(), given);
+      for (const [section, line] of Object.entries(lines)) this.serverless.addServiceOutputSection(section, line);
+    } catch (error) {
+      if (!isDenied(error)) throw error;
+      this.log.warning(`Whether anybody is paged is not known, because a permission is missing: ${error.message}`);
+    }
+  }
+
+  connect() {
+    return require('./account').connect(this.provider); // Here, because the SDK takes a second to load.
+  }
+
+  get provider() {
+    return this.serverless.getProvider('aws');
   }
 
   /** Where there is no toolchain, the function was built somewhere else. */

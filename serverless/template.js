@@ -13,6 +13,13 @@ function leaveOutExistingTables({ Resources, Parameters }, { configurationStream
   }
 }
 
+/** A resource that exists: whatever refers to it gets this name or ARN. */
+function useExisting({ Resources, Parameters }, id, value) {
+  if (!value) return;
+  delete Resources[id];
+  Parameters[id] = { Type: 'String', Default: value };
+}
+
 /** CloudFormation expects a dashboard's body as text, and substitutes names only in text. */
 function writeDashboardsAsText({ Resources }) {
   for (const { Type, Properties } of Object.values(Resources)) {
@@ -24,6 +31,8 @@ function writeDashboardsAsText({ Resources }) {
 function adapt(template, parameters) {
   record(template, parameters);
   leaveOutExistingTables(template, parameters);
+  useExisting(template, 'PageTopic', parameters.pageTopicArn);
+  useExisting(template, 'NotifyTopic', parameters.notifyTopicArn);
   writeDashboardsAsText(template);
 }
 

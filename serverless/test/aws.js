@@ -41,6 +41,7 @@ function client(endpoint) {
     dashboards: async () => all(await cloudwatch({ Action: 'ListDashboards' }), 'DashboardName').sort(),
     dashboard: async (DashboardName) => all(await cloudwatch({ Action: 'GetDashboard', DashboardName }), 'DashboardBody')[0],
     topics: async () => all(await sns({ Action: 'ListTopics' }), 'TopicArn').sort(),
+    subscribe: async (TopicArn, Endpoint) => sns({ Action: 'Subscribe', TopicArn, Protocol: 'email', Endpoint }),
     buckets: async () => [...String(await call('s3', {})).matchAll(/<Name>([^<]*)<\/Name>/g)].map((match) => match[1]),
     roleArn: async (RoleName) => /<Arn>([^<]*)<\/Arn>/.exec(await query('iam', '2010-05-08', { Action: 'GetRole', RoleName }))[1],
     stack: async () => {

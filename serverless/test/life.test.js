@@ -35,9 +35,11 @@ async function begin(t) {
 
 describe('the life of a stack', { concurrency: true }, () => {
   test('a deployment that forgets parameters changes nothing until it is confirmed, and rolling back needs no toolchain', async (t) => {
-    const { environment, serverless, succeeds } = await begin(t);
+    const { aws, environment, serverless, succeeds } = await begin(t);
     failsWith(await serverless('deploy', '--param', 'artifact=nowhere.zip'), /the parameter artifact is "nowhere\.zip"; there is no such file/);
-    await succeeds(...deploy({ provenance: 'on', logRetentionDays: '14' }));
+    const first = await succeeds(...deploy({ provenance: 'on', logRetentionDays: '14' }));
+    assert.match(first.stdout, /^paged: NOBODY: arn:aws:sns:.*:config-audit-dev-page has no subscription; deploy with --param pageEmail=ADDRESS/m);
+    assert.match(first.stdout, /^try it: aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-dev-RecordsQuarantined /m);
     assert.equal((await environment()).AUDIT_PROVENANCE, 'on');
 
     const forgotten = await serverless(...deploy());
@@ -47,7 +49,9 @@ describe('the life of a stack', { concurrency: true }, () => {
     failsWith(await serverless('deploy', 'function', '-f', 'audit', ...parameters({ artifact: 'built.zip' })), /change=provenance,logRetentionDays/);
     assert.equal((await environment()).AUDIT_PROVENANCE, 'on', 'nothing was deployed');
 
-    await succeeds(...deploy({ change: 'provenance,logRetentionDays' }));
+    await aws.subscribe((await aws.topics()).find((arn) => arn.endsWith('-page')), 'page@example.com');
+    const second = await succeeds(...deploy({ change: 'provenance,logRetentionDays' }));
+    assert.match(second.stdout, /^paged: page@example\.com$/m);
     assert.equal((await environment()).AUDIT_PROVENANCE, 'off');
 
     const [, timestamp] = /Timestamp: (\d+)/.exec((await succeeds('deploy', 'list')).stdout);

@@ -15,6 +15,7 @@ const problems = (given, place = PLACE) => wrong({ configurationTable: 'Configur
 
 /** For each parameter, values that are right, and values that are wrong. */
 const ROLE = 'arn:aws:iam::123456789012:role/config-audit-recovery';
+const TOPIC = 'arn:aws:sns:eu-central-1:123456789012:page';
 const CASES = {
   configurationTable: [['Settings', 'a.b-c_d', 'x'.repeat(255)], ['no', 'x'.repeat(256), 'two words', 'Ümlaut', '${Stage}', '']],
   auditTable: [['History'], ['arn:aws:dynamodb:eu-central-1:123456789012:table/History', '']],
@@ -35,6 +36,8 @@ const CASES = {
   ],
   pageEmail: [['page@example.com', 'a+b@c.example.com'], ['page', 'a@b', 'a@b.com c@d.com', 'A <a@b.com>', '']],
   notifyEmail: [['notify@example.com'], ['@example.com']],
+  pageTopicArn: [[TOPIC], [TOPIC.replace('central', 'west'), `${TOPIC}.fifo`, 'page', '*']],
+  notifyTopicArn: [[TOPIC], ['notify']],
   runbookUrl: [['docs/runbooks', 'https://example.com/a-b/~c?d=e&f=%20'], ['https://example.com/a b', 'https://example.com/"', '${AWS::Region}', '']],
   store: [['memory', 'aws'], ['disk']],
   artifact: [['bootstrap.zip', '../a b/c.zip'], ['bootstrap', '']],

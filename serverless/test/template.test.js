@@ -121,6 +121,17 @@ test('with an existing stream and Audit table, the stack has no table and uses t
   t.diagnostic('trigger, role, environment and outputs name the existing tables');
 });
 
+test('with existing topics, the stack has none, and its alarms and subscriptions use those', async (t) => {
+  const topics = { PageTopic: 'arn:aws:sns:eu-central-1:123456789012:oncall', NotifyTopic: 'arn:aws:sns:eu-central-1:123456789012:team' };
+  const { template } = await packaged(t, ['--param', `pageTopicArn=${topics.PageTopic}`, '--param', `notifyTopicArn=${topics.NotifyTopic}`]);
+  assert.deepEqual(ofType(template, 'AWS::SNS::Topic'), []);
+  for (const [id, arn] of Object.entries(topics)) assert.deepEqual(template.Parameters[id], { Type: 'String', Default: arn });
+  assert.deepEqual(template.Resources.Incident.Properties.AlarmActions, [{ Ref: 'PageTopic' }]);
+  assert.deepEqual(template.Resources.RecordsFailing.Properties.AlarmActions, [{ Ref: 'NotifyTopic' }]);
+  assert.deepEqual(template.Resources.PageEmailSubscription.Properties.TopicArn, { Ref: 'PageTopic' });
+  assert.deepEqual(template.Outputs.PageTopicArn.Value, { Ref: 'PageTopic' });
+});
+
 test('every other parameter reaches the template, as a number where CloudFormation expects one', async (t) => {
   const { template } = await packaged(t, OTHER_PARAMETERS);
   const { ConfigurationTable, AuditTable, AuditLambdaFunction, AuditLogGroup, FailureBucket } = template.Resources;
