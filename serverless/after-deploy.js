@@ -17,6 +17,7 @@ function told(topic, subscriptions, parameter) {
 /** The lines of the summary: who is paged, who is notified, and how to try it. */
 async function whoIsTold(account, { stack, region }) {
   const { PageTopicArn: page, NotifyTopicArn: notify } = await account.outputs(stack);
+  if (!page) return { paged: 'NOBODY: alarms=off leaves the alarms out' };
   const [paged, notified] = await Promise.all([page, notify].map((topic) => account.subscriptionsOf(topic)));
   return {
     'paged': told(page, paged, 'pageEmail'),

@@ -112,6 +112,21 @@ async function lookAtReaders(account, { planned, functionName, warn }) {
   }
 }
 
+/** The alarms that show a bad deployment within minutes. CloudFormation takes five at most. */
+const ROLLBACK_TRIGGERS = ['InvocationErrors', 'RecordsFailing', 'RecordsQuarantined', 'DestinationRefused'];
+
+/** What makes CloudFormation roll a deployment back if an alarm goes off; undefined while the stack has no alarms. */
+async function rollbackConfiguration(account, { stack, minutes }) {
+  const deployed = await account.template(stack);
+  const alarms = ROLLBACK_TRIGGERS.filter((id) => deployed?.Resources[id]);
+  if (!minutes || !alarms.length) return undefined;
+  const [, partition, , region, owner] = (await account.outputs(stack)).AuditFunctionArn.split(':');
+  return {
+    MonitoringTimeInMinutes: minutes,
+    RollbackTriggers: alarms.map((id) => ({ Arn: `arn:${partition}:cloudwatch:${region}:${owner}:alarm:${stack}-${id}`, Type: 'AWS::CloudWatch::Alarm' })),
+  };
+}
+
 /** Does these things, except those for which the credentials lack a permission. */
 async function look(account, things, given) {
   for (const thing of things) {
@@ -124,4 +139,4 @@ async function look(account, things, given) {
   }
 }
 
-module.exports = { compareParameters, look, lookAtReaders, lookAtTables, record };
+module.exports = { ROLLBACK_TRIGGERS, compareParameters, look, lookAtReaders, lookAtTables, record, rollbackConfiguration };

@@ -24,6 +24,9 @@ const TOPIC = shape(
   (value, { region }) => RegExp(`^arn:aws[a-z-]*:sns:${region}:\\d{12}:[\\w-]{1,256}$`).test(value),
   ({ region }) => `the ARN of an SNS topic (not a FIFO topic) in ${region}, the region of this deployment`,
 );
+// A policy cannot allow the use of a key by an alias.
+const isKey = (value, { region }) => RegExp(`^arn:aws[a-z-]*:kms:${region}:\\d{12}:key/[\\w-]+$`).test(value);
+const KEY = 'the ARN of a KMS key (not an alias)';
 // The policy of the Audit table compares this ARN as it stands, but for `*` and `?`, which stand for any text.
 const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
   'the ARN of one role or user as IAM prints it, such as arn:aws:iam::123456789012:role/config-audit-recovery');
@@ -31,11 +34,13 @@ const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
 // `isGuarded`: a deployed stack gets another value only if `change` names the parameter. Without it, that is so only for a
 // value that is left out.
 // `isOnce`: it is about one command, so it belongs on the command line, and the stack does not remember it.
+// `isOfDeployment`: the stack is the same with any value, so it does not remember it either.
 const PARAMETERS = {
   configurationTable: { default: 'Configuration-${sls:stage}', shape: TABLE, isGuarded: true },
   auditTable: { default: 'Audit-${sls:stage}', shape: TABLE, isGuarded: true },
   configurationStreamArn: { shape: STREAM, isGuarded: true },
   existingAuditTable: { shape: TABLE, isGuarded: true },
+  existingFailureBucket: { shape: matching(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'the name of an S3 bucket, not its ARN') },
   keyAttribute: { default: 'key', shape: shape((value) => /^[^\p{Cc}]+$/u.test(value) && Buffer.byteLength(value) <= 255, 'the name of an attribute, 1 to 255 bytes'), isGuarded: true },
   provenance: { default: 'off', shape: oneOf('off', 'on'), isGuarded: true },
   architecture: { default: 'x86_64', shape: oneOf('x86_64', 'arm64') },
@@ -45,12 +50,20 @@ const PARAMETERS = {
   },
   failureRetentionDays: { default: 90, shape: wholeNumber(1, 36500) },
   recoveryRoleArn: { shape: ROLE, isGuarded: true },
+  kmsKeyArn: { shape: shape(isKey, ({ region }) => `${KEY} in ${region}, the region of this deployment`) },
+  existingKeyArns: {
+    shape: shape((value, place) => value.split(',').every((key) => isKey(key, place)), ({ region }) => `${KEY} in ${region}, or several with a comma between them`),
+  },
   pageEmail: { shape: EMAIL },
   notifyEmail: { shape: EMAIL },
   pageTopicArn: { shape: TOPIC },
   notifyTopicArn: { shape: TOPIC },
   // It becomes part of the dashboards' JSON and of links.
   runbookUrl: { default: 'docs/runbooks', shape: matching(/^[\w:/.~%?&=+@-]+$/, 'a URL without spaces, quotes or "#"') },
+  alarms: { default: 'on', shape: oneOf('on', 'off') },
+  dashboards: { default: 'on', shape: oneOf('on', 'off') },
+  mapping: { default: 1, shape: wholeNumber(1, 999) },
+  rollbackMinutes: { default: 0, shape: wholeNumber(0, 180), isOfDeployment: true },
   store: { default: 'memory', shape: oneOf('memory', 'aws'), isOnce: true },
   artifact: { shape: matching(/\.zip$/, 'a zip file with the executable `bootstrap`'), isOnce: true },
   change: {
@@ -60,7 +73,7 @@ const PARAMETERS = {
 };
 
 /** Whether the stack remembers a parameter. */
-const isRecorded = (name) => Object.hasOwn(PARAMETERS, name) && !PARAMETERS[name].isOnce;
+const isRecorded = (name) => Object.hasOwn(PARAMETERS, name) && !PARAMETERS[name].isOnce && !PARAMETERS[name].isOfDeployment;
 
 const DEFAULTS = Object.fromEntries(Object.entries(PARAMETERS).filter(([, parameter]) => 'default' in parameter)
   .map(([name, parameter]) => [name, parameter.default]));
@@ -100,7 +113,9 @@ function wrong(values, { service, stage, region }) {
   const tooLong = `${service}-${stage}-${region}-lambdaRole`.length - 64;
   const long = tooLong > 0 ? [`the stage "${stage}" makes the name of the function's role longer than IAM's 64 characters; `
     + `give the stage a name of at most ${stage.length - tooLong} characters`] : [];
-  return [...shapes, ...same, ...long];
+  const blind = values.alarms === 'off' && Number(values.rollbackMinutes) > 0
+    ? ['rollbackMinutes is for the alarms, and alarms=off leaves them out; give one of the two'] : [];
+  return [...shapes, ...same, ...long, ...blind];
 }
 
 /** The parameter whose name is most like this one, if one is at all. */

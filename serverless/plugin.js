@@ -5,7 +5,7 @@
 const { existsSync, readFileSync } = require('fs');
 const path = require('path');
 const { whoIsTold } = require('./after-deploy');
-const { compareParameters, look, lookAtReaders, lookAtTables } = require('./before-deploy');
+const { compareParameters, look, lookAtReaders, lookAtTables, rollbackConfiguration } = require('./before-deploy');
 const { buildArtifact } = require('./build');
 const { isDenied } = require('./denied');
 const { invokeLocal, takeOver } = require('./invoke-local');
@@ -54,6 +54,9 @@ class ConfigAuditPlugin {
   async beforeDeploy() {
     if (this.serverless.processedInput.commands.join(' ') !== 'deploy' || this.isReady) return;
     await this.lookBefore(compareParameters, lookAtTables, lookAtReaders);
+    this.serverless.service.provider.rollbackConfiguration ??= await rollbackConfiguration(await this.connect(), {
+      stack: this.provider.naming.getStackName(), minutes: Number(this.parameters.rollbackMinutes),
+    });
     this.isReady = true;
   }
 
@@ -83,7 +86,9 @@ class ConfigAuditPlugin {
   }
 
   connect() {
-    return require('./account').connect(this.provider); // Here, because the SDK takes a second to load.
+    const { connect } = require('./account'); // Here, because the SDK takes a second to load.
+    this.account ??= connect(this.provider);
+    return this.account;
   }
 
   get provider() {

@@ -22,6 +22,11 @@ test('it says that nobody is paged where no subscription is confirmed, and what 
   assert.equal((await summary()).notified, 'NOBODY: notify has no subscription; deploy with --param notifyEmail=ADDRESS, or subscribe something else (docs/alarms.md)');
 });
 
+test('it says that nobody is paged where there are no alarms', async () => {
+  const lines = await whoIsTold({ outputs: async () => ({}) }, { stack: 'config-audit-prod' });
+  assert.deepEqual(lines, { paged: 'NOBODY: alarms=off leaves the alarms out' });
+});
+
 test('it says who is paged, without the key of a paging service', async () => {
   assert.equal((await summary(mail(true), pager(true))).paged, 'page@example.com, https');
   const both = (await summary(pager(true), mail(false))).paged;

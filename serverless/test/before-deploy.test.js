@@ -5,9 +5,9 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { compareParameters, look, lookAtReaders, lookAtTables, record } = require('../before-deploy');
+const { ROLLBACK_TRIGGERS, compareParameters, look, lookAtReaders, lookAtTables, record, rollbackConfiguration } = require('../before-deploy');
 const { DEFAULTS, PARAMETERS } = require('../parameters');
-const { EXISTING_STREAM } = require('./helpers');
+const { EXISTING_STREAM, packaged } = require('./helpers');
 
 const DEPLOYED = {
   configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', keyAttribute: 'name', provenance: 'on', logRetentionDays: '14', failureRetentionDays: '7',
@@ -138,6 +138,21 @@ test('other readers of an existing stream are warned of', async () => {
   assert.equal(error, '');
   assert.ok(warnings[0].startsWith(`The stream has other readers: ${other}. DynamoDB advises at most two for each shard; `));
   assert.deepEqual((await said([lookAtReaders], { planned: template(NEW), readers: [other] })).warnings, [], 'a new table has no reader yet');
+});
+
+test('CloudFormation rolls back on the alarms that show a bad deployment, once the stack has them', async (t) => {
+  const AuditFunctionArn = 'arn:aws-cn:lambda:cn-north-1:123456789012:function:config-audit-prod-audit';
+  const account = (deployed) => ({ template: async () => deployed, outputs: async () => ({ AuditFunctionArn }) });
+  const configured = (deployed, minutes) => rollbackConfiguration(account(deployed), { stack: 'config-audit-prod', minutes });
+  const { template: { Resources } } = await packaged(t, []);
+  assert.deepEqual(await configured({ Resources }, 15), {
+    MonitoringTimeInMinutes: 15,
+    RollbackTriggers: ROLLBACK_TRIGGERS.map((id) => ({ Arn: `arn:aws-cn:cloudwatch:cn-north-1:123456789012:alarm:config-audit-prod-${id}`, Type: Resources[id].Type })),
+  });
+  assert.ok(ROLLBACK_TRIGGERS.length <= 5);
+  assert.equal(await configured({ Resources }, 0), undefined);
+  assert.equal(await configured(undefined, 15), undefined, 'a trigger that is missing would make the first deployment fail');
+  assert.equal(await configured({ Resources: {} }, 15), undefined);
 });
 
 test('where a permission is missing, the plugin says so and goes on; another failure stops it', async () => {

@@ -16,6 +16,7 @@ const problems = (given, place = PLACE) => wrong({ configurationTable: 'Configur
 /** For each parameter, values that are right, and values that are wrong. */
 const ROLE = 'arn:aws:iam::123456789012:role/config-audit-recovery';
 const TOPIC = 'arn:aws:sns:eu-central-1:123456789012:page';
+const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 const CASES = {
   configurationTable: [['Settings', 'a.b-c_d', 'x'.repeat(255)], ['no', 'x'.repeat(256), 'two words', 'Ümlaut', '${Stage}', '']],
   auditTable: [['History'], ['arn:aws:dynamodb:eu-central-1:123456789012:table/History', '']],
@@ -24,6 +25,7 @@ const CASES = {
     ['arn:aws:dynamodb:eu-central-1:123456789012:table/Settings', EXISTING_STREAM.replace('eu-central-1', 'eu-west-1'), 'Settings', `${EXISTING_STREAM}*`, ''],
   ],
   existingAuditTable: [['History'], ['arn:aws:dynamodb:eu-central-1:123456789012:table/History', '*']],
+  existingFailureBucket: [['failures', 'my.bucket-1'], ['arn:aws:s3:::failures', 'Failures', 'ab', 's3://failures']],
   keyAttribute: [['name', 'the key', 'ключ'], ['', 'x'.repeat(256), 'к'.repeat(128), 'a\nb']],
   provenance: [['on', 'off'], ['yes', 'true', 'ON']],
   architecture: [['arm64', 'x86_64'], ['arm', 'x86-64']],
@@ -34,11 +36,17 @@ const CASES = {
     ['*', 'config-audit-recovery', `${ROLE}*`, 'arn:aws:iam::*:role/config-audit-recovery', 'arn:aws:iam::123456789012:role/?',
       'arn:aws:iam::123456789012:root', 'arn:aws:sts::123456789012:assumed-role/config-audit-recovery/me'],
   ],
+  kmsKeyArn: [[KEY, KEY.replace('key/', 'key/mrk-')], [KEY.replace('key/', 'alias/'), KEY.replace('central', 'west'), '*', `${KEY}*`]],
+  existingKeyArns: [[KEY, `${KEY},${KEY}`], [`${KEY},`, `${KEY}, ${KEY}`, 'alias/mine']],
   pageEmail: [['page@example.com', 'a+b@c.example.com'], ['page', 'a@b', 'a@b.com c@d.com', 'A <a@b.com>', '']],
   notifyEmail: [['notify@example.com'], ['@example.com']],
   pageTopicArn: [[TOPIC], [TOPIC.replace('central', 'west'), `${TOPIC}.fifo`, 'page', '*']],
   notifyTopicArn: [[TOPIC], ['notify']],
   runbookUrl: [['docs/runbooks', 'https://example.com/a-b/~c?d=e&f=%20'], ['https://example.com/a b', 'https://example.com/"', '${AWS::Region}', '']],
+  alarms: [['on', 'off'], ['no', '']],
+  dashboards: [['on', 'off'], ['false']],
+  mapping: [['1', '2', '999'], ['0', 'new']],
+  rollbackMinutes: [['0', '15', '180'], ['181', '-1']],
   store: [['memory', 'aws'], ['disk']],
   artifact: [['bootstrap.zip', '../a b/c.zip'], ['bootstrap', '']],
   change: [['pageEmail', 'pageEmail,keyAttribute'], ['everything', 'pageEmail, keyAttribute', '']],
@@ -71,6 +79,11 @@ test('the Audit table is not the Configuration table, however either is given', 
     assert.match(problems(given).join(), /^"\w+" is the Configuration table and the Audit table too; .* they must be two tables$/);
   }
   assert.deepEqual(problems({ configurationTable: 'Audit-prod', configurationStreamArn: EXISTING_STREAM }), [], 'the name is not used then');
+});
+
+test('a deployment is not rolled back because of alarms that it leaves out', () => {
+  assert.match(problems({ alarms: 'off', rollbackMinutes: '15' }).join(), /^rollbackMinutes is for the alarms, /);
+  assert.deepEqual(problems({ alarms: 'off', rollbackMinutes: '0' }), []);
 });
 
 test('a stage whose name is too long for the function\'s role is refused, and one letter less is not', () => {

@@ -115,7 +115,7 @@ async function pasted(t, file) {
   const directory = temporary(t);
   const recorded = path.join(directory, 'calls');
   fs.writeFileSync(recorded, '');
-  for (const tool of ['aws', 'cargo', 'config-audit', 'git', 'npx', 'perl']) {
+  for (const tool of ['aws', 'cargo', 'config-audit', 'npx']) {
     fs.writeFileSync(path.join(directory, tool), `#!/bin/bash\nprintf '%s\\0' ${tool} "$@" $'\\1' >> '${recorded}'\necho answer\n`, { mode: 0o755 });
   }
   const shell = await run('/bin/bash', ['-euo', 'pipefail', '-c', commands(read('docs', 'runbooks', file))], {

@@ -55,9 +55,11 @@ test('the function may do what PERMISSIONS lists, and nothing else', async (t) =
   const made = await template(t);
   const statements = roleStatements(made);
   assert.deepEqual(sorted(pairs(statements)), sorted(PERMISSIONS));
-  for (const statement of statements) {
+  for (const { Condition: condition, ...statement } of statements) {
     assert.deepEqual(Object.keys(statement), ['Sid', 'Effect', 'Action', 'Resource'], 'no NotAction, no NotResource');
     assert.equal(statement.Effect, 'Allow');
+    // A bucket of the same name in another account is not this bucket.
+    assert.deepEqual(condition, /^s3:/.test(statement.Action) ? { StringEquals: { 's3:ResourceAccount': 'ACCOUNT' } } : undefined, statement.Sid);
   }
   for (const [action] of PERMISSIONS) assert.doesNotMatch(action, /\*/);
   t.diagnostic(`${PERMISSIONS.length} actions, each on its own resource`);
