@@ -96,7 +96,7 @@ package: $(VENV) $(NPM) ## The deployed artifact: what is in it, its size, the s
 
 .PHONY: deploy
 deploy: $(VENV) $(NPM) ## Deploy, run and remove the service, on a stand-in for AWS; invoke local
-	$(NODE_TEST) serverless/test/deploy.test.js serverless/test/invoke.test.js
+	$(NODE_TEST) serverless/test/life.test.js serverless/test/deploy.test.js serverless/test/invoke.test.js
 
 .PHONY: simulate
 simulate: ## 100,000 simulated runs with every fault; RUNS=n, or REPLAY=seed to see one

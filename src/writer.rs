@@ -64,8 +64,8 @@ pub struct Writer<'a, S> {
     /// Every entry, in the order in which they came.
     slots: Vec<Slot>,
     by_id: HashMap<Uuid, usize>,
-    /// The records that [`Self::next`] has not returned yet, by their number.
-    records: HashMap<usize, Pending>,
+    /// The records that [`Self::next`] has not returned yet, each at its number.
+    records: Vec<Option<Pending>>,
     /// Slots that came while others were being written: these go first.
     urgent: VecDeque<usize>,
     /// Slots that were never sent. They go before retries, so that a table that throttles costs no record its first try.
@@ -139,7 +139,7 @@ impl<'a, S: Store> Writer<'a, S> {
             until,
             slots: Vec::new(),
             by_id: HashMap::new(),
-            records: HashMap::new(),
+            records: Vec::new(),
             urgent: VecDeque::new(),
             fresh: VecDeque::new(),
             again: VecDeque::new(),
@@ -166,7 +166,10 @@ impl<'a, S: Store> Writer<'a, S> {
             places.push(place);
         }
         let open = places.iter().filter(|place| matches!(self.slots[**place].state, State::Open(_))).count();
-        self.records.insert(record, Pending { places, open });
+        if self.records.len() <= record {
+            self.records.resize_with(record + 1, || None);
+        }
+        self.records[record] = Some(Pending { places, open });
         if open == 0 {
             self.settled.push_back(record);
         }
@@ -220,9 +223,7 @@ impl<'a, S: Store> Writer<'a, S> {
         for request in &mut requests {
             request.interval.ended = request.interval.ended.min(now);
         }
-        let mut left: Vec<usize> = self.records.keys().copied().collect();
-        left.sort_unstable();
-        let unsettled = left.into_iter().filter_map(|record| self.written(record)).collect();
+        let unsettled = (0..self.records.len()).filter_map(|record| self.written(record)).collect();
         let stored = self.slots.iter().filter(|slot| matches!(slot.state, State::Stored(_))).count();
         Finished { unsettled, requests, stored }
     }
@@ -352,7 +353,7 @@ impl<'a, S: Store> Writer<'a, S> {
             let slot = &mut self.slots[*place];
             slot.state = state();
             for record in &slot.records {
-                let Some(pending) = self.records.get_mut(record) else { continue };
+                let Some(Some(pending)) = self.records.get_mut(*record) else { continue };
                 pending.open -= 1;
                 if pending.open == 0 {
                     self.settled.push_back(*record);
@@ -363,7 +364,7 @@ impl<'a, S: Store> Writer<'a, S> {
 
     /// What became of a record, once.
     fn written(&mut self, record: usize) -> Option<Written> {
-        let Pending { places, .. } = self.records.remove(&record)?;
+        let Pending { places, .. } = self.records.get_mut(record)?.take()?;
         let now = self.clock.instant();
         let (mut rejected, mut open, mut stored, mut last) = (Vec::new(), None, 0, None);
         for place in places {

@@ -8,18 +8,16 @@ const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { test } = require('node:test');
-const { OSLS, ROOT, VENV, run, serve, temporary, unzip, withoutAccount } = require('./helpers');
+const { REGION, startAccount } = require('./aws');
+const { OSLS, ROOT, run, serve, temporary, unzip, withoutAccount } = require('./helpers');
 
-const REGION = 'eu-central-1';
 const FUNCTION = 'config-audit-dev-audit';
 const EVENT = fs.readFileSync(path.join(ROOT, 'events', 'insert.json'), 'utf8');
 
 test('deploy, run what was deployed, remove', async (t) => {
   const home = temporary(t);
-  const [, endpoint] = await serve(t, path.join(VENV, 'moto_server'), ['-H', '127.0.0.1', '-p', '0'], { ready: /Running on (http:\/\/127\.0\.0\.1:\d+)/ });
-  const account = { AWS_ENDPOINT_URL: endpoint, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: REGION };
+  const { account, aws } = await startAccount(t);
   const env = withoutAccount(account);
-  const aws = client(endpoint);
   const serverless = async (...args) => {
     const result = await run(process.execPath, [OSLS, ...args], { env, seconds: 1500 });
     assert.equal(result.status, 0, result.all);
@@ -112,58 +110,13 @@ async function deployed(t, aws, stack) {
   t.diagnostic('tables, stream, index, trigger, function, role, log group, failure bucket and outputs are there');
 
   // moto's CloudFormation creates no alarms, subscriptions or saved queries; operations.test.js checks them.
-  assert.deepEqual(await aws.dashboards(), ['config-audit-dev-deep-dive', 'config-audit-dev-operations']);
-  const { widgets } = JSON.parse(await aws.dashboard('config-audit-dev-operations'));
+  assert.deepEqual(await aws.dashboards(), [`config-audit-dev-${REGION}-deep-dive`, `config-audit-dev-${REGION}-operations`]);
+  const { widgets } = JSON.parse(await aws.dashboard(`config-audit-dev-${REGION}-operations`));
   const drawn = widgets.flatMap(({ properties }) => properties.metrics || []).flat();
   for (const name of [FUNCTION, mapping.UUID, 'Configuration-dev', 'Audit-dev']) assert.ok(drawn.includes(name), `it shows ${name}`);
   assert.deepEqual(await aws.topics(), [stack.outputs.NotifyTopicArn, stack.outputs.PageTopicArn].sort());
   t.diagnostic('both dashboards, both topics');
   return mapping;
-}
-
-/** The AWS calls of this test over plain HTTP. moto checks no signature; it only reads the service's name from it. */
-function client(endpoint) {
-  const call = async (service, { method = 'GET', at = '/', headers = {}, body }) => {
-    const Authorization = `AWS4-HMAC-SHA256 Credential=test/20260101/${REGION}/${service}/aws4_request, SignedHeaders=host, Signature=0`;
-    const response = await fetch(endpoint + at, { method, headers: { Authorization, ...headers }, body });
-    const bytes = Buffer.from(await response.arrayBuffer());
-    assert.ok(response.ok, `${service} ${at}: ${response.status} ${bytes}`);
-    return bytes;
-  };
-  const json = async (service, target, input) => JSON.parse(await call(service, {
-    method: 'POST', headers: { 'X-Amz-Target': target, 'Content-Type': 'application/x-amz-json-1.0' }, body: JSON.stringify(input),
-  }));
-  const query = async (service, Version, parameters) => String(await call(service, {
-    method: 'POST', headers: { 'Content-Type': 'application/x-www-form-urlencoded' }, body: new URLSearchParams({ ...parameters, Version }).toString(),
-  }));
-  const cloudwatch = (parameters) => query('monitoring', '2010-08-01', parameters);
-  const sns = (parameters) => query('sns', '2010-03-31', parameters);
-  const all = (xml, name) => [...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, 'g'))].map((match) => match[1]);
-  const pairs = (xml, name, value) => Object.fromEntries([...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>\\s*<${value}>([^<]*)</${value}>`, 'g'))].map((match) => match.slice(1)));
-  return {
-    dynamodb: (action, input) => json('dynamodb', `DynamoDB_20120810.${action}`, input),
-    logs: (action, input) => json('logs', `Logs_20140328.${action}`, input),
-    lambda: async (at) => JSON.parse(await call('lambda', { at })),
-    dashboards: async () => all(await cloudwatch({ Action: 'ListDashboards' }), 'DashboardName').sort(),
-    dashboard: async (DashboardName) => all(await cloudwatch({ Action: 'GetDashboard', DashboardName }), 'DashboardBody')[0],
-    topics: async () => all(await sns({ Action: 'ListTopics' }), 'TopicArn').sort(),
-    buckets: async () => [...String(await call('s3', {})).matchAll(/<Name>([^<]*)<\/Name>/g)].map((match) => match[1]),
-    roleArn: async (RoleName) => /<Arn>([^<]*)<\/Arn>/.exec(await query('iam', '2010-05-08', { Action: 'GetRole', RoleName }))[1],
-    stack: async () => {
-      const StackName = 'config-audit-dev';
-      const cloudformation = (Action) => query('cloudformation', '2010-05-15', { Action, StackName });
-      return {
-        outputs: pairs(await cloudformation('DescribeStacks'), 'OutputKey', 'OutputValue'),
-        resources: pairs(await cloudformation('DescribeStackResources'), 'LogicalResourceId', 'PhysicalResourceId'),
-        template: await cloudformation('GetTemplate'),
-      };
-    },
-    /** The zip that Lambda was given. */
-    deployedZip: async ({ template, resources }) => {
-      const key = /"S3Key":\s*"([^"]*)"/.exec(template.replaceAll('&quot;', '"'))[1];
-      return call('s3', { at: `/${resources.ServerlessDeploymentBucket}/${key}` });
-    },
-  };
 }
 
 /** Serves Lambda's Runtime API for one invocation. Resolves with what the function posted: its response or its error. */

@@ -67,6 +67,7 @@ function serviceCopy(t, { tools = ['cargo', 'cargo-lambda'] } = {}) {
   for (const entry of fs.readdirSync(path.join(ROOT, 'serverless'), { withFileTypes: true })) {
     if (entry.isFile()) fs.copyFileSync(path.join(ROOT, 'serverless', entry.name), path.join(directory, 'serverless', entry.name));
   }
+  fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(directory, 'node_modules'));
   const standIn = (file, body = '') => {
     fs.mkdirSync(path.dirname(file), { recursive: true });
     fs.writeFileSync(file, `#!${process.execPath}
@@ -86,8 +87,8 @@ ${body || 'note();'}
     makesZip,
     calls: () => (fs.existsSync(notes) ? fs.readFileSync(notes, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : []),
     template: () => JSON.parse(fs.readFileSync(path.join(directory, '.serverless', 'cloudformation-template-update-stack.json'))),
-    serverless: (args, { env = {}, input } = {}) =>
-      afterTheFirst(() => run(process.execPath, [OSLS, ...args], { cwd: directory, input, env: withoutAccount({ PATH: bin, ...env }) })),
+    serverless: (args, { env = {}, ...options } = {}) =>
+      afterTheFirst(() => run(process.execPath, [OSLS, ...args], { cwd: directory, env: withoutAccount({ PATH: bin, ...env }), ...options })),
   };
 }
 
@@ -124,6 +125,13 @@ async function packageOnce(t, args) {
   assert.equal(lint.status, 0, lint.all);
   t.diagnostic(`packaged in ${result.elapsed}; cfn-lint passed in ${lint.elapsed}`);
   return { template, calls: service.calls() };
+}
+
+/** Asserts that the command fails with this error and without a stack trace. */
+function failsWith(result, message) {
+  assert.notEqual(result.status, 0, result.all);
+  assert.match(result.all, message);
+  assert.doesNotMatch(result.all, /^\s+at .*:\d+:\d+\)?$/m, 'a stack trace');
 }
 
 /** Runs a process to its end, with standard input closed unless there is an input. */
@@ -184,4 +192,6 @@ function serve(t, command, args, { ready, seconds = 60, ...options }) {
   });
 }
 
-module.exports = { EXISTING_STREAM, EXISTING_TABLES, OSLS, OTHER_PARAMETERS, ROOT, VENV, packaged, run, serve, serviceCopy, temporary, unzip, withoutAccount };
+module.exports = {
+  EXISTING_STREAM, EXISTING_TABLES, OSLS, OTHER_PARAMETERS, ROOT, VENV, failsWith, packaged, run, serve, serviceCopy, temporary, unzip, withoutAccount,
+};

@@ -245,6 +245,17 @@ test('dashboards are valid for CloudWatch, fill a grid of 24 columns without gap
   }
 });
 
+test('dashboards have the region in their names, because an account has them once for all regions, and links name them so', async (t) => {
+  const all = await resources(t);
+  const dashboards = dashboardsOf(all);
+  const names = dashboards.map(({ name }) => name);
+  assert.deepEqual(names, ['config-audit-dev-REGION-operations', 'config-audit-dev-REGION-deep-dive']);
+  const texts = [...dashboards.map(({ text }) => text), ...alarmsOf(all).map(({ AlarmDescription }) => AlarmDescription)];
+  const linked = texts.flatMap((text) => [...text.matchAll(/#dashboards(?::name=|\/dashboard\/)([\w-]+)/g)].map(([, name]) => name));
+  for (const name of linked) assert.ok(names.includes(name), name);
+  assert.equal(linked.length, 4);
+});
+
 test('every graph shows metrics that exist, on axes labelled with their unit', async (t) => {
   let count = 0;
   for (const dashboard of dashboardsOf(await resources(t))) {

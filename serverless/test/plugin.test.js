@@ -7,16 +7,9 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { OTHER_PARAMETERS, packaged, serviceCopy } = require('./helpers');
+const { OTHER_PARAMETERS, failsWith, packaged, serviceCopy } = require('./helpers');
 
 const BUILD = ['lambda', 'build', '--release', '--locked', '--bin', 'bootstrap', '--output-format', 'zip'];
-
-/** Asserts that the command fails with this error and without a stack trace. */
-function failsWith(result, message) {
-  assert.notEqual(result.status, 0, result.all);
-  assert.match(result.all, message);
-  assert.doesNotMatch(result.all, /^\s+at .*:\d+:\d+\)?$/m, 'a stack trace');
-}
 
 test('package builds for the architecture given', async (t) => {
   for (const [parameters, flag] of [[[], '--x86-64'], [OTHER_PARAMETERS, '--arm64']]) {

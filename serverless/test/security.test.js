@@ -10,6 +10,7 @@ const { test } = require('node:test');
 const { ROOT, packaged } = require('./helpers');
 
 const RECOVERY_ROLE = 'arn:aws:iam::ACCOUNT:role/config-audit-recovery';
+const ACCOUNT = '123456789012';
 
 /** Everything that the function's role may do: [action, resource]. docs/security.md has the reasons. */
 const PERMISSIONS = [
@@ -36,7 +37,10 @@ const ACCEPTED = ['BatchWriteItem', 'DeleteItem', 'PutItem', 'UpdateItem', 'Part
 
 /** The template with no parameter given. */
 const template = async (t) => (await packaged(t, [])).template;
-const withRecoveryRole = async (t) => (await packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE}`])).template;
+const withRecoveryRole = async (t) => {
+  const { template: made } = await packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE.replace('ACCOUNT', ACCOUNT)}`]);
+  return JSON.parse(JSON.stringify(made).replaceAll(ACCOUNT, 'ACCOUNT'));
+};
 
 const list = (value) => [value].flat();
 const ofType = ({ Resources }, type) => Object.values(Resources).filter((resource) => resource.Type.startsWith(type));
@@ -51,9 +55,11 @@ test('the function may do what PERMISSIONS lists, and nothing else', async (t) =
   const made = await template(t);
   const statements = roleStatements(made);
   assert.deepEqual(sorted(pairs(statements)), sorted(PERMISSIONS));
-  for (const statement of statements) {
+  for (const { Condition: condition, ...statement } of statements) {
     assert.deepEqual(Object.keys(statement), ['Sid', 'Effect', 'Action', 'Resource'], 'no NotAction, no NotResource');
     assert.equal(statement.Effect, 'Allow');
+    // A bucket of the same name in another account is not this bucket.
+    assert.deepEqual(condition, /^s3:/.test(statement.Action) ? { StringEquals: { 's3:ResourceAccount': 'ACCOUNT' } } : undefined, statement.Sid);
   }
   for (const [action] of PERMISSIONS) assert.doesNotMatch(action, /\*/);
   t.diagnostic(`${PERMISSIONS.length} actions, each on its own resource`);
@@ -77,9 +83,10 @@ test('only Lambda may assume the function\'s role, and the stack grants nothing 
 test('what is stored is encrypted, private, and outlives the stack', async (t) => {
   const made = await template(t);
   const { ConfigurationTable, AuditTable, FailureBucket, FailureBucketPolicy } = made.Resources;
-  for (const resource of [ConfigurationTable, AuditTable, FailureBucket, FailureBucketPolicy]) {
-    assert.deepEqual([resource.DeletionPolicy, resource.UpdateReplacePolicy], ['Retain', 'Retain'], resource.Type);
+  for (const resource of [ConfigurationTable, FailureBucket, FailureBucketPolicy]) {
+    assert.deepEqual([resource.DeletionPolicy, resource.UpdateReplacePolicy], ['RetainExceptOnCreate', 'Retain'], resource.Type);
   }
+  assert.deepEqual([AuditTable.DeletionPolicy, AuditTable.UpdateReplacePolicy], ['Retain', 'Retain']);
   for (const table of ofType(made, 'AWS::DynamoDB::Table')) assert.deepEqual(table.Properties.SSESpecification, { SSEEnabled: true });
   assert.deepEqual(AuditTable.Properties.PointInTimeRecoverySpecification, { PointInTimeRecoveryEnabled: true });
   assert.equal(AuditTable.Properties.DeletionProtectionEnabled, true);

@@ -9,6 +9,9 @@ const path = require('node:path');
 const { test } = require('node:test');
 const { EXISTING_STREAM, EXISTING_TABLES, OTHER_PARAMETERS, ROOT, packaged, serviceCopy } = require('./helpers');
 
+/** The n-th block of YAML in docs/configuration.md, as text. */
+const documented = (index) => [...fs.readFileSync(path.join(ROOT, 'docs', 'configuration.md'), 'utf8').matchAll(/```yaml\n([^]*?)```/g)][index][1];
+
 const attribute = (resource, name) => ({ 'Fn::GetAtt': [resource, name] });
 const ofType = (template, type) => Object.keys(template.Resources).filter((name) => template.Resources[name].Type === type);
 const statements = (template) => template.Resources.IamRoleLambdaExecution.Properties.Policies[0].PolicyDocument.Statement;
@@ -45,7 +48,7 @@ test('without parameters, the stack has both tables, the trigger, the function a
     BisectBatchOnFunctionError: true,
     MaximumRetryAttempts: -1,
     MaximumRecordAgeInSeconds: 79200,
-    DestinationConfig: { OnFailure: { Destination: attribute('FailureBucket', 'Arn') } },
+    DestinationConfig: { OnFailure: { Destination: { 'Fn::Sub': 'arn:${AWS::Partition}:s3:::${FailureBucket}' } } },
     MetricsConfig: { Metrics: ['EventCount'] },
   });
   t.diagnostic('trigger: reports failures, bisects, retries until 22 hours, then the failure bucket; event count metrics on');
@@ -85,6 +88,26 @@ test('without parameters, the stack has both tables, the trigger, the function a
   }
 });
 
+test('the Audit table, which no rollback can delete, is created when everything else is there', async (t) => {
+  const { template: { Resources: resources } } = await packaged(t, []);
+  /** What a resource waits for: what it refers to, and what it depends on. */
+  const before = (id) => Object.keys(resources).filter((other) => resources[id].DependsOn?.includes(other)
+    || new RegExp(`"${other}[".]|\\$\\{${other}[.}]`).test(JSON.stringify(resources[id].Properties)));
+  const first = new Set(['AuditTable']);
+  for (const id of first) for (const other of before(id)) first.add(other);
+  const others = Object.keys(resources).filter((id) => !first.has(id));
+  // These have a condition. They wait for a topic alone.
+  assert.deepEqual(others, ['PageEmailSubscription', 'NotifyEmailSubscription']);
+  for (const id of Object.keys(resources)) if (id !== 'AuditTable') assert.ok(!before(id).includes('AuditTable'), `${id} does not wait for the table`);
+  t.diagnostic(`${first.size - 1} resources come first`);
+});
+
+test('the template records the parameters that it was made with, but for those of one command', async (t) => {
+  const { template } = await packaged(t, OTHER_PARAMETERS);
+  const given = Object.fromEntries(OTHER_PARAMETERS.flatMap((argument, index) => (argument === '--param' ? [OTHER_PARAMETERS[index + 1].split('=')] : [])));
+  assert.deepEqual(template.Metadata, { ConfigAudit: { Parameters: { ...given, alarms: 'on', dashboards: 'on', mapping: '1' } } });
+});
+
 test('with an existing stream and Audit table, the stack has no table and uses those', async (t) => {
   const { template } = await packaged(t, EXISTING_TABLES);
   assert.deepEqual(ofType(template, 'AWS::DynamoDB::Table'), []);
@@ -96,8 +119,90 @@ test('with an existing stream and Audit table, the stack has no table and uses t
   assert.equal(template.Outputs.AuditTableName.Value, 'History');
   const { ConfigurationTableName, AuditTableName } = template.Parameters;
   assert.deepEqual([ConfigurationTableName.Default, AuditTableName.Default], ['Settings', 'History'], 'alarms and dashboards use them too');
+  delete template.Metadata; // The defaults are recorded too.
   assert.doesNotMatch(JSON.stringify(template), /Configuration-dev|Audit-dev"|"ConfigurationTable"|"AuditTable"/);
   t.diagnostic('trigger, role, environment and outputs name the existing tables');
+});
+
+const KEYS = ['a', 'b', 'c'].map((name) => `arn:aws:kms:eu-central-1:123456789012:key/${name}`);
+
+test('a key of the customer\'s encrypts everything that the stack creates, and the function may use it through DynamoDB and S3', async (t) => {
+  const { template } = await packaged(t, ['--param', `kmsKeyArn=${KEYS[0]}`, '--param', `existingKeyArns=${KEYS[1]},${KEYS[2]}`]);
+  const { ConfigurationTable, AuditTable, PageTopic, NotifyTopic, FailureBucket, AuditLogGroup } = template.Resources;
+  for (const { Properties } of [ConfigurationTable, AuditTable]) assert.deepEqual(Properties.SSESpecification, { SSEEnabled: true, SSEType: 'KMS', KMSMasterKeyId: KEYS[0] });
+  for (const { Properties } of [PageTopic, NotifyTopic]) assert.equal(Properties.KmsMasterKeyId, KEYS[0]);
+  assert.equal(AuditLogGroup.Properties.KmsKeyId, KEYS[0]);
+  const [encryption] = FailureBucket.Properties.BucketEncryption.ServerSideEncryptionConfiguration;
+  assert.deepEqual(encryption.ServerSideEncryptionByDefault, { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: KEYS[0] });
+  const statement = statements(template).at(-1);
+  assert.deepEqual([statement.Sid, statement.Effect, statement.Resource], ['UseKeys', 'Allow', KEYS]);
+  for (const action of statement.Action) assert.match(action, /^kms:(Decrypt|DescribeKey|Encrypt|GenerateDataKey|ReEncrypt(From|To))$/);
+  assert.deepEqual(statement.Condition, { StringEquals: { 'kms:ViaService': ['dynamodb', 's3'].map((service) => ({ 'Fn::Sub': `${service}.\${AWS::Region}.\${AWS::URLSuffix}` })) } });
+});
+
+const TOPICS = { PageTopic: 'arn:aws:sns:eu-central-1:123456789012:oncall', NotifyTopic: 'arn:aws:sns:eu-central-1:123456789012:team' };
+const EXISTING = Object.entries({
+  existingFailureBucket: 'our-failures', existingKeyArns: KEYS[1], pageTopicArn: TOPICS.PageTopic, notifyTopicArn: TOPICS.NotifyTopic,
+}).flatMap(([name, value]) => ['--param', `${name}=${value}`]);
+
+test('with an existing bucket and an existing table\'s key, the function may use just those', async (t) => {
+  const { template } = await packaged(t, EXISTING);
+  assert.deepEqual(ofType(template, 'AWS::S3::Bucket'), ['ServerlessDeploymentBucket']);
+  assert.equal(template.Resources.FailureBucketPolicy, undefined);
+  assert.equal(template.Resources.AuditLambdaFunction.Properties.Environment.Variables.FAILURE_BUCKET, 'our-failures');
+  assert.deepEqual(template.Parameters.FailureBucket, { Type: 'String', Default: 'our-failures' });
+  assert.deepEqual(statements(template).at(-1).Resource, [KEYS[1]]);
+  assert.deepEqual(template.Resources.AuditTable.Properties.SSESpecification, { SSEEnabled: true }, 'the key is not for what the stack creates');
+});
+
+test('alarms can be left out, and dashboards too', async (t) => {
+  const [both, neither, alarms] = await Promise.all([[], ['alarms', 'dashboards'], ['alarms']]
+    .map(async (off) => (await packaged(t, off.flatMap((name) => ['--param', `${name}=off`]))).template));
+  const count = (template) => [/Alarm$/, /SNS/, /Dashboard$/].map((type) => Object.values(template.Resources).filter(({ Type }) => type.test(Type)).length);
+  assert.deepEqual(count(neither), [0, 0, 0]);
+  assert.deepEqual(count(alarms), [0, 0, 2]);
+  const [left, topics, dashboards] = count(both);
+  assert.ok(left > 20 && topics === 4 && dashboards === 2);
+  for (const template of [neither, alarms]) assert.ok(!template.Outputs.PageTopicArn && !template.Parameters.PageEmail && !template.Conditions.PageByEmail);
+  for (const { Properties } of Object.values(alarms.Resources).filter(({ Type }) => /Dashboard$/.test(Type))) {
+    const { widgets } = JSON.parse(Properties.DashboardBody['Fn::Sub']);
+    assert.deepEqual(widgets.filter(({ type }) => type === 'alarm'), []);
+    const covered = new Set(widgets.flatMap(({ y, height }) => Array.from({ length: height }, (_, row) => y + row)));
+    assert.equal(covered.size, Math.max(...covered) + 1, 'no empty rows where the alarms were');
+  }
+});
+
+test('mapping=2 makes the mapping anew, and everything follows it', async (t) => {
+  const [{ template }, { template: before }] = await Promise.all([packaged(t, ['--param', 'mapping=2']), packaged(t, [])]);
+  assert.deepEqual(ofType(template, 'AWS::Lambda::EventSourceMapping'), ['ConfigurationStreamMapping2']);
+  const text = JSON.stringify({ ...template, Metadata: undefined });
+  assert.ok(text.split('ConfigurationStreamMapping2').length > 5);
+  assert.equal(text.replaceAll('ConfigurationStreamMapping2', 'ConfigurationStreamMapping').replace(/\d{13}-[^/]*Z/g, ''), JSON.stringify({ ...before, Metadata: undefined }).replace(/\d{13}-[^/]*Z/g, ''));
+});
+
+test('what Serverless itself has for boundaries, tags and concurrency works, as docs/configuration.md says', async (t) => {
+  const service = serviceCopy(t);
+  const file = path.join(service.directory, 'serverless.yml');
+  const [provider, functions] = documented(2).split('functions:\n').map((block) => block.replace(/^\w+:\n/, ''));
+  const [, audit] = functions.split('  audit:\n');
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\nprovider:\n', `\nprovider:\n${provider}`).replace('\n  audit:\n', `\n  audit:\n${audit}`));
+  const result = await service.serverless(['package']);
+  assert.equal(result.status, 0, result.all);
+  const { IamRoleLambdaExecution: role, AuditLambdaFunction: lambda } = service.template().Resources;
+  assert.equal(role.Properties.PermissionsBoundary, 'arn:aws:iam::123456789012:policy/boundary');
+  assert.equal(role.Properties.Policies.length, 1, 'the role still has its own policies');
+  assert.equal(lambda.Properties.ReservedConcurrentExecutions, 5);
+  assert.deepEqual(lambda.Properties.Tags, [{ Key: 'team', Value: 'platform' }]);
+});
+
+test('with existing topics, the stack has none, and its alarms and subscriptions use those', async (t) => {
+  const { template } = await packaged(t, EXISTING);
+  assert.deepEqual(ofType(template, 'AWS::SNS::Topic'), []);
+  for (const [id, arn] of Object.entries(TOPICS)) assert.deepEqual(template.Parameters[id], { Type: 'String', Default: arn });
+  assert.deepEqual(template.Resources.Incident.Properties.AlarmActions, [{ Ref: 'PageTopic' }]);
+  assert.deepEqual(template.Resources.RecordsFailing.Properties.AlarmActions, [{ Ref: 'NotifyTopic' }]);
+  assert.deepEqual(template.Resources.PageEmailSubscription.Properties.TopicArn, { Ref: 'PageTopic' });
+  assert.deepEqual(template.Outputs.PageTopicArn.Value, { Ref: 'PageTopic' });
 });
 
 test('every other parameter reaches the template, as a number where CloudFormation expects one', async (t) => {
@@ -118,27 +223,33 @@ test('every other parameter reaches the template, as a number where CloudFormati
   t.diagnostic('stage, table names, key, provenance, arm64 and retention times');
 });
 
-test('the parameters of a stage are kept in serverless.yml, as docs/configuration.md says', async (t) => {
-  const [, example] = /```yaml\n( {2}prod:\n[^]*?)```/.exec(fs.readFileSync(path.join(ROOT, 'docs', 'configuration.md'), 'utf8'));
-  const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
+/** A service whose serverless.yml has what docs/configuration.md says; resolves what `serverless print` shows of it. */
+function withYaml(t, yaml) {
   const service = serviceCopy(t);
   const file = path.join(service.directory, 'serverless.yml');
-  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `${example}\ncustom:\n`));
-  const printed = async (...args) => {
+  const [params, custom = ''] = yaml.split('custom:\n');
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\ncustom:\n', `\n${params}\ncustom:\n${custom}`));
+  return async (...args) => {
     const result = await service.serverless(['print', '--format', 'json', ...args]);
-    assert.equal(result.status, 0, result.all);
-    const { custom, functions, resources } = JSON.parse(result.stdout);
+    if (result.status) return { error: result.all };
+    const { custom: { stream, recoveryRole }, functions, resources } = JSON.parse(result.stdout);
     const { Parameters: parameters } = [resources].flat().find(({ Parameters }) => Parameters);
     return {
-      configurationStreamArn: custom.existingTables.ConfigurationTable,
-      existingAuditTable: custom.existingTables.AuditTable,
+      configurationStreamArn: stream,
+      existingAuditTable: functions.audit.environment.AUDIT_TABLE,
       keyAttribute: functions.audit.environment.KEY_ATTRIBUTE,
-      recoveryRoleArn: custom.recoveryRole,
+      recoveryRoleArn: recoveryRole,
       pageEmail: parameters.PageEmail.Default,
       notifyEmail: parameters.NotifyEmail.Default,
       runbookUrl: parameters.RunbookUrl.Default,
     };
   };
+}
+
+test('the parameters of a stage are kept in serverless.yml, as docs/configuration.md says', async (t) => {
+  const example = documented(0);
+  const given = Object.fromEntries([...example.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value]) => [name, value]));
+  const printed = withYaml(t, example);
   const [prod, overridden, dev] = await Promise.all([
     printed('--stage', 'prod'),
     printed('--stage', 'prod', '--param', 'pageEmail=other@example.com'),
@@ -147,6 +258,21 @@ test('the parameters of a stage are kept in serverless.yml, as docs/configuratio
   assert.deepEqual(prod, given);
   assert.deepEqual(overridden, { ...given, pageEmail: 'other@example.com' });
   const { configurationStreamArn, existingAuditTable, pageEmail } = dev;
-  assert.deepEqual([configurationStreamArn, existingAuditTable, pageEmail], ['', '', ''], 'another stage does not have them');
+  assert.deepEqual([typeof configurationStreamArn, existingAuditTable, pageEmail], ['object', 'Audit-dev', ''], 'another stage does not have them');
   t.diagnostic(`${Object.keys(given).length} parameters`);
+});
+
+test('two regions of a stage have parameters of their own, as docs/configuration.md says', async (t) => {
+  const example = documented(1);
+  const streams = Object.fromEntries([...example.matchAll(/configurationStreamArn: (arn:aws:dynamodb:([^:]*):.*)/g)].map(([, arn, region]) => [region, arn]));
+  const printed = withYaml(t, example);
+  const [one, other, unlisted, dev] = await Promise.all([
+    ...Object.keys(streams).map((region) => printed('--stage', 'prod', '--region', region)),
+    printed('--stage', 'prod', '--region', 'us-east-1'),
+    printed('--region', 'us-east-1'),
+  ]);
+  assert.deepEqual([one, other].map(({ configurationStreamArn }) => configurationStreamArn), Object.values(streams));
+  assert.match(unlisted.error, /Cannot resolve variable at "params\.prod\.configurationStreamArn"/);
+  assert.equal(dev.error, undefined, 'another stage is not affected');
+  t.diagnostic(Object.keys(streams).join(', '));
 });

@@ -53,6 +53,9 @@ pub fn minute_of(at: DateTime<Utc>) -> i64 {
     (at - time(0)).num_seconds().div_euclid(60)
 }
 
+/// The region of the simulated deployment.
+pub const REGION: &str = "eu-central-1";
+
 /// The values of the names in a template or a dashboard, in the simulated deployment.
 #[must_use]
 pub fn resolve(name: &str) -> String {
@@ -60,6 +63,7 @@ pub fn resolve(name: &str) -> String {
     let value = match name {
         "Service" => service,
         "Stage" => stage,
+        "AWS::Region" => REGION,
         "RunbookUrl" => "docs/runbooks",
         // Every other resource and parameter has its own name as its value.
         other => other,

@@ -16,7 +16,7 @@ use pulldown_cmark_escape::escape_html;
 
 use crate::faults::case::FaultCase;
 use crate::faults::catalog::{self, UnknownFault};
-use crate::faults::{ReadAlarmsError, play, read_alarms, resolve, time};
+use crate::faults::{REGION, ReadAlarmsError, play, read_alarms, resolve, time};
 use crate::files::{Unreadable, read_all};
 use crate::terminal::{Terminal, WriteError};
 use config_audit_cloudwatch::alarms::State;
@@ -249,7 +249,7 @@ fn to_page(event: Event<'_>) -> Event<'_> {
 
 fn link(url: CowStr<'_>) -> CowStr<'_> {
     match url.strip_prefix("#dashboards:name=") {
-        Some(name) => CowStr::from(format!("{}.html", in_short(name))),
+        Some(name) => CowStr::from(format!("{}.html", without_region(in_short(name)))),
         None if ["https://", "http://", "#"].iter().any(|allowed| url.starts_with(allowed)) => url,
         None => CowStr::from(""),
     }
@@ -260,6 +260,11 @@ fn in_short(name: &str) -> &str {
     let [service, stage] = observed::DIMENSIONS;
     let short = || name.strip_prefix(service)?.strip_prefix('-')?.strip_prefix(stage)?.strip_prefix('-');
     short().unwrap_or(name)
+}
+
+/// The file of a dashboard: its name in CloudWatch contains the region, because dashboards belong to the whole account.
+fn without_region(name: &str) -> &str {
+    name.strip_prefix(REGION).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name)
 }
 
 /// Text as HTML.

@@ -1,0 +1,63 @@
+'use strict';
+
+// What is in the AWS account: asked before and after a deployment.
+
+const { CloudFormationClient, DescribeStacksCommand, GetTemplateCommand } = require('@aws-sdk/client-cloudformation');
+const { DescribeTableCommand, DynamoDBClient } = require('@aws-sdk/client-dynamodb');
+const { LambdaClient, paginateListEventSourceMappings } = require('@aws-sdk/client-lambda');
+const { SNSClient, paginateListSubscriptionsByTopic } = require('@aws-sdk/client-sns');
+
+/** An account, as the credentials and the region of Serverless's provider reach it. */
+async function connect(provider) {
+  // Only osls has this. The others' SDK finds the same credentials, except those of `--aws-profile`.
+  const config = (await provider.getAwsSdkV3Config?.()) ?? { region: provider.getRegion() };
+  const [cloudFormation, dynamoDb, lambda, sns] = [CloudFormationClient, DynamoDBClient, LambdaClient, SNSClient].map((Client) => new Client(config));
+  return {
+    /** The template that a stack was last deployed with; undefined where there is no such stack. */
+    async template(stack) {
+      const answer = await absentIs(/does not exist/, cloudFormation.send(new GetTemplateCommand({ StackName: stack })));
+      return answer && JSON.parse(answer.TemplateBody);
+    },
+
+    /** The outputs of a stack, by name. */
+    async outputs(stack) {
+      const { Stacks: [{ Outputs }] } = await cloudFormation.send(new DescribeStacksCommand({ StackName: stack }));
+      return Object.fromEntries(Outputs.map(({ OutputKey, OutputValue }) => [OutputKey, OutputValue]));
+    },
+
+    /** A table; undefined where there is no such table. */
+    async table(name) {
+      const answer = await absentIs(/not found/i, dynamoDb.send(new DescribeTableCommand({ TableName: name })));
+      return answer?.Table;
+    },
+
+    /** The ARNs of the functions that read a stream. */
+    async readersOf(stream) {
+      const mappings = await all(paginateListEventSourceMappings({ client: lambda }, { EventSourceArn: stream }), 'EventSourceMappings');
+      return mappings.map(({ FunctionArn }) => FunctionArn);
+    },
+
+    /** The subscriptions of a topic: whether each was confirmed. */
+    async subscriptionsOf(topic) {
+      const subscriptions = await all(paginateListSubscriptionsByTopic({ client: sns }, { TopicArn: topic }), 'Subscriptions');
+      return subscriptions.map(({ Protocol, Endpoint, SubscriptionArn }) => ({ protocol: Protocol, endpoint: Endpoint, confirmed: SubscriptionArn.startsWith('arn:') }));
+    },
+  };
+}
+
+async function absentIs(message, request) {
+  try {
+    return await request;
+  } catch (error) {
+    if (['ValidationError', 'ResourceNotFoundException'].includes(error.name) && message.test(error.message)) return undefined;
+    throw error;
+  }
+}
+
+async function all(pages, member) {
+  const items = [];
+  for await (const page of pages) items.push(...(page[member] ?? []));
+  return items;
+}
+
+module.exports = { connect };

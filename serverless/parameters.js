@@ -1,0 +1,142 @@
+'use strict';
+
+// Every parameter of a deployment: its default, and what it may be. What is here is the only source: the plugin gives the
+// defaults to Serverless and refuses what is unknown or wrong, and docs/configuration.md is compared with this table.
+
+/** A shape: what values are accepted, and in words what is expected of them. Both may depend on where it is deployed. */
+const shape = (accepts, expected) => ({ accepts, expected: typeof expected === 'function' ? expected : () => expected });
+const matching = (pattern, expected) => shape((value) => pattern.test(value), expected);
+const oneOf = (...values) => shape((value) => values.includes(value), `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`);
+const wholeNumber = (from, to) => shape((value) => /^\d+$/.test(value) && Number(value) >= from && Number(value) <= to,
+  `a whole number from ${from} to ${to}`);
+
+/** The retention times that CloudWatch Logs has. */
+const LOG_RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+const TABLE = matching(/^[\w.-]{3,255}$/, 'the name of a table (3 to 255 letters, digits, "_", "." and "-"), not its ARN');
+const EMAIL = matching(/^[^\s@"<>]+@[^\s@"<>]+\.[^\s@"<>]+$/, 'one e-mail address');
+const STREAM = shape(
+  (value, { region }) => RegExp(`^arn:aws[a-z-]*:dynamodb:${region}:\\d{12}:table/[\\w.-]{3,255}/stream/[\\w.:-]+$`).test(value),
+  ({ region }) => `the ARN of a table's stream in ${region}, the region of this deployment; `
+    + '`aws dynamodb describe-table --table-name NAME --query Table.LatestStreamArn` prints it',
+);
+const TOPIC = shape(
+  (value, { region }) => RegExp(`^arn:aws[a-z-]*:sns:${region}:\\d{12}:[\\w-]{1,256}$`).test(value),
+  ({ region }) => `the ARN of an SNS topic (not a FIFO topic) in ${region}, the region of this deployment`,
+);
+// A policy cannot allow the use of a key by an alias.
+const isKey = (value, { region }) => RegExp(`^arn:aws[a-z-]*:kms:${region}:\\d{12}:key/[\\w-]+$`).test(value);
+const KEY = 'the ARN of a KMS key (not an alias)';
+// The policy of the Audit table compares this ARN as it stands, but for `*` and `?`, which stand for any text.
+const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
+  'the ARN of one role or user as IAM prints it, such as arn:aws:iam::123456789012:role/config-audit-recovery');
+
+// `isGuarded`: a deployed stack gets another value only if `change` names the parameter. Without it, that is so only for a
+// value that is left out.
+// `isOnce`: it is about one command, so it belongs on the command line, and the stack does not remember it.
+// `isOfDeployment`: the stack is the same with any value, so it does not remember it either.
+const PARAMETERS = {
+  configurationTable: { default: 'Configuration-${sls:stage}', shape: TABLE, isGuarded: true },
+  auditTable: { default: 'Audit-${sls:stage}', shape: TABLE, isGuarded: true },
+  configurationStreamArn: { shape: STREAM, isGuarded: true },
+  existingAuditTable: { shape: TABLE, isGuarded: true },
+  existingFailureBucket: { shape: matching(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'the name of an S3 bucket, not its ARN') },
+  keyAttribute: { default: 'key', shape: shape((value) => /^[^\p{Cc}]+$/u.test(value) && Buffer.byteLength(value) <= 255, 'the name of an attribute, 1 to 255 bytes'), isGuarded: true },
+  provenance: { default: 'off', shape: oneOf('off', 'on'), isGuarded: true },
+  architecture: { default: 'x86_64', shape: oneOf('x86_64', 'arm64') },
+  logRetentionDays: {
+    default: 30,
+    shape: shape((value) => LOG_RETENTION_DAYS.map(String).includes(value), `a number of days that CloudWatch Logs has: ${LOG_RETENTION_DAYS.join(', ')}`),
+  },
+  failureRetentionDays: { default: 90, shape: wholeNumber(1, 36500) },
+  recoveryRoleArn: { shape: ROLE, isGuarded: true },
+  kmsKeyArn: { shape: shape(isKey, ({ region }) => `${KEY} in ${region}, the region of this deployment`) },
+  existingKeyArns: {
+    shape: shape((value, place) => value.split(',').every((key) => isKey(key, place)), ({ region }) => `${KEY} in ${region}, or several with a comma between them`),
+  },
+  pageEmail: { shape: EMAIL },
+  notifyEmail: { shape: EMAIL },
+  pageTopicArn: { shape: TOPIC },
+  notifyTopicArn: { shape: TOPIC },
+  // It becomes part of the dashboards' JSON and of links.
+  runbookUrl: { default: 'docs/runbooks', shape: matching(/^[\w:/.~%?&=+@-]+$/, 'a URL without spaces, quotes or "#"') },
+  alarms: { default: 'on', shape: oneOf('on', 'off') },
+  dashboards: { default: 'on', shape: oneOf('on', 'off') },
+  mapping: { default: 1, shape: wholeNumber(1, 999) },
+  rollbackMinutes: { default: 0, shape: wholeNumber(0, 180), isOfDeployment: true },
+  store: { default: 'memory', shape: oneOf('memory', 'aws'), isOnce: true },
+  artifact: { shape: matching(/\.zip$/, 'a zip file with the executable `bootstrap`'), isOnce: true },
+  change: {
+    shape: shape((value) => value.split(',').every((name) => Object.hasOwn(PARAMETERS, name)), 'names of parameters, with a comma between them'),
+    isOnce: true,
+  },
+};
+
+/** Whether the stack remembers a parameter. */
+const isRecorded = (name) => Object.hasOwn(PARAMETERS, name) && !PARAMETERS[name].isOnce && !PARAMETERS[name].isOfDeployment;
+
+const DEFAULTS = Object.fromEntries(Object.entries(PARAMETERS).filter(([, parameter]) => 'default' in parameter)
+  .map(([name, parameter]) => [name, parameter.default]));
+
+/** The parameters that `--param name=value` gives. Serverless itself refuses one without a value. */
+const fromCommandLine = (options = []) => Object.fromEntries(options.map((option) => [option.split('=', 1)[0], option.slice(option.indexOf('=') + 1).trimEnd()]));
+
+/** The values of a stage's parameters, as text: the command line before the stage's own, and those before the defaults. */
+function valuesOf({ blocks = {}, stage, commandLine }) {
+  const all = { ...blocks.default, ...blocks[stage], ...fromCommandLine(commandLine) };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value != null).map(([name, value]) => [name, String(value)]));
+}
+
+/** What is wrong with the names of the parameters that the command line or a block of `params` gives: sentences. */
+function misnamed({ blocks = {}, commandLine }) {
+  const inFile = Object.entries(blocks).flatMap(([block, values]) => Object.keys(values ?? {}).map((name) => [name, block]));
+  const names = new Set([...inFile.map(([name]) => name), ...Object.keys(fromCommandLine(commandLine))]);
+  const unknown = [...names].filter((name) => !Object.hasOwn(PARAMETERS, name)).map((name) => {
+    const near = nearest(name);
+    return `there is no parameter ${name}; ${near ? `did you mean ${near}?` : 'docs/configuration.md has all of them'}`;
+  });
+  const kept = inFile.filter(([name, block]) => PARAMETERS[name]?.isOnce && !(block === 'default' && blocks.default[name] === DEFAULTS[name]))
+    .map(([name, block]) => `the parameter ${name} is for one command, so it cannot be kept in params.${block}; give it with --param`);
+  return [...unknown, ...kept];
+}
+
+/** What is wrong with the values, and with the names that are made of the service's, the stage's and the region's: sentences. */
+function wrong(values, { service, stage, region }) {
+  const shapes = Object.entries(PARAMETERS)
+    .filter(([name, { shape: { accepts } }]) => Object.hasOwn(values, name) && !accepts(values[name], { region }))
+    .map(([name, { shape: { expected } }]) => `the parameter ${name} is "${values[name]}"; it must be ${expected({ region })}`);
+  const configuration = values.configurationStreamArn?.split('/')[1] ?? values.configurationTable;
+  const audit = values.existingAuditTable ?? values.auditTable;
+  const same = configuration === audit
+    ? [`"${audit}" is the Configuration table and the Audit table too; each entry would be audited again, so they must be two tables`] : [];
+  // The role's name is the longest that is made of the stage's, and is in IAM's limit.
+  const tooLong = `${service}-${stage}-${region}-lambdaRole`.length - 64;
+  const long = tooLong > 0 ? [`the stage "${stage}" makes the name of the function's role longer than IAM's 64 characters; `
+    + `give the stage a name of at most ${stage.length - tooLong} characters`] : [];
+  const blind = values.alarms === 'off' && Number(values.rollbackMinutes) > 0
+    ? ['rollbackMinutes is for the alarms, and alarms=off leaves them out; give one of the two'] : [];
+  return [...shapes, ...same, ...long, ...blind];
+}
+
+/** The parameter whose name is most like this one, if one is at all. */
+function nearest(name) {
+  const [[near, distance]] = Object.keys(PARAMETERS)
+    .map((known) => [known, edits(name.toLowerCase(), known.toLowerCase())])
+    .sort(([, one], [, other]) => one - other);
+  return distance <= Math.max(2, near.length / 3) ? near : undefined;
+}
+
+/** How many letters must be added, removed or replaced to make one word of the other (Levenshtein). */
+function edits(from, to) {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (const [index, letter] of [...from].entries()) {
+    const next = [index + 1];
+    for (let column = 0; column < to.length; column += 1) {
+      next.push(Math.min(row[column] + (letter === to[column] ? 0 : 1), row[column + 1] + 1, next[column] + 1));
+    }
+    row = next;
+  }
+  return row.at(-1);
+}
+
+module.exports = { DEFAULTS, PARAMETERS, isRecorded, misnamed, valuesOf, wrong };

@@ -1,0 +1,119 @@
+'use strict';
+
+// What the template cannot say itself: which resources it has depends on the parameters.
+
+const { record } = require('./before-deploy');
+
+const ALARMS = ['AWS::CloudWatch::Alarm', 'AWS::CloudWatch::CompositeAlarm', 'AWS::SNS::Topic', 'AWS::SNS::Subscription'];
+const DASHBOARD = 'AWS::CloudWatch::Dashboard';
+
+/** Everything that the function asks DynamoDB and S3 to do with a key. None of it manages the key. */
+const USE_OF_KEYS = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:ReEncryptFrom', 'kms:ReEncryptTo'];
+
+/** Changes the template of serverless.yml as these parameters want it. */
+function adapt(template, parameters) {
+  record(template, parameters);
+  leaveOutExistingTables(template, parameters);
+  useExisting(template, 'PageTopic', parameters.pageTopicArn);
+  useExisting(template, 'NotifyTopic', parameters.notifyTopicArn);
+  useExisting(template, 'FailureBucket', parameters.existingFailureBucket);
+  encryptWith(template, parameters.kmsKeyArn);
+  allowKeys(template, [parameters.kmsKeyArn, parameters.existingKeyArns?.split(',')].flat().filter(Boolean));
+  nameMapping(template, parameters.mapping);
+  if (parameters.alarms === 'off') leaveOutAlarms(template);
+  if (parameters.dashboards === 'off') leaveOut(template, [DASHBOARD]);
+  dropUnused(template);
+  writeDashboardsAsText(template);
+}
+
+/** The stack neither creates nor changes existing tables. */
+function leaveOutExistingTables({ Resources, Parameters }, { configurationStreamArn, existingAuditTable }) {
+  if (existingAuditTable) delete Resources.AuditTable;
+  if (configurationStreamArn) {
+    delete Resources.ConfigurationTable;
+    Parameters.ConfigurationTableName.Default = configurationStreamArn.split('/')[1]; // arn:aws:dynamodb:…:table/NAME/stream/…
+  }
+}
+
+/** A resource that exists: whatever refers to it gets this name or ARN. */
+function useExisting({ Resources, Parameters }, id, value) {
+  if (!value) return;
+  delete Resources[id];
+  delete Resources[`${id}Policy`];
+  Parameters[id] = { Type: 'String', Default: value };
+}
+
+/** The customer's key for everything that the stack creates and that stores something. */
+function encryptWith({ Resources, extensions }, key) {
+  if (!key) return;
+  const set = (id, properties) => Resources[id] && Object.assign(Resources[id].Properties, properties);
+  for (const table of ['ConfigurationTable', 'AuditTable']) set(table, { SSESpecification: { SSEEnabled: true, SSEType: 'KMS', KMSMasterKeyId: key } });
+  for (const topic of ['PageTopic', 'NotifyTopic']) set(topic, { KmsMasterKeyId: key });
+  set('FailureBucket', {
+    BucketEncryption: { ServerSideEncryptionConfiguration: [{ ServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: key }, BucketKeyEnabled: true }] },
+  });
+  extensions.AuditLogGroup.Properties.KmsKeyId = key;
+}
+
+/** The function may use these keys, but only through DynamoDB and S3. */
+function allowKeys({ extensions }, keys) {
+  if (!keys.length) return;
+  const [{ PolicyDocument: { Statement: statements } }] = extensions.IamRoleLambdaExecution.Properties.Policies;
+  const services = ['dynamodb', 's3'].map((service) => ({ 'Fn::Sub': `${service}.\${AWS::Region}.\${AWS::URLSuffix}` }));
+  statements.push({ Sid: 'UseKeys', Effect: 'Allow', Action: USE_OF_KEYS, Resource: keys, Condition: { StringEquals: { 'kms:ViaService': services } } });
+}
+
+/** CloudFormation makes a resource anew under another name. */
+function nameMapping(template, number) {
+  if (number === '1') return;
+  Object.assign(template, JSON.parse(JSON.stringify(template).replaceAll(/\bConfigurationStreamMapping\b/g, `$&${number}`)));
+}
+
+function leaveOut({ Resources }, types) {
+  for (const [id, { Type }] of Object.entries(Resources)) if (types.includes(Type)) delete Resources[id];
+}
+
+/** Leaves out the alarms, the topics, and the alarms' places on the dashboards. */
+function leaveOutAlarms(template) {
+  leaveOut(template, ALARMS);
+  for (const { Type, Properties } of Object.values(template.Resources)) {
+    if (Type !== DASHBOARD) continue;
+    const widgets = Properties.DashboardBody.widgets.filter(({ type }) => type !== 'alarm');
+    const isCovered = (row) => widgets.some(({ y, height }) => y <= row && row < y + height);
+    const emptyAbove = ({ y }) => Array.from({ length: y }, (_, row) => row).filter((row) => !isCovered(row)).length;
+    Properties.DashboardBody.widgets = widgets.map((widget) => ({ ...widget, y: widget.y - emptyAbove(widget) }));
+  }
+  delete template.Outputs.PageTopicArn;
+  delete template.Outputs.NotifyTopicArn;
+}
+
+/** What only resources that were left out refer to. */
+function dropUnused({ Parameters, Conditions, ...rest }) {
+  const drop = (names, users) => {
+    const text = JSON.stringify(users);
+    for (const name of Object.keys(names)) if (!RegExp(`"${name}"(?!:)|\\$\\{${name}\\}`).test(text)) delete names[name];
+  };
+  drop(Conditions, rest);
+  drop(Parameters, { Conditions, ...rest });
+}
+
+/** CloudFormation expects a dashboard's body as text, and substitutes names only in text. */
+function writeDashboardsAsText({ Resources }) {
+  for (const { Type, Properties } of Object.values(Resources)) {
+    if (Type === DASHBOARD) Properties.DashboardBody = { 'Fn::Sub': JSON.stringify(Properties.DashboardBody) };
+  }
+}
+
+/**
+ * CloudFormation creates the Audit table when all else is there. It is protected from deletion, so a deployment that fails
+ * later could not be rolled back.
+ */
+function createAuditTableLast({ Resources }) {
+  const { AuditTable: table, ...others } = Resources;
+  if (!table) return;
+  const referred = JSON.stringify(table.Properties);
+  // A resource with a condition may not exist, and the table waits for what it refers to anyway.
+  table.DependsOn = Object.keys(others).filter((id) => !others[id].Condition && !referred.includes(`"${id}"`));
+}
+
+module.exports = { adapt, createAuditTableLast };

@@ -1,0 +1,166 @@
+'use strict';
+
+// What the plugin finds out before a deployment, against accounts that are made up. life.test.js has the whole of it, with
+// Serverless and moto.
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { ROLLBACK_TRIGGERS, compareParameters, look, lookAtReaders, lookAtTables, record, rollbackConfiguration } = require('../before-deploy');
+const { DEFAULTS, PARAMETERS } = require('../parameters');
+const { EXISTING_STREAM, packaged } = require('./helpers');
+
+const DEPLOYED = {
+  configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', keyAttribute: 'name', provenance: 'on', logRetentionDays: '14', failureRetentionDays: '7',
+  recoveryRoleArn: 'arn:aws:iam::123456789012:role/recovery', pageEmail: 'page@example.com', notifyEmail: 'notify@example.com', runbookUrl: 'https://example.com/r',
+  architecture: 'arm64', configurationStreamArn: EXISTING_STREAM, existingAuditTable: 'History',
+};
+const TABLES = {
+  ConfigurationTable: { Properties: { TableName: 'Configuration-prod' } },
+  AuditTable: { Properties: { TableName: 'Audit-prod' } },
+};
+
+function template(values, Resources = { AuditLambdaFunction: {}, ...TABLES }) {
+  const made = { Resources };
+  record(made, values);
+  return made;
+}
+
+/** What `things` say about a deployment: the error and the warnings. */
+async function said(things, { deployed, planned, tables = {}, readers = [], confirmed, denied }) {
+  const warnings = [];
+  const answer = (value) => async (...given) => {
+    if (denied) throw Object.assign(new Error('not authorized'), { name: denied });
+    return value(...given);
+  };
+  const account = { template: async () => deployed, table: answer((name) => tables[name]), readersOf: answer(() => readers) };
+  const given = { stack: 'config-audit-prod', functionName: 'config-audit-prod-audit', planned, confirmed, warn: (text) => warnings.push(text) };
+  const error = await look(account, things, given).then(() => '', ({ message }) => message);
+  return { error, warnings };
+}
+
+const compared = (now, more = {}) => said([compareParameters], { deployed: template(DEPLOYED), planned: template(now), ...more });
+const without = (name) => Object.fromEntries(Object.entries(DEPLOYED).filter(([other]) => other !== name));
+/** The values of a deployment that leaves a parameter out. */
+const leftOut = (name) => ({ ...without(name), ...(name in DEFAULTS && { [name]: String(DEFAULTS[name]) }) });
+
+test('a deployment that leaves any parameter out stops, with the old and the new value, until it is confirmed', async (t) => {
+  const names = Object.keys(DEPLOYED);
+  for (const name of names) {
+    const { error } = await compared(leftOut(name));
+    assert.match(error, /^the stack config-audit-prod is deployed with other parameters:\n/);
+    assert.ok(error.split('\n').some((line) => new RegExp(`^  ${name} +`).test(line) && line.includes(DEPLOYED[name]) && line.endsWith(`  ${DEFAULTS[name] ?? '(none)'}`)), error);
+    assert.match(error, new RegExp(`deploy with --param change=${name}$`));
+    assert.deepEqual(await compared(leftOut(name), { confirmed: [name] }), { error: '', warnings: [] });
+    assert.notEqual((await compared(leftOut(name), { confirmed: ['store'] })).error, '', 'another name does not confirm it');
+  }
+  assert.deepEqual(await compared(DEPLOYED), { error: '', warnings: [] });
+  t.diagnostic(names.join(', '));
+});
+
+test('tables, stream, key, provenance and recovery role are not changed to other values either; the rest may be', async (t) => {
+  const changed = { ...DEPLOYED, keyAttribute: 'other', pageEmail: 'other@example.com', logRetentionDays: '60' };
+  const { error } = await compared(changed);
+  assert.match(error, /change=keyAttribute$/);
+  const guarded = Object.keys(PARAMETERS).filter((name) => PARAMETERS[name].isGuarded);
+  assert.deepEqual(guarded, ['configurationTable', 'auditTable', 'configurationStreamArn', 'existingAuditTable', 'keyAttribute', 'provenance', 'recoveryRoleArn']);
+  t.diagnostic(guarded.join(', '));
+});
+
+test('a parameter that is newer than the deployed stack had its default', async () => {
+  const deployed = template(without('provenance'));
+  const now = (provenance) => template({ ...DEPLOYED, provenance });
+  assert.equal((await said([compareParameters], { deployed, planned: now('off') })).error, '');
+  assert.match((await said([compareParameters], { deployed, planned: now('on') })).error, /change=provenance$/);
+});
+
+test('a stack without a record of its parameters is warned of, and a first deployment is not', async () => {
+  const planned = template(DEPLOYED);
+  const old = await said([compareParameters], { deployed: { Resources: { AuditLambdaFunction: {} } }, planned });
+  assert.equal(old.error, '');
+  assert.match(old.warnings[0], /^The stack config-audit-prod does not say .* keyAttribute=name /);
+  for (const deployed of [undefined, { Resources: { ServerlessDeploymentBucket: {} } }]) {
+    assert.deepEqual(await said([compareParameters], { deployed, planned }), { error: '', warnings: [] });
+  }
+});
+
+const table = ({ stream = EXISTING_STREAM, view = 'NEW_AND_OLD_IMAGES', keys = ['key'], type = 'S' } = {}) => ({
+  ...(stream && { LatestStreamArn: stream, StreamSpecification: { StreamEnabled: true, StreamViewType: view } }),
+  KeySchema: keys.map((AttributeName) => ({ AttributeName })),
+  AttributeDefinitions: keys.map((AttributeName) => ({ AttributeName, AttributeType: type })),
+});
+const NEW = { configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', keyAttribute: 'key' };
+
+test('a table that is there already stops the deployment that would create it, and the error has the parameter to use it', async () => {
+  const given = { planned: template(NEW), tables: { 'Configuration-prod': table(), 'Audit-prod': table({ keys: ['id'] }) } };
+  const { error } = await said([lookAtTables], given);
+  assert.deepEqual(error.split('\n'), [
+    `the table Configuration-prod exists already, and this stack did not create it; to use it, deploy with --param configurationStreamArn=${EXISTING_STREAM}; `
+      + 'for a new table, with --param configurationTable=NAME',
+    'the table Audit-prod exists already, and this stack did not create it; to use it, deploy with --param existingAuditTable=Audit-prod; '
+      + 'for a new table, with --param auditTable=NAME',
+  ]);
+  for (const other of [table({ stream: null }), table({ view: 'KEYS_ONLY' })]) {
+    const { error: without } = await said([lookAtTables], { ...given, tables: { 'Configuration-prod': other } });
+    assert.match(without, /configurationStreamArn=ARN, with the ARN that `aws dynamodb update-table --table-name Configuration-prod .*` prints;/);
+  }
+  assert.equal((await said([lookAtTables], { ...given, deployed: template(NEW) })).error, '', 'the stack has them');
+  assert.equal((await said([lookAtTables], { ...given, tables: {} })).error, '');
+  const afterAFailure = { Resources: { ServerlessDeploymentBucket: {} } };
+  assert.match((await said([lookAtTables], { ...given, deployed: afterAFailure })).error, /^the table Configuration-prod exists already/);
+});
+
+test('existing tables are checked: that they are there, their keys, the stream and its view type', async () => {
+  const existing = { configurationStreamArn: EXISTING_STREAM, existingAuditTable: 'History', keyAttribute: 'key' };
+  const checked = async (settings, history) => (await said([lookAtTables], {
+    planned: template(existing, {}), tables: { Settings: settings, History: history },
+  })).error;
+  const audit = table({ keys: ['id'] });
+  assert.equal(await checked(table(), audit), '');
+  for (const [settings, history, message] of [
+    [undefined, audit, /^there is no table Settings, which configurationStreamArn names$/],
+    [table({ stream: null }), audit, /^the table Settings has no stream; /],
+    [table({ stream: `${EXISTING_STREAM}1` }), audit, /^the table Settings has another stream: .*9271; configurationStreamArn must be its latest one$/],
+    [table({ view: 'NEW_IMAGE' }), audit, /^the stream of Settings has the view type NEW_IMAGE; it must be NEW_AND_OLD_IMAGES/],
+    [table({ keys: ['name'] }), audit, /^the partition key of Settings is "name"; deploy with --param keyAttribute=name$/],
+    [table(), undefined, /^there is no table History, which existingAuditTable names$/],
+    [table(), table({ keys: ['key'] }), /^the key of History is key; the key of an Audit table must be "id", a string$/],
+    [table(), table({ keys: ['id', 'time'] }), /^the key of History is id and time; /],
+    [table(), table({ keys: ['id'], type: 'N' }), /must be "id", a string$/],
+  ]) assert.match(await checked(settings, history), message);
+});
+
+test('other readers of an existing stream are warned of', async () => {
+  const planned = template({ configurationStreamArn: EXISTING_STREAM }, {});
+  const own = 'arn:aws:lambda:eu-central-1:123456789012:function:config-audit-prod-audit';
+  const other = own.replace('config-audit-prod-audit', 'config-audit-prod-audit-copy');
+  assert.deepEqual((await said([lookAtReaders], { planned, readers: [own] })).warnings, []);
+  const { error, warnings } = await said([lookAtReaders], { planned, readers: [own, other] });
+  assert.equal(error, '');
+  assert.ok(warnings[0].startsWith(`The stream has other readers: ${other}. DynamoDB advises at most two for each shard; `));
+  assert.deepEqual((await said([lookAtReaders], { planned: template(NEW), readers: [other] })).warnings, [], 'a new table has no reader yet');
+});
+
+test('CloudFormation rolls back on the alarms that show a bad deployment, once the stack has them', async (t) => {
+  const AuditFunctionArn = 'arn:aws-cn:lambda:cn-north-1:123456789012:function:config-audit-prod-audit';
+  const account = (deployed) => ({ template: async () => deployed, outputs: async () => ({ AuditFunctionArn }) });
+  const configured = (deployed, minutes) => rollbackConfiguration(account(deployed), { stack: 'config-audit-prod', minutes });
+  const { template: { Resources } } = await packaged(t, []);
+  assert.deepEqual(await configured({ Resources }, 15), {
+    MonitoringTimeInMinutes: 15,
+    RollbackTriggers: ROLLBACK_TRIGGERS.map((id) => ({ Arn: `arn:aws-cn:cloudwatch:cn-north-1:123456789012:alarm:config-audit-prod-${id}`, Type: Resources[id].Type })),
+  });
+  assert.ok(ROLLBACK_TRIGGERS.length <= 5);
+  assert.equal(await configured({ Resources }, 0), undefined);
+  assert.equal(await configured(undefined, 15), undefined, 'a trigger that is missing would make the first deployment fail');
+  assert.equal(await configured({ Resources: {} }, 15), undefined);
+});
+
+test('where a permission is missing, the plugin says so and goes on; another failure stops it', async () => {
+  const given = { planned: template(NEW), tables: { 'Audit-prod': table() } };
+  for (const denied of ['AccessDeniedException', 'AccessDenied', 'AuthorizationErrorException']) {
+    const { error, warnings } = await said([lookAtTables, lookAtReaders], { ...given, denied });
+    assert.equal(error, '');
+    assert.deepEqual(warnings, ['Not checked, because a permission is missing: not authorized']);
+  }
+  assert.equal((await said([lookAtTables], { ...given, denied: 'TimeoutError' })).error, 'not authorized');
+});
