@@ -11,7 +11,8 @@ const { SNSClient, paginateListSubscriptionsByTopic } = require('@aws-sdk/client
 async function connect(provider) {
   // Only osls has this. The others' SDK finds the same credentials, except those of `--aws-profile`.
   const config = (await provider.getAwsSdkV3Config?.()) ?? { region: provider.getRegion() };
-  const [cloudFormation, dynamoDb, lambda, sns] = [CloudFormationClient, DynamoDBClient, LambdaClient, SNSClient].map((Client) => new Client(config));
+  const [cloudFormation, dynamoDb, lambda, sns] = [CloudFormationClient, DynamoDBClient, LambdaClient, SNSClient]
+    .map((Client) => new Client(config));
   return {
     /** The template that a stack was last deployed with; undefined where there is no such stack. */
     async template(stack) {
@@ -37,10 +38,12 @@ async function connect(provider) {
       return mappings.map(({ FunctionArn }) => FunctionArn);
     },
 
-    /** The subscriptions of a topic: whether each was confirmed. */
+    /** The subscriptions of a topic: {protocol, endpoint, confirmed}. */
     async subscriptionsOf(topic) {
       const subscriptions = await all(paginateListSubscriptionsByTopic({ client: sns }, { TopicArn: topic }), 'Subscriptions');
-      return subscriptions.map(({ Protocol, Endpoint, SubscriptionArn }) => ({ protocol: Protocol, endpoint: Endpoint, confirmed: SubscriptionArn.startsWith('arn:') }));
+      return subscriptions.map(({ Protocol: protocol, Endpoint: endpoint, SubscriptionArn: arn }) => ({
+        protocol, endpoint, confirmed: arn.startsWith('arn:'), // Before, it is the text PendingConfirmation.
+      }));
     },
   };
 }
