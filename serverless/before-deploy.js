@@ -70,6 +70,14 @@ async function lookAtTables(account, { stack, planned }) {
   if (problems.length) throw new Error(problems.join('\n'));
 }
 
+/** Stops a deployment whose alarms would go to a topic that does not exist. */
+async function lookAtTopics(account, { planned }) {
+  for (const name of ['pageTopicArn', 'notifyTopicArn']) {
+    const topic = recorded(planned)[name];
+    if (topic && !await account.subscriptionsOf(topic)) throw new Error(`there is no topic ${topic}, which ${name} names`);
+  }
+}
+
 /** Warns of other functions that read an existing stream. */
 async function lookAtReaders(account, { planned, functionName, warn }) {
   const { configurationStreamArn: stream } = recorded(planned);
@@ -107,4 +115,4 @@ async function rollbackConfiguration(account, { stack, minutes }) {
   };
 }
 
-module.exports = { ROLLBACK_TRIGGERS, look, lookAtReaders, lookAtTables, rollbackConfiguration };
+module.exports = { ROLLBACK_TRIGGERS, look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration };

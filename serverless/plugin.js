@@ -5,7 +5,7 @@
 const { existsSync } = require('fs');
 const path = require('path');
 const { whoIsTold } = require('./after-deploy');
-const { look, lookAtReaders, lookAtTables, rollbackConfiguration } = require('./before-deploy');
+const { look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration } = require('./before-deploy');
 const { buildArtifact } = require('./build');
 const { isDenied } = require('./denied');
 const { invokeLocal, takeOver } = require('./invoke-local');
@@ -79,7 +79,7 @@ class ConfigAuditPlugin {
   async beforeDeploy() {
     const { service, processedInput: { commands } } = this.serverless;
     if (commands.join(' ') !== 'deploy') return;
-    await this.lookBefore(compareParameters, lookAtTables, lookAtReaders);
+    await this.lookBefore(compareParameters, lookAtTables, lookAtTopics, lookAtReaders);
     service.provider.rollbackConfiguration ??= await rollbackConfiguration(await this.connect(), {
       stack: this.stack, minutes: Number(this.parameters.rollbackMinutes),
     });

@@ -5,7 +5,7 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { ROLLBACK_TRIGGERS, look, lookAtReaders, lookAtTables, rollbackConfiguration } = require('../before-deploy');
+const { ROLLBACK_TRIGGERS, look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration } = require('../before-deploy');
 const { DEFAULTS, PARAMETERS } = require('../parameters');
 const { compareParameters, record } = require('../remembered');
 const { EXISTING_STREAM, packaged } = require('./helpers');
@@ -27,13 +27,15 @@ function template(values, Resources = { AuditLambdaFunction: {}, ...TABLES }) {
 }
 
 /** What `things` say about a deployment: the error and the warnings. */
-async function said(things, { deployed, planned, tables = {}, readers = [], confirmed, denied }) {
+async function said(things, { deployed, planned, tables = {}, topics = {}, readers = [], confirmed, denied }) {
   const warnings = [];
   const answer = (value) => async (...given) => {
     if (denied) throw Object.assign(new Error('not authorized'), { name: denied });
     return value(...given);
   };
-  const account = { template: async () => deployed, table: answer((name) => tables[name]), readersOf: answer(() => readers) };
+  const account = {
+    template: async () => deployed, table: answer((name) => tables[name]), subscriptionsOf: answer((arn) => topics[arn]), readersOf: answer(() => readers),
+  };
   const given = { stack: 'config-audit-prod', functionName: 'config-audit-prod-audit', planned, confirmed, warn: (text) => warnings.push(text) };
   const error = await look(account, things, given).then(() => '', ({ message }) => message);
   return { error, warnings };
@@ -129,6 +131,16 @@ test('existing tables are checked: that they are there, their keys, the stream a
     [table(), table({ keys: ['id', 'time'] }), /^the key of History is id and time; /],
     [table(), table({ keys: ['id'], type: 'N' }), /must be "id", a string$/],
   ]) assert.match(await checked(settings, history), message);
+});
+
+test('a topic that does not exist stops the deployment', async () => {
+  const topic = 'arn:aws:sns:eu-central-1:123456789012:oncall';
+  for (const name of ['pageTopicArn', 'notifyTopicArn']) {
+    const planned = template({ [name]: topic }, {});
+    assert.equal((await said([lookAtTopics], { planned })).error, `there is no topic ${topic}, which ${name} names`);
+    assert.equal((await said([lookAtTopics], { planned, topics: { [topic]: [] } })).error, '', 'nobody needs to have subscribed yet');
+  }
+  assert.equal((await said([lookAtTopics], { planned: template(NEW) })).error, '');
 });
 
 test('other readers of an existing stream are warned of', async () => {
