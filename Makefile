@@ -142,11 +142,20 @@ advisories: $(VENV) ## Known vulnerabilities; fetches the RustSec database, so i
 mutants: $(MUTANTS) ## Whether the tests notice each change to the pure core (.cargo/mutants.toml); takes half an hour
 	.tools/cargo/bin/cargo-mutants mutants --workspace --output $(CARGO_TARGET)
 
+# `make bench` writes the documents. With QUICK or ARGUMENTS it only prints.
+BENCH := target/bench
 .PHONY: bench
 bench: $(VENV) $(NPM) ## The function beside its peers, as they are deployed: time, CPU, memory, size, cost; QUICK=1, or ARGUMENTS='--only ours,bare'
 	bench/build
 	cargo build --locked --profile harness --package config-audit-bench
-	$(CARGO_TARGET)/harness/bench $(if $(QUICK)$(ARGUMENTS),$(if $(QUICK),--quick) $(ARGUMENTS),--write .)
+ifdef ARGUMENTS
+	$(CARGO_TARGET)/harness/bench $(if $(QUICK),--quick) $(ARGUMENTS)
+else
+	cargo build --locked --release --workspace --example rate
+	$(CARGO_TARGET)/release/examples/rate $(BENCH)/ours/bootstrap $(if $(QUICK),20000,1000000) | tee $(BENCH)/world.log
+	tail -1 $(BENCH)/world.log >$(BENCH)/world.json
+	$(CARGO_TARGET)/harness/bench --local-world $(BENCH)/world.json $(if $(QUICK),--quick,--write .)
+endif
 
 # ---- tools ----------------------------------------------------------------------------------------------------------
 

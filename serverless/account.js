@@ -11,12 +11,16 @@ const { SNSClient, paginateListSubscriptionsByTopic } = require('@aws-sdk/client
 async function connect(provider) {
   // Only osls has this. The others' SDK finds the same credentials, except those of `--aws-profile`.
   const config = (await provider.getAwsSdkV3Config?.()) ?? { region: provider.getRegion() };
-  const [cloudFormation, dynamoDb, lambda, sns] = [CloudFormationClient, DynamoDBClient, LambdaClient, SNSClient].map((Client) => new Client(config));
+  const [cloudFormation, dynamoDb, lambda, sns] = [CloudFormationClient, DynamoDBClient, LambdaClient, SNSClient]
+    .map((Client) => new Client(config));
   return {
     /** The template that a stack was last deployed with; undefined where there is no such stack. */
     async template(stack) {
-      const answer = await absentIs(/does not exist/, cloudFormation.send(new GetTemplateCommand({ StackName: stack })));
-      return answer && JSON.parse(answer.TemplateBody);
+      // GetTemplate knows deleted stacks for 90 days.
+      const exists = await absentIs(/does not exist/, cloudFormation.send(new DescribeStacksCommand({ StackName: stack })));
+      if (!exists) return undefined;
+      const { TemplateBody } = await cloudFormation.send(new GetTemplateCommand({ StackName: stack }));
+      return JSON.parse(TemplateBody);
     },
 
     /** The outputs of a stack, by name. */
@@ -37,19 +41,25 @@ async function connect(provider) {
       return mappings.map(({ FunctionArn }) => FunctionArn);
     },
 
-    /** The subscriptions of a topic: whether each was confirmed. */
+    /** The subscriptions of a topic, {protocol, endpoint, confirmed}; undefined where there is no such topic. */
     async subscriptionsOf(topic) {
-      const subscriptions = await all(paginateListSubscriptionsByTopic({ client: sns }, { TopicArn: topic }), 'Subscriptions');
-      return subscriptions.map(({ Protocol, Endpoint, SubscriptionArn }) => ({ protocol: Protocol, endpoint: Endpoint, confirmed: SubscriptionArn.startsWith('arn:') }));
+      const pages = paginateListSubscriptionsByTopic({ client: sns }, { TopicArn: topic });
+      const subscriptions = await absentIs(/does not exist/, all(pages, 'Subscriptions'));
+      return subscriptions?.map(({ Protocol: protocol, Endpoint: endpoint, SubscriptionArn: arn }) => ({
+        protocol, endpoint, confirmed: arn.startsWith('arn:'), // Before, it is the text PendingConfirmation.
+      }));
     },
   };
 }
 
+const ABSENT = ['ValidationError', 'ResourceNotFoundException', 'NotFoundException'];
+
+/** What a request answers; undefined where it fails because something does not exist. */
 async function absentIs(message, request) {
   try {
     return await request;
   } catch (error) {
-    if (['ValidationError', 'ResourceNotFoundException'].includes(error.name) && message.test(error.message)) return undefined;
+    if (ABSENT.includes(error.name) && message.test(error.message)) return undefined;
     throw error;
   }
 }

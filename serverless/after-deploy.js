@@ -7,11 +7,13 @@ const inWords = ({ protocol, endpoint }) => (protocol === 'email' ? endpoint : p
 
 /** What becomes of a message to a topic: a sentence. */
 function told(topic, subscriptions, parameter) {
-  const confirmed = subscriptions.filter((subscription) => subscription.confirmed);
-  const waiting = subscriptions.filter((subscription) => !subscription.confirmed);
-  const unconfirmed = waiting.length ? `${waiting.map(inWords).join(', ')} must confirm the subscription first, with the link that SNS sent` : '';
-  if (confirmed.length) return [confirmed.map(inWords).join(', '), ...(unconfirmed ? [unconfirmed] : [])].join('; ');
-  return `NOBODY: ${unconfirmed || `${topic} has no subscription; deploy with --param ${parameter}=ADDRESS, or subscribe something else (docs/alarms.md)`}`;
+  const [confirmed, waiting] = [true, false].map((state) => subscriptions.filter((subscription) => subscription.confirmed === state)
+    .map(inWords).join(', '));
+  const unconfirmed = `${waiting} must confirm the subscription first, with the link that SNS sent`;
+  if (confirmed) return waiting ? `${confirmed}; ${unconfirmed}` : confirmed;
+  if (waiting) return `NOBODY: ${unconfirmed}`;
+  return `NOBODY: ${topic} has no subscription; deploy with --param ${parameter}=ADDRESS, `
+    + 'or subscribe something else (docs/alarms.md)';
 }
 
 /** The lines of the summary: who is paged, who is notified, and how to try it. */

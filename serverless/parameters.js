@@ -10,9 +10,16 @@ const oneOf = (...values) => shape((value) => values.includes(value), `${values.
 const wholeNumber = (from, to) => shape((value) => /^\d+$/.test(value) && Number(value) >= from && Number(value) <= to,
   `a whole number from ${from} to ${to}`);
 
-/** The retention times that CloudWatch Logs has. */
-const LOG_RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+const LOG_RETENTION_DAYS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
+const LOG_RETENTION = shape((value) => LOG_RETENTION_DAYS.map(String).includes(value),
+  `a number of days that CloudWatch Logs has: ${LOG_RETENTION_DAYS.join(', ')}`);
 
+const ATTRIBUTE = shape((value) => /^[^\p{Cc}]+$/u.test(value) && Buffer.byteLength(value) <= 255,
+  'the name of an attribute, 1 to 255 bytes');
+const NAMES = shape((value) => value.split(',').every((name) => Object.hasOwn(PARAMETERS, name)),
+  'names of parameters, with a comma between them');
 const TABLE = matching(/^[\w.-]{3,255}$/, 'the name of a table (3 to 255 letters, digits, "_", "." and "-"), not its ARN');
 const EMAIL = matching(/^[^\s@"<>]+@[^\s@"<>]+\.[^\s@"<>]+$/, 'one e-mail address');
 const STREAM = shape(
@@ -26,7 +33,9 @@ const TOPIC = shape(
 );
 // A policy cannot allow the use of a key by an alias.
 const isKey = (value, { region }) => RegExp(`^arn:aws[a-z-]*:kms:${region}:\\d{12}:key/[\\w-]+$`).test(value);
-const KEY = 'the ARN of a KMS key (not an alias)';
+const KEY = shape(isKey, ({ region }) => `the ARN of a KMS key (not an alias) in ${region}, the region of this deployment`);
+const KEYS = shape((value, place) => value.split(',').every((key) => isKey(key, place)),
+  ({ region }) => `the ARN of a KMS key (not an alias) in ${region}, or several with a comma between them`);
 // The policy of the Audit table compares this ARN as it stands, but for `*` and `?`, which stand for any text.
 const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
   'the ARN of one role or user as IAM prints it, such as arn:aws:iam::123456789012:role/config-audit-recovery');
@@ -41,19 +50,14 @@ const PARAMETERS = {
   configurationStreamArn: { shape: STREAM, isGuarded: true },
   existingAuditTable: { shape: TABLE, isGuarded: true },
   existingFailureBucket: { shape: matching(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'the name of an S3 bucket, not its ARN') },
-  keyAttribute: { default: 'key', shape: shape((value) => /^[^\p{Cc}]+$/u.test(value) && Buffer.byteLength(value) <= 255, 'the name of an attribute, 1 to 255 bytes'), isGuarded: true },
+  keyAttribute: { default: 'key', shape: ATTRIBUTE, isGuarded: true },
   provenance: { default: 'off', shape: oneOf('off', 'on'), isGuarded: true },
   architecture: { default: 'x86_64', shape: oneOf('x86_64', 'arm64') },
-  logRetentionDays: {
-    default: 30,
-    shape: shape((value) => LOG_RETENTION_DAYS.map(String).includes(value), `a number of days that CloudWatch Logs has: ${LOG_RETENTION_DAYS.join(', ')}`),
-  },
+  logRetentionDays: { default: 30, shape: LOG_RETENTION },
   failureRetentionDays: { default: 90, shape: wholeNumber(1, 36500) },
   recoveryRoleArn: { shape: ROLE, isGuarded: true },
-  kmsKeyArn: { shape: shape(isKey, ({ region }) => `${KEY} in ${region}, the region of this deployment`) },
-  existingKeyArns: {
-    shape: shape((value, place) => value.split(',').every((key) => isKey(key, place)), ({ region }) => `${KEY} in ${region}, or several with a comma between them`),
-  },
+  kmsKeyArn: { shape: KEY },
+  existingKeyArns: { shape: KEYS },
   pageEmail: { shape: EMAIL },
   notifyEmail: { shape: EMAIL },
   pageTopicArn: { shape: TOPIC },
@@ -66,10 +70,7 @@ const PARAMETERS = {
   rollbackMinutes: { default: 0, shape: wholeNumber(0, 180), isOfDeployment: true },
   store: { default: 'memory', shape: oneOf('memory', 'aws'), isOnce: true },
   artifact: { shape: matching(/\.zip$/, 'a zip file with the executable `bootstrap`'), isOnce: true },
-  change: {
-    shape: shape((value) => value.split(',').every((name) => Object.hasOwn(PARAMETERS, name)), 'names of parameters, with a comma between them'),
-    isOnce: true,
-  },
+  change: { shape: NAMES, isOnce: true },
 };
 
 /** Whether the stack remembers a parameter. */
@@ -79,7 +80,10 @@ const DEFAULTS = Object.fromEntries(Object.entries(PARAMETERS).filter(([, parame
   .map(([name, parameter]) => [name, parameter.default]));
 
 /** The parameters that `--param name=value` gives. Serverless itself refuses one without a value. */
-const fromCommandLine = (options = []) => Object.fromEntries(options.map((option) => [option.split('=', 1)[0], option.slice(option.indexOf('=') + 1).trimEnd()]));
+const fromCommandLine = (options = []) => Object.fromEntries(options.map((option) => {
+  const [name] = option.split('=', 1);
+  return [name, option.slice(name.length + 1).trimEnd()];
+}));
 
 /** The values of a stage's parameters, as text: the command line before the stage's own, and those before the defaults. */
 function valuesOf({ blocks = {}, stage, commandLine }) {

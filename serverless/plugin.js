@@ -2,14 +2,15 @@
 
 // What Serverless cannot do by itself for this service. Each job has a file of its own; this one says when each is done.
 
-const { existsSync, readFileSync } = require('fs');
+const { existsSync } = require('fs');
 const path = require('path');
 const { whoIsTold } = require('./after-deploy');
-const { compareParameters, look, lookAtReaders, lookAtTables, rollbackConfiguration } = require('./before-deploy');
+const { look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration } = require('./before-deploy');
 const { buildArtifact } = require('./build');
 const { isDenied } = require('./denied');
 const { invokeLocal, takeOver } = require('./invoke-local');
 const parameters = require('./parameters');
+const { compareParameters } = require('./remembered');
 const { adapt, createAuditTableLast } = require('./template');
 
 class ConfigAuditPlugin {
@@ -20,8 +21,7 @@ class ConfigAuditPlugin {
       'initialize': () => this.initialize(),
       'before:package:cleanup': () => this.beforeDeploy(), // `serverless deploy` packages first, which takes minutes.
       'before:package:createDeploymentArtifacts': () => this.build(),
-      'after:aws:package:finalize:mergeCustomProviderResources': () => createAuditTableLast(serverless.service.provider.compiledCloudFormationTemplate),
-      'before:deploy:deploy': () => this.beforeDeploy(), // With --package there is nothing to package.
+      'after:aws:package:finalize:mergeCustomProviderResources': () => this.orderResources(),
       'after:deploy:deploy': () => this.afterDeploy(),
       'before:deploy:function:initialize': () => this.lookBefore(compareParameters),
       'before:package:function:package': () => this.build(), // `serverless deploy function`
@@ -29,7 +29,9 @@ class ConfigAuditPlugin {
     this.giveDefaults();
   }
 
-  /** Serverless asks for parameters only after its plugins were made. */
+  // ---- every command ---------------------------------------------------------------------------------------------
+
+  /** Serverless looks for parameters only after its plugins were made. */
   giveDefaults() {
     const { params } = this.serverless.configurationInput;
     for (const [name, value] of Object.entries(parameters.DEFAULTS)) {
@@ -38,62 +40,21 @@ class ConfigAuditPlugin {
   }
 
   initialize() {
-    const given = { blocks: this.serverless.configurationInput.params, stage: this.provider.getStage(), commandLine: this.serverless.processedInput.options.param };
+    const { service, configurationInput: { params: blocks }, processedInput: { commands, options } } = this.serverless;
+    const given = { blocks, stage: this.provider.getStage(), commandLine: options.param };
     this.parameters = parameters.valuesOf(given);
-    const place = { service: this.serverless.service.service, stage: given.stage, region: this.provider.getRegion() };
+    const place = { service: service.service, stage: given.stage, region: this.provider.getRegion() };
     const problems = [...parameters.misnamed(given), ...parameters.wrong(this.parameters, place)];
     if (problems.length) throw new Error(problems.join('\n'));
 
     this.useArtifact();
-    adapt(this.serverless.service.resources, this.parameters);
-    if (this.serverless.processedInput.commands.join(' ') === 'invoke local') {
+    adapt(service.resources, this.parameters);
+    if (commands.join(' ') === 'invoke local') {
       takeOver(this.serverless, this.withError((aws) => invokeLocal(aws, this.parameters.store)));
     }
   }
 
-  async beforeDeploy() {
-    if (this.serverless.processedInput.commands.join(' ') !== 'deploy' || this.isReady) return;
-    await this.lookBefore(compareParameters, lookAtTables, lookAtReaders);
-    this.serverless.service.provider.rollbackConfiguration ??= await rollbackConfiguration(await this.connect(), {
-      stack: this.provider.naming.getStackName(), minutes: Number(this.parameters.rollbackMinutes),
-    });
-    this.isReady = true;
-  }
-
-  async lookBefore(...things) {
-    const { service, processedInput: { options } } = this.serverless;
-    const { naming } = this.provider;
-    const folder = options.package ?? service.package.path;
-    const file = folder && path.resolve(this.serverless.serviceDir, folder, naming.getCompiledTemplateFileName());
-    await look(await this.connect(), things, {
-      stack: naming.getStackName(),
-      functionName: service.getFunction('audit').name,
-      planned: file ? JSON.parse(readFileSync(file, 'utf8')) : service.resources,
-      confirmed: this.parameters.change?.split(','),
-      warn: (text) => this.log.warning(text),
-    });
-  }
-
-  async afterDeploy() {
-    const given = { stack: this.provider.naming.getStackName(), region: this.provider.getRegion() };
-    try {
-      const lines = await whoIsTold(await this.connect(), given);
-      for (const [section, line] of Object.entries(lines)) this.serverless.addServiceOutputSection(section, line);
-    } catch (error) {
-      if (!isDenied(error)) throw error;
-      this.log.warning(`Whether anybody is paged is not known, because a permission is missing: ${error.message}`);
-    }
-  }
-
-  connect() {
-    const { connect } = require('./account'); // Here, because the SDK takes a second to load.
-    this.account ??= connect(this.provider);
-    return this.account;
-  }
-
-  get provider() {
-    return this.serverless.getProvider('aws');
-  }
+  // ---- package ---------------------------------------------------------------------------------------------------
 
   /** Where there is no toolchain, the function was built somewhere else. */
   useArtifact() {
@@ -105,7 +66,60 @@ class ConfigAuditPlugin {
   }
 
   async build() {
-    if (!this.parameters.artifact) await buildArtifact(this.serverless.serviceDir, this.parameters.architecture, this.log);
+    const { artifact, architecture } = this.parameters;
+    if (!artifact) await buildArtifact(this.serverless.serviceDir, architecture, this.log);
+  }
+
+  orderResources() {
+    createAuditTableLast(this.serverless.service.provider.compiledCloudFormationTemplate);
+  }
+
+  // ---- deploy ----------------------------------------------------------------------------------------------------
+
+  async beforeDeploy() {
+    const { service, processedInput: { commands } } = this.serverless;
+    if (commands.join(' ') !== 'deploy') return;
+    await this.lookBefore(compareParameters, lookAtTables, lookAtTopics, lookAtReaders);
+    service.provider.rollbackConfiguration ??= await rollbackConfiguration(await this.connect(), {
+      stack: this.stack, minutes: Number(this.parameters.rollbackMinutes),
+    });
+  }
+
+  async lookBefore(...things) {
+    const { service } = this.serverless;
+    await look(await this.connect(), things, {
+      stack: this.stack,
+      functionName: service.getFunction('audit').name,
+      planned: service.resources,
+      confirmed: this.parameters.change?.split(','),
+      warn: (text) => this.log.warning(text),
+    });
+  }
+
+  async afterDeploy() {
+    try {
+      const lines = await whoIsTold(await this.connect(), { stack: this.stack, region: this.provider.getRegion() });
+      for (const [section, line] of Object.entries(lines)) this.serverless.addServiceOutputSection(section, line);
+    } catch (error) {
+      if (!isDenied(error)) throw error;
+      this.log.warning(`Whether anybody is paged is not known, because a permission is missing: ${error.message}`);
+    }
+  }
+
+  // ---- helpers ---------------------------------------------------------------------------------------------------
+
+  get provider() {
+    return this.serverless.getProvider('aws');
+  }
+
+  get stack() {
+    return this.provider.naming.getStackName();
+  }
+
+  connect() {
+    const { connect } = require('./account'); // Here, because the SDK takes a second to load.
+    this.account ??= connect(this.provider);
+    return this.account;
   }
 
   /** Serverless prints a stack trace of every error but its own. */

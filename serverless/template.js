@@ -2,7 +2,7 @@
 
 // What the template cannot say itself: which resources it has depends on the parameters.
 
-const { record } = require('./before-deploy');
+const { record } = require('./remembered');
 
 const ALARMS = ['AWS::CloudWatch::Alarm', 'AWS::CloudWatch::CompositeAlarm', 'AWS::SNS::Topic', 'AWS::SNS::Subscription'];
 const DASHBOARD = 'AWS::CloudWatch::Dashboard';
@@ -47,11 +47,13 @@ function useExisting({ Resources, Parameters }, id, value) {
 function encryptWith({ Resources, extensions }, key) {
   if (!key) return;
   const set = (id, properties) => Resources[id] && Object.assign(Resources[id].Properties, properties);
-  for (const table of ['ConfigurationTable', 'AuditTable']) set(table, { SSESpecification: { SSEEnabled: true, SSEType: 'KMS', KMSMasterKeyId: key } });
-  for (const topic of ['PageTopic', 'NotifyTopic']) set(topic, { KmsMasterKeyId: key });
-  set('FailureBucket', {
-    BucketEncryption: { ServerSideEncryptionConfiguration: [{ ServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: key }, BucketKeyEnabled: true }] },
-  });
+  const table = { SSESpecification: { SSEEnabled: true, SSEType: 'KMS', KMSMasterKeyId: key } };
+  const ofBucket = { ServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: key }, BucketKeyEnabled: true };
+  set('ConfigurationTable', table);
+  set('AuditTable', table);
+  set('PageTopic', { KmsMasterKeyId: key });
+  set('NotifyTopic', { KmsMasterKeyId: key });
+  set('FailureBucket', { BucketEncryption: { ServerSideEncryptionConfiguration: [ofBucket] } });
   extensions.AuditLogGroup.Properties.KmsKeyId = key;
 }
 
@@ -60,7 +62,8 @@ function allowKeys({ extensions }, keys) {
   if (!keys.length) return;
   const [{ PolicyDocument: { Statement: statements } }] = extensions.IamRoleLambdaExecution.Properties.Policies;
   const services = ['dynamodb', 's3'].map((service) => ({ 'Fn::Sub': `${service}.\${AWS::Region}.\${AWS::URLSuffix}` }));
-  statements.push({ Sid: 'UseKeys', Effect: 'Allow', Action: USE_OF_KEYS, Resource: keys, Condition: { StringEquals: { 'kms:ViaService': services } } });
+  const condition = { StringEquals: { 'kms:ViaService': services } };
+  statements.push({ Sid: 'UseKeys', Effect: 'Allow', Action: USE_OF_KEYS, Resource: keys, Condition: condition });
 }
 
 /** CloudFormation makes a resource anew under another name. */

@@ -5,8 +5,9 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { ROLLBACK_TRIGGERS, compareParameters, look, lookAtReaders, lookAtTables, record, rollbackConfiguration } = require('../before-deploy');
+const { ROLLBACK_TRIGGERS, look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration } = require('../before-deploy');
 const { DEFAULTS, PARAMETERS } = require('../parameters');
+const { compareParameters, record } = require('../remembered');
 const { EXISTING_STREAM, packaged } = require('./helpers');
 
 const DEPLOYED = {
@@ -26,13 +27,15 @@ function template(values, Resources = { AuditLambdaFunction: {}, ...TABLES }) {
 }
 
 /** What `things` say about a deployment: the error and the warnings. */
-async function said(things, { deployed, planned, tables = {}, readers = [], confirmed, denied }) {
+async function said(things, { deployed, planned, tables = {}, topics = {}, readers = [], confirmed, denied }) {
   const warnings = [];
   const answer = (value) => async (...given) => {
     if (denied) throw Object.assign(new Error('not authorized'), { name: denied });
     return value(...given);
   };
-  const account = { template: async () => deployed, table: answer((name) => tables[name]), readersOf: answer(() => readers) };
+  const account = {
+    template: async () => deployed, table: answer((name) => tables[name]), subscriptionsOf: answer((arn) => topics[arn]), readersOf: answer(() => readers),
+  };
   const given = { stack: 'config-audit-prod', functionName: 'config-audit-prod-audit', planned, confirmed, warn: (text) => warnings.push(text) };
   const error = await look(account, things, given).then(() => '', ({ message }) => message);
   return { error, warnings };
@@ -85,7 +88,7 @@ test('a stack without a record of its parameters is warned of, and a first deplo
 
 const table = ({ stream = EXISTING_STREAM, view = 'NEW_AND_OLD_IMAGES', keys = ['key'], type = 'S' } = {}) => ({
   ...(stream && { LatestStreamArn: stream, StreamSpecification: { StreamEnabled: true, StreamViewType: view } }),
-  KeySchema: keys.map((AttributeName) => ({ AttributeName })),
+  KeySchema: keys.map((AttributeName, index) => ({ AttributeName, KeyType: ['HASH', 'RANGE'][index] })),
   AttributeDefinitions: keys.map((AttributeName) => ({ AttributeName, AttributeType: type })),
 });
 const NEW = { configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', keyAttribute: 'key' };
@@ -118,15 +121,26 @@ test('existing tables are checked: that they are there, their keys, the stream a
   assert.equal(await checked(table(), audit), '');
   for (const [settings, history, message] of [
     [undefined, audit, /^there is no table Settings, which configurationStreamArn names$/],
-    [table({ stream: null }), audit, /^the table Settings has no stream; /],
+    [table({ stream: null }), audit, /^the table Settings has no stream$/],
     [table({ stream: `${EXISTING_STREAM}1` }), audit, /^the table Settings has another stream: .*9271; configurationStreamArn must be its latest one$/],
     [table({ view: 'NEW_IMAGE' }), audit, /^the stream of Settings has the view type NEW_IMAGE; it must be NEW_AND_OLD_IMAGES/],
     [table({ keys: ['name'] }), audit, /^the partition key of Settings is "name"; deploy with --param keyAttribute=name$/],
+    [table({ keys: ['key', 'time'] }), audit, /^the table Settings has the sort key "time", but entries name an item by its partition key alone$/],
     [table(), undefined, /^there is no table History, which existingAuditTable names$/],
     [table(), table({ keys: ['key'] }), /^the key of History is key; the key of an Audit table must be "id", a string$/],
     [table(), table({ keys: ['id', 'time'] }), /^the key of History is id and time; /],
     [table(), table({ keys: ['id'], type: 'N' }), /must be "id", a string$/],
   ]) assert.match(await checked(settings, history), message);
+});
+
+test('a topic that does not exist stops the deployment', async () => {
+  const topic = 'arn:aws:sns:eu-central-1:123456789012:oncall';
+  for (const name of ['pageTopicArn', 'notifyTopicArn']) {
+    const planned = template({ [name]: topic }, {});
+    assert.equal((await said([lookAtTopics], { planned })).error, `there is no topic ${topic}, which ${name} names`);
+    assert.equal((await said([lookAtTopics], { planned, topics: { [topic]: [] } })).error, '', 'nobody needs to have subscribed yet');
+  }
+  assert.equal((await said([lookAtTopics], { planned: template(NEW) })).error, '');
 });
 
 test('other readers of an existing stream are warned of', async () => {

@@ -37,6 +37,8 @@ describe('the life of a stack', { concurrency: true }, () => {
   test('a deployment that forgets parameters changes nothing until it is confirmed, and rolling back needs no toolchain', async (t) => {
     const { aws, environment, serverless, succeeds } = await begin(t);
     failsWith(await serverless('deploy', '--param', 'artifact=nowhere.zip'), /the parameter artifact is "nowhere\.zip"; there is no such file/);
+    const topic = 'arn:aws:sns:eu-central-1:123456789012:nobody';
+    failsWith(await serverless(...deploy({ pageTopicArn: topic })), /there is no topic .*:nobody, which pageTopicArn names/);
     const first = await succeeds(...deploy({ provenance: 'on', logRetentionDays: '14' }));
     assert.match(first.stdout, /^paged: NOBODY: arn:aws:sns:.*:config-audit-dev-page has no subscription; deploy with --param pageEmail=ADDRESS/m);
     assert.match(first.stdout, /^try it: aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-dev-RecordsQuarantined /m);

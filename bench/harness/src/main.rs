@@ -10,6 +10,7 @@ mod processor;
 mod report;
 mod stats;
 mod subjects;
+mod terminal;
 mod throttle;
 mod timer;
 
@@ -40,12 +41,9 @@ struct Arguments {
     /// Prices and assumptions
     #[arg(long, default_value = "bench/prices.json")]
     prices: PathBuf,
-    /// What the local world's command measured, as JSON: `changes_per_second`, `lag_p99_seconds`
+    /// What the local world's command measured: the last line of crates/local/examples/rate.rs
     #[arg(long)]
     local_world: Option<PathBuf>,
-    /// How many allocations a record costs, as `make test` counts them
-    #[arg(long)]
-    allocations: Option<f64>,
     /// Write the figures into docs/performance.md, docs/cost.md and docs/images/performance.svg below this directory
     #[arg(long)]
     write: Option<PathBuf>,
@@ -87,10 +85,7 @@ async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            #[allow(clippy::print_stderr, reason = "it is for the terminal")]
-            {
-                eprintln!("bench: {error}");
-            }
+            terminal::error(&error);
             ExitCode::FAILURE
         }
     }
@@ -118,7 +113,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, BenchError> {
     let latency = Duration::from_millis(arguments.latency);
     let bench = Bench::start(&arguments.subjects, &arguments.amazon_roots, latency).await?;
     let figures = bench.run(&plan).await?;
-    let verdicts = verdict::verdicts(&figures, world, arguments.allocations);
+    let verdicts = verdict::verdicts(&figures, world.as_ref());
     let report = Report { plan: &plan, figures: &figures, verdicts: &verdicts, prices: &prices, stack: &stack };
     write!(io::stdout(), "{}", report.terminal())?;
     if let Some(root) = &arguments.write {
@@ -152,14 +147,14 @@ impl Report<'_> {
         text.push_str(&verdict::table(self.verdicts).terminal());
         if !self.figures.billed.is_empty() {
             for records in [1, 100] {
-                text.push_str(&format!("\na million changes, batches of {records}\n"));
+                text.extend([&*format!("\na million changes, batches of {records}\n")]);
                 text.push_str(&self.changes(records).terminal());
             }
             text.push('\n');
             text.push_str(&self.prices.fixed(self.stack, self.figures).terminal());
         }
         for verdict in self.verdicts.iter().filter(|verdict| verdict.is_missed()) {
-            text.push_str(&format!("\nMISSED: {}", verdict.sentence()));
+            text.extend([&*format!("\nMISSED: {}", verdict.sentence())]);
         }
         text.push('\n');
         text

@@ -1,6 +1,7 @@
 //! The measuring: subjects in turn in one run, so that a busy machine disturbs them alike.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -17,11 +18,16 @@ use crate::function::{Function, FunctionError, Start};
 use crate::processor::Processors;
 use crate::stats::Samples;
 use crate::subjects::{Built, Endpoint, MEMORY, SUBJECTS, Subject};
+use crate::terminal;
 use crate::throttle::throttle;
 
 /// Sizes of the batches whose time is measured as Lambda bills it.
 const BILLED: [usize; 2] = [1, 100];
 
+/// The size of the batch whose allocations are counted.
+pub(crate) const COUNTED: usize = 100;
+/// How many such batches.
+const COUNTINGS: usize = 5;
 /// The largest batch that a subject has once in each of its turns before the one that counts.
 const LARGEST_REHEARSAL: usize = 1_000;
 
@@ -119,6 +125,8 @@ pub(crate) struct Figures {
     pub(crate) batches: BTreeMap<(&'static str, usize), BatchFigures>,
     /// Milliseconds from the process's start to its first answer.
     pub(crate) first_answers: BTreeMap<(&'static str, StartMode), Samples>,
+    /// Allocations in a batch of [`COUNTED`] records.
+    pub(crate) allocations: BTreeMap<&'static str, Samples>,
     /// Bytes of what is uploaded.
     pub(crate) zips: BTreeMap<&'static str, u64>,
     /// Milliseconds from the event to the answer with the processor's share of 256 MB, by subject and size of batch.
@@ -159,10 +167,18 @@ impl Bench {
         figures.zips =
             plan.subjects.iter().filter_map(|subject| Some((subject.name, self.built.zip(subject)?))).collect();
         for &(records, rounds) in &plan.batches {
+            terminal::progress(&format!("batches of {records}, {rounds} rounds"));
             self.batches(plan, records, rounds, &mut figures).await?;
         }
-        self.first_answers(plan, &mut figures).await?;
-        for records in BILLED {
+        if plan.batches.iter().any(|(records, _)| *records == COUNTED) {
+            self.allocations(plan, &mut figures).await?;
+        }
+        if plan.starts > 0 {
+            terminal::progress(&format!("first answers, {} starts", plan.starts));
+            self.first_answers(plan, &mut figures).await?;
+        }
+        for records in BILLED.into_iter().filter(|_| plan.billed > 0) {
+            terminal::progress(&format!("batches of {records} with the CPU of {MEMORY} MB, {} rounds", plan.billed));
             self.billed(plan, records, &mut figures).await?;
         }
         Ok(figures)
@@ -229,16 +245,46 @@ impl Bench {
         compare(records, &written)
     }
 
+    /// How often a subject allocates in a batch.
+    async fn allocations(&self, plan: &Plan, figures: &mut Figures) -> Result<(), MeasureError> {
+        let endpoint = Endpoint::Plain(self.dynamodb.plain_url());
+        for subject in plan.subjects.iter().filter(|subject| subject.has_counted_allocations()) {
+            let wrong = |source| MeasureError::Function { subject: subject.name, records: COUNTED, source };
+            let (start, file) = self.built.start_counted(subject, &endpoint);
+            fs::write(&file, [0; size_of::<u64>()])?;
+            let count = || {
+                let bytes =
+                    fs::read(&file)?.try_into().map_err(|_| io::Error::other("the count is not eight bytes"))?;
+                Ok::<_, io::Error>(u64::from_ne_bytes(bytes))
+            };
+            let mut function = Function::start(&start, &self.processors).await.map_err(wrong)?;
+            let mut samples = Samples::default();
+            for round in 0..plan.warm_up(COUNTED) + COUNTINGS {
+                let before = count()?;
+                function.invoke(event::batch(round, COUNTED), subject.is_sampled).await.map_err(wrong)?;
+                if round >= plan.warm_up(COUNTED) {
+                    samples.push(round, (count()? - before) as f64);
+                }
+            }
+            figures.allocations.insert(subject.name, samples);
+            function.end().await;
+        }
+        self.dynamodb.take_kept();
+        self.xray.take();
+        Ok(())
+    }
+
     /// From the start of a process to the answer to its first event, one change.
     async fn first_answers(&self, plan: &Plan, figures: &mut Figures) -> Result<(), MeasureError> {
-        let plain = Endpoint::Plain(self.dynamodb.plain_url());
-        let secure = Endpoint::Secure(self.dynamodb.secure_url());
         for round in 0..plan.starts {
             let event = event::batch(round, 1);
             for subject in plan.subjects.iter().filter(|subject| subject.is_timed_from_start()) {
                 for mode in [StartMode::Plain, StartMode::Secure, StartMode::Throttled] {
-                    let endpoint = if mode == StartMode::Plain { &plain } else { &secure };
-                    let start = self.built.start(subject, endpoint);
+                    let endpoint = match mode {
+                        StartMode::Plain => Endpoint::Plain(self.dynamodb.plain_url()),
+                        StartMode::Secure | StartMode::Throttled => Endpoint::Secure(self.dynamodb.secure_url()),
+                    };
+                    let start = self.built.start(subject, &endpoint);
                     let took = self.first_answer(&start, event.clone(), mode).await;
                     let took =
                         took.map_err(|source| MeasureError::Function { subject: subject.name, records: 1, source })?;

@@ -109,6 +109,11 @@ impl Subject {
         self.is_timed_from_start() || self.program == Program::Python("batch_processor")
     }
 
+    /// Whether its allocations say something of its code: those of other languages have their own heap.
+    pub(crate) fn has_counted_allocations(&self) -> bool {
+        matches!(self.program, Program::Binary(_) | Program::Working(_))
+    }
+
     /// Whether it is traced and has metrics.
     pub(crate) fn has_telemetry(&self) -> bool {
         !matches!(self.program, Program::Binary("silent" | "bare" | "floor") | Program::Working(_))
@@ -150,6 +155,17 @@ impl Built {
 
     fn certificates(&self, name: &str) -> PathBuf {
         self.directory.join("tls").join(name).with_extension("pem")
+    }
+
+    /// How a subject is started so that its allocations are counted, and the file that has their number.
+    pub(crate) fn start_counted(&self, subject: &Subject, endpoint: &Endpoint) -> (Start, PathBuf) {
+        let count = self.directory.join("allocations");
+        let library = self.directory.join("allocations.so");
+        let mut start = self.start(subject, endpoint);
+        let variables = [("LD_PRELOAD", &library), ("BENCH_ALLOCATIONS", &count)];
+        let variables = variables.map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()));
+        start.environment.extend(variables);
+        (start, count)
     }
 
     /// The size of what is uploaded for a subject, in bytes, if it is packaged.

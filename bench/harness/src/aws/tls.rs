@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +23,8 @@ impl Tls {
     pub(crate) fn new() -> io::Result<Self> {
         let authority_key = KeyPair::generate().map_err(io::Error::other)?;
         let mut authority = CertificateParams::new(Vec::new()).map_err(io::Error::other)?;
+        // OpenSSL takes a certificate for self-signed if its issuer has its own name.
+        authority.distinguished_name.push(DnType::CommonName, "authority of the bench");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_certificate = authority.self_signed(&authority_key).map_err(io::Error::other)?;
         let issuer = Issuer::new(authority, authority_key);

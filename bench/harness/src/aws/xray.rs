@@ -46,7 +46,7 @@ impl XrayDaemon {
 
     /// What has come since the last call.
     pub(crate) fn take(&self) -> Datagrams {
-        let mut buffer = [0; 65_535];
+        let mut buffer = vec![0; 65_535];
         let mut datagrams = Datagrams::default();
         while let Ok(length) = self.socket.recv(&mut buffer) {
             datagrams.count += 1;

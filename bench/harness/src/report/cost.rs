@@ -19,7 +19,7 @@ pub(crate) struct Prices {
     date: String,
     region: String,
     source: String,
-    prices: BTreeMap<String, Price>,
+    list: BTreeMap<String, Price>,
     assumptions: Assumptions,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Reads a CloudFormation template.
+    /// Reads a template of `CloudFormation`.
     pub(crate) fn read(template: &Value) -> Self {
         let mut stack = Self::default();
         let resources = template["Resources"].as_object();
@@ -89,7 +89,7 @@ impl Stack {
 
 impl Prices {
     fn of(&self, name: &str) -> f64 {
-        self.prices.get(name).map_or(f64::NAN, |price| price.dollars)
+        self.list.get(name).map_or(f64::NAN, |price| price.dollars)
     }
 
     /// Where the prices are from, in a sentence.
@@ -100,7 +100,7 @@ impl Prices {
     /// The prices themselves.
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new(["AWS's page", "dollars", "for a"]);
-        for price in self.prices.values() {
+        for price in self.list.values() {
             table.push([price.page.clone(), price.dollars.to_string(), price.per.clone()]);
         }
         table

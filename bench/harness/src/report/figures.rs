@@ -1,7 +1,7 @@
 //! The table of all figures.
 
 use super::table::{Table, number};
-use crate::measure::{BatchFigures, Figures, Plan, StartMode};
+use crate::measure::{BatchFigures, COUNTED, Figures, Plan, StartMode};
 use crate::stats::Samples;
 
 /// The median, with the quartiles.
@@ -59,6 +59,10 @@ pub(crate) fn table(plan: &Plan, figures: &Figures) -> Table {
     row("batch of 100: requests to DynamoDB".to_owned(), &hundred(|figures| median(&figures.requests)));
     row("… their bodies, bytes".to_owned(), &hundred(|figures| median(&figures.request_bytes)));
     row("… bytes logged".to_owned(), &hundred(|figures| median(&figures.log_bytes)));
+    row("… allocations a record".to_owned(), &|name| {
+        let count = figures.allocations.get(name).and_then(Samples::median);
+        count.map_or_else(String::new, |count| number(count / COUNTED as f64))
+    });
     row("… datagrams to the X-Ray daemon".to_owned(), &hundred(|figures| median(&figures.datagrams)));
     row("… their bytes".to_owned(), &hundred(|figures| median(&figures.datagram_bytes)));
     table

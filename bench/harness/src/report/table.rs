@@ -48,9 +48,11 @@ impl Table {
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         1_000.0.. => {
-            let whole = format!("{value:.0}");
-            let (head, tail) = whole.split_at(whole.len() - 3);
-            return format!("{head},{tail}");
+            let mut text = format!("{value:.0}");
+            for place in (1..text.len()).rev().filter(|place| (text.len() - place) % 3 == 0).collect::<Vec<_>>() {
+                text.insert(place, ',');
+            }
+            return text;
         }
         100.0.. => 0,
         10.0.. => 1,
@@ -65,8 +67,8 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        let texts: Vec<String> = [2_683.4, 706.2, 26.73, 2.034, 0.33].map(number).to_vec();
-        assert_eq!(texts, ["2,683", "706", "26.7", "2.03", "0.33"]);
+        let texts: Vec<String> = [1e6, 28_684.0, 2_683.4, 706.2, 26.73, 2.034, 0.33].map(number).to_vec();
+        assert_eq!(texts, ["1,000,000", "28,684", "2,683", "706", "26.7", "2.03", "0.33"]);
     }
 
     #[test]
