@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use smallvec::SmallVec;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -85,8 +86,8 @@ pub struct Writer<'a, S> {
 struct Slot {
     entry: Rc<EncodedEntry>,
     state: State,
-    /// The records that have this entry.
-    records: Vec<usize>,
+    /// The records that have this entry: more than one only where a record is twice in the event.
+    records: SmallVec<[usize; 1]>,
 }
 
 impl Slot {
@@ -98,7 +99,7 @@ impl Slot {
 /// A record that is being written.
 struct Pending {
     /// The slots of its entries.
-    places: Vec<usize>,
+    places: SmallVec<[usize; 4]>,
     /// How many of them are not settled.
     open: usize,
 }
@@ -155,7 +156,7 @@ impl<'a, S: Store> Writer<'a, S> {
     /// Adds the entries of a record, of which there is one at least. Those that come while others are written have waited
     /// for something else already, and go first.
     pub fn add(&mut self, record: usize, entries: Vec<EncodedEntry>) {
-        let mut places = Vec::with_capacity(entries.len());
+        let mut places: SmallVec<[usize; 4]> = SmallVec::with_capacity(entries.len());
         for entry in entries {
             let place = match self.by_id.get(&entry.id) {
                 // An entry that was rejected may come again with other content.
@@ -178,7 +179,7 @@ impl<'a, S: Store> Writer<'a, S> {
     fn new_slot(&mut self, entry: EncodedEntry) -> usize {
         let place = self.slots.len();
         self.by_id.insert(entry.id, place);
-        self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: Vec::new() });
+        self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: SmallVec::new() });
         let queue = if self.has_begun { &mut self.urgent } else { &mut self.fresh };
         queue.push_back(place);
         place

@@ -67,10 +67,12 @@ pub fn plan<'a>(
         Images::Insert { new } => vec![entry(None, None, Some(EntryValue::Item(new)))],
         Images::Remove { old } => vec![entry(None, Some(EntryValue::Item(old)), None)],
         Images::Modify { old, new } => {
-            let differences = differences(&old, &new);
-            attributes_changed = differences.len();
             let value = |value: Option<JsonValue<'a>>| value.map(EntryValue::Attribute);
-            differences.into_iter().map(|(name, old, new)| entry(Some(name), value(old), value(new))).collect()
+            let differences = differences(&old, &new);
+            let entries: Vec<_> =
+                differences.map(|(name, old, new)| entry(Some(name), value(old), value(new))).collect();
+            attributes_changed = entries.len();
+            entries
         }
     };
     let values_omitted = entries.iter_mut().map(|entry| limits::fit(entry, &full_record)).sum();
@@ -80,23 +82,23 @@ pub fn plan<'a>(
 type Difference<'a> = (Cow<'a, str>, Option<JsonValue<'a>>, Option<JsonValue<'a>>);
 
 /// The top-level attributes that differ, in order of name.
-fn differences<'a>(old: &JsonItem<'a>, new: &JsonItem<'a>) -> Vec<Difference<'a>> {
-    let mut differences = Vec::new();
+fn differences<'a>(old: &JsonItem<'a>, new: &JsonItem<'a>) -> impl Iterator<Item = Difference<'a>> {
     let (mut old, mut new) = (old.attributes().iter().peekable(), new.attributes().iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (Some((one, _)), Some((other, _))) => one.cmp(other),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return differences,
-        };
-        let before = old.next_if(|_| order.is_le());
-        let after = new.next_if(|_| order.is_ge());
-        let is_same = before.zip(after).is_some_and(|((_, before), (_, after))| before.equals(after));
-        if let Some((name, _)) = before.or(after).filter(|_| !is_same) {
-            differences.push((name.clone(), before.map(|(_, value)| *value), after.map(|(_, value)| *value)));
+    std::iter::from_fn(move || {
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (Some((one, _)), Some((other, _))) => one.cmp(other),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return None,
+            };
+            let (before, after) = (old.next_if(|_| order.is_le()), new.next_if(|_| order.is_ge()));
+            let is_same = before.zip(after).is_some_and(|((_, before), (_, after))| before.equals(after));
+            if let Some((name, _)) = before.or(after).filter(|_| !is_same) {
+                return Some((name.clone(), before.map(|(_, value)| *value), after.map(|(_, value)| *value)));
+            }
         }
-    }
+    })
 }
 
 #[cfg(test)]

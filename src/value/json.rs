@@ -136,10 +136,9 @@ impl<'a> JsonItem<'a> {
     /// [`Malformed`], also where two attributes have the same name.
     pub fn parse(json: &'a RawValue) -> Result<Self, Malformed<'a>> {
         let malformed = |error| Malformed::new(json, &error);
-        let members: Members<'a> = serde_json::from_str(json.get()).map_err(malformed)?;
-        let mut attributes = Vec::with_capacity(members.0.len());
-        for (name, value) in members.0 {
-            attributes.push((name, JsonValue::parse(value)?));
+        let Members(mut attributes) = serde_json::from_str(json.get()).map_err(malformed)?;
+        for (_, value) in &mut attributes {
+            *value = JsonValue::parse(value.json)?;
         }
         attributes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         if attributes.windows(2).any(|pair| pair[0].0 == pair[1].0) {
@@ -213,8 +212,8 @@ impl<'a> Malformed<'a> {
 
 const DUPLICATE: &str = "two members have the same name";
 
-/// The members of an item, as they stand.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The members of an item, as they stand, their values not read yet.
+struct Members<'a>(Vec<(Cow<'a, str>, JsonValue<'a>)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -228,8 +227,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(8);
-                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    members.push((name, value));
+                while let Some((Text(name), json)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                    members.push((name, JsonValue { json, measure: Measure::scalar(0) }));
                 }
                 Ok(Members(members))
             }
