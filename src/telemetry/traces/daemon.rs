@@ -74,36 +74,41 @@ fn nested(mut documents: impl Iterator<Item = String>) -> Vec<(String, usize)> {
     nested.extend([HEADER, open]);
     let (mut spans, mut apart) = (1, Vec::new());
     for document in documents {
-        let start = if spans == 1 { r#","subsegments":["# } else { "," };
-        let below = within_its_parent(&document);
-        if nested.len() + start.len() + below.len() < MAX_DOCUMENT {
-            nested.extend([start, &below]);
-            spans += 1;
-        } else {
+        if nested.len() + document.len() + 32 > MAX_DOCUMENT {
             apart.push((format!("{HEADER}{document}"), 1));
+            continue;
         }
+        nested.push_str(if spans == 1 { r#","subsegments":["# } else { "," });
+        push_within(&mut nested, &document);
+        spans += 1;
     }
     nested.push_str(if spans == 1 { "}" } else { "]}" });
     apart.insert(0, (nested, spans));
     apart
 }
 
-/// The document of a subsegment without the members that only one apart from its parent needs (AWS X-Ray Developer Guide,
-/// "AWS X-Ray segment documents"): a sixth of its size. Their values are texts without quotes, and a quote within another text
-/// has a backslash before it.
-fn within_its_parent(document: &str) -> String {
-    ["type", "trace_id", "parent_id"].iter().fold(document.to_owned(), |document, member| {
-        let name = format!(r#""{member}":""#);
-        let Some(start) = document.find(&name) else { return document };
-        let value = start + name.len();
-        let Some(length) = document[value..].find('"') else { return document };
-        let (before, after) = (&document[..start], &document[value + length + 1..]);
-        match (after.strip_prefix(','), before.strip_suffix(',')) {
-            (Some(after), _) => [before, after].concat(),
-            (None, Some(before)) => [before, after].concat(),
-            (None, None) => document,
-        }
-    })
+/// Adds the document of a subsegment to that of its parent, without the members that only one apart from its parent needs
+/// (AWS X-Ray Developer Guide, "AWS X-Ray segment documents"): a sixth of its size. Their values are texts without quotes, and a
+/// quote within another text has a backslash before it.
+fn push_within(parent: &mut String, document: &str) {
+    let mut cuts = [r#""type":""#, r#""trace_id":""#, r#""parent_id":""#].map(|member| {
+        let start = document.find(member)?;
+        let value = start + member.len();
+        let end = value + document[value..].find('"')? + 1;
+        Some(start..if document[end..].starts_with(',') { end + 1 } else { end })
+    });
+    cuts.sort_unstable_by_key(|cut| cut.as_ref().map(|cut| cut.start));
+    let mut from = 0;
+    for cut in cuts.into_iter().flatten() {
+        parent.push_str(&document[from..cut.start]);
+        from = cut.end;
+    }
+    parent.push_str(&document[from..]);
+    // The last member may be gone, and the comma before it is not.
+    if parent.ends_with(",}") {
+        parent.truncate(parent.len() - 2);
+        parent.push('}');
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +125,9 @@ mod tests {
             ),
             (r#"{"name":"\"type\":\"x\","}"#, r#"{"name":"\"type\":\"x\","}"#),
         ] {
-            assert_eq!(within_its_parent(apart), within);
+            let mut parent = String::from("[");
+            push_within(&mut parent, apart);
+            assert_eq!(parent, format!("[{within}"));
         }
     }
 
