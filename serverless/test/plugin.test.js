@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+const ConfigAuditPlugin = require('../plugin');
 const { OTHER_PARAMETERS, failsWith, packaged, serviceCopy } = require('./helpers');
 
 const BUILD = ['lambda', 'build', '--release', '--locked', '--bin', 'bootstrap', '--output-format', 'zip'];
@@ -125,4 +126,35 @@ test('invoke local reports errors in its own input', async (t) => {
   assert.deepEqual(service.calls(), []);
   service.standIn(path.join(service.bin, 'cargo'), "console.error('error: could not compile'); process.exit(101);");
   failsWith(await local('--data', '{}'), /`cargo build .*` failed \(exit status 101\)/);
+});
+
+test('CloudFormation gets the rollback triggers with the deployment', async () => {
+  const stack = 'config-audit-dev';
+  const resources = { Resources: {}, Metadata: { ConfigAudit: { Parameters: {} } } };
+  const service = { provider: {}, resources, getFunction: () => ({ name: 'audit' }) };
+  const serverless = {
+    service,
+    configurationInput: {},
+    extendConfiguration: () => {},
+    processedInput: { commands: ['deploy'], options: {} },
+    getProvider: () => ({ naming: { getStackName: () => stack } }),
+  };
+  const plugin = new ConfigAuditPlugin(serverless, {}, { log: {} });
+  plugin.account = {
+    template: async () => ({ Resources: { RecordsFailing: {} } }),
+    outputs: async () => ({ AuditFunctionArn: 'arn:aws:lambda:eu-central-1:123456789012:function:audit' }),
+  };
+  plugin.parameters = { rollbackMinutes: '15' };
+  await plugin.hooks['before:package:cleanup']();
+  assert.deepEqual(service.provider.rollbackConfiguration, {
+    MonitoringTimeInMinutes: 15,
+    RollbackTriggers: [{ Arn: 'arn:aws:cloudwatch:eu-central-1:123456789012:alarm:config-audit-dev-RecordsFailing', Type: 'AWS::CloudWatch::Alarm' }],
+  });
+});
+
+test('odd characters in a value stay as they are, and the template is valid', async (t) => {
+  const key = 'my "key" {x} \\ ключ';
+  const { template } = await packaged(t, ['--param', `keyAttribute=${key}`]);
+  assert.equal(template.Resources.AuditLambdaFunction.Properties.Environment.Variables.KEY_ATTRIBUTE, key);
+  assert.equal(template.Resources.ConfigurationTable.Properties.KeySchema[0].AttributeName, key);
 });
