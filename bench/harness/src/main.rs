@@ -5,6 +5,7 @@ mod clock;
 mod entries;
 mod event;
 mod function;
+mod guard;
 mod measure;
 mod processor;
 mod report;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use guard::Recorded;
 use measure::{Bench, Figures, MeasureError, Plan};
 use report::cost::{Prices, Stack};
 use report::verdict::{LocalWorld, Verdict};
@@ -44,6 +46,9 @@ struct Arguments {
     /// What the local world's command measured: the last line of crates/local/examples/rate.rs
     #[arg(long)]
     local_world: Option<PathBuf>,
+    /// Only count what may not get worse, and compare with what this file has of it
+    #[arg(long)]
+    guard: Option<PathBuf>,
     /// Write the figures into docs/performance.md, docs/cost.md and docs/images/performance.svg below this directory
     #[arg(long)]
     write: Option<PathBuf>,
@@ -92,6 +97,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<ExitCode, BenchError> {
+    let latency = Duration::from_millis(arguments.latency);
+    let start = Bench::start(&arguments.subjects, &arguments.amazon_roots, latency);
+    if let Some(recorded) = &arguments.guard {
+        let recorded: Recorded = read(recorded)?;
+        let (report, is_held) = guard::report(&guard::guard(&start.await?, &recorded).await?);
+        write!(io::stdout(), "{report}")?;
+        return Ok(if is_held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let mut plan = Plan::new(arguments.quick);
     if !arguments.only.is_empty() {
         plan.subjects.retain(|subject| arguments.only.iter().any(|name| name == subject.name));
@@ -110,8 +123,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, BenchError> {
     let stack = Stack::read(&read(&arguments.template)?);
     let world: Option<LocalWorld> = arguments.local_world.as_deref().map(read).transpose()?;
 
-    let latency = Duration::from_millis(arguments.latency);
-    let bench = Bench::start(&arguments.subjects, &arguments.amazon_roots, latency).await?;
+    let bench = start.await?;
     let figures = bench.run(&plan).await?;
     let verdicts = verdict::verdicts(&figures, world.as_ref());
     let report = Report { plan: &plan, figures: &figures, verdicts: &verdicts, prices: &prices, stack: &stack };

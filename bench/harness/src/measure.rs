@@ -28,6 +28,8 @@ const BILLED: [usize; 2] = [1, 100];
 pub(crate) const COUNTED: usize = 100;
 /// How many such batches.
 const COUNTINGS: usize = 5;
+/// How many batches a process has at least before its instructions are counted.
+const FEW: usize = 3;
 /// The largest batch that a subject has once in each of its turns before the one that counts.
 const LARGEST_REHEARSAL: usize = 1_000;
 
@@ -272,6 +274,33 @@ impl Bench {
         self.dynamodb.take_kept();
         self.xray.take();
         Ok(())
+    }
+
+    /// How many instructions a subject takes for a batch of [`COUNTED`] records, as callgrind counts them: those of a process
+    /// that has had some such batches, less those of one that has had fewer.
+    ///
+    /// # Errors
+    /// When the subject does not do what it should, or valgrind is missing.
+    pub(crate) async fn instructions(&self, subject: &Subject) -> Result<f64, MeasureError> {
+        terminal::progress(&format!("instructions of {}", subject.name));
+        let wrong = |source| MeasureError::Function { subject: subject.name, records: COUNTED, source };
+        let endpoint = Endpoint::Plain(self.dynamodb.plain_url());
+        let mut totals = [0.0; 2];
+        for (total, batches) in totals.iter_mut().zip([FEW, FEW + COUNTINGS]) {
+            let (start, file) = self.built.start_under_callgrind(subject, &endpoint);
+            let mut function = Function::start(&start, &self.processors).await.map_err(wrong)?;
+            for round in 0..batches {
+                function.invoke(event::batch(round, COUNTED), subject.is_sampled).await.map_err(wrong)?;
+            }
+            function.terminate().await.map_err(wrong)?;
+            let profile = fs::read_to_string(&file)?;
+            let summary = profile.lines().find_map(|line| line.strip_prefix("totals: "));
+            let count = summary.and_then(|text| text.trim().parse::<f64>().ok());
+            *total = count.ok_or_else(|| io::Error::other(format!("{}: callgrind counted nothing", file.display())))?;
+        }
+        self.dynamodb.take_kept();
+        self.xray.take();
+        Ok((totals[1] - totals[0]) / COUNTINGS as f64)
     }
 
     /// From the start of a process to the answer to its first event, one change.

@@ -168,6 +168,15 @@ impl Built {
         (start, count)
     }
 
+    /// How a subject is started so that callgrind counts its instructions, and the file that has their number when it has ended.
+    pub(crate) fn start_under_callgrind(&self, subject: &Subject, endpoint: &Endpoint) -> (Start, PathBuf) {
+        let file = self.directory.join("callgrind.out");
+        let mut start = self.start(subject, endpoint);
+        let valgrind = ["valgrind", "--quiet", "--tool=callgrind", &format!("--callgrind-out-file={}", file.display())];
+        start.command.splice(0..0, valgrind.map(str::to_owned));
+        (start, file)
+    }
+
     /// The size of what is uploaded for a subject, in bytes, if it is packaged.
     pub(crate) fn zip(&self, subject: &Subject) -> Option<u64> {
         let name = match subject.program {
