@@ -142,15 +142,20 @@ advisories: $(VENV) ## Known vulnerabilities; fetches the RustSec database, so i
 mutants: $(MUTANTS) ## Whether the tests notice each change to the pure core (.cargo/mutants.toml); takes half an hour
 	.tools/cargo/bin/cargo-mutants mutants --workspace --output $(CARGO_TARGET)
 
-.PHONY: figures
-figures: $(NPM) ## What the function costs, as it is deployed: size, start-up, time, memory, bytes logged (docs/performance.md)
-	npx serverless package
-	@stat --format 'zip                                    %7s bytes' target/lambda/bootstrap/bootstrap.zip
-	cargo build --locked --release --example silent --example hello
-	$(CARGO_BUILD) --example figures
-	python3 -m zipfile --extract target/lambda/bootstrap/bootstrap.zip target/figures && chmod +x target/figures/bootstrap
-	$(CARGO_TARGET)/debug/examples/figures \
-	  target/figures/bootstrap $(CARGO_TARGET)/release/examples/silent $(CARGO_TARGET)/release/examples/hello
+# `make bench` writes the documents. With QUICK or ARGUMENTS it only prints.
+BENCH := target/bench
+.PHONY: bench
+bench: $(VENV) $(NPM) ## The function beside its peers, as they are deployed: time, CPU, memory, size, cost; QUICK=1, or ARGUMENTS='--only ours,bare'
+	bench/build
+	cargo build --locked --profile harness --package config-audit-bench
+ifdef ARGUMENTS
+	$(CARGO_TARGET)/harness/bench $(if $(QUICK),--quick) $(ARGUMENTS)
+else
+	cargo build --locked --release --workspace --example rate
+	$(CARGO_TARGET)/release/examples/rate $(BENCH)/ours/bootstrap $(if $(QUICK),20000,1000000) | tee $(BENCH)/world.log
+	tail -1 $(BENCH)/world.log >$(BENCH)/world.json
+	$(CARGO_TARGET)/harness/bench --local-world $(BENCH)/world.json $(if $(QUICK),--quick,--write .)
+endif
 
 # ---- tools ----------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-//! The function without any telemetry: what its telemetry is compared with (`make figures`).
+//! The function without any telemetry: what its telemetry is compared with (`make bench`).
 
 use config_audit::clock::Clock;
 use config_audit::settings::{ProcessEnvironment, Settings};

@@ -3,6 +3,7 @@
 //! **Invariant:** a record is acknowledged only when its entries are known to be stored, or it is known to be in the
 //! failure bucket. All that is not known is reported as failed, and Lambda delivers it again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use crate::audit::Context;
+use crate::aws::arn::StreamArn;
 use crate::clock::Clock;
 use crate::invocation::{Invocation, InvocationError, working_time, xray_trace_id};
 use crate::journey::{Journey, Planning, Step};
@@ -87,7 +89,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             journeys[left.record].uploaded(left, now);
         }
         report.received = raw.len();
-        report.stream_arn = journeys.iter().find_map(Journey::stream_arn).cloned();
+        report.stream_arn = journeys.iter().find_map(Journey::stream_arn).cloned().map(StreamArn::into_owned);
         report.requests = written.requests;
         report.audits_written = written.stored;
         report.objects = objects;
@@ -110,15 +112,15 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         uploader: &mut Uploader<'a, Q>,
     ) -> Result<(), InvocationError> {
         // A record may be delivered twice in one event. Two records with one ID are a contradiction.
-        let mut seen: HashMap<String, &str> = HashMap::with_capacity(journeys.len());
+        let mut seen: HashMap<Cow<'a, str>, &str> = HashMap::with_capacity(journeys.len());
         for (index, journey) in journeys.iter_mut().enumerate() {
             let now = self.clock.instant();
             // Decoding never waits, so nothing else stops it at the deadline.
             if now >= until {
                 break;
             }
-            let name = journey.begin(planning, now).map_err(|view| InvocationError::ViewType(view.0))?;
-            if name.is_some_and(|name| *seen.entry(name).or_insert(journey.raw()) != journey.raw()) {
+            let event_id = journey.begin(planning, now).map_err(|view| InvocationError::ViewType(view.0))?;
+            if event_id.is_some_and(|id| *seen.entry(id).or_insert(journey.raw()) != journey.raw()) {
                 journey.conflicts();
             }
             hand_over(index, journey, writer, uploader);

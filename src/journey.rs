@@ -3,6 +3,7 @@
 //! A journey does no I/O. The handler does what [`Journey::next_step`] asks for and tells the journey how it went, with
 //! [`Journey::written`] or [`Journey::uploaded`], until nothing is left to do. No record waits for another.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
@@ -24,7 +25,7 @@ use crate::writer::{WriteOutcome, Written};
 #[derive(Debug)]
 pub struct Journey<'a> {
     raw: &'a RawValue,
-    stream_arn: Option<StreamArn>,
+    stream_arn: Option<StreamArn<'a>>,
     record: Record,
     /// `None` until the record is settled.
     outcome: Option<Outcome>,
@@ -86,29 +87,28 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// Decodes the record and plans its entries. Returns the key of the object for its full record, which two records have in
-    /// common only if they have their event ID in common; `None` for a record that is not a change.
+    /// Decodes the record and plans its entries. Returns its event ID; `None` for a record that is not a change.
     ///
     /// # Errors
     ///
     /// [`WrongViewType`]: the stream is wrong, not the record.
-    pub fn begin(&mut self, planning: &Planning<'_>, now: Instant) -> Result<Option<String>, WrongViewType> {
+    pub fn begin(&mut self, planning: &Planning<'_>, now: Instant) -> Result<Option<Cow<'a, str>>, WrongViewType> {
         self.record.interval = Interval::new(now);
         let raw = self.raw;
         // A panic on one record must not cost the others. What it may have left half done is thrown away.
         match catch_unwind(AssertUnwindSafe(|| decode_and_plan(raw, planning, now))) {
-            Ok(Ok(Planned { stream_arn, record, entries, object_key })) => {
+            Ok(Ok(Planned { stream_arn, record, entries, event_id })) => {
                 self.stream_arn = stream_arn;
                 self.record = record;
                 if entries.is_empty() {
                     self.outcome = Some(Outcome::Unchanged);
                 } else if self.record.values_omitted > 0 {
                     let message = "a value exceeds DynamoDB's limits for an entry";
-                    self.upload_then_write(object_key.clone(), message, &entries);
+                    self.upload_then_write(&event_id, message, &entries);
                 } else {
                     self.next = Next::Write(encode(&entries));
                 }
-                return Ok(Some(object_key));
+                return Ok(Some(event_id));
             }
             Ok(Err(Refusal::ViewType(view))) => return Err(WrongViewType(view)),
             Ok(Err(Refusal::Record(error))) => self.not_a_change(Cause::new(error.into(), error.to_string())),
@@ -130,14 +130,15 @@ impl<'a> Journey<'a> {
     fn identify(&mut self) {
         let identity = identify(self.raw);
         self.stream_arn = identity.stream_arn;
-        self.record.sequence_number = identity.sequence_number;
+        self.record.sequence_number = identity.sequence_number.map(Cow::into_owned);
         self.record.event_name = identity.event_name;
     }
 
     /// The full record is kept first, because the entries refer to it.
-    fn upload_then_write(&mut self, object_key: String, why: &'static str, entries: &[Entry]) {
-        let cause = Cause::new(Reason::ValueOmitted, why);
-        self.next = Next::UploadThenWrite(Upload { key: object_key, cause, record: self.raw }, encode(entries));
+    fn upload_then_write(&mut self, event_id: &str, why: &'static str, entries: &[Entry<'_>]) {
+        let key = omitted_key(self.stream_arn.as_ref(), event_id);
+        let object = Upload { key, cause: Cause::new(Reason::ValueOmitted, why), record: self.raw };
+        self.next = Next::UploadThenWrite(object, encode(entries));
     }
 
     /// Another record of the event has the same event ID and other content. Their entries and their full records would have the
@@ -152,18 +153,15 @@ impl<'a> Journey<'a> {
     /// of its values. One that is rejected even so quarantines the record.
     fn rejected(&mut self, rejected: &[Uuid], planning: &Planning<'_>, now: Instant) {
         if !std::mem::replace(&mut self.has_omitted_values, true)
-            && let Ok(Planned { mut entries, object_key, .. }) = decode_and_plan(self.raw, planning, now)
+            && let Ok(Planned { mut entries, event_id, .. }) = decode_and_plan(self.raw, planning, now)
         {
             entries.retain(|entry| rejected.contains(&entry.id));
-            let full_record = (planning.url)(&object_key);
+            let full_record = (planning.url)(&omitted_key(self.stream_arn.as_ref(), &event_id));
             let omitted: usize = entries.iter_mut().map(|entry| entry.omit_values(&full_record)).sum();
             if omitted > 0 {
                 self.record.values_omitted += omitted;
-                return self.upload_then_write(
-                    object_key,
-                    "DynamoDB rejects an entry with the record's values",
-                    &entries,
-                );
+                let message = "DynamoDB rejects an entry with the record's values";
+                return self.upload_then_write(&event_id, message, &entries);
             }
         }
         let message = "DynamoDB finds an entry of the record invalid (ValidationException)";
@@ -183,7 +181,7 @@ impl<'a> Journey<'a> {
 
     /// The stream that the record came from, where it says.
     #[must_use]
-    pub fn stream_arn(&self) -> Option<&StreamArn> {
+    pub fn stream_arn(&self) -> Option<&StreamArn<'a>> {
         self.stream_arn.as_ref()
     }
 
@@ -250,31 +248,29 @@ impl<'a> Journey<'a> {
 }
 
 /// A record that is a change, and what must be written for it.
-struct Planned {
-    stream_arn: Option<StreamArn>,
+struct Planned<'a> {
+    stream_arn: Option<StreamArn<'a>>,
     record: Record,
-    entries: Vec<Entry>,
-    /// The key of the object for the full record, where entries omit values.
-    object_key: String,
+    entries: Vec<Entry<'a>>,
+    event_id: Cow<'a, str>,
 }
 
-fn decode_and_plan(raw: &RawValue, planning: &Planning<'_>, now: Instant) -> Result<Planned, Refusal> {
+fn decode_and_plan<'a>(raw: &'a RawValue, planning: &Planning<'_>, now: Instant) -> Result<Planned<'a>, Refusal> {
     let change = decode(raw, planning.key_attribute)?;
     let record = Record {
         event_name: Some(change.images.event_name()),
-        item_key: Some(change.item_key.clone()),
-        sequence_number: change.sequence_number.clone(),
+        item_key: Some(change.item_key.clone().into_owned()),
+        sequence_number: change.sequence_number.clone().map(Cow::into_owned),
         created: change.created,
         ..Record::unsettled(now)
     };
-    let stream_arn = change.stream_arn.clone();
-    let object_key = omitted_key(stream_arn.as_ref(), &change.event_id);
+    let (stream_arn, event_id) = (change.stream_arn.clone(), change.event_id.clone());
+    let full_record = || (planning.url)(&omitted_key(stream_arn.as_ref(), &event_id));
     let time = change.created.unwrap_or(planning.started);
-    let Plan { entries, attributes_changed, values_omitted } =
-        plan(change, time, &planning.context, || (planning.url)(&object_key));
-    Ok(Planned { stream_arn, record: Record { attributes_changed, values_omitted, ..record }, entries, object_key })
+    let Plan { entries, attributes_changed, values_omitted } = plan(change, time, &planning.context, full_record);
+    Ok(Planned { record: Record { attributes_changed, values_omitted, ..record }, entries, stream_arn, event_id })
 }
 
-fn encode(entries: &[Entry]) -> Vec<EncodedEntry> {
+fn encode(entries: &[Entry<'_>]) -> Vec<EncodedEntry> {
     entries.iter().map(Entry::encode).collect()
 }

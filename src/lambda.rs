@@ -28,8 +28,8 @@ use crate::telemetry::{Telemetry, logs};
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long init waits for DynamoDB's first answer; without it the first invocation tries again.
-const PROBE: Duration = Duration::from_secs(3);
+/// How long init waits for the connection to DynamoDB; without it the first invocation tries again.
+const INIT: Duration = Duration::from_secs(3);
 
 /// Works on invocations until Lambda ends the process. Without `telemetry` nothing is published of them; that is for
 /// measuring what telemetry costs.
@@ -51,7 +51,7 @@ pub async fn run(
     // The writer retries, until the deadline, and counts it.
     let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).retry_config(RetryConfig::disabled()).build();
     let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), &settings.audit_table);
-    probe(&store).await;
+    connect(&store).await;
     let quarantine = settings
         .failure_bucket
         .as_deref()
@@ -102,16 +102,16 @@ pub async fn run(
 #[error("Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API) cannot be used: {0}")]
 struct RuntimeApiError(String);
 
-/// Opens the connection while init runs at full speed, and says early what is wrong with the table. Start-up goes on in
-/// any case: the invocation finds the same, and fails with it, unless it has passed by then.
-async fn probe(store: &DynamoDbStore) {
-    match tokio::time::timeout(PROBE, store.probe()).await {
+/// Opens the connection while init runs at full speed. Start-up goes on in any case: the invocation finds what is wrong, and
+/// fails with it, unless it has passed by then.
+async fn connect(store: &DynamoDbStore) {
+    match tokio::time::timeout(INIT, store.connect()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) if error.failure == Failure::Misconfigured => {
             tracing::error!(error = error.code, "no audit can be written: {error}");
         }
         Ok(Err(error)) => tracing::warn!(error = error.code, "DynamoDB is not ready yet: {error}"),
-        Err(_) => tracing::warn!(error = "timeout", "DynamoDB is not ready yet: it did not answer during init"),
+        Err(_) => tracing::warn!(error = "timeout", "DynamoDB is not ready yet: no connection was open in time"),
     }
 }
 

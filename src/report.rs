@@ -33,7 +33,7 @@ pub struct Report {
     /// How much time Lambda had given it.
     pub allowed: Duration,
     /// The stream that the records came from.
-    pub stream_arn: Option<StreamArn>,
+    pub stream_arn: Option<StreamArn<'static>>,
     /// How many records the event has: counted apart from [`Self::records`], so that one that is lost on the way shows.
     pub received: usize,
     /// Each record, in the order of the event.

@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use opentelemetry::trace::SpanContext;
 use proptest::prelude::*;
 use serde_dynamo::{AttributeValue, Item};
+use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
-use crate::audit::{EncodedEntry, Entry, entry_id};
+use crate::audit::{EncodedEntry, Entry, EntryValue, entry_id};
 use crate::clock::{Clock, Interval};
 use crate::invocation::Invocation;
 use crate::quarantine::{Quarantine, QuarantineError};
@@ -18,6 +19,7 @@ use crate::reason::Reason;
 use crate::report::{Cause, Object, Outcome, Record, Report, Request};
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 use crate::stream::EventName;
+use crate::value::JsonValue;
 
 /// How a store answers one request.
 #[derive(Debug, Clone, Copy)]
@@ -159,16 +161,20 @@ impl Store for MemoryStore {
 
 /// As many different entries as asked for; the same ones each time.
 pub(crate) fn entries(count: usize) -> Vec<EncodedEntry> {
-    let entry = |index: usize| Entry {
-        id: entry_id(None, &format!("event-{index}"), None),
-        item_key: format!("KEY_{index}"),
-        modification_time: DateTime::UNIX_EPOCH,
-        updated_attribute: None,
-        old_value: None,
-        new_value: Some(AttributeValue::N(index.to_string())),
-        provenance: None,
+    let entry = |index: usize| {
+        let value = to_raw_value(&AttributeValue::N(index.to_string())).unwrap();
+        let entry = Entry {
+            id: entry_id(None, &format!("event-{index}"), None),
+            item_key: format!("KEY_{index}").into(),
+            modification_time: DateTime::UNIX_EPOCH,
+            updated_attribute: None,
+            old_value: None,
+            new_value: Some(EntryValue::Attribute(JsonValue::parse(&value).unwrap())),
+            provenance: None,
+        };
+        entry.encode()
     };
-    (0..count).map(|index| entry(index).encode()).collect()
+    (0..count).map(entry).collect()
 }
 
 /// A failure bucket in memory.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use smallvec::SmallVec;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -64,8 +65,8 @@ pub struct Writer<'a, S> {
     /// Every entry, in the order in which they came.
     slots: Vec<Slot>,
     by_id: HashMap<Uuid, usize>,
-    /// The records that [`Self::next`] has not returned yet, by their number.
-    records: HashMap<usize, Pending>,
+    /// The records that [`Self::next`] has not returned yet, each at its number.
+    records: Vec<Option<Pending>>,
     /// Slots that came while others were being written: these go first.
     urgent: VecDeque<usize>,
     /// Slots that were never sent. They go before retries, so that a table that throttles costs no record its first try.
@@ -85,8 +86,8 @@ pub struct Writer<'a, S> {
 struct Slot {
     entry: Rc<EncodedEntry>,
     state: State,
-    /// The records that have this entry.
-    records: Vec<usize>,
+    /// The records that have this entry: more than one only where a record is twice in the event.
+    records: SmallVec<[usize; 1]>,
 }
 
 impl Slot {
@@ -98,7 +99,7 @@ impl Slot {
 /// A record that is being written.
 struct Pending {
     /// The slots of its entries.
-    places: Vec<usize>,
+    places: SmallVec<[usize; 4]>,
     /// How many of them are not settled.
     open: usize,
 }
@@ -139,7 +140,7 @@ impl<'a, S: Store> Writer<'a, S> {
             until,
             slots: Vec::new(),
             by_id: HashMap::new(),
-            records: HashMap::new(),
+            records: Vec::new(),
             urgent: VecDeque::new(),
             fresh: VecDeque::new(),
             again: VecDeque::new(),
@@ -155,7 +156,7 @@ impl<'a, S: Store> Writer<'a, S> {
     /// Adds the entries of a record, of which there is one at least. Those that come while others are written have waited
     /// for something else already, and go first.
     pub fn add(&mut self, record: usize, entries: Vec<EncodedEntry>) {
-        let mut places = Vec::with_capacity(entries.len());
+        let mut places: SmallVec<[usize; 4]> = SmallVec::with_capacity(entries.len());
         for entry in entries {
             let place = match self.by_id.get(&entry.id) {
                 // An entry that was rejected may come again with other content.
@@ -166,7 +167,10 @@ impl<'a, S: Store> Writer<'a, S> {
             places.push(place);
         }
         let open = places.iter().filter(|place| matches!(self.slots[**place].state, State::Open(_))).count();
-        self.records.insert(record, Pending { places, open });
+        if self.records.len() <= record {
+            self.records.resize_with(record + 1, || None);
+        }
+        self.records[record] = Some(Pending { places, open });
         if open == 0 {
             self.settled.push_back(record);
         }
@@ -175,7 +179,7 @@ impl<'a, S: Store> Writer<'a, S> {
     fn new_slot(&mut self, entry: EncodedEntry) -> usize {
         let place = self.slots.len();
         self.by_id.insert(entry.id, place);
-        self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: Vec::new() });
+        self.slots.push(Slot { entry: Rc::new(entry), state: State::Open(None), records: SmallVec::new() });
         let queue = if self.has_begun { &mut self.urgent } else { &mut self.fresh };
         queue.push_back(place);
         place
@@ -220,9 +224,7 @@ impl<'a, S: Store> Writer<'a, S> {
         for request in &mut requests {
             request.interval.ended = request.interval.ended.min(now);
         }
-        let mut left: Vec<usize> = self.records.keys().copied().collect();
-        left.sort_unstable();
-        let unsettled = left.into_iter().filter_map(|record| self.written(record)).collect();
+        let unsettled = (0..self.records.len()).filter_map(|record| self.written(record)).collect();
         let stored = self.slots.iter().filter(|slot| matches!(slot.state, State::Stored(_))).count();
         Finished { unsettled, requests, stored }
     }
@@ -352,7 +354,7 @@ impl<'a, S: Store> Writer<'a, S> {
             let slot = &mut self.slots[*place];
             slot.state = state();
             for record in &slot.records {
-                let Some(pending) = self.records.get_mut(record) else { continue };
+                let Some(Some(pending)) = self.records.get_mut(*record) else { continue };
                 pending.open -= 1;
                 if pending.open == 0 {
                     self.settled.push_back(*record);
@@ -363,7 +365,7 @@ impl<'a, S: Store> Writer<'a, S> {
 
     /// What became of a record, once.
     fn written(&mut self, record: usize) -> Option<Written> {
-        let Pending { places, .. } = self.records.remove(&record)?;
+        let Pending { places, .. } = self.records.get_mut(record)?.take()?;
         let now = self.clock.instant();
         let (mut rejected, mut open, mut stored, mut last) = (Vec::new(), None, 0, None);
         for place in places {

@@ -175,7 +175,7 @@ fn check_answer(report: &Report) {
 }
 
 /// What must be written for a record, and the key of its full record; none where no retry mends it.
-fn planned(handler: &Parts, raw: &RawValue) -> Option<(Plan, String)> {
+fn planned<'a>(handler: &Parts, raw: &'a RawValue) -> Option<(Plan<'a>, String)> {
     let change = decode(raw, "key").ok()?;
     let key = omitted_key(change.stream_arn.as_ref(), &change.event_id);
     let time = change.created.unwrap_or_else(time_of_start);
@@ -185,7 +185,7 @@ fn planned(handler: &Parts, raw: &RawValue) -> Option<(Plan, String)> {
 }
 
 /// The items of the plans, by ID. Records of one ID in an event are one record, unless a fuzzer makes the event.
-fn items<'a>(plans: impl Iterator<Item = &'a Plan>) -> HashMap<Uuid, Vec<Item>> {
+fn items<'a>(plans: impl Iterator<Item = &'a Plan<'a>>) -> HashMap<Uuid, Vec<Item>> {
     let mut items = HashMap::<_, Vec<_>>::new();
     for entry in plans.flat_map(|plan| &plan.entries) {
         items.entry(entry.id).or_default().push(entry.item());

@@ -11,13 +11,13 @@ use chrono::DateTime;
 use config_audit::audit::{Context, Entry, MAX_ITEM_BYTES, MAX_NESTING, Plan, plan};
 use config_audit::clock::timestamp;
 use config_audit::stream::{Change, Images, decode};
-use config_audit::value::{canonical_json, depth, equal, size, validate};
+use config_audit::value::{JsonItem, JsonValue, canonical_json, equal, size};
 use config_audit_fuzz::{MARKER, enlarged, mutate};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 use serde::Deserialize;
 use serde_dynamo::{AttributeValue, Item};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::{Variant, Version};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutate(data, 0, size, max_size, seed) });
@@ -50,7 +50,7 @@ struct ImagesAsTheyStand {
     new_image: Option<Value>,
 }
 
-fn check(change: &Change, json: &ImagesAsTheyStand) {
+fn check(change: &Change<'_>, json: &ImagesAsTheyStand) {
     let (old, new) = match &change.images {
         Images::Insert { new } => (None, Some(new)),
         Images::Modify { old, new } => (Some(old), Some(new)),
@@ -59,7 +59,7 @@ fn check(change: &Change, json: &ImagesAsTheyStand) {
     for (item, json) in [(old, &json.old_image), (new, &json.new_image)] {
         let Some(item) = item else { continue };
         check_values(item);
-        assert!(json.as_ref().is_some_and(|json| is_lossless(json, item)), "a value is not what the record says");
+        assert!(json.as_ref().is_some_and(|json| is_lossless(json, &tree(item))), "a value is not what the record says");
     }
     let planned = plan_of(change, &Context::default());
     assert_eq!(planned, plan_of(change, &Context::default()), "a change makes the same entries each time");
@@ -69,28 +69,36 @@ fn check(change: &Change, json: &ImagesAsTheyStand) {
     if let Images::Modify { old, new } = &change.images
         && planned.values_omitted == 0
     {
-        check_difference(old.clone(), new.clone(), &planned.entries);
+        check_difference(old, new, &planned.entries);
     }
 }
 
-fn plan_of(change: &Change, context: &Context) -> Plan {
+fn plan_of<'a>(change: &Change<'a>, context: &Context) -> Plan<'a> {
     let time = change.created.unwrap_or(DateTime::UNIX_EPOCH);
     plan(change.clone(), time, context, || "s3://failures/record.json".to_owned())
 }
 
-fn check_values(item: &Item) {
-    for value in item.values() {
-        assert_eq!(validate(value), Ok(()), "what was decoded is valid");
-        assert!(equal(value, value), "a value equals itself");
-        let text = canonical_json(value);
+/// The item, read by another implementation.
+fn tree(item: &JsonItem<'_>) -> HashMap<String, AttributeValue> {
+    serde_json::from_str(item.json()).expect("what was decoded is an item")
+}
+
+fn check_values(item: &JsonItem<'_>) {
+    let tree = tree(item);
+    assert_eq!(item.attributes().len(), tree.len());
+    for (name, value) in item.attributes() {
+        let tree = &tree[&**name];
+        assert_eq!((value.size(), value.invalid()), (size(tree), None), "what was decoded is valid");
+        assert!(value.equals(value) && equal(tree, tree), "a value equals itself");
+        let text = canonical_json(tree);
         let back: AttributeValue = serde_json::from_str(&text).expect("the canonical text is a value");
-        assert!(equal(value, &back) && equal(&back, value), "the canonical text is the value");
+        assert!(equal(tree, &back) && equal(&back, tree), "the canonical text is the value");
         assert_eq!(canonical_json(&back), text);
     }
 }
 
 /// Whether the item has each value as the record's JSON has it. Bytes may be in another spelling of base64.
-fn is_lossless(image: &Value, item: &Item) -> bool {
+fn is_lossless(image: &Value, item: &HashMap<String, AttributeValue>) -> bool {
     fn same(json: &Value, other: &Value) -> bool {
         match (json, other) {
             (Value::Object(json), Value::Object(other)) => {
@@ -109,7 +117,7 @@ fn is_lossless(image: &Value, item: &Item) -> bool {
     same(image, &serde_json::to_value(item).expect("an item is JSON"))
 }
 
-fn check_plan(change: &Change, plan: &Plan, with_provenance: bool) {
+fn check_plan(change: &Change<'_>, plan: &Plan<'_>, with_provenance: bool) {
     let ids: HashSet<_> = plan.entries.iter().map(|entry| entry.id).collect();
     assert_eq!(ids.len(), plan.entries.len(), "IDs are distinct");
     match &change.images {
@@ -126,10 +134,10 @@ fn check_plan(change: &Change, plan: &Plan, with_provenance: bool) {
             Images::Remove { .. } => vec!["oldValue"],
             Images::Modify { old, new } => {
                 let name = entry.updated_attribute.as_deref().expect("it names the attribute");
-                assert!(old.contains_key(name) || new.contains_key(name));
+                assert!(old.get(name).is_some() || new.get(name).is_some());
                 [("oldValue", old), ("newValue", new)]
                     .into_iter()
-                    .filter_map(|(member, item)| item.contains_key(name).then_some(member))
+                    .filter_map(|(member, item)| item.get(name).is_some().then_some(member))
                     .chain(["updatedAttribute"])
                     .collect()
             }
@@ -141,27 +149,31 @@ fn check_plan(change: &Change, plan: &Plan, with_provenance: bool) {
     }
 }
 
-fn check_limits(entry: &Entry, item: &Item) {
-    assert!(item.values().all(|value| depth(value) <= MAX_NESTING), "an entry is nested too deep");
+fn check_limits(entry: &Entry<'_>, item: &Item) {
+    let is_deep = |value: &AttributeValue| {
+        let json = to_raw_value(value).expect("a value is JSON");
+        JsonValue::parse(&json).expect("it is a value").depth() > MAX_NESTING
+    };
+    assert!(!item.values().any(is_deep), "an entry is nested too deep");
     let bytes = |item: &Item| item.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
     if bytes(item) > MAX_ITEM_BYTES {
         // No stream has names or IDs of such a size. Then at least the values are left out.
-        let of_values: usize = entry.old_value.iter().chain(&entry.new_value).map(size).sum();
+        let of_values: usize = entry.old_value.iter().chain(&entry.new_value).map(|value| value.size()).sum();
         assert!(of_values < 1_024, "an entry is too large for its values");
     }
 }
 
 /// Applied to the old image, the entries give the new one: nothing is lost, nothing is invented.
-fn check_difference(old: Item, new: Item, entries: &[Entry]) {
-    let mut folded: HashMap<String, AttributeValue> = old.into_inner();
+fn check_difference(old: &JsonItem<'_>, new: &JsonItem<'_>, entries: &[Entry<'_>]) {
+    let mut folded = tree(old);
     for entry in entries {
-        let name = entry.updated_attribute.clone().expect("it names the attribute");
-        assert_eq!(folded.get(&name), entry.old_value.as_ref());
-        match entry.new_value.clone() {
-            Some(value) => folded.insert(name, value),
-            None => folded.remove(&name),
+        let (name, sent) = (entry.updated_attribute.as_deref().expect("it names the attribute"), entry.item());
+        assert_eq!(folded.get(name), sent.get("oldValue"));
+        match sent.get("newValue") {
+            Some(value) => folded.insert(name.to_owned(), value.clone()),
+            None => folded.remove(name),
         };
     }
-    let (folded, new) = (AttributeValue::M(folded), AttributeValue::M(new.into_inner()));
+    let (folded, new) = (AttributeValue::M(folded), AttributeValue::M(tree(new)));
     assert!(equal(&folded, &new) && equal(&new, &folded), "the entries are not the difference");
 }

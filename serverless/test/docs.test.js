@@ -14,7 +14,7 @@ const list = (folder, ending) => fs.readdirSync(path.join(ROOT, folder), { recur
   .map((entry) => path.relative(ROOT, path.join(entry.parentPath ?? entry.path, entry.name)));
 
 const PAGES = list('docs', '.md');
-const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'fuzz/README.md', ...PAGES];
+const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'fuzz/README.md', 'bench/README.md', ...PAGES];
 
 /** A document without its blocks of code, which begin with a fence or are indented by four spaces after an empty line. */
 const prose = (file) => read(file).replaceAll(/^ *```[^]*?^ *```$/gm, '').replaceAll(/(?<=\n\n)(?: {4}.*\n)+/g, '');
@@ -60,8 +60,8 @@ test('files, tests and make targets that the documents name are there', (t) => {
   const targets = [...read('Makefile').matchAll(/^([a-z-]+):/gm)].map(([, target]) => target);
   const found = { files: 0, tests: 0, targets: 0 };
   for (const file of DOCUMENTS.filter((document) => document !== 'CHANGELOG.md')) {
-    const text = file.startsWith('fuzz/') ? '' : prose(file);
-    for (const [, name] of text.matchAll(/`((?:src|crates|serverless|alarms|dashboards|events|examples|fuzz|docs)\/[\w./-]*)`/g)) {
+    const text = /^(fuzz|bench)\//.test(file) ? '' : prose(file);
+    for (const [, name] of text.matchAll(/`((?:src|crates|serverless|alarms|dashboards|events|examples|fuzz|bench|docs)\/[\w./-]*)`/g)) {
       assert.ok(exists(name), `${file} names ${name}`);
       found.files += 1;
     }

@@ -1,5 +1,7 @@
 //! An entry of the Audit table, and its form in DynamoDB.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -8,41 +10,52 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::clock::timestamp;
+use crate::value::{self, JsonItem, JsonValue, canonical_hash};
 
-/// One entry of the Audit table.
+/// One entry of the Audit table. Its parts are borrowed from the record's text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// The table's key; see [`entry_id`](super::entry_id).
     pub id: Uuid,
     /// The key of the changed item, as text.
-    pub item_key: String,
+    pub item_key: Cow<'a, str>,
     /// When the item was changed.
     pub modification_time: DateTime<Utc>,
     /// The changed attribute; `None` if the whole item was created or deleted.
-    pub updated_attribute: Option<String>,
+    pub updated_attribute: Option<Cow<'a, str>>,
     /// The value before the change; `None` if there was none.
-    pub old_value: Option<AttributeValue>,
+    pub old_value: Option<EntryValue<'a>>,
     /// The value after the change; `None` if there is none.
-    pub new_value: Option<AttributeValue>,
+    pub new_value: Option<EntryValue<'a>>,
     /// Which record the entry comes from, if the operator has switched that on.
-    pub provenance: Option<Provenance>,
+    pub provenance: Option<Provenance<'a>>,
+}
+
+/// A value in an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EntryValue<'a> {
+    /// The value of one attribute.
+    Attribute(JsonValue<'a>),
+    /// The whole item, as a map.
+    Item(JsonItem<'a>),
+    /// A note in the place of a value that is left out.
+    Note(AttributeValue),
 }
 
 /// The record that an entry comes from, and the invocation that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance {
+pub struct Provenance<'a> {
     /// The stream record's ID.
-    pub event_id: String,
+    pub event_id: Cow<'a, str>,
     /// The stream record's sequence number.
-    pub sequence_number: Option<String>,
+    pub sequence_number: Option<Cow<'a, str>>,
     /// The trace ID of the invocation that last wrote the entry, as X-Ray writes it (`1-…`).
     pub trace_id: Option<String>,
     /// Who made the change, if the record says.
     pub principal: Option<String>,
 }
 
-/// An entry as it is sent: an item of the Audit table in DynamoDB JSON, made once. The text is far smaller than the values that
-/// it was made of: a list of a list is 8 bytes of text, and more than 200 in memory.
+/// An entry as it is sent: an item of the Audit table in DynamoDB JSON, made once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedEntry {
     /// The table's key; see [`entry_id`](super::entry_id).
@@ -50,6 +63,9 @@ pub struct EncodedEntry {
     /// The item.
     pub json: String,
 }
+
+/// How long an entry is as JSON besides its key, its attribute's name and its values.
+const OTHER_JSON: usize = 200;
 
 /// A string as DynamoDB JSON.
 #[derive(Serialize)]
@@ -59,7 +75,7 @@ struct Text<'a> {
 }
 
 /// As an item of the Audit table in DynamoDB JSON, with exactly the contract's attributes.
-impl Serialize for Entry {
+impl Serialize for Entry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut item = serializer.serialize_map(None)?;
         let mut id = [0; Hyphenated::LENGTH];
@@ -69,23 +85,82 @@ impl Serialize for Entry {
         if let Some(text) = &self.updated_attribute {
             item.serialize_entry("updatedAttribute", &Text { text })?;
         }
-        let provenance = self.provenance.as_ref().map(Provenance::value);
-        let values = [("oldValue", &self.old_value), ("newValue", &self.new_value), ("provenance", &provenance)];
-        for (name, value) in values {
+        for (name, value) in [("oldValue", &self.old_value), ("newValue", &self.new_value)] {
             if let Some(value) = value {
                 item.serialize_entry(name, value)?;
             }
+        }
+        if let Some(provenance) = &self.provenance {
+            item.serialize_entry("provenance", &provenance.value())?;
         }
         item.end()
     }
 }
 
-impl Entry {
+impl Serialize for EntryValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Attribute(value) => value.serialize(serializer),
+            Self::Item(item) => item.serialize(serializer),
+            Self::Note(note) => note.serialize(serializer),
+        }
+    }
+}
+
+impl EntryValue<'_> {
+    /// The size in bytes, as [`value::size`] counts it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Attribute(value) => value.size(),
+            Self::Item(item) => item.size(),
+            Self::Note(note) => value::size(note),
+        }
+    }
+
+    /// How many levels of lists and maps it has; a note has one.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::Attribute(value) => value.depth(),
+            Self::Item(item) => item.depth(),
+            Self::Note(_) => 1,
+        }
+    }
+
+    /// The hash of the value; see [`canonical_hash`].
+    #[must_use]
+    pub fn canonical_hash(&self) -> String {
+        let tree = match self {
+            Self::Attribute(value) => value.tree(),
+            Self::Item(item) => item.tree(),
+            Self::Note(note) => Ok(note.clone()),
+        };
+        // It was read before, so it can be read again.
+        tree.as_ref().map(canonical_hash).unwrap_or_default()
+    }
+
+    /// How long the value is as JSON, or a little less.
+    fn json_len(&self) -> usize {
+        match self {
+            Self::Attribute(value) => value.json().len(),
+            Self::Item(item) => item.json().len(),
+            Self::Note(note) => value::size(note),
+        }
+    }
+}
+
+impl Entry<'_> {
     /// The entry as it is sent.
     #[must_use]
     pub fn encode(&self) -> EncodedEntry {
-        // Strings and maps with text as names can always be written as JSON.
-        EncodedEntry { id: self.id, json: serde_json::to_string(self).unwrap_or_default() }
+        let values = [&self.old_value, &self.new_value].into_iter().flatten().map(EntryValue::json_len);
+        let texts = self.item_key.len() + self.updated_attribute.as_ref().map_or(0, |name| name.len());
+        // In most cases this is enough, and little of it is left.
+        let mut json = Vec::with_capacity(OTHER_JSON + texts + values.sum::<usize>());
+        // Strings and maps with text as names can always be written as JSON, which is UTF-8.
+        let _ = serde_json::to_writer(&mut json, self);
+        EncodedEntry { id: self.id, json: String::from_utf8(json).unwrap_or_default() }
     }
 
     /// The item that is sent, for those who read it.
@@ -96,16 +171,17 @@ impl Entry {
     }
 }
 
-impl Provenance {
+impl Provenance<'_> {
     pub(super) fn value(&self) -> AttributeValue {
         let members = [
-            ("eventId", Some(&self.event_id)),
-            ("sequenceNumber", self.sequence_number.as_ref()),
-            ("traceId", self.trace_id.as_ref()),
-            ("principal", self.principal.as_ref()),
+            ("eventId", Some(&*self.event_id)),
+            ("sequenceNumber", self.sequence_number.as_deref()),
+            ("traceId", self.trace_id.as_deref()),
+            ("principal", self.principal.as_deref()),
         ];
-        let members =
-            members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::S(value?.clone()))));
+        let members = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::S(value?.to_owned()))));
         AttributeValue::M(members.collect())
     }
 }

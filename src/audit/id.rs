@@ -12,7 +12,7 @@ use crate::aws::arn::StreamArn;
 /// record has the same IDs, and overwrites the entries of its first delivery. ARNs and event IDs have no zero byte, and
 /// names of attributes are never empty, so different inputs are never hashed as the same bytes.
 #[must_use]
-pub fn entry_id(stream_arn: Option<&StreamArn>, event_id: &str, attribute: Option<&str>) -> Uuid {
+pub fn entry_id(stream_arn: Option<&StreamArn<'_>>, event_id: &str, attribute: Option<&str>) -> Uuid {
     let mut hash = Sha256::new();
     hash.update(stream_arn.map_or("", StreamArn::as_str));
     hash.update([0]);
@@ -32,7 +32,7 @@ mod tests {
     use uuid::{Variant, Version};
 
     fn id_of(arn: &str, event_id: &str, attribute: Option<&str>) -> Uuid {
-        entry_id(Some(&StreamArn::parse(arn.to_owned())), event_id, attribute)
+        entry_id(Some(&StreamArn::new(arn.to_owned())), event_id, attribute)
     }
 
     /// A later release must give a redelivered record the same IDs. The hash is from

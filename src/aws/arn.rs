@@ -1,46 +1,50 @@
 //! Amazon Resource Names: what the function reads from those of its stream and of itself.
 
+use std::borrow::Cow;
+
 /// The table's name if a stream's ARN has none.
 const UNKNOWN_TABLE: &str = "unknown";
 
-/// The ARN of a table's stream, `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<label>`.
-///
-/// It comes with each record and is parsed once. An ARN of another shape is kept as it is.
+/// The ARN of a table's stream, `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<label>`. An ARN of another shape is
+/// kept as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamArn {
-    arn: String,
-    table: String,
-}
+pub struct StreamArn<'a>(Cow<'a, str>);
 
-impl StreamArn {
-    /// Reads the table's name from an ARN. A name that DynamoDB would not allow counts as missing
-    /// (Amazon DynamoDB Developer Guide, "Naming rules").
+impl<'a> StreamArn<'a> {
+    /// Takes an ARN as a record has it.
     #[must_use]
-    pub fn parse(arn: String) -> Self {
-        let is_name = |name: &&str| {
-            (3..=255).contains(&name.len())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
-        };
-        let table = arn.split_once(":table/").and_then(|(_, resource)| resource.split('/').next()).filter(is_name);
-        Self { table: table.unwrap_or(UNKNOWN_TABLE).to_owned(), arn }
+    pub fn new(arn: impl Into<Cow<'a, str>>) -> Self {
+        Self(arn.into())
     }
 
     /// The whole ARN, as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.arn
+        &self.0
     }
 
-    /// The table's name; `unknown` if the ARN has another shape.
+    /// The table's name; `unknown` if the ARN has another shape, or a name that DynamoDB would not allow
+    /// (Amazon DynamoDB Developer Guide, "Naming rules").
     #[must_use]
     pub fn table(&self) -> &str {
-        &self.table
+        let is_name = |name: &&str| {
+            (3..=255).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        };
+        let resource = self.0.split_once(":table/").map(|(_, resource)| resource);
+        resource.and_then(|resource| resource.split('/').next()).filter(is_name).unwrap_or(UNKNOWN_TABLE)
+    }
+
+    /// The same ARN, kept longer than the record that it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> StreamArn<'static> {
+        StreamArn(Cow::Owned(self.0.into_owned()))
     }
 }
 
 /// The table's name in a stream's ARN; `unknown` if there is no ARN, or it has another shape.
 #[must_use]
-pub fn table(stream_arn: Option<&StreamArn>) -> &str {
+pub fn table<'s>(stream_arn: Option<&'s StreamArn<'_>>) -> &'s str {
     stream_arn.map_or(UNKNOWN_TABLE, StreamArn::table)
 }
 
@@ -81,7 +85,7 @@ mod tests {
             ("x:table/./stream/y", "unknown"),
             ("x:table/.../stream/y", "..."),
         ] {
-            let parsed = StreamArn::parse(arn.to_owned());
+            let parsed = StreamArn::new(arn.to_owned());
             assert_eq!((parsed.as_str(), parsed.table()), (arn, name));
             assert_eq!(table(Some(&parsed)), name);
         }

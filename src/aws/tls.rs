@@ -13,8 +13,7 @@ pub enum Trust {
 }
 
 /// Amazon Root CA 1 to 4 and Starfield Services Root G2: all endpoints in AWS's public regions chain to one of them (Amazon
-/// Trust Services repository). Reading the system's 140 certificates instead takes four fifths of the start-up time
-/// (docs/decisions.md).
+/// Trust Services repository). Reading the system's 140 certificates instead is a good part of start-up (docs/decisions.md).
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
 /// An HTTP client for AWS's services.

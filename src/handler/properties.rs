@@ -81,7 +81,7 @@ proptest! {
 
 /// The IDs of the entries that a record must have.
 fn entry_ids(record: &Value) -> Vec<uuid::Uuid> {
-    let arn = record["eventSourceARN"].as_str().map(|arn| StreamArn::parse(arn.to_owned()));
+    let arn = record["eventSourceARN"].as_str().map(|arn| StreamArn::new(arn.to_owned()));
     let attributes = if record["eventName"] == "MODIFY" { vec![Some("one"), Some("two")] } else { vec![None] };
     let event_id = record["eventID"].as_str().unwrap();
     attributes.into_iter().map(|attribute| crate::audit::entry_id(arn.as_ref(), event_id, attribute)).collect()

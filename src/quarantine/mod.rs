@@ -61,14 +61,14 @@ impl StoredRecord<'_> {
 /// The key of the object for a record that no retry can fix. It is derived from the record's text, so that a redelivered
 /// record is stored once, and no two records share a key.
 #[must_use]
-pub fn quarantine_key(stream_arn: Option<&StreamArn>, raw: &RawValue) -> String {
+pub fn quarantine_key(stream_arn: Option<&StreamArn<'_>>, raw: &RawValue) -> String {
     format!("quarantined/{}/{}.json", table(stream_arn), hex(&Sha256::digest(raw.get())))
 }
 
 /// The key of the object for a record with values that its entries omit. It is derived from the event ID alone: the entries
 /// refer to it, and must be the same at each delivery.
 #[must_use]
-pub fn omitted_key(stream_arn: Option<&StreamArn>, event_id: &str) -> String {
+pub fn omitted_key(stream_arn: Option<&StreamArn<'_>>, event_id: &str) -> String {
     let is_plain = event_id.len() <= 128 && event_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let name = if is_plain { event_id.to_owned() } else { hex(&Sha256::digest(event_id)) };
     format!("omitted/{}/{name}.json", table(stream_arn))
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_same_record_has_the_same_key_and_another_has_another() {
-        let arn = StreamArn::parse(ARN.to_owned());
+        let arn = StreamArn::new(ARN.to_owned());
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
         let key = quarantine_key(Some(&arn), &raw("{}"));
         assert!(key.starts_with("quarantined/Configuration/44136fa355b3678a"), "{key}");

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::answer::AnswerInterceptor;
+use super::connection::open;
 use super::{Failure, Put, Store, StoreError};
 use crate::audit::EncodedEntry;
 use crate::aws::{causes, is_error_code, root_cause};
@@ -77,7 +78,21 @@ impl DynamoDbStore {
         &self.table
     }
 
-    /// Opens the connection, and finds out whether entries can be written, without writing any.
+    /// Opens the connection, as far as that needs no answer of DynamoDB's.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where no connection can be opened, or there are no credentials.
+    pub async fn connect(&self) -> Result<(), StoreError> {
+        let request = self.client.batch_write_item().request_items(&self.table, Vec::new()).customize();
+        match open(|health_check| request.interceptor(health_check).send()).await {
+            // An answer is one whatever it says.
+            None | Some(Ok(_) | Err(SdkError::ServiceError(_) | SdkError::ResponseError(_))) => Ok(()),
+            Some(Err(error)) => Err(self.classify_unanswered(&error)),
+        }
+    }
+
+    /// Finds out whether entries can be written, without writing any.
     ///
     /// The request puts an item without attributes, which no table can store. DynamoDB checks the caller's permission
     /// and the table before the item, so the answer that the item is invalid says that all else is right.
@@ -240,16 +255,23 @@ impl Store for DynamoDbStore {
         // Only an answer that lists what was not written says anything about the rest.
         let Some(unprocessed_items) = output.unprocessed_items() else { return Err(self.unreadable_answer()) };
         let given_back: Vec<&WriteRequest> = unprocessed_items.values().flatten().collect();
+        let consumed = output.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
+        let put = Put {
+            consumed_capacity: consumed.reduce(|one, other| one + other),
+            request_id: output.request_id().map(str::to_owned),
+            unprocessed: Vec::new(),
+        };
+        if given_back.is_empty() {
+            return Ok(put);
+        }
         let id = |request: &&'_ WriteRequest| request.put_request()?.item().get("id")?.as_s().ok().cloned();
         let ids: HashSet<String> = given_back.iter().filter_map(id).collect();
         let unprocessed: Vec<usize> =
             (0..entries.len()).filter(|index| ids.contains(&entries[*index].id.to_string())).collect();
-        let consumed = output.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
         Ok(Put {
-            consumed_capacity: consumed.reduce(|one, other| one + other),
-            request_id: output.request_id().map(str::to_owned),
             // What cannot be matched is not known to be stored: then none of the request is.
             unprocessed: if unprocessed.len() == given_back.len() { unprocessed } else { (0..entries.len()).collect() },
+            ..put
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The Audit table behind a small trait; [`dynamodb`] is its client.
 
 mod answer;
+mod connection;
 pub mod dynamodb;
 
 use crate::audit::EncodedEntry;

@@ -1,61 +1,63 @@
 //! One raw record of the stream, and the change that it describes.
 
+use std::borrow::Cow;
+
 use aws_lambda_events::event::dynamodb::UserIdentity;
 use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
-use serde_dynamo::{AttributeValue, Item};
+use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 
 use super::EventName;
 use crate::aws::arn::StreamArn;
-use crate::value::{InvalidValue, base64_text, validate_all};
+use crate::value::{InvalidValue, JsonItem, JsonValue, Malformed, Text, base64_text};
 
 /// The longest partition key, and so the longest `itemKey` that the Audit table's index can hold
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
 pub const MAX_KEY_BYTES: usize = 2048;
 
-/// A change of one item, as one record of the stream describes it.
+/// A change of one item, as one record of the stream describes it. What it says is borrowed from the record's text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
+pub struct Change<'a> {
     /// The ARN of the stream; `None` where the record has none.
-    pub stream_arn: Option<StreamArn>,
+    pub stream_arn: Option<StreamArn<'a>>,
     /// The record's unique ID; the same each time the record is delivered.
-    pub event_id: String,
+    pub event_id: Cow<'a, str>,
     /// The record's place in its shard, and its name in the answer to Lambda.
-    pub sequence_number: Option<String>,
+    pub sequence_number: Option<Cow<'a, str>>,
     /// The item's key as text: a string as it is, a number as its decimal text, binary as base64.
-    pub item_key: String,
+    pub item_key: Cow<'a, str>,
     /// When DynamoDB applied the change; `None` if the record does not say. Real streams give whole seconds.
     pub created: Option<DateTime<Utc>>,
     /// The item before and after.
-    pub images: Images,
+    pub images: Images<'a>,
     /// Who made the change, if the record says: it does only for deletions by DynamoDB's time to live.
     pub principal: Option<String>,
 }
 
 /// The kinds of change, with the item's images.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Images {
+pub enum Images<'a> {
     /// The item was created.
     Insert {
         /// The whole new item.
-        new: Item,
+        new: JsonItem<'a>,
     },
     /// The item was changed.
     Modify {
         /// The whole item before.
-        old: Item,
+        old: JsonItem<'a>,
         /// The whole item after.
-        new: Item,
+        new: JsonItem<'a>,
     },
     /// The item was deleted, by somebody or by its time to live.
     Remove {
         /// The whole item as it was.
-        old: Item,
+        old: JsonItem<'a>,
     },
 }
 
-impl Images {
+impl Images<'_> {
     /// The kind of change.
     #[must_use]
     pub const fn event_name(&self) -> EventName {
@@ -114,38 +116,44 @@ pub enum Refusal {
 
 /// What can be read of a record, even of one that cannot be decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
+pub struct Identity<'a> {
     /// The ARN of its stream, if that can be read.
-    pub stream_arn: Option<StreamArn>,
+    pub stream_arn: Option<StreamArn<'a>>,
     /// Its sequence number, if that can be read.
-    pub sequence_number: Option<String>,
+    pub sequence_number: Option<Cow<'a, str>>,
     /// What was done to the item, if that can be read.
     pub event_name: Option<EventName>,
 }
 
 /// A record as the event has it. Every member is optional, so that an error can name the one that is missing.
 #[derive(Deserialize)]
-struct Record {
-    #[serde(rename = "eventID")]
-    event_id: Option<String>,
-    #[serde(rename = "eventName")]
-    event_name: Option<String>,
-    #[serde(rename = "eventSourceARN")]
-    stream_arn: Option<String>,
+struct Record<'a> {
+    #[serde(rename = "eventID", borrow)]
+    event_id: Option<Text<'a>>,
+    #[serde(rename = "eventName", borrow)]
+    event_name: Option<Text<'a>>,
+    #[serde(rename = "eventSourceARN", borrow)]
+    stream_arn: Option<Text<'a>>,
     #[serde(rename = "userIdentity")]
     user_identity: Option<UserIdentity>,
-    dynamodb: Option<StreamRecord>,
+    #[serde(borrow)]
+    dynamodb: Option<StreamRecord<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct StreamRecord {
+struct StreamRecord<'a> {
     approximate_creation_date_time: Option<f64>,
-    keys: Option<Item>,
-    new_image: Option<Item>,
-    old_image: Option<Item>,
-    sequence_number: Option<String>,
-    stream_view_type: Option<String>,
+    #[serde(borrow)]
+    keys: Option<&'a RawValue>,
+    #[serde(borrow)]
+    new_image: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_image: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_number: Option<Text<'a>>,
+    #[serde(borrow)]
+    stream_view_type: Option<Text<'a>>,
 }
 
 /// Decodes one record; `key_attribute` is the name of the item's key.
@@ -153,26 +161,28 @@ struct StreamRecord {
 /// # Errors
 ///
 /// [`Refusal`]. [`identify`] reads what can be read of the record then.
-pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
-    let record: Record = serde_json::from_str(raw.get())
+pub fn decode<'a>(raw: &'a RawValue, key_attribute: &str) -> Result<Change<'a>, Refusal> {
+    let record: Record<'a> = serde_json::from_str(raw.get())
         .map_err(|error| NotAChange::Undecodable { line: error.line(), column: error.column() })?;
     let stream = record.dynamodb.ok_or(NotAChange::Missing("dynamodb"))?;
-    if let Some(view) = stream.stream_view_type.as_deref().filter(|view| *view != "NEW_AND_OLD_IMAGES") {
+    if let Some(Text(view)) = stream.stream_view_type.filter(|view| view.0 != "NEW_AND_OLD_IMAGES") {
         // Only known names are quoted: any other text could be configuration.
         let known = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"].into_iter().find(|known| *known == view);
         return Err(Refusal::ViewType(known.unwrap_or("unknown").to_owned()));
     }
     // Without an ID, a redelivered record could not be told from a new change.
-    let event_id = record.event_id.filter(|id| !id.is_empty()).ok_or(NotAChange::Missing("eventID"))?;
+    let event_id = some_text(record.event_id).ok_or(NotAChange::Missing("eventID"))?;
     let event_name = record.event_name.ok_or(NotAChange::Missing("eventName"))?;
-    let event_name = EventName::parse(&event_name).ok_or(NotAChange::UnknownEventName)?;
-    let new = || stream.new_image.ok_or(NotAChange::Missing("dynamodb.NewImage"));
-    let old = || stream.old_image.ok_or(NotAChange::Missing("dynamodb.OldImage"));
+    let event_name = EventName::parse(&event_name.0).ok_or(NotAChange::UnknownEventName)?;
+    let item = |json: &'a RawValue| JsonItem::parse(json).map_err(|malformed| undecodable(raw.get(), malformed));
+    let new = || item(stream.new_image.ok_or(NotAChange::Missing("dynamodb.NewImage"))?);
+    let old = || item(stream.old_image.ok_or(NotAChange::Missing("dynamodb.OldImage"))?);
     let images = match event_name {
         EventName::Insert => Images::Insert { new: new()? },
         EventName::Modify => Images::Modify { old: old()?, new: new()? },
         EventName::Remove => Images::Remove { old: old()? },
     };
+    let keys = stream.keys.map(item).transpose()?;
 
     let (before, after) = match &images {
         Images::Insert { new } => (None, Some(new)),
@@ -181,28 +191,43 @@ pub fn decode(raw: &RawValue, key_attribute: &str) -> Result<Change, Refusal> {
     };
     let either = || before.into_iter().chain(after);
     // If the record lists its keys, no other attribute is used as one: its value could be a secret.
-    let key = match &stream.keys {
+    let key = match &keys {
         Some(keys) => keys.get(key_attribute),
         None => either().find_map(|item| item.get(key_attribute)),
     };
-    let item_key = key.and_then(key_text).ok_or(NotAChange::NoKey)?;
+    let item_key = key.and_then(JsonValue::scalar_text).filter(|text| !text.is_empty()).ok_or(NotAChange::NoKey)?;
     if item_key.len() > MAX_KEY_BYTES {
         return Err(NotAChange::KeyTooLong.into());
     }
-    let values = either().chain(&stream.keys).flat_map(|item| item.values());
-    validate_all(values).map_err(NotAChange::InvalidValue)?;
+    let values = either().chain(&keys).flat_map(JsonItem::attributes);
+    if let Some(reason) = values.filter_map(|(_, value)| value.invalid()).min() {
+        return Err(NotAChange::InvalidValue(reason).into());
+    }
     let created = stream.approximate_creation_date_time;
     let created = created.map(|seconds| from_epoch_seconds(seconds).ok_or(NotAChange::InvalidTime)).transpose()?;
 
     Ok(Change {
-        stream_arn: record.stream_arn.filter(|arn| !arn.is_empty()).map(StreamArn::parse),
+        stream_arn: some_text(record.stream_arn).map(StreamArn::new),
         event_id,
         item_key,
         created,
         principal: record.user_identity.map(|identity| identity.principal_id).filter(|id| !id.is_empty()),
-        sequence_number: stream.sequence_number.filter(|number| !number.is_empty()),
+        sequence_number: some_text(stream.sequence_number),
         images,
     })
+}
+
+fn some_text(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
+    text.map(|text| text.0).filter(|text| !text.is_empty())
+}
+
+/// The place in a record where a part of it is malformed.
+fn undecodable(record: &str, malformed: Malformed<'_>) -> NotAChange {
+    let start = malformed.part.as_ptr().addr().saturating_sub(record.as_ptr().addr());
+    let before = record.get(..start).unwrap_or_default();
+    let (lines, last) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default());
+    let column = if malformed.line == 1 { last.len() + malformed.column } else { malformed.column };
+    NotAChange::Undecodable { line: lines + malformed.line, column }
 }
 
 /// The `itemKey` of an entry for this key; `None` for a value that cannot be a key.
@@ -234,7 +259,7 @@ fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
 
 /// Reads what can be read of a record, whatever the rest of it is.
 #[must_use]
-pub fn identify(raw: &RawValue) -> Identity {
+pub fn identify(raw: &RawValue) -> Identity<'_> {
     #[derive(Default, Deserialize)]
     struct Outline<'a> {
         #[serde(rename = "eventName", borrow)]
@@ -249,11 +274,13 @@ pub fn identify(raw: &RawValue) -> Identity {
         #[serde(rename = "SequenceNumber", borrow)]
         sequence_number: Option<&'a RawValue>,
     }
-    let text = |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok().filter(|text| !text.is_empty());
+    fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+        some_text(serde_json::from_str(raw?.get()).ok())
+    }
     let record: Outline<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let stream: Option<StreamOutline<'_>> = record.dynamodb.and_then(|raw| serde_json::from_str(raw.get()).ok());
     Identity {
-        stream_arn: text(record.stream_arn).map(StreamArn::parse),
+        stream_arn: text(record.stream_arn).map(StreamArn::new),
         sequence_number: text(stream.unwrap_or_default().sequence_number),
         event_name: text(record.event_name).and_then(|name| EventName::parse(&name)),
     }

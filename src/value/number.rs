@@ -3,19 +3,24 @@
 /// A DynamoDB number in normal form: `0.<digits> × 10^exponent`, where the digits neither start nor end with zero.
 ///
 /// `1`, `1.0` and `1E0` are the same `Number`; so are `0`, `-0` and `0E5`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Number {
     negative: bool,
     exponent: i32,
-    digits: String,
+    /// The digits as an integer, which 38 of them always fit; 0 for zero.
+    digits: u128,
+    /// How many digits there are; none for zero.
+    count: u32,
 }
 
 /// The most significant digits that DynamoDB stores.
-const MAX_DIGITS: usize = 38;
+const MAX_DIGITS: u32 = 38;
 /// Magnitudes go from 1E-130 to 9.99…E+125. Here the point stands before the first digit, so the exponents are one higher.
 const EXPONENTS: std::ops::RangeInclusive<i64> = -129..=126;
 
 impl Number {
+    const ZERO: Self = Self { negative: false, exponent: 0, digits: 0, count: 0 };
+
     /// Parses a decimal number; `None` if DynamoDB would refuse it: the text is not a decimal number, it has more than 38
     /// significant digits, or its magnitude is outside 1E-130 to 9.99…E+125
     /// (Amazon DynamoDB Developer Guide, "Supported data types", Number).
@@ -34,30 +39,43 @@ impl Number {
         if whole.is_empty() && fraction.is_empty() {
             return None;
         }
-        if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
-            return None;
+        let (mut digits, mut count) = (0_u128, 0);
+        // Zeros before the first digit that is another, and zeros that count only if another digit follows.
+        let (mut leading, mut zeros) = (0, 0);
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            match byte {
+                b'0' if count == 0 => leading += 1,
+                b'0' => zeros += 1,
+                b'1'..=b'9' => {
+                    let more = 1 + std::mem::take(&mut zeros);
+                    count += more;
+                    if count > MAX_DIGITS {
+                        return None;
+                    }
+                    digits = digits * 10_u128.pow(more) + u128::from(byte - b'0');
+                }
+                _ => return None,
+            }
         }
-        let all = [whole, fraction].concat();
-        let from_first = all.trim_start_matches('0');
-        let digits = from_first.trim_end_matches('0');
-        if digits.is_empty() {
-            return Some(Self { negative: false, exponent: 0, digits: String::new() });
+        if count == 0 {
+            return Some(Self::ZERO);
         }
-        let leading_zeros = i64::try_from(all.len() - from_first.len()).ok()?;
-        let exponent = i64::try_from(whole.len()).ok()?.checked_sub(leading_zeros)?.checked_add(power)?;
-        if digits.len() > MAX_DIGITS || !EXPONENTS.contains(&exponent) {
-            return None;
-        }
-        Some(Self { negative, exponent: i32::try_from(exponent).ok()?, digits: digits.to_owned() })
+        let exponent = i64::try_from(whole.len()).ok()?.checked_sub(leading)?.checked_add(power)?;
+        EXPONENTS.contains(&exponent).then_some(Self {
+            negative,
+            exponent: i32::try_from(exponent).ok()?,
+            digits,
+            count,
+        })
     }
 
     /// The size of the number in bytes, as DynamoDB counts it: one for each pair of digits, one more, and another one for a
     /// minus sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats"). Pairs are counted from the decimal
     /// point, as both engines of the tests do: `1.2` has two of them, `12` one.
     #[must_use]
-    pub fn size(&self) -> usize {
-        let before_first_pair = usize::from(self.exponent % 2 != 0 && !self.digits.is_empty());
-        (before_first_pair + self.digits.len()).div_ceil(2) + 1 + usize::from(self.negative)
+    pub const fn size(&self) -> usize {
+        let before_first_pair = (self.exponent % 2 != 0 && self.count > 0) as usize;
+        (before_first_pair + self.count as usize).div_ceil(2) + 1 + self.negative as usize
     }
 }
 

@@ -70,10 +70,11 @@ fn a_batch_of_a_hundred_takes_the_time_of_one_request() {
 }
 
 #[test]
-fn the_ninth_request_waits_for_one_of_eight() {
+fn a_request_too_many_waits_for_an_answer() {
     let slow = |count| write_to(count * MAX_BATCH, vec![Reply::Slow(Duration::from_millis(20)); count]).0.took;
-    assert_eq!(slow(8), Duration::from_millis(20));
-    assert_eq!(slow(9), Duration::from_millis(40));
+    for (requests, took) in [(16, 20), (17, 40), (48, 40), (49, 60)] {
+        assert_eq!(slow(requests), Duration::from_millis(took), "{requests} requests");
+    }
 }
 
 #[test]
@@ -291,11 +292,11 @@ proptest! {
             assert_eq!(stored, batches * MAX_BATCH);
             writer.finish().requests
         });
-        prop_assert_eq!(store.most.get(), 8, "it begins with all that may be in flight");
-        // With eight in flight whatever the table does, all but `takes` of eight requests would be throttled: less than half as
-        // many are.
+        prop_assert_eq!(store.most.get(), 16, "it begins with as many as it may");
+        // With sixteen in flight whatever the table does, all but `takes` of sixteen requests would be throttled: less than half
+        // as many are.
         let (throttled, all) = (store.throttled.get(), requests.len());
-        prop_assert!(throttled * 8 * 2 <= all * (8 - takes), "{throttled} of {all} requests were throttled");
+        prop_assert!(throttled * 16 * 2 <= all * (16 - takes), "{throttled} of {all} requests were throttled");
         // And it does not stay small: the table gets as many requests as it can take.
         let last = requests.last().unwrap().interval.ended - requests[0].interval.started;
         let ideal = Duration::from_millis(10) * u32::try_from(batches.div_ceil(takes)).unwrap();

@@ -1,10 +1,11 @@
-//! How many requests may be in flight: additive increase, multiplicative decrease.
+//! How many requests may be in flight: slow start, additive increase, multiplicative decrease.
 
 use tokio::time::Instant;
 
-/// The most requests in flight at once. Eight batches of 25 are twice a batch of Lambda's default size, and eight open
-/// connections are little memory.
-pub(super) const MAX_IN_FLIGHT: u32 = 8;
+/// The requests that an invocation begins with: four times what a batch of Lambda's default size needs.
+pub(super) const FIRST_IN_FLIGHT: u32 = 16;
+/// The most requests in flight at once. More made no batch faster (docs/performance.md), and each is an open connection.
+pub(super) const MAX_IN_FLIGHT: u32 = 40;
 
 /// The number of requests that may be in flight.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(super) struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { size: MAX_IN_FLIGHT, answers: 0, shrunk: None }
+        Self { size: FIRST_IN_FLIGHT, answers: 0, shrunk: None }
     }
 }
 
@@ -28,14 +29,14 @@ impl Window {
         self.size as usize
     }
 
-    /// A request that was sent at `sent` was answered without a throttle: after as many of them as may be in flight, one more
-    /// may be.
+    /// A request that was sent at `sent` was answered without a throttle. Until there is a throttle, each answer lets one more
+    /// request be in flight; from then on only as many answers as may be in flight do.
     pub(super) fn grow(&mut self, sent: Instant) {
         if self.shrunk.is_some_and(|shrunk| sent < shrunk) {
             return;
         }
         self.answers += 1;
-        if self.answers >= self.size {
+        if self.shrunk.is_none() || self.answers >= self.size {
             self.answers = 0;
             self.size = (self.size + 1).min(MAX_IN_FLIGHT);
         }
@@ -69,8 +70,8 @@ mod tests {
         for _ in 0..8 {
             window.shrink(at(0), at(1));
         }
-        assert_eq!(window.size(), 4);
-        for (second, size) in [(1, 2), (2, 1), (3, 1)] {
+        assert_eq!(window.size(), 8);
+        for (second, size) in [(1, 4), (2, 2), (3, 1), (4, 1)] {
             window.shrink(at(second), at(second + 1));
             assert_eq!(window.size(), size);
         }
@@ -83,7 +84,17 @@ mod tests {
         let mut window = Window::default();
         window.shrink(start, start + Duration::from_secs(1));
         (0..100).for_each(|_| window.grow(start));
-        assert_eq!(window.size(), 4);
+        assert_eq!(window.size(), 8);
+    }
+
+    #[test]
+    fn it_grows_with_each_answer_until_the_first_throttle() {
+        let now = Clock::System.instant();
+        let mut window = Window::default();
+        (0..10).for_each(|_| window.grow(now));
+        assert_eq!(window.size(), 26);
+        (0..100).for_each(|_| window.grow(now));
+        assert_eq!(window.size(), MAX_IN_FLIGHT as usize);
     }
 
     #[test]

@@ -40,7 +40,8 @@ fn with(path: &str, value: Value) -> Value {
 
 #[test]
 fn an_insert_is_decoded_whole() {
-    let change = decode(&raw(&insert()), "key").unwrap();
+    let record = raw(&insert());
+    let change = decode(&record, "key").unwrap();
     assert_eq!(change.event_id, "97f346f54443196d55233e83d8b8f944");
     assert_eq!(change.sequence_number.as_deref(), Some("9700002673137973216305"));
     assert_eq!(change.item_key, "CACHE_TTL_SEC");
@@ -99,7 +100,8 @@ fn a_time_to_live_expiry_names_its_principal() {
     let mut record = with("/eventName", json!("REMOVE"));
     record["dynamodb"]["OldImage"] = record["dynamodb"]["NewImage"].take();
     record["userIdentity"] = json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});
-    let change = decode(&raw(&record), "key").unwrap();
+    let record = raw(&record);
+    let change = decode(&record, "key").unwrap();
     assert_eq!(change.images.event_name(), EventName::Remove);
     assert_eq!(change.principal.as_deref(), Some("dynamodb.amazonaws.com"));
 }
@@ -135,7 +137,7 @@ fn a_record_that_is_refused_says_why_and_keeps_its_sequence_number() {
     }
     for record in [json!("secret"), json!(null), json!([]), json!({}), json!({"dynamodb": {"SequenceNumber": 7}})] {
         assert!(matches!(decode(&raw(&record), "key"), Err(Refusal::Record(_))));
-        assert_eq!(identify(&raw(&record)), Identity::default());
+        assert_eq!(identify(&raw(&record)), Identity::default(), "{record}");
     }
 }
 
@@ -146,7 +148,8 @@ fn a_record_is_identified_whatever_else_it_contains() {
     for odd in [r#""\ud800""#, "1e999", &deep] {
         let record =
             format!(r#"{{"eventName":"INSERT","x":{odd},"dynamodb":{{"NewImage":{odd},"SequenceNumber":"7"}}}}"#);
-        let identity = identify(&RawValue::from_string(record).unwrap());
+        let record = RawValue::from_string(record).unwrap();
+        let identity = identify(&record);
         assert_eq!(
             (identity.sequence_number.as_deref(), identity.event_name),
             (Some("7"), Some(EventName::Insert)),
@@ -165,16 +168,27 @@ fn a_stream_without_both_images_is_refused_as_a_stream() {
     }
 }
 
-/// What decoding must say of a record that has this text as one of its members.
-fn expected(path: &str, text: &str) -> Result<Change, NotAChange> {
-    let change = decode(&raw(&insert()), "key").unwrap();
+/// What decoding must say of a record that has this text as one of its members; `record` is the record without it.
+fn expected<'a>(record: &'a RawValue, path: &str, text: &'a str) -> Result<Change<'a>, NotAChange> {
+    let change = decode(record, "key").unwrap();
     match path {
-        "/eventID" => Ok(Change { event_id: text.to_owned(), ..change }),
-        "/eventSourceARN" => Ok(Change { stream_arn: Some(StreamArn::parse(text.to_owned())), ..change }),
-        "/dynamodb/SequenceNumber" => Ok(Change { sequence_number: Some(text.to_owned()), ..change }),
+        "/eventID" => Ok(Change { event_id: text.into(), ..change }),
+        "/eventSourceARN" => Ok(Change { stream_arn: Some(StreamArn::new(text)), ..change }),
+        "/dynamodb/SequenceNumber" => Ok(Change { sequence_number: Some(text.into()), ..change }),
         "/eventName" => Err(NotAChange::UnknownEventName),
         _ => Err(NotAChange::Undecodable { line: 1, column: 0 }),
     }
+}
+
+/// The place is that in the record, whichever part of it is malformed.
+#[test]
+fn a_malformed_part_has_its_place_in_the_record() {
+    let record = "{\"eventID\":\"x\",\"eventName\":\"INSERT\",\n\"dynamodb\":{\"NewImage\":\n{\"a\":{\"S\":\"é\"},\n \"b\":{\"X\":\"\"}}}}";
+    let error = decode(serde_json::from_str(record).unwrap(), "key").unwrap_err();
+    assert_eq!(error, NotAChange::Undecodable { line: 4, column: 9 }.into());
+    let record = r#"{"eventID":"x","eventName":"INSERT","dynamodb":{"NewImage":{"a":{"S":1}}}}"#;
+    let error = decode(serde_json::from_str(record).unwrap(), "key").unwrap_err();
+    assert_eq!(error, NotAChange::Undecodable { line: 1, column: 70 }.into());
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -216,7 +230,8 @@ proptest! {
     fn a_text_is_taken_where_it_belongs_and_refused_elsewhere(
         text in "secret.*", path in prop::sample::select(PATHS.to_vec()),
     ) {
-        match (decode(&raw(&with(path, json!(text))), "key"), expected(path, &text)) {
+        let (record, without) = (raw(&with(path, json!(text))), raw(&insert()));
+        match (decode(&record, "key"), expected(&without, path, &text)) {
             (Ok(change), Ok(expected)) => prop_assert_eq!(change, expected),
             (Err(Refusal::Record(reason)), Err(expected)) => {
                 prop_assert_eq!(Reason::from(reason), Reason::from(expected));
@@ -229,9 +244,9 @@ proptest! {
     /// A record is either a change, and then it is identified as that change, or it is refused without being quoted.
     #[test]
     fn any_json_is_a_change_or_is_refused_unquoted(json in any_json(), path in prop::sample::select(PATHS.to_vec())) {
-        for record in [&json, &with(path, json.clone())] {
-            match decode(&raw(record), "key") {
-                Ok(change) => prop_assert_eq!(identify(&raw(record)), Identity {
+        for record in [raw(&json), raw(&with(path, json.clone()))] {
+            match decode(&record, "key") {
+                Ok(change) => prop_assert_eq!(identify(&record), Identity {
                     event_name: Some(change.images.event_name()),
                     stream_arn: change.stream_arn,
                     sequence_number: change.sequence_number,

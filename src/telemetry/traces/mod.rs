@@ -5,6 +5,9 @@
 //! INTERNAL, since the exporter would make a segment, a second node on the map, of one of kind SERVER; so all of them
 //! are subsegments that hang under the segment that Lambda itself makes of the function.
 //!
+//! The invocation's span and those below it are one document. Of many, the others go into more documents, each below a span
+//! that only holds them together.
+//!
 //! A large batch is bounded: all records that were not audited as they should be, and the [`spans::MAX_HEALTHY`] slowest of the
 //! others; the same for requests and objects. Those that there is no time to send before the deadline are counted as lost.
 //! What UDP loses after it was sent, nobody can count.
@@ -31,8 +34,8 @@ use spans::{Maker, Names};
 
 /// Attributes that X-Ray makes searchable. Only the invocation's span has them: X-Ray takes 50 for a whole trace.
 const INDEXED: [&str; 3] = ["faas.invocation_id", "faas.coldstart", "config_audit.outcome"];
-/// Spans are sent in bursts of this many, with a pause between them for the daemon to catch up.
-const BURST: usize = 100;
+/// How many spans are sent at once, in one document if they fit, with a pause between them for the daemon to catch up.
+const BURST: usize = 125;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// X-Ray takes no trace that is older (AWS X-Ray API Reference, `PutTraceSegments`).
@@ -44,6 +47,8 @@ pub struct Traces {
     exporter: XrayExporter<Daemon>,
     daemon: Daemon,
     names: Names,
+    /// What is the same for all invocations of the process.
+    resource: Resource,
 }
 
 impl Traces {
@@ -52,19 +57,18 @@ impl Traces {
     pub fn new(address: SocketAddr, settings: &Settings) -> Self {
         let translator = SegmentTranslator::new().with_indexed_attrs(INDEXED.map(str::to_owned)).metadata_all_attrs();
         let daemon = Daemon::new(address);
-        let mut exporter = XrayExporter::new(daemon.clone()).with_translator(translator);
-        exporter.set_resource(
-            &Resource::builder_empty()
-                .with_service_name(settings.service.clone())
-                .with_detector(Box::new(LambdaResourceDetector))
-                .build(),
-        );
+        let exporter = XrayExporter::new(daemon.clone()).with_translator(translator);
+        // The exporter is not given it: it would repeat it in each span.
+        let resource = Resource::builder_empty()
+            .with_service_name(settings.service.clone())
+            .with_detector(Box::new(LambdaResourceDetector))
+            .build();
         let names = Names {
             function: settings.function_name.clone(),
             version: settings.function_version.clone(),
             table: settings.audit_table.clone(),
         };
-        Self { exporter, daemon, names }
+        Self { exporter, daemon, names, resource }
     }
 
     /// Sends the spans of an invocation, if its trace is sampled, until `until`. Returns how many were not sent.
@@ -72,19 +76,22 @@ impl Traces {
         if !report.trace.is_valid() || !report.trace.is_sampled() {
             return 0;
         }
-        let maker = Maker::new(report, &self.names);
+        let maker = Maker::new(report, &self.names, &self.resource);
         let planned = maker.plan();
         let before = self.daemon.counts();
+        let (first, rest) = planned.split_at(planned.len().min(BURST));
+        let bursts = std::iter::once(first).chain(rest.chunks(BURST));
+        let all = planned.len() + bursts.clone().count();
         let mut tried = 0;
-        for (index, burst) in planned.chunks(BURST).enumerate() {
+        for (index, burst) in bursts.enumerate() {
             if index > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
             if clock.instant() >= until {
                 break;
             }
-            tried += burst.len();
-            let spans = burst.iter().map(|subject| maker.make(subject)).collect();
+            let spans = maker.document(index == 0, burst);
+            tried += spans.len();
             // The exporter's error says no more than the counts do.
             let _ = timeout_at(until, self.exporter.export(spans)).await;
         }
@@ -98,7 +105,7 @@ impl Traces {
             };
             tracing::debug!(spans = refused, "the X-Ray exporter refused {refused} spans: {why}");
         }
-        planned.len().saturating_sub(after.sent - before.sent)
+        all.saturating_sub(after.sent - before.sent)
     }
 }
 

@@ -3,6 +3,7 @@
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_aws::trace::XrayIdGenerator;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanLinks};
 
 use crate::aws::arn::{account_id, table, with_version};
@@ -14,6 +15,9 @@ use crate::stream::EventName;
 pub(super) const MAX_HEALTHY: usize = 100;
 /// The longest name that X-Ray takes, in characters.
 const MAX_NAME: usize = 200;
+
+/// The name of the span that holds what did not fit the document of the invocation's span.
+const MORE: &str = "more of the invocation";
 
 /// What spans are named after.
 #[derive(Debug, Clone)]
@@ -39,7 +43,6 @@ fn bounded<T>(
 
 /// What a span is of.
 pub(super) enum Subject<'a> {
-    Invocation,
     Record(&'a Record),
     Request(&'a Request),
     Object(&'a Object),
@@ -49,6 +52,7 @@ pub(super) enum Subject<'a> {
 pub(super) struct Maker<'a> {
     report: &'a Report,
     names: &'a Names,
+    resource: &'a Resource,
     ids: XrayIdGenerator,
     /// The ID of the invocation's span, the parent of all others.
     invocation: SpanId,
@@ -57,14 +61,14 @@ pub(super) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(report: &'a Report, names: &'a Names) -> Self {
+    pub(super) fn new(report: &'a Report, names: &'a Names, resource: &'a Resource) -> Self {
         let ids = XrayIdGenerator::default();
         let invocation = ids.new_span_id();
         let scope = InstrumentationScope::builder("config-audit").build();
-        Self { report, names, ids, invocation, scope, has_failed: report.failed().next().is_some() }
+        Self { report, names, resource, ids, invocation, scope, has_failed: report.failed().next().is_some() }
     }
 
-    /// What there are spans of: the invocation, then its records, its requests and its objects.
+    /// What there are spans of besides the invocation: its records, its requests and its objects.
     pub(super) fn plan(&self) -> Vec<Subject<'a>> {
         let report = self.report;
         let records = bounded(
@@ -74,20 +78,20 @@ impl<'a> Maker<'a> {
         );
         let requests = bounded(&report.requests, |request| request.interval, |request| request.result.is_ok());
         let objects = bounded(&report.objects, |object| object.interval, |object| object.error.is_none());
-        std::iter::once(Subject::Invocation)
-            .chain(records.map(Subject::Record))
-            .chain(requests.map(Subject::Request))
-            .chain(objects.map(Subject::Object))
-            .collect()
+        let (records, requests) = (records.map(Subject::Record), requests.map(Subject::Request));
+        records.chain(requests).chain(objects.map(Subject::Object)).collect()
     }
 
-    pub(super) fn make(&self, subject: &Subject<'_>) -> SpanData {
-        match subject {
-            Subject::Invocation => self.of_invocation(),
-            Subject::Record(record) => self.of_record(record),
-            Subject::Request(request) => self.of_request(request),
-            Subject::Object(object) => self.of_object(object),
-        }
+    /// The spans of one document: the invocation's, or in later documents one in its place, and these below it.
+    pub(super) fn document(&self, is_first: bool, subjects: &[Subject<'_>]) -> Vec<SpanData> {
+        let root = if is_first { self.of_invocation() } else { self.of_more() };
+        let parent = root.span_context.span_id();
+        let below = subjects.iter().map(|subject| match subject {
+            Subject::Record(record) => self.of_record(parent, record),
+            Subject::Request(request) => self.of_request(parent, request),
+            Subject::Object(object) => self.of_object(parent, object),
+        });
+        std::iter::once(root).chain(below).collect()
     }
 
     fn span(
@@ -122,9 +126,10 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The IDs of a new span below the invocation's, and of its parent.
-    fn child(&self) -> (SpanId, SpanId) {
-        (self.ids.new_span_id(), self.invocation)
+    /// The span of a later document, below the invocation's.
+    fn of_more(&self) -> SpanData {
+        let ids = (self.ids.new_span_id(), self.invocation);
+        self.span(ids, SpanKind::Internal, MORE.to_owned(), self.report.interval, Vec::new(), None)
     }
 
     /// OpenTelemetry semantic conventions, "`FaaS` spans" and "AWS Lambda".
@@ -139,6 +144,7 @@ impl<'a> Maker<'a> {
             KeyValue::new("cloud.resource_id", with_version(arn, &self.names.version)),
             KeyValue::new("config_audit.outcome", report.outcome()),
         ];
+        attributes.extend(self.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone())));
         attributes.extend(account_id(arn).map(|account| KeyValue::new("cloud.account.id", account.to_owned())));
         let counts = report.counts();
         for (name, count) in [
@@ -169,7 +175,7 @@ impl<'a> Maker<'a> {
     }
 
     /// OpenTelemetry semantic conventions, "`FaaS` spans", Datasource.
-    fn of_record(&self, record: &Record) -> SpanData {
+    fn of_record(&self, parent: SpanId, record: &Record) -> SpanData {
         let operation = match record.event_name {
             Some(EventName::Insert) => "insert",
             Some(EventName::Modify) => "edit",
@@ -194,12 +200,12 @@ impl<'a> Maker<'a> {
         attributes.extend(text("faas.document.time", &time));
         let error = record.outcome.cause().map(|cause| (cause.reason.code(), cause.message.as_ref()));
         let name = format!("{operation} {collection}");
-        self.span(self.child(), SpanKind::Internal, name, record.interval, attributes, error)
+        self.span((self.ids.new_span_id(), parent), SpanKind::Internal, name, record.interval, attributes, error)
     }
 
     /// OpenTelemetry semantic conventions, "Database spans" and "DynamoDB"; `aws.service` and `aws.operation` are what
     /// X-Ray makes a node of the map from. A request that failed is not an error if its entries were stored in the end.
-    fn of_request(&self, request: &Request) -> SpanData {
+    fn of_request(&self, parent: SpanId, request: &Request) -> SpanData {
         let table = &self.names.table;
         let operation = "BatchWriteItem";
         let mut attributes = vec![
@@ -231,18 +237,25 @@ impl<'a> Maker<'a> {
             }
         }
         let name = format!("{operation} {table}");
-        self.span(self.child(), SpanKind::Client, name, request.interval, attributes, error)
+        self.span((self.ids.new_span_id(), parent), SpanKind::Client, name, request.interval, attributes, error)
     }
 
     /// One object put into the failure bucket.
-    fn of_object(&self, object: &Object) -> SpanData {
+    fn of_object(&self, parent: SpanId, object: &Object) -> SpanData {
         let attributes = vec![
             KeyValue::new("aws.service", "S3"),
             KeyValue::new("aws.operation", "PutObject"),
             KeyValue::new("config_audit.object.url", object.url.clone()),
         ];
         let error = object.error.as_deref().map(|code| (code, "the failure bucket did not take a record"));
-        self.span(self.child(), SpanKind::Client, "PutObject".to_owned(), object.interval, attributes, error)
+        self.span(
+            (self.ids.new_span_id(), parent),
+            SpanKind::Client,
+            "PutObject".to_owned(),
+            object.interval,
+            attributes,
+            error,
+        )
     }
 }
 

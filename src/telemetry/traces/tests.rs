@@ -1,10 +1,14 @@
+use std::collections::HashSet;
 use std::net::UdpSocket;
+use std::thread::JoinHandle;
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
 use super::*;
+use crate::reason::Reason;
+use crate::report::{Cause, Outcome, Record};
 use crate::settings::LogFormat;
 use crate::telemetry::logs::tests::logged;
 use crate::testing;
@@ -18,16 +22,55 @@ fn trace(days: i64, report: &Report) -> SpanContext {
     SpanContext::new(trace_id, SpanId::from(1), TraceFlags::SAMPLED, true, TraceState::default())
 }
 
-/// What a daemon gets of a report, by name, and how many spans were lost.
+/// A daemon that keeps the documents that it gets, one a datagram, up to [`END`].
+struct FakeDaemon {
+    address: SocketAddr,
+    documents: JoinHandle<Vec<Value>>,
+}
+
+const END: &[u8] = b"end";
+
+impl FakeDaemon {
+    fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let documents = std::thread::spawn(move || {
+            let (mut documents, mut datagram) = (Vec::new(), vec![0; 65_536]);
+            loop {
+                let length = socket.recv(&mut datagram).unwrap();
+                if &datagram[..length] == END {
+                    return documents;
+                }
+                let text = std::str::from_utf8(&datagram[..length]).unwrap();
+                documents.push(serde_json::from_str(text.split_once('\n').unwrap().1).unwrap());
+            }
+        });
+        Self { address, documents }
+    }
+
+    fn stop(self) -> Vec<Value> {
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(END, self.address).unwrap();
+        self.documents.join().unwrap()
+    }
+}
+
+/// How many spans a document has.
+fn spans(document: &Value) -> usize {
+    1 + document["subsegments"].as_array().map_or(0, Vec::len)
+}
+
+/// What a daemon gets of a report, how many spans were lost, and what was logged.
 fn exported(days: i64, table: &str, time: Duration) -> (Vec<Value>, usize, Vec<String>) {
-    let mut report = testing::report_of_everything();
+    exported_of(testing::report_of_everything(), days, table, time)
+}
+
+fn exported_of(mut report: Report, days: i64, table: &str, time: Duration) -> (Vec<Value>, usize, Vec<String>) {
     // The exporter compares the trace with the machine's clock.
     report.started = Clock::System.now();
     report.trace = trace(days, &report);
-    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
-    daemon.set_nonblocking(true).unwrap();
+    let daemon = FakeDaemon::start();
     let settings = Settings { audit_table: table.to_owned(), ..crate::settings::tests::settings() };
-    let traces = Traces::new(daemon.local_addr().unwrap(), &settings);
+    let traces = Traces::new(daemon.address, &settings);
     let mut lost = 0;
     // A runtime of its own, on the machine's clock: what is sent goes through a real socket.
     let lines = logged(LevelFilter::DEBUG, LogFormat::Json, || {
@@ -37,13 +80,7 @@ fn exported(days: i64, table: &str, time: Duration) -> (Vec<Value>, usize, Vec<S
             traces.export(&report, clock, clock.instant() + time).await
         });
     });
-    let mut documents = Vec::new();
-    let mut datagram = vec![0; 65_536];
-    while let Ok(length) = daemon.recv(&mut datagram) {
-        let text = std::str::from_utf8(&datagram[..length]).unwrap();
-        documents.push(serde_json::from_str(text.split_once('\n').unwrap().1).unwrap());
-    }
-    (documents, lost, lines)
+    (daemon.stop(), lost, lines)
 }
 
 #[test]
@@ -51,10 +88,32 @@ fn each_part_of_an_invocation_is_a_subsegment_below_its_own() {
     let (documents, lost, lines) = exported(0, "Audit", MINUTE);
     assert_eq!((lost, lines), (0, vec![]));
     // The invocation, five records, two requests and one object.
-    assert_eq!(documents.len(), 9);
-    assert!(documents.iter().all(|document| document["type"] == "subsegment"));
-    let invocation = &documents[0]["id"];
-    assert!(documents[1..].iter().all(|document| &document["parent_id"] == invocation));
+    assert_eq!(documents.iter().map(spans).collect::<Vec<_>>(), [9]);
+    let invocation = &documents[0];
+    assert_eq!(invocation["type"], "subsegment");
+    for below in invocation["subsegments"].as_array().unwrap() {
+        assert!(below["name"].is_string() && below.get("parent_id").is_none(), "{below}");
+    }
+}
+
+/// A record that failed has a span in any case.
+#[test]
+fn many_spans_are_few_documents_and_none_is_larger_than_x_ray_takes() {
+    for (message, documents) in [(10, 9), (10_000, 900)] {
+        let mut report = testing::report_of_everything();
+        let failed = report.failed().next().unwrap().clone();
+        let cause = Cause::new(Reason::Deadline, "x".repeat(message));
+        report.records = vec![Record { outcome: Outcome::Failed(cause), ..failed }; 1_000];
+        let (received, lost, _) = exported_of(report, 0, "Audit", MINUTE);
+        assert_eq!(lost, 0);
+        let parents: HashSet<&str> = received.iter().map(|document| document["id"].as_str().unwrap()).collect();
+        for document in &received[1..] {
+            assert!(parents.contains(document["parent_id"].as_str().unwrap()), "{document}");
+        }
+        // One for each burst of 125 besides the invocation's.
+        assert_eq!(received.iter().map(spans).sum::<usize>(), 1 + 1_000 + 2 + 1 + 8);
+        assert!(received.len() <= documents, "{} documents", received.len());
+    }
 }
 
 #[test]
@@ -70,7 +129,7 @@ fn what_x_ray_takes_no_more_is_counted_and_said_once() {
 fn a_long_name_costs_no_span() {
     let table = format!("arn:aws:dynamodb:eu-central-1:123456789012:table/{}", "x".repeat(255));
     let (documents, lost, _) = exported(0, &table, MINUTE);
-    assert_eq!((documents.len(), lost), (9, 0));
+    assert_eq!((documents.iter().map(spans).sum::<usize>(), lost), (9, 0));
 }
 
 #[test]

@@ -11,8 +11,10 @@ use clap::Args;
 use config_audit::audit::Plan;
 use config_audit::clock::Clock;
 use config_audit::stream::MAX_KEY_BYTES;
+use config_audit::value::JsonItem;
 use config_audit_cloudwatch::units::{count, thousands};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
+use serde_json::value::to_raw_value;
 
 use crate::aws::{AwsArguments, AwsError};
 use crate::progress::Progress;
@@ -156,6 +158,10 @@ impl Backfill {
         if is_backfilled || is_complete {
             return Ok(Outcome::Complete);
         }
+        let json = to_raw_value(&item);
+        let Some(Ok(item)) = json.as_ref().ok().map(|json| JsonItem::parse(json)) else {
+            return Ok(Outcome::Refused("it is not an item that the stream could deliver"));
+        };
         let mut plan = backfill_plan(&self.table, &key, item, time.trunc_subsecs(0));
         let mut has_tried_a_note = plan.values_omitted > 0;
         loop {
@@ -181,7 +187,7 @@ impl Backfill {
     }
 
     /// Writes the entry, unless the table has it already; then false.
-    async fn write(&self, plan: &Plan) -> Result<bool, AwsError> {
+    async fn write(&self, plan: &Plan<'_>) -> Result<bool, AwsError> {
         for entry in &plan.entries {
             if !self.dry_run && !self.audit.put_new(sdk_item(entry.item().into_inner())).await? {
                 return Ok(false);

@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use config_audit::audit::{Context, Plan, entry_id, plan};
 use config_audit::aws::arn::StreamArn;
 use config_audit::stream::{Change, Images};
+use config_audit::value::JsonItem;
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
-
-use super::value::Item;
 
 /// What stands in the stream's place in the ID of a backfilled entry. It must never change: the ID identifies such entries.
 const BACKFILL: &str = "config-audit backfill";
@@ -18,7 +17,7 @@ const RECORD: &str = "dynamodb:";
 /// The ID of the entry that backfilling gives an item: the same in every run, and different from that of any stream record.
 #[must_use]
 pub fn backfill_id(item_key: &str) -> Uuid {
-    entry_id(Some(&StreamArn::parse(BACKFILL.to_owned())), item_key, None)
+    entry_id(Some(&StreamArn::new(BACKFILL)), item_key, None)
 }
 
 /// What backfilling writes for an item that was read at this time: one entry, in the form of a creation.
@@ -26,21 +25,21 @@ pub fn backfill_id(item_key: &str) -> Uuid {
 /// An entry that would be over DynamoDB's limits has a note in the place of the item. The item itself is the only full
 /// record, so the note names it (`dynamodb:<table>/<item key>`); once the item changes, only the note's hash is left of it.
 #[must_use]
-pub fn backfill_plan(table: &str, item_key: &str, item: Item, time: DateTime<Utc>) -> Plan {
+pub fn backfill_plan<'a>(table: &str, item_key: &'a str, item: JsonItem<'a>, time: DateTime<Utc>) -> Plan<'a> {
     let change = Change {
-        stream_arn: Some(StreamArn::parse(BACKFILL.to_owned())),
-        event_id: item_key.to_owned(),
+        stream_arn: Some(StreamArn::new(BACKFILL)),
+        event_id: item_key.into(),
         sequence_number: None,
-        item_key: item_key.to_owned(),
+        item_key: item_key.into(),
         created: None,
         principal: None,
-        images: Images::Insert { new: item.into() },
+        images: Images::Insert { new: item },
     };
     plan(change, time, &Context::default(), || record(table, item_key))
 }
 
 /// Puts a note in the place of the item, where DynamoDB refuses an entry that keeps the documented limits.
-pub fn omit_item(plan: &mut Plan, table: &str) {
+pub fn omit_item(plan: &mut Plan<'_>, table: &str) {
     let omitted = plan.entries.iter_mut().map(|entry| entry.omit_values(&record(table, &entry.item_key)));
     plan.values_omitted += omitted.sum::<usize>();
 }

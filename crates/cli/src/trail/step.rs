@@ -147,8 +147,11 @@ impl WholeItem {
 mod tests {
     use super::*;
     use crate::trail::backfill_plan;
+    use config_audit::audit::EntryValue;
+    use config_audit::value::JsonItem;
     use config_audit::value::canonical_hash;
     use serde_json::json;
+    use serde_json::value::to_raw_value;
 
     fn step(entry: serde_json::Value) -> Step {
         Step::read(serde_json::from_value(entry).unwrap())
@@ -186,10 +189,11 @@ mod tests {
     #[test]
     fn a_backfilled_item_too_large_for_an_entry_is_known_by_its_hash() {
         let item: Item = [("x".to_owned(), AttributeValue::S("x".repeat(410_000)))].into();
-        let plan = backfill_plan("Configuration", "K", item.clone(), DateTime::UNIX_EPOCH);
+        let json = to_raw_value(&item).unwrap();
+        let plan = backfill_plan("Configuration", "K", JsonItem::parse(&json).unwrap(), DateTime::UNIX_EPOCH);
         let [entry] = &plan.entries[..] else { panic!("{} entries", plan.entries.len()) };
         assert_eq!((plan.values_omitted, entry.id), (1, backfill_id("K")));
-        let Some(AttributeValue::M(note)) = &entry.new_value else { panic!("no note") };
+        let Some(EntryValue::Note(AttributeValue::M(note))) = &entry.new_value else { panic!("no note") };
         assert_eq!(note["record"], AttributeValue::S("dynamodb:Configuration/K".to_owned()));
         let step = Step::read(entry.item().into_inner());
         assert_eq!(step.change, Change::Snapshot(WholeItem::Omitted(canonical_hash(&AttributeValue::M(item)))));
@@ -197,7 +201,8 @@ mod tests {
         let members = [("omitted", "w"), ("bytes", "1"), ("sha256", &*"0".repeat(64)), ("record", "K")];
         let alike: Item =
             members.into_iter().map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).collect();
-        let plan = backfill_plan("Configuration", "K", alike.clone(), DateTime::UNIX_EPOCH);
+        let json = to_raw_value(&alike).unwrap();
+        let plan = backfill_plan("Configuration", "K", JsonItem::parse(&json).unwrap(), DateTime::UNIX_EPOCH);
         let step = Step::read(plan.entries[0].item().into_inner());
         assert_eq!(step.change, Change::Snapshot(WholeItem::Known(attributes(alike))));
     }

@@ -15,6 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::embedded;
+
 /// The largest request that DynamoDB accepts, in bytes.
 const MAX_REQUEST: usize = 16 << 20;
 /// What `x-amz-target` has before the operation, by service.
@@ -22,7 +24,10 @@ const SERVICES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
 /// The API of this database.
 pub(super) fn router(database: Database) -> Router {
-    Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(database)
+    Router::new()
+        .route("/", post(answer).get(async || "healthy"))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .with_state(database)
 }
 
 async fn answer(State(database): State<Database>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
@@ -70,7 +75,7 @@ fn run(database: &Database, operation: &str, body: &[u8]) -> dynoxide::Result<St
         "CreateTable" => call(body, |request| database.create_table(request)),
         "DeleteItem" => call(body, |request| database.delete_item(request)),
         "DeleteTable" => call(body, |request| database.delete_table(request)),
-        "DescribeStream" => call(body, |request| database.describe_stream(request)),
+        "DescribeStream" => call(body, |request| embedded::describe_stream(database, request)),
         "DescribeTable" => call(body, |request| database.describe_table(request)),
         "DescribeTimeToLive" => call(body, |request| database.describe_time_to_live(request)),
         "ExecuteStatement" => call(body, |request| database.execute_statement(request)),

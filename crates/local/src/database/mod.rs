@@ -1,6 +1,7 @@
 //! DynamoDB: dynoxide in this process with its HTTP API on 127.0.0.1, or another endpoint; and our two tables in it.
 
 mod api;
+mod embedded;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -85,7 +86,7 @@ impl Database {
     /// # Errors
     /// When the port cannot be bound.
     pub async fn memory(port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
-        let database = dynoxide::Database::memory()
+        let database = embedded::open(&embedded::in_memory())
             .map_err(|error| DatabaseError::Open { place: "memory".to_owned(), message: error.to_string() })?;
         Self::embedded(database, port, aws).await
     }
@@ -98,7 +99,7 @@ impl Database {
         let file: PathBuf = directory.join("dynamodb.sqlite");
         let open = |message| DatabaseError::Open { place: file.display().to_string(), message };
         let path = file.to_str().ok_or_else(|| open("the path is not UTF-8".to_owned()))?;
-        let database = dynoxide::Database::new(path).map_err(|error| open(error.to_string()))?;
+        let database = embedded::open(path).map_err(|error| open(error.to_string()))?;
         Self::embedded(database, port, aws).await
     }
 

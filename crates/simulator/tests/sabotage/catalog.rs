@@ -178,8 +178,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         what: "an entry names another object than the one that has its record",
         edits: &[Switch {
             file: "src/journey.rs",
-            context: "&planning.context, || @)",
-            code: "(planning.url)(&object_key)",
+            context: "let full_record = || @;",
+            code: "(planning.url)(&omitted_key(stream_arn.as_ref(), &event_id))",
             broken: "(planning.url)(\"elsewhere\")",
         }],
         found_as: "an entry says that its record is in",
@@ -235,19 +235,19 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         what: "notes are written before the full record is kept",
         edits: &[Rewrite {
             file: "src/journey.rs",
-            code: "self.next = Next::UploadThenWrite(Upload { key: object_key, cause, record: self.raw }, encode(entries));",
-            broken: "self.next = if IS_ON { Next::Write(encode(entries)) } else {\n            \
-                     Next::UploadThenWrite(Upload { key: object_key, cause, record: self.raw }, encode(entries))\n        };",
+            code: "self.next = Next::UploadThenWrite(object, encode(entries));",
+            broken: "let entries = encode(entries);\n        \
+                     self.next = if IS_ON { Next::Write(entries) } else { Next::UploadThenWrite(object, entries) };",
         }],
         found_as: "an entry says that its record is in",
     },
     Sabotage {
         what: "numbers are taken for smaller than they are",
         edits: &[Switch {
-            file: "src/value/mod.rs",
+            file: "src/value/json.rs",
             context: "@",
-            code: "Number::parse(text).map_or(text.len(), |number| number.size())",
-            broken: "1",
+            code: "Self::scalar(number.size())",
+            broken: "Self::scalar(1)",
         }],
         found_as: "was acknowledged, and the table has no entry",
     },
@@ -255,7 +255,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         what: "an entry may be nested one level deeper than DynamoDB allows",
         edits: &[Switch {
             file: "src/audit/limits.rs",
-            context: "if depth(value) > @ {",
+            context: "value.depth() > @)",
             code: "MAX_NESTING",
             broken: "MAX_NESTING + 1",
         }],

@@ -142,7 +142,7 @@ async fn a_batch_with_bad_records_is_archived_and_they_are_kept_apart() {
     let objects = [given_up(&[insert(1), invalid(2), insert(3)], "request", "function")];
     let ground = Ground::new(objects.clone()).await;
     let said = ground.command(&[]).await;
-    let kept = quarantine_key(Some(&StreamArn::parse(stream_arn())), &raw(&invalid(2)));
+    let kept = quarantine_key(Some(&StreamArn::new(stream_arn())), &raw(&invalid(2)));
     said.assert(1, &["3 = 2 audited + 0 unchanged + 1 quarantined again", &kept, "quarantined again: an attribute"]);
     assert_entries(&ground.database, [1, 3]).await;
     let mut keys: Vec<String> = archived(&objects).into_keys().collect();

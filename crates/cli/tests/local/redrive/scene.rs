@@ -44,12 +44,12 @@ pub(crate) fn body(reason: &str, record: &RawValue) -> Vec<u8> {
 
 pub(crate) fn quarantined(reason: &str, record: &Value) -> Object {
     let raw = raw(record);
-    (quarantine_key(Some(&StreamArn::parse(stream_arn())), &raw), body(reason, &raw))
+    (quarantine_key(Some(&StreamArn::new(stream_arn())), &raw), body(reason, &raw))
 }
 
 pub(crate) fn omitted(record: &Value) -> Object {
     (
-        omitted_key(Some(&StreamArn::parse(stream_arn())), record["eventID"].as_str().unwrap()),
+        omitted_key(Some(&StreamArn::new(stream_arn())), record["eventID"].as_str().unwrap()),
         body("value_omitted", &raw(record)),
     )
 }

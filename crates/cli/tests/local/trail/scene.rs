@@ -13,11 +13,13 @@ use config_audit::audit::{Context, plan};
 use config_audit::aws::arn::StreamArn;
 use config_audit::clock::timestamp;
 use config_audit::stream::{Change, Images};
+use config_audit::value::JsonItem;
 use config_audit_cli::tables::{SdkItem, sdk_item};
 use config_audit_cli::trail::Item;
 use config_audit_local::{AwsSettings, Database};
 use futures_util::stream::{StreamExt, iter};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::bootstrap::engine::Engine;
 use crate::support::config_audit;
@@ -171,18 +173,21 @@ pub(crate) fn item(key: &str, numbers: &[(&str, i64)]) -> Item {
 /// The entries that the function writes for a history, oldest first.
 pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
     let mut entries = Vec::new();
-    let mut before: Option<Item> = None;
+    let mut before: Option<Box<RawValue>> = None;
     for (number, (time, item)) in history.iter().enumerate() {
-        let images = match (before.take(), item.clone()) {
-            (None, Some(new)) => Images::Insert { new: new.into() },
-            (Some(old), Some(new)) => Images::Modify { old: old.into(), new: new.into() },
-            (Some(old), None) => Images::Remove { old: old.into() },
+        let after = item.as_ref().map(|item| to_raw_value(item).unwrap());
+        let images = match (before.as_deref(), after.as_deref()) {
+            (None, Some(new)) => Images::Insert { new: JsonItem::parse(new).unwrap() },
+            (Some(old), Some(new)) => {
+                Images::Modify { old: JsonItem::parse(old).unwrap(), new: JsonItem::parse(new).unwrap() }
+            }
+            (Some(old), None) => Images::Remove { old: JsonItem::parse(old).unwrap() },
             (None, None) => continue,
         };
         let change = Change {
-            stream_arn: Some(StreamArn::parse("arn".to_owned())),
-            event_id: format!("{key} {number}"),
-            item_key: key.to_owned(),
+            stream_arn: Some(StreamArn::new("arn")),
+            event_id: format!("{key} {number}").into(),
+            item_key: key.into(),
             created: None,
             principal: None,
             sequence_number: None,
@@ -191,7 +196,7 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
         let time = DateTime::from_timestamp(*time, 0).unwrap();
         let plan = plan(change, time, &Context::default(), String::new);
         entries.extend(plan.entries.iter().map(|entry| sdk_item(entry.item().into_inner())));
-        before.clone_from(item);
+        before = after;
     }
     entries
 }

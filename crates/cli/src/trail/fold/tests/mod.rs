@@ -8,10 +8,11 @@ use config_audit::audit::{self, Context};
 use config_audit::aws::arn::StreamArn;
 use config_audit::clock::timestamp;
 use config_audit::stream::{self, Images};
-use config_audit::value::equal;
+use config_audit::value::{JsonItem, equal};
 use proptest::prelude::*;
 use serde_dynamo::AttributeValue;
 use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::trail::backfill::backfill_id;
 use crate::trail::fold::Fold;
@@ -74,28 +75,31 @@ fn any_history() -> impl Strategy<Value = History> {
 /// The entries that the function writes for it.
 fn entries(history: &History) -> Vec<Item> {
     let mut entries = Vec::new();
-    let mut before: Option<Item> = None;
+    let mut before: Option<Box<RawValue>> = None;
     for (number, (time, item)) in history.iter().enumerate() {
-        let images = match (before.take(), item.clone()) {
-            (None, Some(new)) => Images::Insert { new: new.into() },
-            (Some(old), Some(new)) => Images::Modify { old: old.into(), new: new.into() },
-            (Some(old), None) => Images::Remove { old: old.into() },
+        let after = item.as_ref().map(|item| to_raw_value(item).unwrap());
+        let images = match (before.as_deref(), after.as_deref()) {
+            (None, Some(new)) => Images::Insert { new: JsonItem::parse(new).unwrap() },
+            (Some(old), Some(new)) => {
+                Images::Modify { old: JsonItem::parse(old).unwrap(), new: JsonItem::parse(new).unwrap() }
+            }
+            (Some(old), None) => Images::Remove { old: JsonItem::parse(old).unwrap() },
             (None, None) => continue,
         };
         let change = stream::Change {
-            stream_arn: Some(StreamArn::parse("arn".to_owned())),
-            event_id: number.to_string(),
-            item_key: "K".to_owned(),
+            stream_arn: Some(StreamArn::new("arn")),
+            event_id: number.to_string().into(),
+            item_key: "K".into(),
             created: None,
             principal: None,
-            sequence_number: Some((1000 + number).to_string()),
+            sequence_number: Some((1000 + number).to_string().into()),
             images,
         };
         let time = DateTime::from_timestamp(*time, 0).unwrap();
         let context = Context { provenance: Some(None) };
         let plan = audit::plan(change, time, &context, String::new);
         entries.extend(plan.entries.iter().map(|entry| entry.item().into_inner()));
-        before.clone_from(item);
+        before = after;
     }
     entries
 }

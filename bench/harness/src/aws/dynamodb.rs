@@ -1,0 +1,98 @@
+//! A stand-in for DynamoDB: it takes every write, answers after a given time, and keeps what was sent. It parses nothing
+//! while the clock runs.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, Response};
+
+use super::http::Server;
+use super::tls::Tls;
+use crate::timer;
+
+/// DynamoDB's answer to the function's probe, an item without attributes.
+const NO_KEY: &[u8] = br#"{"__type":"com.amazon.coral.validate#ValidationException","message":"One or more parameter values were invalid: Missing the key id in the item"}"#;
+
+/// A running stand-in, over plain HTTP and over TLS.
+pub(crate) struct DynamoDb {
+    plain: Server,
+    secure: Server,
+    kept: Kept,
+}
+
+type Kept = Arc<Mutex<Vec<Bytes>>>;
+
+impl DynamoDb {
+    /// Starts it; each write is answered after `latency`.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub(crate) async fn start(latency: Duration, tls: &Tls) -> io::Result<Self> {
+        let kept = Kept::default();
+        let keep = kept.clone();
+        let answer = move |request| {
+            let keep = keep.clone();
+            async move { answer(request, latency, &keep).await }
+        };
+        let plain = Server::start(None, answer.clone()).await?;
+        let secure = Server::start(Some(tls.acceptor.clone()), answer).await?;
+        Ok(Self { plain, secure, kept })
+    }
+
+    /// Its URL over plain HTTP.
+    pub(crate) fn plain_url(&self) -> String {
+        format!("http://{}", self.plain.address)
+    }
+
+    /// Its URL over TLS.
+    pub(crate) fn secure_url(&self) -> String {
+        format!("https://localhost:{}", self.secure.address.port())
+    }
+
+    /// The bodies of all writes since the last call, as they came.
+    pub(crate) fn take_kept(&self) -> Vec<Bytes> {
+        std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn answer(request: Request<Bytes>, latency: Duration, keep: &Mutex<Vec<Bytes>>) -> Response<Full<Bytes>> {
+    if request.method() == Method::GET {
+        return respond(200, Bytes::from_static(b"healthy"));
+    }
+    let puts_one_item =
+        request.headers().get("x-amz-target").is_some_and(|target| target.as_bytes().ends_with(b".PutItem"));
+    let body = request.into_body();
+    let (status, body) = if body.len() < 256 && memchr::memmem::find(&body, br#""Item":{}"#).is_some() {
+        (400, Bytes::from_static(NO_KEY))
+    } else {
+        let wants_capacity = memchr::memmem::find(&body, br#""ReturnConsumedCapacity""#).is_some();
+        let answer: &[u8] = match (puts_one_item, wants_capacity) {
+            (true, false) => b"{}",
+            (true, true) => br#"{"ConsumedCapacity":{"CapacityUnits":2.0,"TableName":"Audit"}}"#,
+            (false, false) => br#"{"UnprocessedItems":{}}"#,
+            (false, true) => {
+                br#"{"ConsumedCapacity":[{"CapacityUnits":50.0,"TableName":"Audit"}],"UnprocessedItems":{}}"#
+            }
+        };
+        keep.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+        (200, Bytes::from_static(answer))
+    };
+    // Without a timer there is nothing to measure, and the answer that comes at once shows in every figure.
+    let _ = timer::wait(latency).await;
+    respond(status, body)
+}
+
+/// An answer with the headers that DynamoDB's have.
+fn respond(status: u16, body: Bytes) -> Response<Full<Bytes>> {
+    let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(52).collect();
+    let response = Response::builder()
+        .status(status)
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amzn-requestid", id.to_uppercase())
+        .header("x-amz-crc32", crc32fast::hash(&body).to_string())
+        .header("server", "Server");
+    response.body(Full::new(body)).unwrap_or_default()
+}

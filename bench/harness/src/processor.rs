@@ -1,0 +1,77 @@
+//! Processors: who runs on which, and what a process uses of them.
+
+use std::fs;
+use std::io;
+
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The processors of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Processors {
+    /// Where the harness runs, with all that stands in for AWS.
+    harness: CpuSet,
+    /// Where the process that is measured runs.
+    subject: CpuSet,
+}
+
+impl Processors {
+    /// Takes the last of the processors that this process may use for the harness, and the one before for what is
+    /// measured. If there is only one, both share it, and the second value says so.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn divide() -> io::Result<(Self, bool)> {
+        let allowed = sched_getaffinity(None)?;
+        let usable: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)).collect();
+        let (harness, subject) = match usable[..] {
+            [.., subject, harness] => (harness, subject),
+            _ => (usable.first().copied().unwrap_or_default(), usable.first().copied().unwrap_or_default()),
+        };
+        let only = |number| {
+            let mut set = CpuSet::new();
+            set.set(number);
+            set
+        };
+        let processors = Self { harness: only(harness), subject: only(subject) };
+        sched_setaffinity(None, &processors.harness)?;
+        Ok((processors, harness != subject))
+    }
+
+    /// Starts a process on the processor of what is measured: a new process inherits its parent's.
+    ///
+    /// # Errors
+    /// When the system refuses, or `start` fails.
+    pub(crate) fn start<T>(&self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        sched_setaffinity(None, &self.subject)?;
+        let started = start();
+        sched_setaffinity(None, &self.harness)?;
+        started
+    }
+}
+
+/// The time that all threads of a process have spent on a processor, in nanoseconds.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn time_of(process: Pid) -> io::Result<u64> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()))? {
+        // A thread may end between the two.
+        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        let time = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+        nanoseconds += time.ok_or_else(|| io::Error::other("the kernel's schedstat cannot be read"))?;
+    }
+    Ok(nanoseconds)
+}
+
+/// The largest resident set that a process has had, in bytes.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn peak_memory_of(process: Pid) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    Ok(kilobytes.ok_or_else(|| io::Error::other("the kernel's status has no VmHWM"))? * 1024)
+}
