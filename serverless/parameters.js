@@ -64,6 +64,9 @@ const PARAMETERS = {
   notifyTopicArn: { shape: TOPIC },
   // It becomes part of the dashboards' JSON and of links.
   runbookUrl: { default: 'docs/runbooks', shape: matching(/^[\w:/.~%?&=+@-]+$/, 'a URL without spaces, quotes or "#"') },
+  // The windows of the objective are an hour and longer, and Lambda gives up on a record at 22 hours.
+  lateMinutes: { default: 5, shape: wholeNumber(1, 60) },
+  criticalAgeMinutes: { default: 120, shape: wholeNumber(30, 600) },
   alarms: { default: 'on', shape: oneOf('on', 'off') },
   dashboards: { default: 'on', shape: oneOf('on', 'off') },
   mapping: { default: 1, shape: wholeNumber(1, 999) },

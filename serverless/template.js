@@ -13,6 +13,7 @@ const USE_OF_KEYS = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:Gener
 /** Changes the template of serverless.yml as these parameters want it. */
 function adapt(template, parameters) {
   record(template, parameters);
+  setThresholds(template);
   leaveOutExistingTables(template, parameters);
   useExisting(template, 'PageTopic', parameters.pageTopicArn);
   useExisting(template, 'NotifyTopic', parameters.notifyTopicArn);
@@ -41,6 +42,15 @@ function useExisting({ Resources, Parameters }, id, value) {
   delete Resources[id];
   delete Resources[`${id}Policy`];
   Parameters[id] = { Type: 'String', Default: value };
+}
+
+/** Metrics are in milliseconds, and people say minutes. */
+function setThresholds({ Parameters }) {
+  for (const name of ['Late', 'CriticalAge']) {
+    const minutes = Number(Parameters[`${name}Minutes`].Default);
+    Parameters[`${name}Minutes`].Default = minutes;
+    Parameters[`${name}Milliseconds`].Default = minutes * 60_000;
+  }
 }
 
 /** The customer's key for everything that the stack creates and that stores something. */
@@ -100,10 +110,15 @@ function dropUnused({ Parameters, Conditions, ...rest }) {
   drop(Parameters, { Conditions, ...rest });
 }
 
-/** CloudFormation expects a dashboard's body as text, and substitutes names only in text. */
+/**
+ * CloudFormation expects a dashboard's body as text, and substitutes names only in text. A threshold that is a parameter has
+ * quotation marks in the file, because that is JSON, and none in what CloudWatch gets, because that is a number.
+ */
 function writeDashboardsAsText({ Resources }) {
   for (const { Type, Properties } of Object.values(Resources)) {
-    if (Type === DASHBOARD) Properties.DashboardBody = { 'Fn::Sub': JSON.stringify(Properties.DashboardBody) };
+    if (Type !== DASHBOARD) continue;
+    const body = JSON.stringify(Properties.DashboardBody).replaceAll(/"value":"(\$\{\w+\})"/g, '"value":$1');
+    Properties.DashboardBody = { 'Fn::Sub': body };
   }
 }
 

@@ -8,6 +8,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+const { DEFAULTS } = require('../parameters');
 const { ROOT, VENV, run, serve, withoutAccount } = require('./helpers');
 const {
   COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, metricsOf, ofType, pages, queriesOf,
@@ -160,6 +161,21 @@ test('thresholds match the time-out, the record age and the objective that they 
     assert.ok(alarm(composite).AlarmDescription.startsWith(`More than ${+(burn * budget).toFixed(2)} %`));
   }
   t.diagnostic('time-out, record age, objective');
+});
+
+test('when a record is late, and which age is critical, are parameters; the evaluator has their defaults', async (t) => {
+  const given = await resources(t, ['--param', 'lateMinutes=10', '--param', 'criticalAgeMinutes=60']);
+  const late = alarmsOf(given).filter(({ id }) => /^FreshnessBurn\w+\d[hm]$/.test(id)).flatMap(metricsOf);
+  assert.ok(late.length >= 6 && late.every(({ stat }) => /^(PR|TC)\(600000:\)$/.test(stat)), JSON.stringify(late));
+  assert.equal(given.IteratorAgeCritical.Properties.Threshold, 3_600_000);
+  assert.match(given.IteratorAgeCritical.Properties.AlarmDescription, /^The last record of a batch is more than 60 minutes old/);
+  assert.match(given.FreshnessBurnFast.Properties.AlarmDescription, /were audited more than 10 minutes after/);
+  const thresholds = dashboardsOf(given).flatMap(graphsOf).flatMap(({ annotations }) => annotations?.horizontal ?? []).map(({ value }) => value);
+  assert.ok(thresholds.includes(600_000) && thresholds.includes(3_600_000), 'they are drawn, as numbers');
+  assert.ok(thresholds.every((value) => typeof value === 'number' && ![300_000, 7_200_000].includes(value)));
+
+  const constant = (name) => Number(new RegExp(`const ${name}: u64 = (\\d+);`).exec(read('crates', 'cli', 'src', 'faults', 'received.rs'))[1]);
+  assert.deepEqual([constant('LATE_MINUTES'), constant('CRITICAL_AGE_MINUTES')], [DEFAULTS.lateMinutes, DEFAULTS.criticalAgeMinutes]);
 });
 
 test('CloudWatch\'s API accepts every alarm of the template', async (t) => {

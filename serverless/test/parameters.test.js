@@ -43,6 +43,8 @@ const CASES = {
   pageTopicArn: [[TOPIC], [TOPIC.replace('central', 'west'), `${TOPIC}.fifo`, 'page', '*']],
   notifyTopicArn: [[TOPIC], ['notify']],
   runbookUrl: [['docs/runbooks', 'https://example.com/a-b/~c?d=e&f=%20'], ['https://example.com/a b', 'https://example.com/"', '${AWS::Region}', '']],
+  lateMinutes: [['1', '60'], ['0', '61', '5 minutes']],
+  criticalAgeMinutes: [['30', '600'], ['29', '601', '2h']],
   alarms: [['on', 'off'], ['no', '']],
   dashboards: [['on', 'off'], ['false']],
   mapping: [['1', '2', '999'], ['0', 'new']],

@@ -116,7 +116,8 @@ test('the function\'s settings contain no secret', async (t) => {
   assert.deepEqual(resolved(made, variables), {
     AUDIT_TABLE: 'Audit-dev', FAILURE_BUCKET: 'BUCKET', KEY_ATTRIBUTE: 'key', AUDIT_PROVENANCE: 'off', SERVICE_NAME: 'config-audit', STAGE: 'dev',
   });
-  assert.deepEqual(Object.keys(made.Parameters), ['Service', 'Stage', 'ConfigurationTableName', 'AuditTableName', 'PageEmail', 'NotifyEmail', 'RunbookUrl']);
+  assert.deepEqual(Object.keys(made.Parameters), ['Service', 'Stage', 'ConfigurationTableName', 'AuditTableName', 'PageEmail', 'NotifyEmail', 'RunbookUrl',
+    'LateMinutes', 'LateMilliseconds', 'CriticalAgeMinutes', 'CriticalAgeMilliseconds']);
   assert.doesNotMatch(JSON.stringify(made), /\{\{resolve:|AKIA|ASIA/, 'neither a reference to a secret nor an access key');
 });
 

@@ -14,7 +14,7 @@ const METRIC_ALARM = 'AWS::CloudWatch::Alarm';
 const COMPOSITE_ALARM = 'AWS::CloudWatch::CompositeAlarm';
 
 /** The packaged template's resources, as CloudFormation resolves them. */
-const resources = async (t) => resolved((await packaged(t, [])).template);
+const resources = async (t, args = []) => resolved((await packaged(t, args)).template);
 const ofType = (all, ...types) => Object.entries(all).filter(([, { Type }]) => types.includes(Type));
 const alarmsOf = (all) => ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([id, { Type, Properties }]) => ({ id, Type, ...Properties }));
 const dashboardsOf = (all) => ofType(all, 'AWS::CloudWatch::Dashboard').map(([, { Properties }]) => ({

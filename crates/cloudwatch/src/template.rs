@@ -1,9 +1,13 @@
 //! `CloudFormation` templates: YAML, and the intrinsic functions that alarms and dashboards need.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::str::FromStr;
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use saphyr_parser::{Event, Parser};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// More levels than any template needs.
@@ -27,6 +31,20 @@ pub type File<'a> = (&'a str, &'a str);
 /// Gives the value of a name: `Name` for a `Ref`, `Name.Attribute` for a `Fn::GetAtt`, or a pseudo parameter such as
 /// `AWS::Region`.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A value that a template may also give as a string.
+#[derive(Clone, Copy)]
+pub(crate) struct Text<T>(pub(crate) T);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = match Value::deserialize(deserializer)? {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        text.parse().map(Self).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))
+    }
+}
 
 /// What the files of a template declare.
 #[derive(Default)]

@@ -12,4 +12,4 @@ mod received;
 
 pub use deployed::{ReadAlarmsError, read_alarms};
 pub use playback::{Playback, PlayedCase, play, play_all};
-pub use received::{REGION, minute_of, resolve, time};
+pub use received::{LATE_MINUTES, REGION, minute_of, resolve, time};

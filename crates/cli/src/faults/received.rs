@@ -53,6 +53,10 @@ pub fn minute_of(at: DateTime<Utc>) -> i64 {
     (at - time(0)).num_seconds().div_euclid(60)
 }
 
+/// A record that is audited later than this is late: the default of the deployment parameter `lateMinutes`.
+pub const LATE_MINUTES: u64 = 5;
+/// The default of the deployment parameter `criticalAgeMinutes`.
+const CRITICAL_AGE_MINUTES: u64 = 120;
 /// The region of the simulated deployment.
 pub const REGION: &str = "eu-central-1";
 
@@ -60,15 +64,19 @@ pub const REGION: &str = "eu-central-1";
 #[must_use]
 pub fn resolve(name: &str) -> String {
     let [service, stage] = observed::DIMENSIONS;
-    let value = match name {
-        "Service" => service,
-        "Stage" => stage,
-        "AWS::Region" => REGION,
-        "RunbookUrl" => "docs/runbooks",
+    let milliseconds = |minutes: u64| (minutes * 60_000).to_string();
+    match name {
+        "Service" => service.to_owned(),
+        "Stage" => stage.to_owned(),
+        "AWS::Region" => REGION.to_owned(),
+        "RunbookUrl" => "docs/runbooks".to_owned(),
+        "LateMinutes" => LATE_MINUTES.to_string(),
+        "LateMilliseconds" => milliseconds(LATE_MINUTES),
+        "CriticalAgeMinutes" => CRITICAL_AGE_MINUTES.to_string(),
+        "CriticalAgeMilliseconds" => milliseconds(CRITICAL_AGE_MINUTES),
         // Every other resource and parameter has its own name as its value.
-        other => other,
-    };
-    value.to_owned()
+        other => other.to_owned(),
+    }
 }
 
 /// A metric of AWS, with the dimensions that the alarms use.

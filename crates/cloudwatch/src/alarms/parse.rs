@@ -7,13 +7,11 @@ use serde_json::Value;
 
 use super::composite::CompositeRule;
 use super::definition::{Alarm, Kind, MetricAlarm};
-use super::properties::{
-    CompositeProperties, Dimension, MetricProperties, MetricProperty, MetricStat, QueryProperty, Text,
-};
+use super::properties::{CompositeProperties, Dimension, MetricProperties, MetricProperty, MetricStat, QueryProperty};
 use super::rule::{MissingData, ThresholdRule};
 use crate::math::{Expression, Query};
 use crate::metrics::{Metric, Stat, is_value};
-use crate::template::{self, Declared, File, Resolve, Scope, TemplateError, members};
+use crate::template::{self, Declared, File, Resolve, Scope, TemplateError, Text, members};
 
 const ALARM: &str = "AWS::CloudWatch::Alarm";
 const COMPOSITE_ALARM: &str = "AWS::CloudWatch::CompositeAlarm";

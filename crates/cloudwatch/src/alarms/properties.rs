@@ -1,28 +1,11 @@
 //! The properties of alarms in a template.
 
-use std::fmt::Display;
-use std::str::FromStr;
-
-use serde::de::{Error as _, IgnoredAny};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::rule::{Comparison, MissingData};
 use crate::metrics::Stat;
-
-/// A value that a template may also give as a string.
-#[derive(Clone, Copy)]
-pub(super) struct Text<T>(pub(super) T);
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = match Value::deserialize(deserializer)? {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        text.parse().map(Self).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))
-    }
-}
+use crate::template::Text;
 
 // An unknown property could change what an alarm does, so it is an error.
 

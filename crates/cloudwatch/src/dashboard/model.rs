@@ -1,10 +1,11 @@
 //! What a dashboard shows.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::math::Expression;
 use crate::metrics::{Metric, Metrics, Stat, minute};
+use crate::template::Text;
 
 /// A dashboard.
 #[derive(Debug, Clone)]
@@ -100,7 +101,8 @@ pub struct Axis {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
-    /// The value, on the left axis.
+    /// The value, on the left axis. One that is a placeholder in the file is text.
+    #[serde(deserialize_with = "number")]
     pub value: f64,
     /// What it means.
     pub label: String,
@@ -133,6 +135,10 @@ impl Line {
         }
         points
     }
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Text::deserialize(deserializer).map(|Text(value)| value)
 }
 
 fn red() -> String {

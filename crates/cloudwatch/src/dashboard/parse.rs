@@ -192,7 +192,7 @@ mod tests {
           ],
           "yAxis": { "left": { "label": "per cent", "min": 0, "showUnits": false }, "right": { "label": "records" } },
           "legend": { "position": "bottom" },
-          "annotations": { "horizontal": [{ "value": 1, "label": "page", "color": "#d62728" }] } } }
+          "annotations": { "horizontal": [{ "value": "1", "label": "page", "color": "#d62728" }] } } }
       ]
     }"##;
 

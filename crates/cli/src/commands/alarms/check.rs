@@ -12,14 +12,14 @@ use config_audit_simulator::world::Tally;
 use super::outcome::{CheckedFault, FiredAlarm, HealthyMonth, Outcome};
 use crate::faults::case::{Expected, FaultCase, Severity, Since};
 use crate::faults::catalog::{self, UnknownFault};
-use crate::faults::{Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, read_alarms, time};
+use crate::faults::{LATE_MINUTES, Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, read_alarms, time};
 use crate::files::read;
 use crate::terminal::WriteError;
 
 /// The topic of the alarms that page.
 const PAGE_TOPIC: &str = "PageTopic";
 /// A record that is audited later than this is late (alarms/freshness.yml).
-const LATE: Duration = Duration::from_mins(5);
+const LATE: Duration = Duration::from_mins(LATE_MINUTES);
 /// The healthy month must have at least this many changes, or it proves nothing.
 const MIN_CHANGES_IN_A_MONTH: u64 = 25_000;
 
