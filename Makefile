@@ -43,6 +43,7 @@ check: ## Formatting, clippy, unit tests, tests of the template and the document
 lint: ## Formatting and clippy
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --all --manifest-path bench/peers/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Everything that the tests run or link, the binaries too.

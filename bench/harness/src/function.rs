@@ -65,6 +65,8 @@ pub(crate) struct Invocation {
     pub(crate) wall: Duration,
     /// The process's time on a processor, from the event's delivery until it waits for the next one.
     pub(crate) processor: Duration,
+    /// The harness's own time on its processor meanwhile.
+    pub(crate) harness: Duration,
     /// What the process printed.
     pub(crate) output: Vec<u8>,
 }
@@ -145,12 +147,15 @@ impl Function {
         self.ready().await?;
         self.take_output();
         let before = self.idle().await?;
+        let own = processor::own_time();
         let (delivered, answered) = self.answer(event, is_sampled).await?;
+        let harness = processor::own_time().saturating_sub(own);
         self.ready().await?;
         let after = self.idle().await?;
         Ok(Invocation {
             wall: answered - delivered,
             processor: Duration::from_nanos(after - before),
+            harness,
             output: self.take_output(),
         })
     }

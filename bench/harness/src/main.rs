@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use guard::Recorded;
-use measure::{Bench, Figures, MeasureError, Plan};
+use measure::{Bench, MeasureError, Plan};
+use report::Report;
 use report::cost::{Prices, Stack};
-use report::verdict::{LocalWorld, Verdict};
-use report::{document, picture, table, verdict};
+use report::verdict::{self, LocalWorld, Verdict};
 
 /// Measures the function beside its peers: time, CPU, memory, start-up, size, cost. `make bench` builds what it needs.
 #[derive(Debug, Parser)]
@@ -79,6 +79,8 @@ enum BenchError {
     Measure(#[from] MeasureError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Document(#[from] report::DocumentError),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("{path} is not what it should be: {source}")]
@@ -138,78 +140,4 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, BenchError> {
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, BenchError> {
     let text = fs::read(path).map_err(|source| BenchError::File { path: path.to_owned(), source })?;
     serde_json::from_slice(&text).map_err(|source| BenchError::Json { path: path.to_owned(), source })
-}
-
-/// All that a run says.
-struct Report<'a> {
-    plan: &'a Plan,
-    figures: &'a Figures,
-    verdicts: &'a [Verdict],
-    prices: &'a Prices,
-    stack: &'a Stack,
-}
-
-impl Report<'_> {
-    fn terminal(&self) -> String {
-        let mut text = report::figures::table(self.plan, self.figures).terminal();
-        if !self.figures.own_processors {
-            text.push_str("There is one processor: what stands in for AWS shares it with what is measured.\n");
-        }
-        text.push('\n');
-        text.push_str(&verdict::table(self.verdicts).terminal());
-        if !self.figures.billed.is_empty() {
-            for records in [1, 100] {
-                text.extend([&*format!("\na million changes, batches of {records}\n")]);
-                text.push_str(&self.changes(records).terminal());
-            }
-            text.push('\n');
-            text.push_str(&self.prices.fixed(self.stack, self.figures).terminal());
-        }
-        for verdict in self.verdicts.iter().filter(|verdict| verdict.is_missed()) {
-            text.extend([&*format!("\nMISSED: {}", verdict.sentence())]);
-        }
-        text.push('\n');
-        text
-    }
-
-    fn changes(&self, records: usize) -> table::Table {
-        self.prices.changes(self.plan, self.stack, self.figures, records)
-    }
-
-    fn write(&self, root: &Path) -> Result<(), BenchError> {
-        let mut subjects = table::Table::new(["column", "what it is"]);
-        for subject in &self.plan.subjects {
-            subjects.push([subject.name, subject.what]);
-        }
-        let figures = report::figures::table(self.plan, self.figures).markdown();
-        let verdicts = verdict::table(self.verdicts).markdown();
-        put(
-            root,
-            "docs/performance.md",
-            &[("figures", figures), ("verdicts", verdicts), ("subjects", subjects.markdown())],
-        )?;
-        let svg = root.join("docs/images/performance.svg");
-        fs::write(&svg, picture::svg(self.figures)).map_err(|source| BenchError::File { path: svg, source })?;
-        let storage = self.prices.storage(self.stack, self.figures).unwrap_or_default();
-        let parts = [
-            ("fixed", self.prices.fixed(self.stack, self.figures).markdown()),
-            ("quiet", self.changes(1).markdown()),
-            ("bulk", self.changes(100).markdown()),
-            ("storage", storage),
-            ("assumptions", self.prices.assumptions()),
-            ("prices", format!("{}\n\n{}", self.prices.origin(), self.prices.table().markdown())),
-        ];
-        put(root, "docs/cost.md", &parts)
-    }
-}
-
-/// Puts parts into a document.
-fn put(root: &Path, name: &str, parts: &[(&str, String)]) -> Result<(), BenchError> {
-    let path = root.join(name);
-    let file = |source| BenchError::File { path: path.clone(), source };
-    let mut text = fs::read_to_string(&path).map_err(file)?;
-    for (part, content) in parts {
-        text = document::replace(&text, part, content).map_err(file)?;
-    }
-    fs::write(&path, text).map_err(file)
 }

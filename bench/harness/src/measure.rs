@@ -104,6 +104,8 @@ pub(crate) struct BatchFigures {
     pub(crate) wall: Samples,
     /// Milliseconds on a processor.
     pub(crate) processor: Samples,
+    /// Milliseconds on a processor of what stands in for AWS.
+    pub(crate) harness: Samples,
     /// The largest resident set, in bytes.
     pub(crate) peak_memory: u64,
     /// Requests to DynamoDB.
@@ -229,6 +231,7 @@ impl Bench {
                 let bytes: usize = requests.iter().map(Bytes::len).sum();
                 measured.wall.push(round, invoked.wall.as_secs_f64() * 1e3);
                 measured.processor.push(round, invoked.processor.as_secs_f64() * 1e3);
+                measured.harness.push(round, invoked.harness.as_secs_f64() * 1e3);
                 measured.requests.push(round, requests.len() as f64);
                 measured.request_bytes.push(round, bytes as f64);
                 measured.datagrams.push(round, datagrams.count as f64);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -63,6 +64,12 @@ pub(crate) fn time_of(process: Pid) -> io::Result<u64> {
         nanoseconds += time.ok_or_else(|| io::Error::other("the kernel's schedstat cannot be read"))?;
     }
     Ok(nanoseconds)
+}
+
+/// The time that this process has spent on a processor.
+pub(crate) fn own_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// The largest resident set that a process has had, in bytes.

@@ -35,6 +35,7 @@ pub(crate) fn table(plan: &Plan, figures: &Figures) -> Table {
         };
         row(format!("batch of {records}: wall, ms"), &of(|figures| spread(&figures.wall)));
         row(format!("batch of {records}: CPU, ms"), &of(|figures| spread(&figures.processor)));
+        row("… of what stands in for AWS meanwhile".to_owned(), &of(|figures| spread(&figures.harness)));
     }
     for &(records, _) in &plan.batches {
         let of = |show: fn(&BatchFigures) -> String| {

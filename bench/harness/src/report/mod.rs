@@ -1,8 +1,110 @@
 //! What comes of the figures: tables, verdicts, a picture, the documents.
 
 pub(crate) mod cost;
-pub(crate) mod document;
-pub(crate) mod figures;
-pub(crate) mod picture;
-pub(crate) mod table;
+mod document;
+mod figures;
+mod picture;
+mod table;
 pub(crate) mod verdict;
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::measure::{Figures, Plan};
+use cost::{Prices, Stack};
+use table::Table;
+use verdict::Verdict;
+
+/// A document that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub(crate) struct DocumentError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// All that a run says.
+pub(crate) struct Report<'a> {
+    /// What was measured.
+    pub(crate) plan: &'a Plan,
+    /// What came of it.
+    pub(crate) figures: &'a Figures,
+    /// Whether that is good enough.
+    pub(crate) verdicts: &'a [Verdict],
+    /// What things cost.
+    pub(crate) prices: &'a Prices,
+    /// What the service creates.
+    pub(crate) stack: &'a Stack,
+}
+
+impl Report<'_> {
+    /// For the terminal.
+    pub(crate) fn terminal(&self) -> String {
+        let mut text = figures::table(self.plan, self.figures).terminal();
+        if !self.figures.own_processors {
+            text.push_str("There is one processor: what stands in for AWS shares it with what is measured.\n");
+        }
+        text.push('\n');
+        text.push_str(&verdict::table(self.verdicts).terminal());
+        if !self.figures.billed.is_empty() {
+            for records in [1, 100] {
+                let _ = writeln!(text, "\na million changes, batches of {records}");
+                text.push_str(&self.changes(records).terminal());
+            }
+            text.push('\n');
+            text.push_str(&self.prices.fixed(self.stack, self.figures).terminal());
+        }
+        for verdict in self.verdicts.iter().filter(|verdict| verdict.is_missed()) {
+            let _ = write!(text, "\nMISSED: {}", verdict.sentence());
+        }
+        text.push('\n');
+        text
+    }
+
+    fn changes(&self, records: usize) -> Table {
+        self.prices.changes(self.plan, self.stack, self.figures, records)
+    }
+
+    /// Writes the documents' parts, and the picture.
+    ///
+    /// # Errors
+    /// When a document cannot be read, has no such part, or cannot be written.
+    pub(crate) fn write(&self, root: &Path) -> Result<(), DocumentError> {
+        let mut subjects = Table::new(["column", "what it is"]);
+        for subject in &self.plan.subjects {
+            subjects.push([subject.name, subject.what]);
+        }
+        let figures = figures::table(self.plan, self.figures).markdown();
+        let verdicts = verdict::table(self.verdicts).markdown();
+        put(
+            root,
+            "docs/performance.md",
+            &[("figures", figures), ("verdicts", verdicts), ("subjects", subjects.markdown())],
+        )?;
+        let svg = root.join("docs/images/performance.svg");
+        fs::write(&svg, picture::svg(self.figures)).map_err(|source| DocumentError { path: svg, source })?;
+        let storage = self.prices.storage(self.stack, self.figures).unwrap_or_default();
+        let parts = [
+            ("fixed", self.prices.fixed(self.stack, self.figures).markdown()),
+            ("quiet", self.changes(1).markdown()),
+            ("bulk", self.changes(100).markdown()),
+            ("storage", storage),
+            ("assumptions", self.prices.assumptions()),
+            ("prices", format!("{}\n\n{}", self.prices.origin(), self.prices.table().markdown())),
+        ];
+        put(root, "docs/cost.md", &parts)
+    }
+}
+
+/// Puts parts into a document.
+fn put(root: &Path, name: &str, parts: &[(&str, String)]) -> Result<(), DocumentError> {
+    let path = root.join(name);
+    let file = |source| DocumentError { path: path.clone(), source };
+    let mut text = fs::read_to_string(&path).map_err(file)?;
+    for (part, content) in parts {
+        text = document::replace(&text, part, content).map_err(file)?;
+    }
+    fs::write(&path, text).map_err(file)
+}
