@@ -289,7 +289,7 @@ async fn verify(world: &World, changes: usize) -> Result<()> {
 
 /// The IDs that the records of this stream give to their entries.
 async fn expected_ids(client: aws_sdk_dynamodbstreams::Client, stream: String) -> Result<HashSet<Uuid>> {
-    let arn = StreamArn::parse(stream.clone());
+    let arn = StreamArn::new(stream.clone());
     let mut ids = HashSet::new();
     let mut reader = StreamReader::new(client, stream, BTreeMap::new());
     reader.refresh().await?;

@@ -4,7 +4,7 @@ pub(crate) mod cost;
 mod document;
 mod figures;
 mod picture;
-mod table;
+pub(crate) mod table;
 pub(crate) mod verdict;
 
 use std::fmt::Write;
