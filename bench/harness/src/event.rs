@@ -16,7 +16,7 @@ pub(crate) fn batch(round: usize, records: usize) -> Bytes {
 
 fn record(round: usize, index: usize) -> Value {
     let is_insert = matches!(index % 10, 0 | 4 | 7);
-    let key = format!("checkout/payment/SETTING_{index:05}");
+    let key = format!("payment/SETTING_{index:05}");
     let image = |value: usize| {
         json!({
             "key": {"S": key},

@@ -94,7 +94,7 @@ pub(crate) fn bodies(event: &[u8]) -> serde_json::Result<Vec<Bytes>> {
 
 /// A body of so many entries, of the usual size.
 pub(crate) fn sample(entries: usize) -> Bytes {
-    let put = format!(r#"{{"PutRequest":{{"Item":{{"id":{{"S":"{}"}}}}}}}}"#, "x".repeat(244));
+    let put = format!(r#"{{"PutRequest":{{"Item":{{"id":{{"S":"{}"}}}}}}}}"#, "x".repeat(233));
     Bytes::from(format!("{START}{}]}}}}", vec![put; entries].join(",")))
 }
 
