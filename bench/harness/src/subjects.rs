@@ -170,7 +170,7 @@ impl Built {
 
     /// How a subject is started so that callgrind counts its instructions, and the file that has their number when it has ended.
     pub(crate) fn start_under_callgrind(&self, subject: &Subject, endpoint: &Endpoint) -> (Start, PathBuf) {
-        let file = self.directory.join("callgrind.out");
+        let file = self.directory.join(format!("callgrind-{}.out", subject.name));
         let mut start = self.start(subject, endpoint);
         let valgrind = ["valgrind", "--quiet", "--tool=callgrind", &format!("--callgrind-out-file={}", file.display())];
         start.command.splice(0..0, valgrind.map(str::to_owned));

@@ -1,8 +1,9 @@
 //! The UDP client of the X-Ray daemon.
 
+use std::convert::Infallible;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opentelemetry_aws::xray_exporter::{SegmentDocument, SegmentDocumentExporter};
 use tokio::net::UdpSocket;
@@ -20,71 +21,90 @@ const MAX_DOCUMENT: usize = 64 * 1024 - 64;
 #[derive(Debug, Clone)]
 pub(super) struct Daemon {
     address: SocketAddr,
-    offered: Arc<AtomicUsize>,
-    sent: Arc<AtomicUsize>,
+    /// What the exporter gave since the last [`Self::send`].
+    packet: Arc<Mutex<Packet>>,
 }
 
-/// How many spans there were, in all the time of the process.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Counts {
-    /// That the exporter had for the daemon.
-    pub(super) offered: usize,
-    /// That were sent.
-    pub(super) sent: usize,
+/// The datagrams in the making: the first document with all that fit into it, and each other on its own.
+#[derive(Debug, Default)]
+struct Packet {
+    /// The header and the first document, open for the ones below it.
+    nested: String,
+    /// How many spans it has.
+    spans: usize,
+    apart: Vec<String>,
 }
 
 impl Daemon {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, offered: Arc::default(), sent: Arc::default() }
+        Self { address, packet: Arc::default() }
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        Counts { offered: self.offered.load(Ordering::Relaxed), sent: self.sent.load(Ordering::Relaxed) }
+    /// How many spans the exporter had for the daemon since the last [`Self::send`].
+    pub(super) fn offered(&self) -> usize {
+        let packet = self.packet();
+        packet.spans + packet.apart.len()
+    }
+
+    /// Sends what the exporter gave. The first of its spans must be the parent of all others. Returns how many were sent.
+    pub(super) async fn send(&self) -> usize {
+        let packet = std::mem::take(&mut *self.packet());
+        // A new socket each time: after Lambda has frozen and thawed the process, an old one may be dead.
+        let Ok(socket) = self.socket().await else { return 0 };
+        let mut sent = 0;
+        for (datagram, spans) in packet.datagrams() {
+            if socket.send(datagram.as_bytes()).await.is_ok() {
+                sent += spans;
+            }
+        }
+        sent
+    }
+
+    async fn socket(&self) -> io::Result<UdpSocket> {
+        let any: SocketAddr =
+            if self.address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(self.address).await?;
+        Ok(socket)
+    }
+
+    fn packet(&self) -> MutexGuard<'_, Packet> {
+        self.packet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SegmentDocumentExporter for Daemon {
-    type Error = std::io::Error;
+    type Error = Infallible;
 
-    /// The first document of a batch is that of the parent of all others.
     async fn export_segment_documents(&self, batch: Vec<SegmentDocument<'_>>) -> Result<(), Self::Error> {
-        self.offered.fetch_add(batch.len(), Ordering::Relaxed);
-        // Turned to text first: a document must not be held while the task waits.
-        let datagrams = nested(batch.into_iter().map(|document| document.to_string()));
-        let any: SocketAddr =
-            if self.address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-        // A new socket for each invocation: after Lambda has frozen and thawed the process, an old one may be dead.
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(self.address).await?;
-        for (datagram, spans) in datagrams {
-            if socket.send(datagram.as_bytes()).await.is_ok() {
-                self.sent.fetch_add(spans, Ordering::Relaxed);
-            }
-        }
+        let mut packet = self.packet();
+        batch.into_iter().for_each(|document| packet.add(&document.to_string()));
         Ok(())
     }
 }
 
-/// The datagrams for these documents, and how many spans each has: the first document with all that fit into it, and each
-/// other on its own.
-fn nested(mut documents: impl Iterator<Item = String>) -> Vec<(String, usize)> {
-    let Some(parent) = documents.next() else { return Vec::new() };
-    let Some(open) = parent.strip_suffix('}') else { return Vec::new() };
-    let mut nested = String::with_capacity(MAX_DOCUMENT);
-    nested.extend([HEADER, open]);
-    let (mut spans, mut apart) = (1, Vec::new());
-    for document in documents {
-        if nested.len() + document.len() + 32 > MAX_DOCUMENT {
-            apart.push((format!("{HEADER}{document}"), 1));
-            continue;
+impl Packet {
+    fn add(&mut self, document: &str) {
+        if self.spans == 0 {
+            self.nested.reserve(MAX_DOCUMENT);
+            self.nested.push_str(HEADER);
+            self.nested.push_str(document.strip_suffix('}').unwrap_or(document));
+        } else if self.nested.len() + document.len() + 32 <= MAX_DOCUMENT {
+            self.nested.push_str(if self.spans == 1 { r#","subsegments":["# } else { "," });
+            push_within(&mut self.nested, document);
+        } else {
+            self.apart.push(format!("{HEADER}{document}"));
+            return;
         }
-        nested.push_str(if spans == 1 { r#","subsegments":["# } else { "," });
-        push_within(&mut nested, &document);
-        spans += 1;
+        self.spans += 1;
     }
-    nested.push_str(if spans == 1 { "}" } else { "]}" });
-    apart.insert(0, (nested, spans));
-    apart
+
+    /// The datagrams, and how many spans each has.
+    fn datagrams(mut self) -> impl Iterator<Item = (String, usize)> {
+        self.nested.push_str(if self.spans == 1 { "}" } else { "]}" });
+        let nested = (self.spans > 0).then_some((self.nested, self.spans));
+        nested.into_iter().chain(self.apart.into_iter().map(|document| (document, 1)))
+    }
 }
 
 /// Adds the document of a subsegment to that of its parent, without the members that only one apart from its parent needs
@@ -135,10 +155,15 @@ mod tests {
     fn what_does_not_fit_is_sent_apart() {
         let document = |name: &str| format!(r#"{{"name":"{name}","type":"subsegment"}}"#);
         let long = document(&"x".repeat(60_000));
-        let datagrams = nested([document("a"), document("b"), long.clone(), long.clone(), document("c")].into_iter());
-        assert_eq!(datagrams.iter().map(|(_, spans)| *spans).collect::<Vec<_>>(), [4, 1]);
-        assert_eq!(datagrams[1].0, format!("{HEADER}{long}"));
-        assert_eq!(nested([document("a")].into_iter()), [(format!("{HEADER}{}", document("a")), 1)]);
-        assert_eq!(nested(std::iter::empty()), []);
+        let datagrams = |documents: &[String]| {
+            let mut packet = Packet::default();
+            documents.iter().for_each(|document| packet.add(document));
+            packet.datagrams().collect::<Vec<_>>()
+        };
+        let many = datagrams(&[document("a"), document("b"), long.clone(), long.clone(), document("c")]);
+        assert_eq!(many.iter().map(|(_, spans)| *spans).collect::<Vec<_>>(), [4, 1]);
+        assert_eq!(many[1].0, format!("{HEADER}{long}"));
+        assert_eq!(datagrams(&[document("a")]), [(format!("{HEADER}{}", document("a")), 1)]);
+        assert_eq!(datagrams(&[]), []);
     }
 }

@@ -23,7 +23,7 @@ use opentelemetry::trace::SpanContext;
 use opentelemetry_aws::detector::LambdaResourceDetector;
 use opentelemetry_aws::xray_exporter::{SegmentTranslator, XrayExporter};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SpanExporter;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
@@ -37,6 +37,9 @@ const INDEXED: [&str; 3] = ["faas.invocation_id", "faas.coldstart", "config_audi
 /// How many spans are sent at once, in one document if they fit, with a pause between them for the daemon to catch up.
 const BURST: usize = 125;
 const PAUSE: Duration = Duration::from_millis(1);
+/// How many spans are turned to text at once. A span and its document are several kilobytes, and a hundred of them would not stay
+/// in the processor's cache.
+const FEW: usize = 8;
 
 /// X-Ray takes no trace that is older (AWS X-Ray API Reference, `PutTraceSegments`).
 const MAX_AGE: TimeDelta = TimeDelta::days(30);
@@ -78,11 +81,10 @@ impl Traces {
         }
         let maker = Maker::new(report, &self.names, &self.resource);
         let planned = maker.plan();
-        let before = self.daemon.counts();
         let (first, rest) = planned.split_at(planned.len().min(BURST));
         let bursts = std::iter::once(first).chain(rest.chunks(BURST));
         let all = planned.len() + bursts.clone().count();
-        let mut tried = 0;
+        let (mut refused, mut sent) = (0, 0);
         for (index, burst) in bursts.enumerate() {
             if index > 0 {
                 tokio::time::sleep(PAUSE).await;
@@ -90,13 +92,18 @@ impl Traces {
             if clock.instant() >= until {
                 break;
             }
-            let spans = maker.document(index == 0, burst);
-            tried += spans.len();
-            // The exporter's error says no more than the counts do.
-            let _ = timeout_at(until, self.exporter.export(spans)).await;
+            let mut spans = maker.document(index == 0, burst);
+            loop {
+                let few: Vec<SpanData> = spans.by_ref().take(FEW).collect();
+                if few.is_empty() {
+                    break;
+                }
+                // What it refuses it does not offer to the daemon; its error says no more.
+                let _ = self.exporter.export(few).await;
+            }
+            refused += 1 + burst.len() - self.daemon.offered();
+            sent += timeout_at(until, self.daemon.send()).await.unwrap_or_default();
         }
-        let after = self.daemon.counts();
-        let refused = tried.saturating_sub(after.offered - before.offered);
         if refused > 0 {
             let why = if is_too_old(&report.trace, report.started) {
                 "the trace is older than 30 days"
@@ -105,7 +112,7 @@ impl Traces {
             };
             tracing::debug!(spans = refused, "the X-Ray exporter refused {refused} spans: {why}");
         }
-        all.saturating_sub(after.sent - before.sent)
+        all - sent
     }
 }
 

@@ -83,15 +83,15 @@ impl<'a> Maker<'a> {
     }
 
     /// The spans of one document: the invocation's, or in later documents one in its place, and these below it.
-    pub(super) fn document(&self, is_first: bool, subjects: &[Subject<'_>]) -> Vec<SpanData> {
+    pub(super) fn document(&self, is_first: bool, subjects: &[Subject<'_>]) -> impl Iterator<Item = SpanData> {
         let root = if is_first { self.of_invocation() } else { self.of_more() };
         let parent = root.span_context.span_id();
-        let below = subjects.iter().map(|subject| match subject {
+        let below = subjects.iter().map(move |subject| match subject {
             Subject::Record(record) => self.of_record(parent, record),
             Subject::Request(request) => self.of_request(parent, request),
             Subject::Object(object) => self.of_object(parent, object),
         });
-        std::iter::once(root).chain(below).collect()
+        std::iter::once(root).chain(below)
     }
 
     fn span(

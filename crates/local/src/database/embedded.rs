@@ -130,7 +130,7 @@ mod tests {
         Connection::open(path).unwrap().query_row(count, (), |row| row.get(0)).unwrap()
     }
 
-    /// The steps in which SQLite writes an item, reads a page from the middle of the stream, and its oldest record.
+    /// The steps in which `SQLite` writes an item, reads a page from the middle of the stream, and its oldest record.
     async fn steps(path: &str) -> [usize; 3] {
         let storage = Storage::new(path).unwrap();
         let counter = Arc::new(AtomicUsize::new(0));

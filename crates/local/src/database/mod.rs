@@ -194,7 +194,9 @@ impl Database {
     /// When a request fails.
     pub async fn entries(&self, table: &str) -> Result<Vec<Entry>, DatabaseError> {
         let mut entries = Vec::new();
-        let mut pages = self.client.scan().table_name(table).consistent_read(true).into_paginator().items().send();
+        // Without a limit dynoxide reads the rest of the table for each page.
+        let scan = self.client.scan().table_name(table).consistent_read(true).limit(1000);
+        let mut pages = scan.into_paginator().items().send();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| self.failed(format!("scan {table}"), error_message(&error)))?;
             entries.push(Entry::from_item(item));
