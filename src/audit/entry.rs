@@ -69,7 +69,7 @@ const OTHER_JSON: usize = 200;
 
 /// A string as DynamoDB JSON.
 #[derive(Serialize)]
-struct Text<'a> {
+struct StringValue<'a> {
     #[serde(rename = "S")]
     text: &'a str,
 }
@@ -79,11 +79,11 @@ impl Serialize for Entry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut item = serializer.serialize_map(None)?;
         let mut id = [0; Hyphenated::LENGTH];
-        item.serialize_entry("id", &Text { text: self.id.as_hyphenated().encode_lower(&mut id) })?;
-        item.serialize_entry("itemKey", &Text { text: &self.item_key })?;
-        item.serialize_entry("modificationTime", &Text { text: &timestamp(self.modification_time) })?;
+        item.serialize_entry("id", &StringValue { text: self.id.as_hyphenated().encode_lower(&mut id) })?;
+        item.serialize_entry("itemKey", &StringValue { text: &self.item_key })?;
+        item.serialize_entry("modificationTime", &StringValue { text: &timestamp(self.modification_time) })?;
         if let Some(text) = &self.updated_attribute {
-            item.serialize_entry("updatedAttribute", &Text { text })?;
+            item.serialize_entry("updatedAttribute", &StringValue { text })?;
         }
         for (name, value) in [("oldValue", &self.old_value), ("newValue", &self.new_value)] {
             if let Some(value) = value {
@@ -159,8 +159,8 @@ impl Entry<'_> {
         // In most cases this is enough, and little of it is left.
         let mut json = Vec::with_capacity(OTHER_JSON + texts + values.sum::<usize>());
         // Strings and maps with text as names can always be written as JSON, which is UTF-8.
-        let _ = serde_json::to_writer(&mut json, self);
-        EncodedEntry { id: self.id, json: String::from_utf8(json).unwrap_or_default() }
+        let written = serde_json::to_writer(&mut json, self).ok().and_then(|()| String::from_utf8(json).ok());
+        EncodedEntry { id: self.id, json: written.unwrap_or_default() }
     }
 
     /// The item that is sent, for those who read it.

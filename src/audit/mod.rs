@@ -93,7 +93,7 @@ fn differences<'a>(old: &JsonItem<'a>, new: &JsonItem<'a>) -> impl Iterator<Item
                 (None, None) => return None,
             };
             let (before, after) = (old.next_if(|_| order.is_le()), new.next_if(|_| order.is_ge()));
-            let is_same = before.zip(after).is_some_and(|((_, before), (_, after))| before.equals(after));
+            let is_same = before.zip(after).is_some_and(|((_, before), (_, after))| before.is_same_value(after));
             if let Some((name, _)) = before.or(after).filter(|_| !is_same) {
                 return Some((name.clone(), before.map(|(_, value)| *value), after.map(|(_, value)| *value)));
             }

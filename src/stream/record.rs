@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::EventName;
 use crate::aws::arn::StreamArn;
-use crate::value::{InvalidValue, JsonItem, JsonValue, Malformed, Text, base64_text};
+use crate::value::{InvalidValue, JsonItem, JsonText, JsonValue, Malformed, base64_text};
 
 /// The longest partition key, and so the longest `itemKey` that the Audit table's index can hold
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
@@ -129,11 +129,11 @@ pub struct Identity<'a> {
 #[derive(Deserialize)]
 struct Record<'a> {
     #[serde(rename = "eventID", borrow)]
-    event_id: Option<Text<'a>>,
+    event_id: Option<JsonText<'a>>,
     #[serde(rename = "eventName", borrow)]
-    event_name: Option<Text<'a>>,
+    event_name: Option<JsonText<'a>>,
     #[serde(rename = "eventSourceARN", borrow)]
-    stream_arn: Option<Text<'a>>,
+    stream_arn: Option<JsonText<'a>>,
     #[serde(rename = "userIdentity")]
     user_identity: Option<UserIdentity>,
     #[serde(borrow)]
@@ -151,9 +151,9 @@ struct StreamRecord<'a> {
     #[serde(borrow)]
     old_image: Option<&'a RawValue>,
     #[serde(borrow)]
-    sequence_number: Option<Text<'a>>,
+    sequence_number: Option<JsonText<'a>>,
     #[serde(borrow)]
-    stream_view_type: Option<Text<'a>>,
+    stream_view_type: Option<JsonText<'a>>,
 }
 
 /// Decodes one record; `key_attribute` is the name of the item's key.
@@ -165,7 +165,7 @@ pub fn decode<'a>(raw: &'a RawValue, key_attribute: &str) -> Result<Change<'a>, 
     let record: Record<'a> = serde_json::from_str(raw.get())
         .map_err(|error| NotAChange::Undecodable { line: error.line(), column: error.column() })?;
     let stream = record.dynamodb.ok_or(NotAChange::Missing("dynamodb"))?;
-    if let Some(Text(view)) = stream.stream_view_type.filter(|view| view.0 != "NEW_AND_OLD_IMAGES") {
+    if let Some(JsonText(view)) = stream.stream_view_type.filter(|view| view.0 != "NEW_AND_OLD_IMAGES") {
         // Only known names are quoted: any other text could be configuration.
         let known = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"].into_iter().find(|known| *known == view);
         return Err(Refusal::ViewType(known.unwrap_or("unknown").to_owned()));
@@ -217,7 +217,7 @@ pub fn decode<'a>(raw: &'a RawValue, key_attribute: &str) -> Result<Change<'a>, 
     })
 }
 
-fn some_text(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
+fn some_text(text: Option<JsonText<'_>>) -> Option<Cow<'_, str>> {
     text.map(|text| text.0).filter(|text| !text.is_empty())
 }
 

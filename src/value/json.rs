@@ -14,11 +14,15 @@ use serde_json::value::RawValue;
 
 use super::{InvalidValue, Number, decode_base64, equal};
 
+/// The most levels of lists and maps that are read at all: about twice what DynamoDB stores. So what is read once can be read
+/// again as a part of something larger, within the limit of the JSON parser.
+const MAX_DEPTH: usize = 60;
+
 /// A JSON string, borrowed from the text unless it has escapes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+pub struct JsonText<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// A value as it was delivered. Two are the same if their texts are; [`Self::equals`] compares what they mean.
+/// A value as it was delivered. Two are the same if their texts are; [`Self::is_same_value`] compares what they mean.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonValue<'a> {
     json: &'a RawValue,
@@ -82,7 +86,7 @@ impl<'a> JsonValue<'a> {
 
     /// Whether the two are the same value; see [`equal`].
     #[must_use]
-    pub fn equals(&self, other: &Self) -> bool {
+    pub fn is_same_value(&self, other: &Self) -> bool {
         self == other
             || match (self.tree(), other.tree()) {
                 (Ok(one), Ok(other)) => equal(&one, &other),
@@ -104,9 +108,9 @@ impl<'a> JsonValue<'a> {
     pub fn scalar_text(&self) -> Option<Cow<'a, str>> {
         #[derive(Deserialize)]
         enum Scalar<'a> {
-            S(#[serde(borrow)] Text<'a>),
-            N(#[serde(borrow)] Text<'a>),
-            B(#[serde(borrow)] Text<'a>),
+            S(#[serde(borrow)] JsonText<'a>),
+            N(#[serde(borrow)] JsonText<'a>),
+            B(#[serde(borrow)] JsonText<'a>),
         }
         match serde_json::from_str(self.json.get()).ok()? {
             Scalar::S(text) | Scalar::N(text) | Scalar::B(text) => Some(text.0),
@@ -139,10 +143,6 @@ impl<'a> JsonItem<'a> {
         let Members(mut attributes) = serde_json::from_str(json.get()).map_err(malformed)?;
         for (_, value) in &mut attributes {
             *value = JsonValue::parse(value.json)?;
-        }
-        attributes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        if attributes.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(malformed(Error::custom(DUPLICATE)));
         }
         Ok(Self { json, attributes })
     }
@@ -212,7 +212,7 @@ impl<'a> Malformed<'a> {
 
 const DUPLICATE: &str = "two members have the same name";
 
-/// The members of an item, as they stand, their values not read yet.
+/// The members of an item in order of name, their values not read yet.
 struct Members<'a>(Vec<(Cow<'a, str>, JsonValue<'a>)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -227,10 +227,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(8);
-                while let Some((Text(name), json)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                while let Some((JsonText(name), json)) = map.next_entry::<JsonText<'de>, &'de RawValue>()? {
                     members.push((name, JsonValue { json, measure: Measure::scalar(0) }));
                 }
-                Ok(Members(members))
+                members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+                match members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                    true => Err(A::Error::custom(DUPLICATE)),
+                    false => Ok(Members(members)),
+                }
             }
         }
         deserializer.deserialize_map(MembersVisitor)
@@ -265,10 +269,11 @@ impl Measure {
     }
 
     /// Adds a member of a list or a map, which adds so many bytes.
-    fn add(&mut self, bytes: usize, member: Self) {
+    fn add<E: Error>(&mut self, bytes: usize, member: Self) -> Result<(), E> {
         self.size += bytes;
         self.depth = self.depth.max(1 + member.depth);
         self.invalid = first(self.invalid, member.invalid);
+        if self.depth > MAX_DEPTH { Err(E::custom("nested too deeply to be read")) } else { Ok(()) }
     }
 
     /// A set: its size is that of its members.
@@ -315,14 +320,14 @@ impl<'de> Deserialize<'de> for Measure {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Measure, A::Error> {
-                let bytes = |text: &Text<'_>| match decode_base64(&text.0) {
+                let bytes = |text: &JsonText<'_>| match decode_base64(&text.0) {
                     Some(bytes) => Ok(Measure::scalar(bytes.len())),
                     None => Err(A::Error::custom("not base64")),
                 };
                 let value_type = map.next_key()?.ok_or_else(|| A::Error::custom("a value without a type"))?;
                 let measure = match value_type {
-                    Type::S => Measure::scalar(map.next_value::<Text<'_>>()?.0.len()),
-                    Type::N => Measure::number(&map.next_value::<Text<'_>>()?.0),
+                    Type::S => Measure::scalar(map.next_value::<JsonText<'_>>()?.0.len()),
+                    Type::N => Measure::number(&map.next_value::<JsonText<'_>>()?.0),
                     Type::B => bytes(&map.next_value()?)?,
                     Type::Bool => map.next_value::<bool>().map(|_| Measure::scalar(1))?,
                     Type::Null => {
@@ -331,10 +336,12 @@ impl<'de> Deserialize<'de> for Measure {
                     }
                     Type::L => map.next_value::<ListMeasure>()?.0,
                     Type::M => map.next_value::<MapMeasure>()?.0,
-                    Type::Ss => Measure::set(&map.next_value::<Vec<Text<'_>>>()?, |text| Measure::scalar(text.0.len())),
-                    Type::Ns => Measure::set(&map.next_value::<Vec<Text<'_>>>()?, |text| Measure::number(&text.0)),
+                    Type::Ss => {
+                        Measure::set(&map.next_value::<Vec<JsonText<'_>>>()?, |text| Measure::scalar(text.0.len()))
+                    }
+                    Type::Ns => Measure::set(&map.next_value::<Vec<JsonText<'_>>>()?, |text| Measure::number(&text.0)),
                     Type::Bs => {
-                        let members = map.next_value::<Vec<Text<'_>>>()?;
+                        let members = map.next_value::<Vec<JsonText<'_>>>()?;
                         let members = members.iter().map(bytes).collect::<Result<Vec<_>, _>>()?;
                         Measure::set(&members, |member| *member)
                     }
@@ -365,7 +372,7 @@ impl<'de> Deserialize<'de> for ListMeasure {
             fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<ListMeasure, A::Error> {
                 let mut list = Measure::EMPTY;
                 while let Some(member) = members.next_element::<Measure>()? {
-                    list.add(1 + member.size, member);
+                    list.add(1 + member.size, member)?;
                 }
                 Ok(ListMeasure(list))
             }
@@ -389,8 +396,8 @@ impl<'de> Deserialize<'de> for MapMeasure {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MapMeasure, A::Error> {
                 let (mut map, mut names) = (Measure::EMPTY, Vec::new());
-                while let Some((name, member)) = members.next_entry::<Text<'de>, Measure>()? {
-                    map.add(Measure::member(&name.0, member.size), member);
+                while let Some((name, member)) = members.next_entry::<JsonText<'de>, Measure>()? {
+                    map.add(Measure::member(&name.0, member.size), member)?;
                     names.push(name);
                 }
                 names.sort_unstable();
@@ -475,9 +482,42 @@ mod tests {
     }
 
     #[test]
-    fn an_item_with_two_attributes_of_a_name_is_refused() {
+    fn an_item_with_two_attributes_of_a_name_is_refused_with_its_place() {
         let item: &RawValue = serde_json::from_str(r#"{"a":{"S":""},"\u0061":{"S":""}}"#).unwrap();
-        assert!(JsonItem::parse(item).is_err());
+        let malformed = JsonItem::parse(item).unwrap_err();
+        assert_eq!((malformed.line, malformed.column), (1, item.get().len()));
+    }
+
+    #[test]
+    fn a_value_may_be_written_in_any_way_that_json_allows() {
+        for (text, json) in [
+            (r#"{"\u0053":"\u0061"}"#, json!({"S": "a"})),
+            ("{ \"L\" :\n[ {\"N\":\"1\"}\t, {\"NULL\":true} ] }", json!({"L": [{"N": "1"}, {"NULL": true}]})),
+            (r#"{"M":{"\u00e9\n":{"S":"\ud83d\ude00"}}}"#, json!({"M": {"é\n": {"S": "😀"}}})),
+        ] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            let (read, tree) = (JsonValue::parse(raw).unwrap(), value(json));
+            assert_eq!((read.size(), read.depth(), read.tree().unwrap()), (size(&tree), depth(&tree), tree), "{text}");
+        }
+        for text in [r#"{"S":"a","S":"b"}"#, r#"{"S":"\ud800"}"#, r#"{"M":{"a":{"S":""},"\u0061":{"S":""}}}"#] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            assert!(JsonValue::parse(raw).is_err(), "{text}");
+        }
+    }
+
+    /// What is read can be read again within something larger; what cannot is refused at once.
+    #[test]
+    fn a_value_that_is_read_can_be_taken_apart_however_deep_it_is() {
+        for levels in [31, 32, 59, 60, 61, 62, 63, 64, 200] {
+            let value = format!("{}{}{}", r#"{"L":["#.repeat(levels), r#"{"S":""}"#, "]}".repeat(levels));
+            let item = RawValue::from_string(format!(r#"{{"a":{value}}}"#)).unwrap();
+            let read = JsonItem::parse(&item);
+            assert_eq!(read.is_ok(), levels <= 60, "{levels} levels");
+            if let Ok(item) = read {
+                assert_eq!(item.depth(), levels + 1);
+                assert!(item.tree().is_ok() && item.attributes()[0].1.tree().is_ok(), "{levels} levels");
+            }
+        }
     }
 
     /// JSON that is nearly a value.
@@ -518,8 +558,8 @@ mod tests {
         fn values_are_equal_exactly_where_their_trees_are(one in any_value(), other in any_value()) {
             let (one_json, other_json) = (raw(&one), raw(&other));
             let (one_value, other_value) = (JsonValue::parse(&one_json).unwrap(), JsonValue::parse(&other_json).unwrap());
-            prop_assert_eq!(one_value.equals(&other_value), equal(&one, &other));
-            prop_assert!(one_value.equals(&one_value));
+            prop_assert_eq!(one_value.is_same_value(&other_value), equal(&one, &other));
+            prop_assert!(one_value.is_same_value(&one_value));
         }
 
         #[test]
@@ -536,6 +576,6 @@ mod tests {
     fn numbers_are_equal_by_value_in_any_form() {
         let (one, other) = (raw(&value(json!({"N": "1"}))), raw(&value(json!({"N": "1.0"}))));
         let (one, other) = (JsonValue::parse(&one).unwrap(), JsonValue::parse(&other).unwrap());
-        assert!(one.equals(&other) && one != other);
+        assert!(one.is_same_value(&other) && one != other);
     }
 }

@@ -12,9 +12,13 @@ use tokio::net::UdpSocket;
 /// daemon").
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
-/// The largest document that X-Ray takes, in bytes (AWS X-Ray Developer Guide, "AWS X-Ray segment documents"), less the
-/// [`HEADER`], so that both fit a datagram.
-const MAX_DOCUMENT: usize = 64 * 1024 - 64;
+/// The largest datagram of UDP over IPv4, in bytes: header and document together stay below the 64 KB that X-Ray takes of a
+/// document (AWS X-Ray Developer Guide, "AWS X-Ray segment documents").
+const MAX_DATAGRAM: usize = 65_507;
+/// What a document needs at most besides itself to stand below its parent.
+const SUBSEGMENTS: &str = r#","subsegments":["#;
+/// What ends a document that has others below it.
+const END: &str = "]}";
 
 /// Sends documents. Unlike the exporter's own client it sends many spans as one document, waits while the socket is full, goes
 /// on after a document that could not be sent, and counts.
@@ -86,11 +90,11 @@ impl SegmentDocumentExporter for Daemon {
 impl Packet {
     fn add(&mut self, document: &str) {
         if self.spans == 0 {
-            self.nested.reserve(MAX_DOCUMENT);
+            self.nested.reserve(MAX_DATAGRAM);
             self.nested.push_str(HEADER);
             self.nested.push_str(document.strip_suffix('}').unwrap_or(document));
-        } else if self.nested.len() + document.len() + 32 <= MAX_DOCUMENT {
-            self.nested.push_str(if self.spans == 1 { r#","subsegments":["# } else { "," });
+        } else if self.nested.len() + SUBSEGMENTS.len() + document.len() + END.len() <= MAX_DATAGRAM {
+            self.nested.push_str(if self.spans == 1 { SUBSEGMENTS } else { "," });
             push_within(&mut self.nested, document);
         } else {
             self.apart.push(format!("{HEADER}{document}"));
@@ -101,7 +105,7 @@ impl Packet {
 
     /// The datagrams, and how many spans each has.
     fn datagrams(mut self) -> impl Iterator<Item = (String, usize)> {
-        self.nested.push_str(if self.spans == 1 { "}" } else { "]}" });
+        self.nested.push_str(if self.spans == 1 { "}" } else { END });
         let nested = (self.spans > 0).then_some((self.nested, self.spans));
         nested.into_iter().chain(self.apart.into_iter().map(|document| (document, 1)))
     }

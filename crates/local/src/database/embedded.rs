@@ -15,14 +15,18 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 /// An index in the order in which dynoxide asks for records; it casts the number, so the index does. And DynamoDB's limit: a
-/// record that is written removes older ones once they are 24 hours old. It removes two, so that they become fewer.
+/// record that is written removes older ones of its stream once they are 24 hours old. It removes two, so that they become fewer;
+/// never itself, so that the numbers of a stream go on from its last one.
 ///
 /// No table of DynamoDB's can have these names: a colon is not allowed in them.
 const STREAM_SCHEMA: &str = r#"
     CREATE INDEX IF NOT EXISTS "stream::order" ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
     CREATE TRIGGER IF NOT EXISTS "stream::trim" AFTER INSERT ON _stream_records BEGIN
         DELETE FROM _stream_records
-        WHERE id IN (SELECT id FROM _stream_records ORDER BY id LIMIT 2) AND created_at < NEW.created_at - 24 * 60 * 60;
+        WHERE created_at < NEW.created_at - 24 * 60 * 60 AND id IN (
+            SELECT id FROM _stream_records WHERE table_name = NEW.table_name
+            ORDER BY CAST(sequence_number AS INTEGER) LIMIT 2
+        );
     END;
 "#;
 
@@ -181,6 +185,18 @@ mod tests {
             database.put_item(put(value)).unwrap();
             assert_eq!(records(&path), left);
         }
+    }
+
+    /// The numbers of a stream go on from its newest record, however old that is.
+    #[test]
+    fn a_write_leaves_other_streams_alone() {
+        let path = in_memory();
+        let database = database(&path);
+        fill(&path, 3, 2 * DAY);
+        let rename = "UPDATE _stream_records SET table_name = 'Other'";
+        Connection::open(&path).unwrap().execute(rename, ()).unwrap();
+        database.put_item(put(1)).unwrap();
+        assert_eq!(records(&path), 4);
     }
 
     #[test]
