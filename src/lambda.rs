@@ -106,7 +106,7 @@ struct RuntimeApiError(String);
 /// fails with it, unless it has passed by then.
 async fn connect(store: &DynamoDbStore) {
     match tokio::time::timeout(INIT, store.connect()).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(_)) => {}
         Ok(Err(error)) if error.failure == Failure::Misconfigured => {
             tracing::error!(error = error.code, "no audit can be written: {error}");
         }

@@ -10,6 +10,8 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_types::body::SdkBody;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// How long the answer may take: as long as Lambda's own limit for init. Nobody waits for it.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -48,9 +50,12 @@ impl Intercept for HealthCheck {
     }
 }
 
-/// Sends the health check that `send` makes with this interceptor, until the connection is open. Returns the answer if it is
-/// there by then; otherwise it is read while other work goes on, so that the connection can be used again.
-pub(super) async fn open<T: Send + 'static, F>(send: impl FnOnce(HealthCheck) -> F) -> Option<T>
+/// Sends the health check that `send` makes with this interceptor, until the connection is open.
+///
+/// # Errors
+///
+/// The answer is not there yet. This task reads it while other work goes on; then the connection can be used again.
+pub(super) async fn open<T: Send + 'static, F>(send: impl FnOnce(HealthCheck) -> F) -> Result<T, JoinHandle<()>>
 where
     F: Future<Output = T> + Send + 'static,
 {
@@ -62,11 +67,12 @@ where
         Poll::Pending if is_open() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     });
-    let answer = answer.await;
-    if answer.is_none() {
-        tokio::spawn(tokio::time::timeout(ANSWER, request));
+    match answer.await {
+        Some(answer) => Ok(answer),
+        None => Err(tokio::spawn(async {
+            let _ = timeout(ANSWER, request).await;
+        })),
     }
-    answer
 }
 
 #[cfg(test)]
@@ -77,7 +83,6 @@ mod tests {
     use aws_sdk_dynamodb::config::{Builder, Region, SharedCredentialsProvider};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
-    use tokio::runtime::Handle;
 
     use super::*;
     use crate::aws::tls::{Trust, http_client};
@@ -130,20 +135,15 @@ mod tests {
     async fn the_connection_is_open_before_the_answer_and_the_next_request_uses_it() {
         let (store, listener) = store().await;
         // The server only listens, so there is no answer when this returns.
-        store.connect().await.unwrap();
+        let answered = store.connect().await.unwrap().unwrap();
         let (mut connection, _) = listener.accept().await.unwrap();
         let head = request(&mut connection).await;
         assert!(head.starts_with("get / http/1.1"), "{head}");
         for name in HEADERS {
             assert!(!head.contains(&format!("\n{name}:")), "{head}");
         }
-        let tasks = Handle::current().metrics();
-        let alive = tasks.num_alive_tasks();
         answer(&mut connection, "200 OK", "healthy").await;
-        // The health check's task ends when the answer is read.
-        while tasks.num_alive_tasks() == alive {
-            tokio::task::yield_now().await;
-        }
+        answered.await.unwrap();
         let entries = entries(1);
         let entries = [&entries[0]];
         let writes = async {
@@ -164,7 +164,7 @@ mod tests {
                 request(&mut connection).await;
                 answer(&mut connection, status, "").await;
             });
-            assert_eq!(connected, Ok(()), "{status}");
+            connected.unwrap();
         }
         drop(listener);
         let error = store.connect().await.unwrap_err();

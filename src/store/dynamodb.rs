@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::error::Error;
 
+use aws_config::retry::RetryConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -10,7 +11,9 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::batch_write_item::{BatchWriteItemError, BatchWriteItemOutput};
 use aws_sdk_dynamodb::types::{ConsumedCapacity, WriteRequest};
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ReconnectMode;
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 
 use serde_json::Value;
 
@@ -78,17 +81,22 @@ impl DynamoDbStore {
         &self.table
     }
 
-    /// Opens the connection, as far as that needs no answer of DynamoDB's.
+    /// Opens the connection, as far as that needs no answer of DynamoDB's. Returns the task that reads the answer, if it is not
+    /// there yet.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where no connection can be opened, or there are no credentials.
-    pub async fn connect(&self) -> Result<(), StoreError> {
+    pub async fn connect(&self) -> Result<Option<JoinHandle<()>>, StoreError> {
+        // The answer is not one to the operation, so the SDK takes it for an error, and would close the connection.
+        let retries = RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections);
         let request = self.client.batch_write_item().request_items(&self.table, Vec::new()).customize();
+        let request = request.config_override(aws_sdk_dynamodb::config::Builder::new().retry_config(retries));
         match open(|health_check| request.interceptor(health_check).send()).await {
+            Err(answer) => Ok(Some(answer)),
             // An answer is one whatever it says.
-            None | Some(Ok(_) | Err(SdkError::ServiceError(_) | SdkError::ResponseError(_))) => Ok(()),
-            Some(Err(error)) => Err(self.classify_unanswered(&error)),
+            Ok(Ok(_) | Err(SdkError::ServiceError(_) | SdkError::ResponseError(_))) => Ok(None),
+            Ok(Err(error)) => Err(self.classify_unanswered(&error)),
         }
     }
 
@@ -414,7 +422,7 @@ mod tests {
             .behavior_version_latest()
             .http_client(refused)
             .endpoint_url(endpoint)
-            .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled());
+            .retry_config(RetryConfig::disabled());
         let credentials = aws_sdk_dynamodb::config::Credentials::for_tests();
         let region = aws_sdk_dynamodb::config::Region::new("eu-central-1");
         let missing = provide_credentials_fn(async || Err(CredentialsError::not_loaded("nothing\nhas any")));
