@@ -15,6 +15,8 @@ const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 /// The largest datagram of UDP over IPv4, in bytes: header and document together stay below the 64 KB that X-Ray takes of a
 /// document (AWS X-Ray Developer Guide, "AWS X-Ray segment documents").
 const MAX_DATAGRAM: usize = 65_507;
+/// As long as most documents of one span are.
+const DOCUMENT: usize = 1024;
 /// What a document needs at most besides itself to stand below its parent.
 const SUBSEGMENTS: &str = r#","subsegments":["#;
 /// What ends a document that has others below it.
@@ -82,7 +84,16 @@ impl SegmentDocumentExporter for Daemon {
 
     async fn export_segment_documents(&self, batch: Vec<SegmentDocument<'_>>) -> Result<(), Self::Error> {
         let mut packet = self.packet();
-        batch.into_iter().for_each(|document| packet.add(&document.to_string()));
+        let mut json = Vec::with_capacity(DOCUMENT);
+        for document in batch {
+            json.clear();
+            // A document can always be written as JSON, which is UTF-8.
+            if serde_json::to_writer(&mut json, &document).is_ok()
+                && let Ok(text) = std::str::from_utf8(&json)
+            {
+                packet.add(text);
+            }
+        }
         Ok(())
     }
 }

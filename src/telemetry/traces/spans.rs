@@ -1,5 +1,7 @@
 //! The spans of one report.
 
+use std::sync::Arc;
+
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_aws::trace::XrayIdGenerator;
@@ -56,6 +58,8 @@ pub(super) struct Maker<'a> {
     ids: XrayIdGenerator,
     /// The ID of the invocation's span, the parent of all others.
     invocation: SpanId,
+    /// The Configuration table's name.
+    collection: Arc<str>,
     scope: InstrumentationScope,
     has_failed: bool,
 }
@@ -65,7 +69,17 @@ impl<'a> Maker<'a> {
         let ids = XrayIdGenerator::default();
         let invocation = ids.new_span_id();
         let scope = InstrumentationScope::builder("config-audit").build();
-        Self { report, names, resource, ids, invocation, scope, has_failed: report.failed().next().is_some() }
+        let collection = table(report.stream_arn.as_ref()).into();
+        Self {
+            report,
+            names,
+            resource,
+            ids,
+            invocation,
+            collection,
+            scope,
+            has_failed: report.failed().next().is_some(),
+        }
     }
 
     /// What there are spans of besides the invocation: its records, its requests and its objects.
@@ -182,24 +196,25 @@ impl<'a> Maker<'a> {
             Some(EventName::Remove) => "delete",
             None => "unknown",
         };
-        let collection = table(self.report.stream_arn.as_ref());
-        let text =
-            |name: &'static str, value: &Option<String>| value.as_ref().map(|value| KeyValue::new(name, value.clone()));
-        let mut attributes = vec![
-            KeyValue::new("faas.document.collection", collection.to_owned()),
+        // With room for all, and for the type of an error.
+        let mut attributes = Vec::with_capacity(8);
+        attributes.extend([
+            KeyValue::new("faas.document.collection", Arc::clone(&self.collection)),
             KeyValue::new("faas.document.operation", operation),
             KeyValue::new("config_audit.record.outcome", record.outcome.name()),
             KeyValue::new(
                 "config_audit.record.audits_written",
                 i64::try_from(record.audits_written).unwrap_or(i64::MAX),
             ),
-        ];
-        attributes.extend(text("faas.document.name", &record.item_key));
-        attributes.extend(text("config_audit.record.sequence_number", &record.sequence_number));
-        let time = record.created.map(timestamp);
-        attributes.extend(text("faas.document.time", &time));
+        ]);
+        let mut add = |name: &'static str, value: Option<String>| {
+            attributes.extend(value.map(|value| KeyValue::new(name, value)));
+        };
+        add("faas.document.name", record.item_key.clone());
+        add("config_audit.record.sequence_number", record.sequence_number.clone());
+        add("faas.document.time", record.created.map(timestamp));
         let error = record.outcome.cause().map(|cause| (cause.reason.code(), cause.message.as_ref()));
-        let name = format!("{operation} {collection}");
+        let name = format!("{operation} {}", self.collection);
         self.span((self.ids.new_span_id(), parent), SpanKind::Internal, name, record.interval, attributes, error)
     }
 
