@@ -2,7 +2,7 @@
 //!
 //! Counts are nearly the same on each machine, however busy it is. So they can fail a test, and times cannot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -26,27 +26,34 @@ pub(crate) struct Recorded {
     counts: BTreeMap<String, f64>,
 }
 
-/// A count beside what was recorded of it.
+/// A count beside what was recorded of it. One of the two may be missing.
 #[derive(Debug)]
 pub(crate) struct Held {
     name: String,
-    measured: f64,
+    measured: Option<f64>,
     recorded: Option<f64>,
     tolerance: f64,
 }
 
 impl Held {
-    /// Whether it got worse, or was never recorded.
-    fn is_worse(&self) -> bool {
-        self.recorded.is_none_or(|recorded| self.measured > recorded * (1.0 + self.tolerance))
+    /// Whether it is not what was recorded: more, which costs; or missing, or nothing where there was something, which means
+    /// that something no longer works or is no longer counted.
+    fn is_wrong(&self) -> bool {
+        match (self.measured, self.recorded) {
+            (Some(measured), Some(recorded)) => {
+                measured > recorded * (1.0 + self.tolerance) || (measured == 0.0 && recorded > 0.0)
+            }
+            _ => true,
+        }
     }
 
     fn verdict(&self) -> &'static str {
-        match self.recorded {
-            None => "NOT RECORDED",
-            Some(_) if self.is_worse() => "WORSE",
-            Some(recorded) if self.measured < recorded * (1.0 - self.tolerance) => "better: record it",
-            Some(_) => "as recorded",
+        match (self.measured, self.recorded) {
+            (None, _) => "NOT MEASURED",
+            (_, None) => "NOT RECORDED",
+            _ if self.is_wrong() => "WRONG",
+            (Some(measured), Some(recorded)) if measured < recorded * (1.0 - self.tolerance) => "better: record it",
+            _ => "as recorded",
         }
     }
 }
@@ -69,11 +76,15 @@ pub(crate) async fn guard(bench: &Bench, recorded: &Recorded) -> Result<Vec<Held
         counts.push((format!("instructions a record, {name}"), instructions[name]));
         counts.push((format!("instructions, {name} over silent"), instructions[name] / instructions["silent"]));
     }
-    let held = |(name, measured): (String, f64)| {
-        let recorded_count = recorded.counts.get(&name).copied();
-        Held { name, measured, recorded: recorded_count, tolerance: recorded.tolerance }
+    let measured: BTreeMap<String, f64> = counts.into_iter().collect();
+    let names: BTreeSet<&String> = measured.keys().chain(recorded.counts.keys()).collect();
+    let held = |name: &String| Held {
+        name: name.clone(),
+        measured: measured.get(name).copied(),
+        recorded: recorded.counts.get(name).copied(),
+        tolerance: recorded.tolerance,
     };
-    Ok(counts.into_iter().map(held).collect())
+    Ok(names.into_iter().map(held).collect())
 }
 
 /// What the figures have of a batch of [`COUNTED`] records.
@@ -81,8 +92,9 @@ fn counts(figures: &Figures) -> Vec<(String, f64)> {
     let mut counts = Vec::new();
     for name in ["ours", "sampled"] {
         let median = |samples: &Samples| samples.median().unwrap_or_default();
-        let allocations = figures.allocations.get(name).map_or(0.0, median);
-        counts.push((format!("allocations a record, {name}"), allocations / COUNTED as f64));
+        if let Some(allocations) = figures.allocations.get(name) {
+            counts.push((format!("allocations a record, {name}"), median(allocations) / COUNTED as f64));
+        }
         if let Some(batch) = figures.batches.get(&(name, COUNTED)) {
             counts.push((format!("requests to DynamoDB, {name}"), median(&batch.requests)));
             counts.push((format!("datagrams to the X-Ray daemon, {name}"), median(&batch.datagrams)));
@@ -94,15 +106,15 @@ fn counts(figures: &Figures) -> Vec<(String, f64)> {
     counts
 }
 
-/// All counts, and whether none is worse.
+/// All counts, and whether all are as they were recorded, or better.
 pub(crate) fn report(held: &[Held]) -> (String, bool) {
     let mut table = Table::new(["a batch of 100", "measured", "recorded", "verdict"]);
     for count in held {
         let text = |number: f64| format!("{number:.2}");
-        let recorded = count.recorded.map_or_else(|| "-".to_owned(), text);
-        table.push([&*count.name, &text(count.measured), &recorded, count.verdict()]);
+        let text = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), text);
+        table.push([&*count.name, &text(count.measured), &text(count.recorded), count.verdict()]);
     }
-    (table.terminal(), !held.iter().any(Held::is_worse))
+    (table.terminal(), !held.iter().any(Held::is_wrong))
 }
 
 #[cfg(test)]
@@ -112,18 +124,20 @@ mod tests {
     #[test]
     fn a_count_is_held_within_its_tolerance() {
         let held = |measured, recorded| Held { name: String::new(), measured, recorded, tolerance: 0.05 };
-        for (measured, recorded, verdict) in [
-            (100.0, Some(100.0), "as recorded"),
-            (104.9, Some(100.0), "as recorded"),
-            (105.1, Some(100.0), "WORSE"),
-            (94.0, Some(100.0), "better: record it"),
-            (0.0, Some(0.0), "as recorded"),
-            (1.0, Some(0.0), "WORSE"),
-            (1.0, None, "NOT RECORDED"),
+        for (measured, recorded, verdict, is_wrong) in [
+            (Some(100.0), Some(100.0), "as recorded", false),
+            (Some(104.9), Some(100.0), "as recorded", false),
+            (Some(105.1), Some(100.0), "WRONG", true),
+            (Some(94.0), Some(100.0), "better: record it", false),
+            (Some(0.0), Some(0.0), "as recorded", false),
+            (Some(1.0), Some(0.0), "WRONG", true),
+            (Some(0.0), Some(1.0), "WRONG", true),
+            (Some(1.0), None, "NOT RECORDED", true),
+            (None, Some(1.0), "NOT MEASURED", true),
         ] {
             let held = held(measured, recorded);
-            assert_eq!(held.verdict(), verdict, "{held:?}");
-            assert_eq!(report(&[held]).1, !["WORSE", "NOT RECORDED"].contains(&verdict));
+            assert_eq!((held.verdict(), held.is_wrong()), (verdict, is_wrong), "{held:?}");
+            assert_eq!(report(&[held]).1, !is_wrong);
         }
     }
 }

@@ -21,7 +21,7 @@ use super::error::RedriveError;
 use super::place::{self, Listed, NotAnObject, Place, PlaceError};
 use crate::aws::{Aws, AwsError};
 
-/// How many objects are replayed at the same time; each may have eight requests to the table in flight.
+/// How many objects are replayed at the same time; each may have several requests to the table in flight.
 const MAX_IN_FLIGHT: usize = 8;
 /// How long the table may throttle or fail before a part of an object counts as failed.
 const PATIENCE: TimeDelta = TimeDelta::minutes(1);

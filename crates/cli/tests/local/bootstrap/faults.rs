@@ -71,7 +71,7 @@ async fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() 
     for engine in Engine::BOTH {
         let limit = Duration::from_secs(3);
         let mut play = Scene::on(engine).allowing(limit).start().await;
-        // Init's probe has its answer: what it waits for is not part of the invocation.
+        // Init's health check has its answer: what it waits for is not part of the invocation.
         assert_eq!(play.invoke(&event([])).await.failed(), [""; 0]);
         play.proxy.always(Fault::Silence);
         let observed = play.invoke(&inserts(0..250)).await;

@@ -52,7 +52,6 @@ async fn a_missing_table_is_named_with_its_setting() {
         let observed = play.invoke(&inserts(0..30)).await;
         let words = ["Missing-test", "does not exist", "eu-central-1", "AUDIT_TABLE"];
         assert_fails_and_says(&observed, &words, &format!("on {engine:?}"));
-        // Init has said it before, for those who look at a function that nothing has invoked yet.
         assert!(
             observed.stdout[0].contains("no audit can be written: the Audit table Missing-test"),
             "{:?}",
@@ -123,7 +122,7 @@ async fn a_setting_that_is_missing_or_wrong_is_named_in_one_line() {
     }
 }
 
-/// What init asks of the table: the item without attributes that no table stores.
+/// What `redrive` asks of the table before it begins: the item without attributes that no table stores.
 async fn probe(play: &Play, table: &str) -> (Option<String>, String) {
     let put = PutRequest::builder().set_item(Some(std::collections::HashMap::new())).build().unwrap();
     let request = WriteRequest::builder().put_request(put).build();
@@ -133,7 +132,7 @@ async fn probe(play: &Play, table: &str) -> (Option<String>, String) {
 }
 
 #[tokio::test]
-async fn the_probe_of_init_writes_nothing_and_tells_a_right_table_from_a_missing_one() {
+async fn the_probe_of_redrive_writes_nothing_and_tells_a_right_table_from_a_missing_one() {
     for engine in Engine::BOTH {
         let mut play = Scene::on(engine).start().await;
         assert_eq!(probe(&play, AUDIT_TABLE).await.0.as_deref(), Some("ValidationException"), "{engine:?}");

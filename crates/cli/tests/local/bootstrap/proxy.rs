@@ -63,7 +63,7 @@ struct Shared {
 struct State {
     /// What becomes of the next writes.
     next: VecDeque<Fault>,
-    /// What becomes of every `BatchWriteItem` after that, init's probe included.
+    /// What becomes of every `BatchWriteItem` after that.
     then: Option<Fault>,
     /// How many requests to write entries came.
     writes: usize,
@@ -96,7 +96,7 @@ impl Proxy {
         self.shared.state.lock().unwrap().next.extend(faults);
     }
 
-    /// What becomes of every request that writes, from now on, init's probe included.
+    /// What becomes of every request that writes, from now on.
     pub(crate) fn always(&self, fault: Fault) {
         self.shared.state.lock().unwrap().then = Some(fault);
     }
@@ -111,7 +111,7 @@ impl Proxy {
         self.shared.state.lock().unwrap().next.len()
     }
 
-    /// How many requests to write entries came so far. Init's probe does not count.
+    /// How many requests to write entries came so far.
     pub(crate) fn writes(&self) -> usize {
         self.shared.state.lock().unwrap().writes
     }
