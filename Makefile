@@ -102,9 +102,12 @@ guard: $(VENV) $(NPM) valgrind ## Counts of the deployed binary against recorded
 	$(CARGO_BUILD) --bins
 	$(CARGO_TARGET)/debug/bench --guard bench/guard.json
 
+# The last one deploys the zip that deploy.test.js builds.
 .PHONY: deploy
-deploy: $(VENV) $(NPM) ## Deploy, run and remove the service, on a stand-in for AWS; invoke local
+deploy: $(VENV) $(NPM) ## Deploy, run and remove the service, on two stand-ins for AWS; invoke local
+	$(CARGO_BUILD) --bin config-audit
 	$(NODE_TEST) serverless/test/life.test.js serverless/test/deploy.test.js serverless/test/invoke.test.js
+	$(NODE_TEST) serverless/test/ministack.test.js
 
 .PHONY: simulate
 simulate: ## 100,000 simulated runs with every fault; RUNS=n, or REPLAY=seed to see one

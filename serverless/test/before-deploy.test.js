@@ -1,7 +1,7 @@
 'use strict';
 
-// What the plugin finds out before a deployment, against accounts that are made up. life.test.js has the whole of it, with
-// Serverless and moto.
+// What the plugin finds out before a deployment, against accounts that are made up. life.test.js and
+// ministack.test.js have the whole of it, with Serverless and a stand-in for AWS.
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');

@@ -1,12 +1,11 @@
 'use strict';
 
-// The life of a stack, against moto's server and without a toolchain: a forgotten parameter, roll back; remove, and deploy again
-// on the tables that were left.
+// What a deployment says of parameters and of who is paged, and rolling back, against moto's server and without a toolchain.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
-const { describe, test } = require('node:test');
+const { test } = require('node:test');
 const { startAccount } = require('./aws');
 const { failsWith, serviceCopy } = require('./helpers');
 
@@ -33,45 +32,30 @@ async function begin(t) {
   return { aws, environment, serverless, succeeds };
 }
 
-describe('the life of a stack', { concurrency: true }, () => {
-  test('a deployment that forgets parameters changes nothing until it is confirmed, and rolling back needs no toolchain', async (t) => {
-    const { aws, environment, serverless, succeeds } = await begin(t);
-    failsWith(await serverless('deploy', '--param', 'artifact=nowhere.zip'), /the parameter artifact is "nowhere\.zip"; there is no such file/);
-    const topic = 'arn:aws:sns:eu-central-1:123456789012:nobody';
-    failsWith(await serverless(...deploy({ pageTopicArn: topic })), /there is no topic .*:nobody, which pageTopicArn names/);
-    const first = await succeeds(...deploy({ provenance: 'on', logRetentionDays: '14' }));
-    assert.match(first.stdout, /^paged: NOBODY: arn:aws:sns:.*:config-audit-dev-page has no subscription; deploy with --param pageEmail=ADDRESS/m);
-    assert.match(first.stdout, /^try it: aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-dev-RecordsQuarantined /m);
-    assert.equal((await environment()).AUDIT_PROVENANCE, 'on');
+test('a deployment that forgets parameters changes nothing until it is confirmed, and rolling back needs no toolchain', async (t) => {
+  const { aws, environment, serverless, succeeds } = await begin(t);
+  failsWith(await serverless('deploy', '--param', 'artifact=nowhere.zip'), /the parameter artifact is "nowhere\.zip"; there is no such file/);
+  const topic = 'arn:aws:sns:eu-central-1:123456789012:nobody';
+  failsWith(await serverless(...deploy({ pageTopicArn: topic })), /there is no topic .*:nobody, which pageTopicArn names/);
+  const first = await succeeds(...deploy({ provenance: 'on', logRetentionDays: '14' }));
+  assert.match(first.stdout, /^paged: NOBODY: arn:aws:sns:.*:config-audit-dev-page has no subscription; deploy with --param pageEmail=ADDRESS/m);
+  assert.match(first.stdout, /^try it: aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-dev-RecordsQuarantined /m);
+  assert.equal((await environment()).AUDIT_PROVENANCE, 'on');
 
-    const forgotten = await serverless(...deploy());
-    failsWith(forgotten, /the stack config-audit-dev is deployed with other parameters:/);
-    assert.match(forgotten.all, /^ {2}provenance +on +off\n {2}logRetentionDays +14 +30$/m);
-    assert.match(forgotten.all, /deploy with --param change=provenance,logRetentionDays$/m);
-    failsWith(await serverless('deploy', 'function', '-f', 'audit', ...parameters({ artifact: 'built.zip' })), /change=provenance,logRetentionDays/);
-    assert.equal((await environment()).AUDIT_PROVENANCE, 'on', 'nothing was deployed');
+  const forgotten = await serverless(...deploy());
+  failsWith(forgotten, /the stack config-audit-dev is deployed with other parameters:/);
+  assert.match(forgotten.all, /^ {2}provenance +on +off\n {2}logRetentionDays +14 +30$/m);
+  assert.match(forgotten.all, /deploy with --param change=provenance,logRetentionDays$/m);
+  failsWith(await serverless('deploy', 'function', '-f', 'audit', ...parameters({ artifact: 'built.zip' })), /change=provenance,logRetentionDays/);
+  assert.equal((await environment()).AUDIT_PROVENANCE, 'on', 'nothing was deployed');
 
-    await aws.subscribe((await aws.topics()).find((arn) => arn.endsWith('-page')), 'page@example.com');
-    const second = await succeeds(...deploy({ change: 'provenance,logRetentionDays' }));
-    assert.match(second.stdout, /^paged: page@example\.com$/m);
-    assert.equal((await environment()).AUDIT_PROVENANCE, 'off');
+  await aws.subscribe((await aws.topics()).find((arn) => arn.endsWith('-page')), 'page@example.com');
+  const second = await succeeds(...deploy({ change: 'provenance,logRetentionDays' }));
+  assert.match(second.stdout, /^paged: page@example\.com$/m);
+  assert.equal((await environment()).AUDIT_PROVENANCE, 'off');
 
-    const [, timestamp] = /Timestamp: (\d+)/.exec((await succeeds('deploy', 'list')).stdout);
-    await succeeds('rollback', '--timestamp', timestamp);
-    assert.equal((await environment()).AUDIT_PROVENANCE, 'on', 'the parameters are those of that deployment too');
-    failsWith(await serverless(...deploy()), /change=provenance,logRetentionDays/);
-  });
-
-  test('after remove, a deployment says how to use the tables that were left, and can then use them', async (t) => {
-    const { aws, environment, serverless, succeeds } = await begin(t);
-    await succeeds(...deploy());
-    await succeeds('remove');
-    const again = await serverless(...deploy());
-    const { Table: { LatestStreamArn: stream } } = await aws.dynamodb('DescribeTable', { TableName: 'Configuration-dev' });
-    failsWith(again, /the table Configuration-dev exists already/);
-    const [, configuration, audit] = /deploy with --param (configurationStreamArn=\S+);[^]*deploy with --param (existingAuditTable=\S+);/.exec(again.all);
-    assert.deepEqual([configuration, audit], [`configurationStreamArn=${stream}`, 'existingAuditTable=Audit-dev']);
-    await succeeds(...deploy(), '--param', configuration, '--param', audit);
-    assert.equal((await environment()).AUDIT_TABLE, 'Audit-dev');
-  });
+  const [, timestamp] = /Timestamp: (\d+)/.exec((await succeeds('deploy', 'list')).stdout);
+  await succeeds('rollback', '--timestamp', timestamp);
+  assert.equal((await environment()).AUDIT_PROVENANCE, 'on', 'the parameters are those of that deployment too');
+  failsWith(await serverless(...deploy()), /change=provenance,logRetentionDays/);
 });

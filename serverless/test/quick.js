@@ -6,7 +6,7 @@
 const fs = require('node:fs');
 const { describe } = require('node:test');
 
-const SLOW = ['artifact', 'deploy', 'invoke', 'life'].map((name) => `${name}.test.js`);
+const SLOW = ['artifact', 'deploy', 'invoke', 'life', 'ministack'].map((name) => `${name}.test.js`);
 const FILES = fs.readdirSync(__dirname).filter((file) => file.endsWith('.test.js') && !SLOW.includes(file));
 
 describe('the service', { concurrency: FILES.length }, () => {
