@@ -59,7 +59,10 @@ fn check(change: &Change<'_>, json: &ImagesAsTheyStand) {
     for (item, json) in [(old, &json.old_image), (new, &json.new_image)] {
         let Some(item) = item else { continue };
         check_values(item);
-        assert!(json.as_ref().is_some_and(|json| is_lossless(json, &tree(item))), "a value is not what the record says");
+        assert!(
+            json.as_ref().is_some_and(|json| is_lossless(json, &tree(item))),
+            "a value is not what the record says"
+        );
     }
     let planned = plan_of(change, &Context::default());
     assert_eq!(planned, plan_of(change, &Context::default()), "a change makes the same entries each time");
