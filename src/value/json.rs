@@ -231,10 +231,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                     members.push((name, JsonValue { json, measure: Measure::scalar(0) }));
                 }
                 members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-                match members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-                    true => Err(A::Error::custom(DUPLICATE)),
-                    false => Ok(Members(members)),
+                if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                    return Err(A::Error::custom(DUPLICATE));
                 }
+                Ok(Members(members))
             }
         }
         deserializer.deserialize_map(MembersVisitor)

@@ -172,7 +172,9 @@ mod tests {
         let long = document(&"x".repeat(60_000));
         let datagrams = |documents: &[String]| {
             let mut packet = Packet::default();
-            documents.iter().for_each(|document| packet.add(document));
+            for document in documents {
+                packet.add(document);
+            }
             packet.datagrams().collect::<Vec<_>>()
         };
         let many = datagrams(&[document("a"), document("b"), long.clone(), long.clone(), document("c")]);
