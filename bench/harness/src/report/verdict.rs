@@ -52,6 +52,11 @@ impl Verdict {
         self.measured.is_some_and(|value| !self.limit.is_met(value).0)
     }
 
+    /// Whether there is a figure at all.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.measured.is_some()
+    }
+
     /// What was measured and what must be reached, in one line.
     pub(crate) fn sentence(&self) -> String {
         let measured = self.measured.map_or_else(|| "not measured".to_owned(), |value| number(value) + self.unit);

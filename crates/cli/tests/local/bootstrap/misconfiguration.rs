@@ -52,11 +52,6 @@ async fn a_missing_table_is_named_with_its_setting() {
         let observed = play.invoke(&inserts(0..30)).await;
         let words = ["Missing-test", "does not exist", "eu-central-1", "AUDIT_TABLE"];
         assert_fails_and_says(&observed, &words, &format!("on {engine:?}"));
-        assert!(
-            observed.stdout[0].contains("no audit can be written: the Audit table Missing-test"),
-            "{:?}",
-            observed.stdout
-        );
         play.stop().await;
     }
 }

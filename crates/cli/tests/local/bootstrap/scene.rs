@@ -229,7 +229,7 @@ impl Observed {
                 WorldEvent::InvocationStarted { trace_header, .. } => observed.trace_header = trace_header,
                 WorldEvent::LogLine { source: LogSource::Stdout, line } => observed.stdout.push(line),
                 WorldEvent::LogLine { source: LogSource::Stderr, line } => observed.stderr.push(line),
-                WorldEvent::SegmentReceived { document } => observed.segments.push(document),
+                WorldEvent::SegmentReceived { document } => observed.segments.extend(segments::spans(&document)),
                 WorldEvent::SegmentRejected { reason } => panic!("not a segment document: {reason}"),
                 WorldEvent::ProcessStarted { pid } => observed.process = Some(pid),
                 WorldEvent::ProcessExited { .. } => observed.has_exited = true,
