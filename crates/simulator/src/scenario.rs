@@ -187,11 +187,11 @@ impl Scenario {
     /// Adds changes that have more entries than are sent at once: of all attributes of an item, again and again. Some requests
     /// must be sent again, while others have not been sent yet.
     fn add_bulk(&mut self, rng: &mut Rng) {
-        self.mapping.batch_size = 100;
+        self.mapping.batch_size = 200;
         let at = choose(rng, &self.writes).at;
         let fault = *choose(rng, &[Fault::StoreThrottles, Fault::StoreFails, Fault::StoreGivesBack]);
         self.fault_windows.push(FaultWindow { fault, from: at, to: at + 2 * MINUTE, chance: 20 });
-        for _ in 0..120 {
+        for _ in 0..240 {
             let kind = WriteKind::Set(ATTRIBUTES.map(|name| (name, Some(Value::Number(rng.i64(..), 0)))).to_vec());
             self.writes.push(Write { at, key: "BULK".to_owned(), kind, defect: None });
         }

@@ -27,7 +27,7 @@ impl Copy {
         if root.exists() {
             fs::remove_dir_all(&root).unwrap();
         }
-        for part in ["Cargo.toml", "Cargo.lock", "src", "examples", "crates"] {
+        for part in ["Cargo.toml", "Cargo.lock", "src", "examples", "crates", "bench/harness", "bench/silent"] {
             copy(&workspace.join(part), &root.join(part));
         }
         let copy = Self { root, target };
