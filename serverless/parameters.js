@@ -125,7 +125,7 @@ function wrong(values, { service, stage, region }) {
   return [...shapes, ...same, ...long, ...blind];
 }
 
-/** The parameter whose name is most like this one, if one is at all. */
+/** The parameter with the most similar name, if any is similar. */
 function nearest(name) {
   const [[near, distance]] = Object.keys(PARAMETERS)
     .map((known) => [known, edits(name.toLowerCase(), known.toLowerCase())])

@@ -110,7 +110,7 @@ test('what is for one command is not kept in serverless.yml', () => {
   assert.equal(misnamed({ blocks: { default: { store: 'aws' } } }).length, 1);
 });
 
-test('the command line goes before the stage\'s block, and that before the default', () => {
+test('the command line overrides the stage\'s block, which overrides the default', () => {
   const blocks = { default: { keyAttribute: 'key', logRetentionDays: 30, provenance: 'off' }, prod: { keyAttribute: 'name', logRetentionDays: 14, pageEmail: null }, dev: { keyAttribute: 'x' } };
   assert.deepEqual(valuesOf({ blocks, stage: 'prod', commandLine: ['keyAttribute=a=b ', 'store=aws'] }),
     { keyAttribute: 'a=b', logRetentionDays: '14', provenance: 'off', store: 'aws' });

@@ -103,7 +103,7 @@ test('the Audit table, which no rollback can delete, is created when everything 
   t.diagnostic(`${first.size - 1} resources come first`);
 });
 
-test('the template records the parameters that it was made with, but for those of one command', async (t) => {
+test('the template records its parameters, except those of a single command', async (t) => {
   const { template } = await packaged(t, OTHER_PARAMETERS);
   const given = Object.fromEntries(OTHER_PARAMETERS.flatMap((argument, index) => (argument === '--param' ? [OTHER_PARAMETERS[index + 1].split('=')] : [])));
   const expected = Object.entries({ ...DEFAULTS, ...given }).filter(([name]) => isRecorded(name)).map(([name, value]) => [name, String(value)]);

@@ -38,7 +38,7 @@ pub enum EntryValue<'a> {
     Attribute(JsonValue<'a>),
     /// The whole item, as a map.
     Item(JsonItem<'a>),
-    /// A note in the place of a value that is left out.
+    /// A note that replaces an omitted value.
     Note(AttributeValue),
 }
 

@@ -59,7 +59,7 @@ pub fn omitted_hash(value: &AttributeValue) -> Option<&str> {
     }
 }
 
-/// The values that are not left out.
+/// The values that have not been replaced by notes.
 fn whole_values<'e, 'a>(entry: &'e mut Entry<'a>) -> impl Iterator<Item = &'e mut EntryValue<'a>> {
     let values = entry.old_value.iter_mut().chain(&mut entry.new_value);
     values.filter(|value| !matches!(value, EntryValue::Note(_)))

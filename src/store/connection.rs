@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_answer_is_one_and_a_refused_connection_is_none() {
+    async fn any_answer_will_do_and_a_refused_connection_is_an_error() {
         let (store, listener) = store().await;
         for status in ["400 Bad Request", "503 Service Unavailable"] {
             let (connected, ()) = tokio::join!(store.connect(), async {

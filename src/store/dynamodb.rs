@@ -94,7 +94,7 @@ impl DynamoDbStore {
         let request = request.config_override(aws_sdk_dynamodb::config::Builder::new().retry_config(retries));
         match open(|health_check| request.interceptor(health_check).send()).await {
             Err(answer) => Ok(Some(answer)),
-            // An answer is one whatever it says.
+            // Any answer shows that the connection is open.
             Ok(Ok(_) | Err(SdkError::ServiceError(_) | SdkError::ResponseError(_))) => Ok(None),
             Ok(Err(error)) => Err(self.classify_unanswered(&error)),
         }

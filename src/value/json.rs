@@ -1,4 +1,4 @@
-//! Values and items as DynamoDB JSON: checked and measured, but not taken apart.
+//! Values and items as DynamoDB JSON: checked and measured, without building trees.
 //!
 //! An entry has its values as the record has them. A tree of each would cost an allocation for each name and each scalar, and
 //! many times the memory of the text.
@@ -94,11 +94,11 @@ impl<'a> JsonValue<'a> {
             }
     }
 
-    /// The value, taken apart.
+    /// The value as a tree.
     ///
     /// # Errors
     ///
-    /// None is known: it was read before.
+    /// It cannot fail in practice: the same text was read before.
     pub fn tree(&self) -> Result<AttributeValue, serde_json::Error> {
         serde_json::from_str(self.json.get())
     }
@@ -179,11 +179,11 @@ impl<'a> JsonItem<'a> {
         1 + self.attributes.iter().map(|(_, value)| value.depth()).max().unwrap_or_default()
     }
 
-    /// The item as one value, taken apart.
+    /// The item as one value, as a tree.
     ///
     /// # Errors
     ///
-    /// None is known: it was read before.
+    /// It cannot fail in practice: the same text was read before.
     pub fn tree(&self) -> Result<AttributeValue, serde_json::Error> {
         serde_json::from_str(self.json.get()).map(AttributeValue::M)
     }
@@ -505,7 +505,7 @@ mod tests {
         }
     }
 
-    /// What is read can be read again within something larger; what cannot is refused at once.
+    /// Every value that is accepted can be read again within something larger; the others are refused at once.
     #[test]
     fn a_value_that_is_read_can_be_taken_apart_however_deep_it_is() {
         for levels in [31, 32, 59, 60, 61, 62, 63, 64, 200] {
@@ -539,7 +539,7 @@ mod tests {
     }
 
     proptest! {
-        /// Another implementation takes values apart.
+        /// The trees are those of another implementation.
         #[test]
         fn what_is_measured_is_true_of_the_tree(value in any_value()) {
             let json = raw(&value);

@@ -1,5 +1,5 @@
-//! DynamoDB's values: as they are delivered ([`JsonValue`]), and taken apart, for what needs that: whether two are equal, and
-//! their canonical text.
+//! DynamoDB's values: as they are delivered ([`JsonValue`]), and as trees, where that is needed: to tell whether two are
+//! equal, and for their canonical text.
 
 mod json;
 mod number;

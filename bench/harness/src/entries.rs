@@ -37,7 +37,7 @@ impl Entries {
     /// Reads the bodies of `BatchWriteItem` or `PutItem`.
     ///
     /// # Errors
-    /// When a body is none, or an entry was sent twice.
+    /// When a body is not a request, or an entry was sent twice.
     pub(crate) fn read(bodies: &[Bytes]) -> Result<Self, EntriesError> {
         let mut entries = BTreeMap::new();
         for body in bodies {

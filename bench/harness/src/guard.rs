@@ -58,7 +58,7 @@ impl Held {
     }
 }
 
-/// Counts, and compares with what was recorded.
+/// Takes the counts, and compares them with the recorded ones.
 ///
 /// # Errors
 /// When a subject does not do what it should, or valgrind is missing.

@@ -72,7 +72,7 @@ struct Arguments {
     quick: bool,
 }
 
-/// Why there is no report.
+/// Why the bench failed.
 #[derive(Debug, thiserror::Error)]
 enum BenchError {
     #[error(transparent)]

@@ -33,7 +33,7 @@ const FEW: usize = 3;
 /// The largest batch that a subject has once in each of its turns before the one that counts.
 const LARGEST_REHEARSAL: usize = 1_000;
 
-/// Why there are no figures.
+/// Why a measurement failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MeasureError {
     /// The harness itself cannot run.

@@ -2,7 +2,7 @@
 //!
 //! Starts a world, and changes its Configuration table through DynamoDB's API as fast as the entries follow: so many changes
 //! at most are without an entry. Of ten changes three create a setting and seven change one. At the end it reads both tables'
-//! content back: each change has its entry, with the ID that its record gives it, and there is no other.
+//! content back: each change has its entry, with the ID that its record gives it, and no other entries exist.
 //!
 //! ```sh
 //! cargo build --release --locked --workspace --bin bootstrap --example rate
@@ -192,7 +192,7 @@ impl Watch {
 
     fn entry(&mut self, entry: &Entry, run: &Run) -> Result<()> {
         let change = change_of(entry).ok_or("an entry has no new value")?;
-        let seen = self.seen.get_mut(change).ok_or("an entry is of no change")?;
+        let seen = self.seen.get_mut(change).ok_or("an entry belongs to no change")?;
         if std::mem::replace(seen, true) {
             return Err(format!("change {change} has two entries").into());
         }
@@ -277,9 +277,10 @@ async fn verify(world: &World, changes: usize) -> Result<()> {
     while let Some(item) = items.next().await {
         let entry = Entry::from_item(item?);
         if !expected.remove(&Uuid::parse_str(entry.text("id"))?) {
-            return Err(format!("entry {} is of no record", entry.text("id")).into());
+            return Err(format!("entry {} belongs to no record", entry.text("id")).into());
         }
-        let change = change_of(&entry).and_then(|change| seen.get_mut(change)).ok_or("an entry is of no change")?;
+        let change =
+            change_of(&entry).and_then(|change| seen.get_mut(change)).ok_or("an entry belongs to no change")?;
         *change = true;
     }
     let missing = seen.iter().filter(|seen| !**seen).count();

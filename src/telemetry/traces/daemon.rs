@@ -122,7 +122,7 @@ impl Packet {
     }
 }
 
-/// Adds the document of a subsegment to that of its parent, without the members that only one apart from its parent needs
+/// Adds the document of a subsegment to that of its parent, without the members that only a document of its own needs
 /// (AWS X-Ray Developer Guide, "AWS X-Ray segment documents"): a sixth of its size. Their values are texts without quotes, and a
 /// quote within another text has a backslash before it.
 fn push_within(parent: &mut String, document: &str) {

@@ -1,4 +1,4 @@
-//! What it costs: what a stage has to pay each month, and what a million changes cost, from what was measured.
+//! What it costs: what a stage costs each month, and what a million changes cost, from what was measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
