@@ -36,7 +36,7 @@ const isKey = (value, { region }) => RegExp(`^arn:aws[a-z-]*:kms:${region}:\\d{1
 const KEY = shape(isKey, ({ region }) => `the ARN of a KMS key (not an alias) in ${region}, the region of this deployment`);
 const KEYS = shape((value, place) => value.split(',').every((key) => isKey(key, place)),
   ({ region }) => `the ARN of a KMS key (not an alias) in ${region}, or several with a comma between them`);
-// The policy of the Audit table compares this ARN as it stands, but for `*` and `?`, which stand for any text.
+// The policy of the Audit table compares this ARN literally, except that `*` and `?` match any text.
 const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
   'the ARN of one role or user as IAM prints it, such as arn:aws:iam::123456789012:role/config-audit-recovery');
 

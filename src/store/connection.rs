@@ -90,7 +90,7 @@ mod tests {
     use crate::store::dynamodb::DynamoDbStore;
     use crate::testing::entries;
 
-    /// A store whose DynamoDB is whoever accepts the listener's connections.
+    /// A store, and the listener that plays DynamoDB.
     async fn store() -> (DynamoDbStore, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = Builder::new()

@@ -401,7 +401,7 @@ impl<'de> Deserialize<'de> for MapMeasure {
                     names.push(name);
                 }
                 names.sort_unstable();
-                // A tree would have the last of them, and DynamoDB says nothing of such a map.
+                // A tree would silently keep the last of them; DynamoDB documents nothing for such a map.
                 if names.windows(2).any(|pair| pair[0] == pair[1]) {
                     return Err(A::Error::custom(DUPLICATE));
                 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const STREAM: &str =
     "arn:aws:dynamodb:eu-central-1:123456789012:table/Configuration-dev/stream/2024-09-11T09:00:17.927";
 
-/// A batch of so many records, 3 INSERT and 7 MODIFY in ten, about 690 bytes each. Each modification changes one
+/// A batch with this number of records, 3 INSERT and 7 MODIFY in ten, about 690 bytes each. Each modification changes one
 /// attribute, so each record has one entry. No two rounds have a record in common.
 pub(crate) fn batch(round: usize, records: usize) -> Bytes {
     let records: Vec<Value> = (0..records).map(|index| record(round, index)).collect();

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::processor::{self, Processors};
 use crate::timer;
 
-/// What a function does that all is well.
+/// The answer of a function that has audited all records.
 const ALL_WRITTEN: &[u8] = br#"{"batchItemFailures":[]}"#;
 /// How long a process may take for its next call.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -32,7 +32,7 @@ pub(crate) enum FunctionError {
     /// The process cannot be started or watched.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The process ended, or did something else than was expected of it.
+    /// The process ended, or did something unexpected.
     #[error("the process {0}; the end of its output: {1}")]
     Unexpected(String, String),
 }

@@ -20,7 +20,7 @@ const ROUNDS: usize = 5;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Recorded {
-    /// By how much a count may be higher than recorded, as a part of it.
+    /// By which fraction a count may exceed the recorded one.
     tolerance: f64,
     /// The counts by their names.
     counts: BTreeMap<String, f64>,

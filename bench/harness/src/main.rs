@@ -46,7 +46,7 @@ struct Arguments {
     /// What the local world's command measured: the last line of crates/local/examples/rate.rs
     #[arg(long)]
     local_world: Option<PathBuf>,
-    /// Only count what may not get worse, and compare with what this file has of it
+    /// Only take the counts that must not get worse, and compare them with those in this file
     #[arg(long)]
     guard: Option<PathBuf>,
     /// Write the figures into docs/performance.md, docs/cost.md and docs/images/performance.svg below this directory

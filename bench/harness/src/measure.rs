@@ -213,7 +213,7 @@ impl Bench {
         let mut written = Vec::new();
         for round in 0..rounds {
             let event = event::batch(plan.warm_up(records) + round, records);
-            // Whoever is first in a round follows somebody else each time.
+            // Each round starts with another subject, so that none always follows the same one.
             let first = round % functions.len().max(1);
             functions.rotate_left(first);
             for (subject, function, measured) in &mut functions {

@@ -28,7 +28,7 @@ pub(crate) struct Subject {
     pub(crate) writes_entries: bool,
     /// The largest batch that it is measured with.
     pub(crate) largest_batch: usize,
-    /// It takes part in every so many rounds.
+    /// It takes part in every n-th round.
     pub(crate) every: usize,
 }
 

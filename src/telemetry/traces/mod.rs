@@ -98,10 +98,10 @@ impl Traces {
                 if few.is_empty() {
                     break;
                 }
-                // What it refuses it does not offer to the daemon; its error says no more.
+                // Refused spans do not reach the daemon, and are counted there; the error adds nothing.
                 let _ = self.exporter.export(few).await;
             }
-            refused += 1 + burst.len() - self.daemon.offered();
+            refused += (1 + burst.len()).saturating_sub(self.daemon.offered());
             sent += timeout_at(until, self.daemon.send()).await.unwrap_or_default();
         }
         if refused > 0 {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 /// How much the socket buffers, in bytes; the system may allow less. Nobody reads while the clock runs.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// A daemon that is read when somebody asks.
+/// A daemon whose socket is read on demand.
 #[derive(Debug)]
 pub(crate) struct XrayDaemon {
     socket: UdpSocket,

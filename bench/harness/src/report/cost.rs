@@ -155,7 +155,7 @@ impl Prices {
         table
     }
 
-    /// What a million changes cost with each function, in batches of so many records.
+    /// What a million changes cost with each function, in batches of this size.
     pub(crate) fn changes(&self, plan: &Plan, stack: &Stack, figures: &Figures, records: usize) -> Table {
         let mut table =
             Table::new(["dollars", "billed ms", "function", "table", "logs", "traces", "all of it", "metrics a month"]);

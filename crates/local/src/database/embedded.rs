@@ -119,7 +119,7 @@ mod tests {
         request(json!({ "TableName": TABLE, "Item": item }))
     }
 
-    /// Puts records into the stream that were created so many seconds ago.
+    /// Puts records of this age, in seconds, into the stream.
     fn fill(path: &str, records: u32, age: i64) {
         let created = Clock::System.now().timestamp() - age;
         let insert = "
