@@ -1,45 +1,36 @@
 //! Spans: from a report to AWS X-Ray, by way of the daemon that Lambda runs.
 //!
 //! Spans are made after the work, from the report, and only for a trace that is sampled: an invocation whose trace is
-//! not sampled pays nothing for them. They are exported by `opentelemetry-aws`. The invocation's span is of kind
-//! INTERNAL, since the exporter would make a segment, a second node on the map, of one of kind SERVER; so all of them
-//! are subsegments that hang under the segment that Lambda itself makes of the function.
+//! not sampled pays nothing for them. All of them are subsegments that hang below the segment that Lambda itself makes of the
+//! function; a segment would be a second node on the map.
 //!
-//! The invocation's span and those below it are one document. Of many, the others go into more documents, each below a span
-//! that only holds them together.
+//! The invocation's span and those within it are one document. Where one has no room for all, the others go into more
+//! documents, each within a span that only holds them together. [`document`] knows what X-Ray takes, [`spans`] what there is
+//! to say, by OpenTelemetry's names.
 //!
 //! A large batch is bounded: all records that were not audited as they should be, and the [`spans::MAX_HEALTHY`] slowest of the
 //! others; the same for requests and objects. Those that there is no time to send before the deadline are counted as lost.
 //! What UDP loses after it was sent, nobody can count.
 
-mod daemon;
+mod document;
 mod spans;
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use opentelemetry::trace::SpanContext;
-use opentelemetry_aws::detector::LambdaResourceDetector;
-use opentelemetry_aws::xray_exporter::{SegmentTranslator, XrayExporter};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::report::Report;
 use crate::settings::Settings;
-use daemon::Daemon;
-use spans::{Maker, Names};
+use spans::{Function, Maker, Subject};
 
-/// Attributes that X-Ray makes searchable. Only the invocation's span has them: X-Ray takes 50 for a whole trace.
-const INDEXED: [&str; 3] = ["faas.invocation_id", "faas.coldstart", "config_audit.outcome"];
-/// How many spans are sent at once, in one document if they fit, with a pause between them for the daemon to catch up.
-const BURST: usize = 125;
+/// Between two documents, for the daemon to catch up.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How many spans are turned to text at once. A span and its document are several kilobytes, and a hundred of them would not stay
-/// in the processor's cache.
-const FEW: usize = 8;
 
 /// X-Ray takes no trace that is older (AWS X-Ray API Reference, `PutTraceSegments`).
 const MAX_AGE: TimeDelta = TimeDelta::days(30);
@@ -47,31 +38,15 @@ const MAX_AGE: TimeDelta = TimeDelta::days(30);
 /// Sends spans to the X-Ray daemon.
 #[derive(Debug)]
 pub struct Traces {
-    exporter: XrayExporter<Daemon>,
-    daemon: Daemon,
-    names: Names,
-    /// What is the same for all invocations of the process.
-    resource: Resource,
+    daemon: SocketAddr,
+    function: Function,
 }
 
 impl Traces {
-    /// Sends to the daemon at `address`, spans that are named as the settings have it.
+    /// Sends to the daemon at `daemon`, spans that are named as the settings have it.
     #[must_use]
-    pub fn new(address: SocketAddr, settings: &Settings) -> Self {
-        let translator = SegmentTranslator::new().with_indexed_attrs(INDEXED.map(str::to_owned)).metadata_all_attrs();
-        let daemon = Daemon::new(address);
-        let exporter = XrayExporter::new(daemon.clone()).with_translator(translator);
-        // The exporter is not given it: it would repeat it in each span.
-        let resource = Resource::builder_empty()
-            .with_service_name(settings.service.clone())
-            .with_detector(Box::new(LambdaResourceDetector))
-            .build();
-        let names = Names {
-            function: settings.function_name.clone(),
-            version: settings.function_version.clone(),
-            table: settings.audit_table.clone(),
-        };
-        Self { exporter, daemon, names, resource }
+    pub fn new(daemon: SocketAddr, settings: &Settings) -> Self {
+        Self { daemon, function: Function::new(settings) }
     }
 
     /// Sends the spans of an invocation, if its trace is sampled, until `until`. Returns how many were not sent.
@@ -79,41 +54,48 @@ impl Traces {
         if !report.trace.is_valid() || !report.trace.is_sampled() {
             return 0;
         }
-        let maker = Maker::new(report, &self.names, &self.resource);
-        let planned = maker.plan();
-        let (first, rest) = planned.split_at(planned.len().min(BURST));
-        let bursts = std::iter::once(first).chain(rest.chunks(BURST));
-        let all = planned.len() + bursts.clone().count();
-        let (mut refused, mut sent) = (0, 0);
-        for (index, burst) in bursts.enumerate() {
-            if index > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            if clock.instant() >= until {
-                break;
-            }
-            let mut spans = maker.document(index == 0, burst);
-            loop {
-                let few: Vec<SpanData> = spans.by_ref().take(FEW).collect();
-                if few.is_empty() {
-                    break;
-                }
-                // Refused spans do not reach the daemon, and are counted there; the error adds nothing.
-                let _ = self.exporter.export(few).await;
-            }
-            refused += (1 + burst.len()).saturating_sub(self.daemon.offered());
-            sent += timeout_at(until, self.daemon.send()).await.unwrap_or_default();
+        let maker = Maker::new(report, &self.function);
+        let subjects = maker.plan();
+        let mut lost = 1 + subjects.len();
+        if is_too_old(&report.trace, report.started) {
+            tracing::debug!(
+                spans = lost,
+                "no span was sent: the trace is older than 30 days, and X-Ray takes none of it"
+            );
+        } else if clock.instant() < until {
+            // Why the others were not sent does not matter: there is nothing to do about it, and they are counted.
+            let _ = timeout_at(until, self.send(&maker, subjects, &mut lost)).await;
         }
-        if refused > 0 {
-            let why = if is_too_old(&report.trace, report.started) {
-                "the trace is older than 30 days"
-            } else {
-                "they are not what X-Ray takes"
-            };
-            tracing::debug!(spans = refused, "the X-Ray exporter refused {refused} spans: {why}");
-        }
-        all - sent
+        lost
     }
+
+    /// Sends all, and takes from `lost` what was sent.
+    async fn send(&self, maker: &Maker<'_>, subjects: Vec<Subject<'_>>, lost: &mut usize) -> io::Result<()> {
+        let socket = connect(self.daemon).await?;
+        let mut subjects = subjects.into_iter().peekable();
+        let mut document = maker.invocation()?;
+        loop {
+            while subjects.next_if(|subject| maker.add(subject, &mut document)).is_some() {}
+            let (datagram, spans) = document.finish();
+            socket.send(&datagram).await?;
+            *lost -= spans;
+            let Some(next) = subjects.next() else { return Ok(()) };
+            tokio::time::sleep(PAUSE).await;
+            document = maker.more()?;
+            *lost += 1;
+            // Each span has room in a document that has no others.
+            maker.add(&next, &mut document);
+        }
+    }
+}
+
+/// A socket for one invocation: after Lambda has frozen and thawed the process, an old one may be dead.
+async fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr =
+        if daemon.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(daemon).await?;
+    Ok(socket)
 }
 
 /// The first eight digits of a trace's ID are the time when it began, in seconds since 1970.

@@ -1,32 +1,72 @@
-//! The spans of one report.
+//! The spans of one report: what there is to say of it, by OpenTelemetry's names.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
+use opentelemetry_aws::detector::LambdaResourceDetector;
 use opentelemetry_aws::trace::XrayIdGenerator;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::IdGenerator;
+use serde::Serialize;
+use serde_json::Value;
 
+use super::document::{Annotations, Aws, Cause, Document, Exception, Id, LogGroup, Span};
 use crate::aws::arn::{account_id, table, with_version};
 use crate::clock::{Interval, timestamp};
+use crate::invocation::xray_trace_id;
 use crate::report::{Object, Outcome, Record, Report, Request};
+use crate::settings::Settings;
 use crate::stream::EventName;
 
 /// The most spans of healthy records, of healthy requests, and of healthy objects, for one invocation.
 pub(super) const MAX_HEALTHY: usize = 100;
-/// The longest name that X-Ray takes, in characters.
-const MAX_NAME: usize = 200;
 
-/// The name of the span that holds what did not fit the document of the invocation's span.
+/// The name of the span that holds what had no room in the document of the invocation's span.
 const MORE: &str = "more of the invocation";
 
-/// What spans are named after.
-#[derive(Debug, Clone)]
-pub(super) struct Names {
-    pub(super) function: String,
-    pub(super) version: String,
-    pub(super) table: String,
+/// What all invocations of the process have in common.
+#[derive(Debug)]
+pub(super) struct Function {
+    name: String,
+    version: String,
+    audit_table: String,
+    region: Option<String>,
+    log_group: Option<String>,
+    /// What else is known of the process, by OpenTelemetry's names for a resource.
+    resource: BTreeMap<String, Value>,
+}
+
+impl Function {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let resource = Resource::builder_empty()
+            .with_service_name(settings.service.clone())
+            .with_detector(Box::new(LambdaResourceDetector))
+            .build();
+        let mut resource: BTreeMap<String, Value> =
+            resource.iter().map(|(name, value)| (name.to_string(), json(value))).collect();
+        // X-Ray has places of its own for these.
+        let region = resource.remove("cloud.region").as_ref().and_then(Value::as_str).map(str::to_owned);
+        let log_group = resource.remove("aws.log.group.names");
+        let log_group = log_group.as_ref().and_then(|names| names[0].as_str()).map(str::to_owned);
+        Self {
+            name: settings.function_name.clone(),
+            version: settings.function_version.clone(),
+            audit_table: settings.audit_table.clone(),
+            region,
+            log_group,
+            resource,
+        }
+    }
+}
+
+fn json(value: &opentelemetry::Value) -> Value {
+    use opentelemetry::{Array, StringValue, Value as Otel};
+    match value {
+        Otel::Bool(value) => (*value).into(),
+        Otel::I64(value) => (*value).into(),
+        Otel::F64(value) => (*value).into(),
+        Otel::Array(Array::String(texts)) => texts.iter().map(StringValue::as_str).collect(),
+        value => value.as_str().into(),
+    }
 }
 
 /// All that are not healthy, and the slowest [`MAX_HEALTHY`] of the others, in their order.
@@ -43,46 +83,45 @@ fn bounded<T>(
     kept.into_iter().map(|index| &all[index])
 }
 
-/// What a span is of.
+/// What a span is of, besides the invocation.
 pub(super) enum Subject<'a> {
     Record(&'a Record),
     Request(&'a Request),
     Object(&'a Object),
 }
 
+/// Why a span failed: its `error.type`, and a sentence.
+type Failure<'a> = (&'a str, &'a str);
+
 /// Makes the spans of one report.
 pub(super) struct Maker<'a> {
     report: &'a Report,
-    names: &'a Names,
-    resource: &'a Resource,
+    function: &'a Function,
     ids: XrayIdGenerator,
+    trace_id: String,
     /// The ID of the invocation's span, the parent of all others.
-    invocation: SpanId,
+    invocation: Id,
     /// The Configuration table's name.
-    collection: Arc<str>,
-    scope: InstrumentationScope,
+    collection: &'a str,
     has_failed: bool,
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(report: &'a Report, names: &'a Names, resource: &'a Resource) -> Self {
+    pub(super) fn new(report: &'a Report, function: &'a Function) -> Self {
         let ids = XrayIdGenerator::default();
-        let invocation = ids.new_span_id();
-        let scope = InstrumentationScope::builder("config-audit").build();
-        let collection = table(report.stream_arn.as_ref()).into();
+        let invocation = Id(ids.new_span_id());
         Self {
             report,
-            names,
-            resource,
+            function,
             ids,
+            trace_id: xray_trace_id(&report.trace).unwrap_or_default(),
             invocation,
-            collection,
-            scope,
+            collection: table(report.stream_arn.as_ref()),
             has_failed: report.failed().next().is_some(),
         }
     }
 
-    /// What there are spans of besides the invocation: its records, its requests and its objects.
+    /// What there are spans of: records, requests and objects.
     pub(super) fn plan(&self) -> Vec<Subject<'a>> {
         let report = self.report;
         let records = bounded(
@@ -96,190 +135,231 @@ impl<'a> Maker<'a> {
         records.chain(requests).chain(objects.map(Subject::Object)).collect()
     }
 
-    /// The spans of one document: the invocation's, or in later documents one in its place, and these below it.
-    pub(super) fn document(&self, is_first: bool, subjects: &[Subject<'_>]) -> impl Iterator<Item = SpanData> {
-        let root = if is_first { self.of_invocation() } else { self.of_more() };
-        let parent = root.span_context.span_id();
-        let below = subjects.iter().map(move |subject| match subject {
-            Subject::Record(record) => self.of_record(parent, record),
-            Subject::Request(request) => self.of_request(parent, request),
-            Subject::Object(object) => self.of_object(parent, object),
-        });
-        std::iter::once(root).chain(below)
-    }
-
-    fn span(
-        &self,
-        (id, parent): (SpanId, SpanId),
-        kind: SpanKind,
-        name: String,
-        interval: Interval,
-        attributes: Vec<KeyValue>,
-        error: Option<(&str, &str)>,
-    ) -> SpanData {
-        let mut attributes = attributes;
-        let status = error.map_or(Status::Unset, |(code, message)| {
-            attributes.push(KeyValue::new("error.type", code.to_owned()));
-            Status::error(message.to_owned())
-        });
-        let trace = &self.report.trace;
-        SpanData {
-            span_context: SpanContext::new(trace.trace_id(), id, TraceFlags::SAMPLED, false, TraceState::default()),
-            parent_span_id: parent,
-            parent_span_is_remote: parent == trace.span_id(),
-            span_kind: kind,
-            name: truncated(name).into(),
-            start_time: self.report.time_of(interval.started).into(),
-            end_time: self.report.time_of(interval.ended.max(interval.started)).into(),
-            attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status,
-            instrumentation_scope: self.scope.clone(),
+    /// Adds the span of this subject. `false` where the document has no room for it.
+    pub(super) fn add(&self, subject: &Subject<'_>, document: &mut Document) -> bool {
+        match subject {
+            Subject::Record(record) => self.add_record(record, document),
+            Subject::Request(request) => self.add_request(request, document),
+            Subject::Object(object) => self.add_object(object, document),
         }
     }
 
-    /// The span of a later document, below the invocation's.
-    fn of_more(&self) -> SpanData {
-        let ids = (self.ids.new_span_id(), self.invocation);
-        self.span(ids, SpanKind::Internal, MORE.to_owned(), self.report.interval, Vec::new(), None)
+    fn new_id(&self) -> Id {
+        Id(self.ids.new_span_id())
+    }
+
+    /// A span within another.
+    fn span<'s, M>(&self, name: &'s str, interval: Interval, failure: Option<Failure<'s>>, metadata: M) -> Span<'s, M> {
+        let seconds = |instant| self.report.time_of(instant).timestamp_micros() as f64 / 1e6;
+        let exception = |(kind, message)| Exception { id: self.new_id(), kind, message };
+        Span {
+            kind: None,
+            trace_id: None,
+            parent_id: None,
+            id: self.new_id(),
+            name,
+            start_time: seconds(interval.started),
+            end_time: seconds(interval.ended.max(interval.started)),
+            namespace: None,
+            fault: failure.map(|_| true),
+            cause: failure.map(|failure| Cause { exceptions: [exception(failure)] }),
+            aws: None,
+            annotations: None,
+            metadata,
+        }
+    }
+
+    /// A document of this span.
+    fn document<'s, M: Serialize>(&'s self, parent: Id, span: Span<'s, M>) -> serde_json::Result<Document> {
+        let kind = Some("subsegment");
+        Document::of(&Span { kind, trace_id: Some(&self.trace_id), parent_id: Some(parent), ..span })
+    }
+
+    /// A later document, below the invocation's span.
+    pub(super) fn more(&self) -> serde_json::Result<Document> {
+        self.document(self.invocation, self.span(MORE, self.report.interval, None, Empty {}))
     }
 
     /// OpenTelemetry semantic conventions, "`FaaS` spans" and "AWS Lambda".
-    fn of_invocation(&self) -> SpanData {
-        let report = self.report;
-        let arn = report.function_arn.as_str();
-        let mut attributes = vec![
-            KeyValue::new("faas.invocation_id", report.request_id.clone()),
-            KeyValue::new("faas.trigger", "datasource"),
-            KeyValue::new("faas.coldstart", report.cold_start),
-            KeyValue::new("aws.lambda.invoked_arn", arn.to_owned()),
-            KeyValue::new("cloud.resource_id", with_version(arn, &self.names.version)),
-            KeyValue::new("config_audit.outcome", report.outcome()),
-        ];
-        attributes.extend(self.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone())));
-        attributes.extend(account_id(arn).map(|account| KeyValue::new("cloud.account.id", account.to_owned())));
-        let counts = report.counts();
-        for (name, count) in [
-            ("config_audit.records.received", report.received),
-            ("config_audit.records.audited", counts.audited),
-            ("config_audit.records.unchanged", counts.unchanged),
-            ("config_audit.records.quarantined", counts.quarantined),
-            ("config_audit.records.failed", counts.failed),
-        ] {
-            attributes.push(KeyValue::new(name, i64::try_from(count).unwrap_or(i64::MAX)));
+    pub(super) fn invocation(&self) -> serde_json::Result<Document> {
+        #[derive(Serialize)]
+        struct Attributes<'a> {
+            #[serde(rename = "faas.trigger")]
+            trigger: &'static str,
+            #[serde(rename = "aws.lambda.invoked_arn")]
+            invoked_arn: &'a str,
+            #[serde(rename = "cloud.resource_id")]
+            resource_id: String,
+            #[serde(rename = "config_audit.records.received")]
+            received: usize,
+            #[serde(rename = "config_audit.records.audited")]
+            audited: usize,
+            #[serde(rename = "config_audit.records.unchanged")]
+            unchanged: usize,
+            #[serde(rename = "config_audit.records.quarantined")]
+            quarantined: usize,
+            #[serde(rename = "config_audit.records.failed")]
+            failed: usize,
+            #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
+            error_type: Option<&'a str>,
+            #[serde(flatten)]
+            resource: &'a BTreeMap<String, Value>,
         }
+
+        let (report, function) = (self.report, self.function);
+        let arn = report.function_arn.as_str();
+        let counts = report.counts();
         let message = report.error.as_ref().map(ToString::to_string);
         let failures = (counts.failed > 0).then(|| format!("{} records failed", counts.failed));
-        let error = match (&report.error, &message, &failures) {
+        let failure = match (&report.error, &message, &failures) {
             (Some(error), Some(message), _) => Some((error.code(), message.as_str())),
             (None, _, Some(failures)) => Some(("records_failed", failures.as_str())),
             _ => None,
         };
-        let name = self.names.function.clone();
-        self.span(
-            (self.invocation, report.trace.span_id()),
-            SpanKind::Internal,
-            name,
-            report.interval,
-            attributes,
-            error,
-        )
+        let attributes = Attributes {
+            trigger: "datasource",
+            invoked_arn: arn,
+            resource_id: with_version(arn, &function.version),
+            received: report.received,
+            audited: counts.audited,
+            unchanged: counts.unchanged,
+            quarantined: counts.quarantined,
+            failed: counts.failed,
+            error_type: failure.map(|(kind, _)| kind),
+            resource: &function.resource,
+        };
+        let span = Span {
+            id: self.invocation,
+            aws: Some(Aws {
+                account_id: account_id(arn),
+                region: function.region.as_deref(),
+                cloudwatch_logs: function.log_group.as_deref().map(|log_group| [LogGroup { log_group }]),
+                ..Aws::default()
+            }),
+            annotations: Some(Annotations {
+                faas_invocation_id: &report.request_id,
+                faas_coldstart: report.cold_start,
+                config_audit_outcome: report.outcome(),
+            }),
+            ..self.span(&function.name, report.interval, failure, attributes)
+        };
+        self.document(Id(report.trace.span_id()), span)
     }
 
     /// OpenTelemetry semantic conventions, "`FaaS` spans", Datasource.
-    fn of_record(&self, parent: SpanId, record: &Record) -> SpanData {
+    fn add_record(&self, record: &Record, document: &mut Document) -> bool {
+        #[derive(Serialize)]
+        struct Attributes<'a> {
+            #[serde(rename = "faas.document.collection")]
+            collection: &'a str,
+            #[serde(rename = "faas.document.operation")]
+            operation: &'static str,
+            #[serde(rename = "faas.document.name", skip_serializing_if = "Option::is_none")]
+            name: Option<&'a str>,
+            #[serde(rename = "faas.document.time", skip_serializing_if = "Option::is_none")]
+            time: Option<String>,
+            #[serde(rename = "config_audit.record.sequence_number", skip_serializing_if = "Option::is_none")]
+            sequence_number: Option<&'a str>,
+            #[serde(rename = "config_audit.record.outcome")]
+            outcome: &'static str,
+            #[serde(rename = "config_audit.record.audits_written")]
+            audits_written: usize,
+            #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
+            error_type: Option<&'a str>,
+        }
+
         let operation = match record.event_name {
             Some(EventName::Insert) => "insert",
             Some(EventName::Modify) => "edit",
             Some(EventName::Remove) => "delete",
             None => "unknown",
         };
-        // With room for all, and for the type of an error.
-        let mut attributes = Vec::with_capacity(8);
-        attributes.extend([
-            KeyValue::new("faas.document.collection", Arc::clone(&self.collection)),
-            KeyValue::new("faas.document.operation", operation),
-            KeyValue::new("config_audit.record.outcome", record.outcome.name()),
-            KeyValue::new(
-                "config_audit.record.audits_written",
-                i64::try_from(record.audits_written).unwrap_or(i64::MAX),
-            ),
-        ]);
-        let mut add = |name: &'static str, value: Option<String>| {
-            attributes.extend(value.map(|value| KeyValue::new(name, value)));
+        let failure = record.outcome.cause().map(|cause| (cause.reason.code(), cause.message.as_ref()));
+        let attributes = Attributes {
+            collection: self.collection,
+            operation,
+            name: record.item_key.as_deref(),
+            time: record.created.map(timestamp),
+            sequence_number: record.sequence_number.as_deref(),
+            outcome: record.outcome.name(),
+            audits_written: record.audits_written,
+            error_type: failure.map(|(kind, _)| kind),
         };
-        add("faas.document.name", record.item_key.clone());
-        add("config_audit.record.sequence_number", record.sequence_number.clone());
-        add("faas.document.time", record.created.map(timestamp));
-        let error = record.outcome.cause().map(|cause| (cause.reason.code(), cause.message.as_ref()));
         let name = format!("{operation} {}", self.collection);
-        self.span((self.ids.new_span_id(), parent), SpanKind::Internal, name, record.interval, attributes, error)
+        document.add(&self.span(&name, record.interval, failure, attributes))
     }
 
-    /// OpenTelemetry semantic conventions, "Database spans" and "DynamoDB"; `aws.service` and `aws.operation` are what
-    /// X-Ray makes a node of the map from. A request that failed is not an error if its entries were stored in the end.
-    fn of_request(&self, parent: SpanId, request: &Request) -> SpanData {
-        let table = &self.names.table;
-        let operation = "BatchWriteItem";
-        let mut attributes = vec![
-            KeyValue::new("aws.service", "DynamoDB"),
-            KeyValue::new("aws.operation", operation),
-            KeyValue::new("aws.dynamodb.table_names", strings(table.clone())),
-            KeyValue::new("db.system.name", "aws.dynamodb"),
-            KeyValue::new("db.operation.name", operation),
-            KeyValue::new("db.collection.name", table.to_owned()),
-            KeyValue::new("db.operation.batch.size", i64::try_from(request.entries).unwrap_or(i64::MAX)),
-            KeyValue::new("config_audit.request.retries", i64::from(request.retries)),
-        ];
-        let id = |id: &Option<String>| id.as_ref().map(|id| KeyValue::new("aws.request_id", id.clone()));
-        let mut error = None;
-        match &request.result {
-            Ok(put) => {
-                attributes.extend(id(&put.request_id));
-                attributes.extend(put.consumed_capacity.map(|units| {
-                    let consumed = serde_json::json!({ "TableName": table, "CapacityUnits": units }).to_string();
-                    KeyValue::new("aws.dynamodb.consumed_capacity", strings(consumed))
-                }));
-                let unprocessed = i64::try_from(put.unprocessed.len()).unwrap_or(i64::MAX);
-                attributes.push(KeyValue::new("config_audit.request.unprocessed", unprocessed));
-            }
-            Err(cause) => {
-                attributes.extend(id(&cause.request_id));
-                attributes.push(KeyValue::new("db.response.status_code", cause.code.clone()));
-                error = Some((cause.code.as_str(), cause.message.as_str())).filter(|_| self.has_failed);
-            }
+    /// OpenTelemetry semantic conventions, "Database spans" and "DynamoDB". A request that failed is not an error if its entries
+    /// were stored in the end.
+    fn add_request(&self, request: &Request, document: &mut Document) -> bool {
+        #[derive(Serialize)]
+        struct Attributes<'a> {
+            #[serde(rename = "db.system.name")]
+            system: &'static str,
+            #[serde(rename = "db.operation.name")]
+            operation: &'static str,
+            #[serde(rename = "db.collection.name")]
+            collection: &'a str,
+            #[serde(rename = "db.operation.batch.size")]
+            batch_size: usize,
+            #[serde(rename = "db.response.status_code", skip_serializing_if = "Option::is_none")]
+            status_code: Option<&'a str>,
+            #[serde(rename = "aws.dynamodb.consumed_capacity", skip_serializing_if = "Option::is_none")]
+            consumed_capacity: Option<[String; 1]>,
+            #[serde(rename = "config_audit.request.retries")]
+            retries: u32,
+            #[serde(rename = "config_audit.request.unprocessed", skip_serializing_if = "Option::is_none")]
+            unprocessed: Option<usize>,
+            #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
+            error_type: Option<&'a str>,
         }
-        let name = format!("{operation} {table}");
-        self.span((self.ids.new_span_id(), parent), SpanKind::Client, name, request.interval, attributes, error)
+
+        let operation = "BatchWriteItem";
+        let table = self.function.audit_table.as_str();
+        let (put, error) = (request.result.as_ref().ok(), request.result.as_ref().err());
+        let failure = error.filter(|_| self.has_failed).map(|error| (error.code.as_str(), error.message.as_str()));
+        let capacity = put.and_then(|put| put.consumed_capacity);
+        let attributes = Attributes {
+            system: "aws.dynamodb",
+            operation,
+            collection: table,
+            batch_size: request.entries,
+            status_code: error.map(|error| error.code.as_str()),
+            consumed_capacity: capacity
+                .map(|units| [serde_json::json!({ "TableName": table, "CapacityUnits": units }).to_string()]),
+            retries: request.retries,
+            unprocessed: put.map(|put| put.unprocessed.len()),
+            error_type: failure.map(|(kind, _)| kind),
+        };
+        let request_id =
+            put.map_or_else(|| error.and_then(|error| error.request_id.as_deref()), |put| put.request_id.as_deref());
+        document.add(&Span {
+            namespace: Some("aws"),
+            aws: Some(Aws { operation: Some(operation), table_name: Some(table), request_id, ..Aws::default() }),
+            ..self.span("DynamoDB", request.interval, failure, attributes)
+        })
     }
 
     /// One object put into the failure bucket.
-    fn of_object(&self, parent: SpanId, object: &Object) -> SpanData {
-        let attributes = vec![
-            KeyValue::new("aws.service", "S3"),
-            KeyValue::new("aws.operation", "PutObject"),
-            KeyValue::new("config_audit.object.url", object.url.clone()),
-        ];
-        let error = object.error.as_deref().map(|code| (code, "the failure bucket did not take a record"));
-        self.span(
-            (self.ids.new_span_id(), parent),
-            SpanKind::Client,
-            "PutObject".to_owned(),
-            object.interval,
-            attributes,
-            error,
-        )
+    fn add_object(&self, object: &Object, document: &mut Document) -> bool {
+        #[derive(Serialize)]
+        struct Attributes<'a> {
+            #[serde(rename = "config_audit.object.url")]
+            url: &'a str,
+            #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
+            error_type: Option<&'a str>,
+        }
+
+        let error_type = object.error.as_deref();
+        let failure = error_type.map(|code| (code, "the failure bucket did not take a record"));
+        document.add(&Span {
+            namespace: Some("aws"),
+            aws: Some(Aws { operation: Some("PutObject"), ..Aws::default() }),
+            ..self.span("S3", object.interval, failure, Attributes { url: &object.url, error_type })
+        })
     }
 }
 
-/// A name that X-Ray takes: of 200 characters at most (AWS X-Ray Developer Guide, "AWS X-Ray segment documents").
-fn truncated(name: String) -> String {
-    if name.len() <= MAX_NAME { name } else { name.chars().take(MAX_NAME).collect() }
-}
-
-/// A list of one text, as attributes have it that may have more.
-fn strings(one: String) -> Value {
-    Value::Array(vec![StringValue::from(one)].into())
-}
+/// No attributes.
+#[derive(Serialize)]
+struct Empty {}

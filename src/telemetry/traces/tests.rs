@@ -93,25 +93,30 @@ fn each_part_of_an_invocation_is_a_subsegment_below_its_own() {
     assert_eq!(invocation["type"], "subsegment");
     for below in invocation["subsegments"].as_array().unwrap() {
         assert!(below["name"].is_string() && below.get("parent_id").is_none(), "{below}");
+        let has_failed = below["fault"] == true;
+        assert_eq!(below["cause"]["exceptions"][0]["type"], below["metadata"]["error.type"], "{below}");
+        assert_eq!(below["cause"]["exceptions"][0]["message"].is_string(), has_failed, "{below}");
     }
 }
 
 /// A record that failed has a span in any case.
 #[test]
 fn many_spans_are_few_documents_and_none_is_larger_than_x_ray_takes() {
-    for (message, documents) in [(10, 9), (10_000, 900)] {
+    // The last is the longest that there is: JSON writes six characters for each of its characters.
+    for (message, documents) in [("x".repeat(10), 10), ("x".repeat(10_000), 80), ("\u{1}".repeat(10_000), 501)] {
         let mut report = testing::report_of_everything();
         let failed = report.failed().next().unwrap().clone();
-        let cause = Cause::new(Reason::Deadline, "x".repeat(message));
-        report.records = vec![Record { outcome: Outcome::Failed(cause), ..failed }; 1_000];
+        let item_key = Some(message.chars().take(2_048).collect());
+        let cause = Cause::new(Reason::Deadline, message);
+        report.records = vec![Record { item_key, outcome: Outcome::Failed(cause), ..failed }; 1_000];
         let (received, lost, _) = exported_of(report, 0, "Audit", MINUTE);
         assert_eq!(lost, 0);
         let parents: HashSet<&str> = received.iter().map(|document| document["id"].as_str().unwrap()).collect();
         for document in &received[1..] {
             assert!(parents.contains(document["parent_id"].as_str().unwrap()), "{document}");
         }
-        // One for each burst of 125 besides the invocation's.
-        assert_eq!(received.iter().map(spans).sum::<usize>(), 1 + 1_000 + 2 + 1 + 8);
+        // One in each document but the first holds the others together.
+        assert_eq!(received.iter().map(spans).sum::<usize>(), 1 + 1_000 + 2 + 1 + (received.len() - 1));
         assert!(received.len() <= documents, "{} documents", received.len());
     }
 }

@@ -41,7 +41,7 @@ async fn an_invocation_has_a_span_and_so_has_each_record_and_each_request() {
     assert!(records.iter().all(|record| record["metadata"]["faas.document.collection"] == TABLE));
     let operations: Vec<_> = records.iter().map(|record| &record["metadata"]["faas.document.operation"]).collect();
     assert_eq!(operations, ["insert", "edit", "edit", "delete", "delete"]);
-    assert_eq!(requests[0]["aws"]["table_names"], serde_json::json!([AUDIT_TABLE]));
+    assert_eq!(requests[0]["aws"]["table_name"], AUDIT_TABLE);
     assert_eq!(requests[0]["metadata"]["db.operation.batch.size"], 4);
     for span in [&records, &requests].into_iter().flatten() {
         assert_eq!(span["parent_id"], invocation[0]["id"]);
@@ -77,6 +77,9 @@ async fn what_failed_is_an_error_and_what_worked_in_the_end_is_none() {
     assert!(has_failed(invocation[0]) && has_failed(requests[0]) && !has_failed(objects[0]));
     assert!(records.iter().all(|record| has_failed(record)));
     assert_eq!(records[0]["metadata"]["error.type"], "Puzzling");
+    let exceptions = records[3]["cause"]["exceptions"].as_array().unwrap();
+    assert_eq!((exceptions.len(), &exceptions[0]["type"]), (1, &"invalid_value".into()));
+    assert!(exceptions[0]["message"].is_string(), "{exceptions:?}");
     assert_eq!(records[3]["metadata"]["error.type"], "invalid_value");
     play.stop().await;
 }
