@@ -19,7 +19,6 @@ use crate::reason::Reason;
 use crate::report::{Cause, Object, Outcome, Record, Report, Request};
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 use crate::stream::EventName;
-use crate::value::JsonValue;
 
 /// How a store answers one request.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +168,7 @@ pub(crate) fn entries(count: usize) -> Vec<EncodedEntry> {
             modification_time: DateTime::UNIX_EPOCH,
             updated_attribute: None,
             old_value: None,
-            new_value: Some(EntryValue::Attribute(JsonValue::parse(&value).unwrap())),
+            new_value: Some(EntryValue::Attribute(serde_json::from_str(value.get()).unwrap())),
             provenance: None,
         };
         entry.encode()

@@ -144,7 +144,7 @@ impl EntryValue<'_> {
     fn json_len(&self) -> usize {
         match self {
             Self::Attribute(value) => value.json().len(),
-            Self::Item(item) => item.json().len(),
+            Self::Item(item) => item.attributes().iter().map(|(name, value)| name.len() + value.json().len() + 4).sum(),
             Self::Note(note) => value::size(note),
         }
     }

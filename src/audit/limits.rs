@@ -95,15 +95,15 @@ fn note(why: &str, value: &EntryValue<'_>, full_record: String) -> EntryValue<'s
 mod tests {
     use super::*;
     use crate::audit::{Provenance, entry_id};
+    use crate::value::canonical_hash;
     use crate::value::tests::value;
-    use crate::value::{JsonValue, canonical_hash};
     use chrono::DateTime;
     use proptest::prelude::*;
     use serde_json::json;
     use serde_json::value::{RawValue, to_raw_value};
 
     fn entry<'a>(old_value: Option<&'a RawValue>, new_value: Option<&'a RawValue>) -> Entry<'a> {
-        let value = |value: &'a RawValue| EntryValue::Attribute(JsonValue::parse(value).unwrap());
+        let value = |value: &'a RawValue| EntryValue::Attribute(serde_json::from_str(value.get()).unwrap());
         Entry {
             id: entry_id(None, "event", Some("value")),
             item_key: "KEY".into(),
@@ -180,7 +180,7 @@ mod tests {
         let note = || {
             let json = raw(&omitted);
             let EntryValue::Note(note) =
-                note("why", &EntryValue::Attribute(JsonValue::parse(&json).unwrap()), String::new())
+                note("why", &EntryValue::Attribute(serde_json::from_str(json.get()).unwrap()), String::new())
             else {
                 panic!("it is a note")
             };

@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn item(raw: &RawValue) -> JsonItem<'_> {
-        JsonItem::parse(raw).unwrap()
+        serde_json::from_str(raw.get()).unwrap()
     }
 
     /// The items that a plan writes, without their IDs.

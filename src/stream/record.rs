@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::EventName;
 use crate::aws::arn::StreamArn;
-use crate::value::{InvalidValue, JsonItem, JsonText, JsonValue, Malformed, base64_text};
+use crate::value::{InvalidValue, JsonItem, JsonText, JsonValue, base64_text};
 
 /// The longest partition key, and so the longest `itemKey` that the Audit table's index can hold
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
@@ -145,11 +145,11 @@ struct Record<'a> {
 struct StreamRecord<'a> {
     approximate_creation_date_time: Option<f64>,
     #[serde(borrow)]
-    keys: Option<&'a RawValue>,
+    keys: Option<JsonItem<'a>>,
     #[serde(borrow)]
-    new_image: Option<&'a RawValue>,
+    new_image: Option<JsonItem<'a>>,
     #[serde(borrow)]
-    old_image: Option<&'a RawValue>,
+    old_image: Option<JsonItem<'a>>,
     #[serde(borrow)]
     sequence_number: Option<JsonText<'a>>,
     #[serde(borrow)]
@@ -174,15 +174,14 @@ pub fn decode<'a>(raw: &'a RawValue, key_attribute: &str) -> Result<Change<'a>, 
     let event_id = some_text(record.event_id).ok_or(NotAChange::Missing("eventID"))?;
     let event_name = record.event_name.ok_or(NotAChange::Missing("eventName"))?;
     let event_name = EventName::parse(&event_name.0).ok_or(NotAChange::UnknownEventName)?;
-    let item = |json: &'a RawValue| JsonItem::parse(json).map_err(|malformed| undecodable(raw.get(), malformed));
-    let new = || item(stream.new_image.ok_or(NotAChange::Missing("dynamodb.NewImage"))?);
-    let old = || item(stream.old_image.ok_or(NotAChange::Missing("dynamodb.OldImage"))?);
+    let new = stream.new_image.ok_or(NotAChange::Missing("dynamodb.NewImage"));
+    let old = stream.old_image.ok_or(NotAChange::Missing("dynamodb.OldImage"));
     let images = match event_name {
-        EventName::Insert => Images::Insert { new: new()? },
-        EventName::Modify => Images::Modify { old: old()?, new: new()? },
-        EventName::Remove => Images::Remove { old: old()? },
+        EventName::Insert => Images::Insert { new: new? },
+        EventName::Modify => Images::Modify { old: old?, new: new? },
+        EventName::Remove => Images::Remove { old: old? },
     };
-    let keys = stream.keys.map(item).transpose()?;
+    let keys = stream.keys;
 
     let (before, after) = match &images {
         Images::Insert { new } => (None, Some(new)),
@@ -219,15 +218,6 @@ pub fn decode<'a>(raw: &'a RawValue, key_attribute: &str) -> Result<Change<'a>, 
 
 fn some_text(text: Option<JsonText<'_>>) -> Option<Cow<'_, str>> {
     text.map(|text| text.0).filter(|text| !text.is_empty())
-}
-
-/// The place in a record where a part of it is malformed.
-fn undecodable(record: &str, malformed: Malformed<'_>) -> NotAChange {
-    let start = malformed.part.as_ptr().addr().saturating_sub(record.as_ptr().addr());
-    let before = record.get(..start).unwrap_or_default();
-    let (lines, last) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default());
-    let column = if malformed.line == 1 { last.len() + malformed.column } else { malformed.column };
-    NotAChange::Undecodable { line: lines + malformed.line, column }
 }
 
 /// The `itemKey` of an entry for this key; `None` for a value that cannot be a key.

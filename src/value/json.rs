@@ -22,43 +22,22 @@ const MAX_DEPTH: usize = 60;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct JsonText<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// A value as it was delivered. Two are the same if their texts are; [`Self::is_same_value`] compares what they mean.
+/// A value as it was delivered, read and measured. Two are equal if their texts are; [`Self::is_same_value`] compares what they
+/// mean. One that has the right form and that DynamoDB would refuse all the same has [`Self::invalid`].
 #[derive(Debug, Clone, Copy)]
 pub struct JsonValue<'a> {
     json: &'a RawValue,
     measure: Measure,
 }
 
-/// An item as it was delivered.
-#[derive(Debug, Clone)]
+/// An item as it was delivered. No two of its attributes have the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonItem<'a> {
-    json: &'a RawValue,
     /// In order of name.
     attributes: Vec<(Cow<'a, str>, JsonValue<'a>)>,
 }
 
-/// A text that is not DynamoDB JSON. Never quotes the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed<'a> {
-    /// The part of the text that was being read.
-    pub part: &'a str,
-    /// The line in that part where it is wrong, from 1.
-    pub line: usize,
-    /// The column in that line, from 1.
-    pub column: usize,
-}
-
 impl<'a> JsonValue<'a> {
-    /// Reads a value.
-    ///
-    /// # Errors
-    ///
-    /// [`Malformed`]. A value that has the right form and that DynamoDB would refuse all the same has [`Self::invalid`].
-    pub fn parse(json: &'a RawValue) -> Result<Self, Malformed<'a>> {
-        let measure = serde_json::from_str(json.get()).map_err(|error| Malformed::new(json, &error))?;
-        Ok(Self { json, measure })
-    }
-
     /// The text.
     #[must_use]
     pub fn json(&self) -> &'a str {
@@ -133,26 +112,6 @@ impl Serialize for JsonValue<'_> {
 }
 
 impl<'a> JsonItem<'a> {
-    /// Reads an item.
-    ///
-    /// # Errors
-    ///
-    /// [`Malformed`], also where two attributes have the same name.
-    pub fn parse(json: &'a RawValue) -> Result<Self, Malformed<'a>> {
-        let malformed = |error| Malformed::new(json, &error);
-        let Members(mut attributes) = serde_json::from_str(json.get()).map_err(malformed)?;
-        for (_, value) in &mut attributes {
-            *value = JsonValue::parse(value.json)?;
-        }
-        Ok(Self { json, attributes })
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn json(&self) -> &'a str {
-        self.json.get()
-    }
-
     /// The attributes, in order of name.
     #[must_use]
     pub fn attributes(&self) -> &[(Cow<'a, str>, JsonValue<'a>)] {
@@ -185,59 +144,58 @@ impl<'a> JsonItem<'a> {
     ///
     /// It cannot fail in practice: the same text was read before.
     pub fn tree(&self) -> Result<AttributeValue, serde_json::Error> {
-        serde_json::from_str(self.json.get()).map(AttributeValue::M)
+        let members = self.attributes.iter().map(|(name, value)| Ok((name.clone().into_owned(), value.tree()?)));
+        members.collect::<Result<_, _>>().map(AttributeValue::M)
     }
 }
-
-impl PartialEq for JsonItem<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.json.get() == other.json.get()
-    }
-}
-
-impl Eq for JsonItem<'_> {}
 
 /// As one value, a map.
 impl Serialize for JsonItem<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([("M", self.json)])
-    }
-}
-
-impl<'a> Malformed<'a> {
-    fn new(part: &'a RawValue, error: &serde_json::Error) -> Self {
-        Self { part: part.get(), line: error.line(), column: error.column() }
+        struct Members<'m, 'a>(&'m [(Cow<'a, str>, JsonValue<'a>)]);
+        impl Serialize for Members<'_, '_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+            }
+        }
+        serializer.collect_map([("M", Members(&self.attributes))])
     }
 }
 
 const DUPLICATE: &str = "two members have the same name";
 
-/// The members of an item in order of name, their values not read yet.
-struct Members<'a>(Vec<(Cow<'a, str>, JsonValue<'a>)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonValue<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
+        let json = <&RawValue>::deserialize(deserializer)?;
+        // Without the error's own words: it would name a place in the value for one in the whole text.
+        let measure = serde_json::from_str(json.get()).map_err(|_| D::Error::custom("not a value of DynamoDB"))?;
+        Ok(Self { json, measure })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonItem<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ItemVisitor;
+        impl<'de> Visitor<'de> for ItemVisitor {
+            type Value = JsonItem<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an item")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some((JsonText(name), json)) = map.next_entry::<JsonText<'de>, &'de RawValue>()? {
-                    members.push((name, JsonValue { json, measure: Measure::scalar(0) }));
+                let mut attributes = Vec::with_capacity(8);
+                while let Some((JsonText(name), value)) = map.next_entry()? {
+                    attributes.push((name, value));
                 }
-                members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-                if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                attributes.sort_unstable_by(|(one, _), (other, _): &(Cow<'_, str>, _)| one.cmp(other));
+                if attributes.windows(2).any(|pair| pair[0].0 == pair[1].0) {
                     return Err(A::Error::custom(DUPLICATE));
                 }
-                Ok(Members(members))
+                Ok(JsonItem { attributes })
             }
         }
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(ItemVisitor)
     }
 }
 
@@ -424,6 +382,14 @@ mod tests {
         serde_json::value::to_raw_value(json).unwrap()
     }
 
+    fn value_of(json: &RawValue) -> serde_json::Result<JsonValue<'_>> {
+        serde_json::from_str(json.get())
+    }
+
+    fn item_of(json: &RawValue) -> serde_json::Result<JsonItem<'_>> {
+        serde_json::from_str(json.get())
+    }
+
     #[test]
     fn a_value_that_dynamodb_refuses_has_its_reason() {
         for (json, expected) in [
@@ -438,7 +404,7 @@ mod tests {
             (json!({"S": ""}), None),
             (json!({"B": ""}), None),
         ] {
-            assert_eq!(JsonValue::parse(&raw(&json)).unwrap().invalid(), expected, "{json}");
+            assert_eq!(value_of(&raw(&json)).unwrap().invalid(), expected, "{json}");
         }
     }
 
@@ -447,35 +413,37 @@ mod tests {
         let reasons = [json!({"NULL": false}), json!({"SS": []}), json!({"N": "x"})];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let list = raw(&json!({ "L": order.map(|index: usize| &reasons[index]) }));
-            assert_eq!(JsonValue::parse(&list).unwrap().invalid(), Some(InvalidValue::Number), "{list}");
+            assert_eq!(value_of(&list).unwrap().invalid(), Some(InvalidValue::Number), "{list}");
         }
     }
 
     #[test]
-    fn what_is_not_a_value_is_refused_with_its_place() {
-        for (text, column) in [
-            ("{}", 2),
-            (r#""secret""#, 8),
-            ("null", 4),
-            (r#"{"X":"secret"}"#, 4),
-            (r#"{"S":1}"#, 6),
-            (r#"{"N":1}"#, 6),
-            (r#"{"S":"a","N":"1"}"#, 12),
-            (r#"{"B":"secret!"}"#, 15),
-            (r#"{"L":{"M":{}}}"#, 5),
-            (r#"{"L":[{"SS":["a",5]}]}"#, 18),
-            (r#"{"M":{"a":{"S":""},"a":{"S":""}}}"#, 32),
+    fn what_is_not_a_value_is_refused() {
+        for text in [
+            "{}",
+            r#""secret""#,
+            "null",
+            r#"{"X":"secret"}"#,
+            r#"{"S":1}"#,
+            r#"{"N":1}"#,
+            r#"{"S":"a","N":"1"}"#,
+            r#"{"B":"secret!"}"#,
+            r#"{"L":{"M":{}}}"#,
+            r#"{"L":[{"SS":["a",5]}]}"#,
+            r#"{"M":{"a":{"S":""},"a":{"S":""}}}"#,
         ] {
-            let raw: &RawValue = serde_json::from_str(text).unwrap();
-            let malformed = JsonValue::parse(raw).unwrap_err();
-            assert_eq!((malformed.part, malformed.line, malformed.column), (text, 1, column), "{text}");
+            assert!(serde_json::from_str::<JsonValue<'_>>(text).is_err(), "{text}");
+            let item = format!("{{\n\"a\":{text}}}");
+            let error = serde_json::from_str::<JsonItem<'_>>(&item).unwrap_err();
+            // Just behind it.
+            assert_eq!((error.line(), error.column()), (2, "\"a\":".len() + text.len() + 1), "{text}");
         }
     }
 
     #[test]
     fn an_item_has_its_attributes_in_order_of_name() {
         let item = raw(&json!({"b": {"S": "x"}, "é": {"BOOL": true}, "a\n": {"N": "1"}}));
-        let item = JsonItem::parse(&item).unwrap();
+        let item = item_of(&item).unwrap();
         assert_eq!(item.attributes().iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["a\n", "b", "é"]);
         assert_eq!(item.get("b").unwrap().scalar_text().unwrap(), "x");
         assert_eq!(item.get("c"), None);
@@ -484,8 +452,8 @@ mod tests {
     #[test]
     fn an_item_with_two_attributes_of_a_name_is_refused_with_its_place() {
         let item: &RawValue = serde_json::from_str(r#"{"a":{"S":""},"\u0061":{"S":""}}"#).unwrap();
-        let malformed = JsonItem::parse(item).unwrap_err();
-        assert_eq!((malformed.line, malformed.column), (1, item.get().len()));
+        let error = item_of(item).unwrap_err();
+        assert_eq!((error.line(), error.column()), (1, item.get().len()));
     }
 
     #[test]
@@ -496,12 +464,12 @@ mod tests {
             (r#"{"M":{"\u00e9\n":{"S":"\ud83d\ude00"}}}"#, json!({"M": {"é\n": {"S": "😀"}}})),
         ] {
             let raw: &RawValue = serde_json::from_str(text).unwrap();
-            let (read, tree) = (JsonValue::parse(raw).unwrap(), value(json));
+            let (read, tree) = (value_of(raw).unwrap(), value(json));
             assert_eq!((read.size(), read.depth(), read.tree().unwrap()), (size(&tree), depth(&tree), tree), "{text}");
         }
         for text in [r#"{"S":"a","S":"b"}"#, r#"{"S":"\ud800"}"#, r#"{"M":{"a":{"S":""},"\u0061":{"S":""}}}"#] {
             let raw: &RawValue = serde_json::from_str(text).unwrap();
-            assert!(JsonValue::parse(raw).is_err(), "{text}");
+            assert!(value_of(raw).is_err(), "{text}");
         }
     }
 
@@ -511,7 +479,7 @@ mod tests {
         for levels in [31, 32, 59, 60, 61, 62, 63, 64, 200] {
             let value = format!("{}{}{}", r#"{"L":["#.repeat(levels), r#"{"S":""}"#, "]}".repeat(levels));
             let item = RawValue::from_string(format!(r#"{{"a":{value}}}"#)).unwrap();
-            let read = JsonItem::parse(&item);
+            let read = item_of(&item);
             assert_eq!(read.is_ok(), levels <= 60, "{levels} levels");
             if let Ok(item) = read {
                 assert_eq!(item.depth(), levels + 1);
@@ -543,7 +511,7 @@ mod tests {
         #[test]
         fn what_is_measured_is_true_of_the_tree(value in any_value()) {
             let json = raw(&value);
-            let measured = JsonValue::parse(&json).unwrap();
+            let measured = value_of(&json).unwrap();
             prop_assert_eq!((measured.size(), measured.depth(), measured.invalid()), (size(&value), depth(&value), None));
             prop_assert_eq!(measured.tree().unwrap(), value);
         }
@@ -551,13 +519,13 @@ mod tests {
         #[test]
         fn exactly_the_texts_that_are_trees_are_values(json in any_json()) {
             let is_tree = serde_json::from_value::<AttributeValue>(json.clone()).is_ok();
-            prop_assert_eq!(JsonValue::parse(&raw(&json)).is_ok(), is_tree, "{}", json);
+            prop_assert_eq!(value_of(&raw(&json)).is_ok(), is_tree, "{}", json);
         }
 
         #[test]
         fn values_are_equal_exactly_where_their_trees_are(one in any_value(), other in any_value()) {
             let (one_json, other_json) = (raw(&one), raw(&other));
-            let (one_value, other_value) = (JsonValue::parse(&one_json).unwrap(), JsonValue::parse(&other_json).unwrap());
+            let (one_value, other_value) = (value_of(&one_json).unwrap(), value_of(&other_json).unwrap());
             prop_assert_eq!(one_value.is_same_value(&other_value), equal(&one, &other));
             prop_assert!(one_value.is_same_value(&one_value));
         }
@@ -565,7 +533,7 @@ mod tests {
         #[test]
         fn an_item_is_measured_as_one_value(members in prop::collection::hash_map("[a-e]{1,3}", any_value(), 0..5)) {
             let (json, tree) = (raw(&members), AttributeValue::M(members));
-            let item = JsonItem::parse(&json).unwrap();
+            let item = item_of(&json).unwrap();
             prop_assert_eq!((item.size(), item.depth()), (size(&tree), depth(&tree)));
             prop_assert_eq!(serde_json::to_value(&item).unwrap(), serde_json::to_value(&tree).unwrap());
             prop_assert_eq!(item.tree().unwrap(), tree);
@@ -575,7 +543,7 @@ mod tests {
     #[test]
     fn numbers_are_equal_by_value_in_any_form() {
         let (one, other) = (raw(&value(json!({"N": "1"}))), raw(&value(json!({"N": "1.0"}))));
-        let (one, other) = (JsonValue::parse(&one).unwrap(), JsonValue::parse(&other).unwrap());
+        let (one, other) = (value_of(&one).unwrap(), value_of(&other).unwrap());
         assert!(one.is_same_value(&other) && one != other);
     }
 }

@@ -10,7 +10,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_dynamo::AttributeValue;
 use sha2::{Digest, Sha256};
 
-pub use json::{JsonItem, JsonText, JsonValue, Malformed};
+pub use json::{JsonItem, JsonText, JsonValue};
 pub use number::Number;
 
 /// Why DynamoDB would refuse a value. Never quotes the value.

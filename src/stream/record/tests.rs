@@ -180,15 +180,15 @@ fn expected<'a>(record: &'a RawValue, path: &str, text: &'a str) -> Result<Chang
     }
 }
 
-/// The place is that in the record, whichever part of it is malformed.
+/// The place is just behind the value.
 #[test]
-fn a_malformed_part_has_its_place_in_the_record() {
+fn a_malformed_value_has_its_place_in_the_record() {
     let record = "{\"eventID\":\"x\",\"eventName\":\"INSERT\",\n\"dynamodb\":{\"NewImage\":\n{\"a\":{\"S\":\"é\"},\n \"b\":{\"X\":\"\"}}}}";
     let error = decode(serde_json::from_str(record).unwrap(), "key").unwrap_err();
-    assert_eq!(error, NotAChange::Undecodable { line: 4, column: 9 }.into());
+    assert_eq!(error, NotAChange::Undecodable { line: 4, column: 14 }.into());
     let record = r#"{"eventID":"x","eventName":"INSERT","dynamodb":{"NewImage":{"a":{"S":1}}}}"#;
     let error = decode(serde_json::from_str(record).unwrap(), "key").unwrap_err();
-    assert_eq!(error, NotAChange::Undecodable { line: 1, column: 70 }.into());
+    assert_eq!(error, NotAChange::Undecodable { line: 1, column: 72 }.into());
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -11,7 +11,6 @@ use clap::Args;
 use config_audit::audit::Plan;
 use config_audit::clock::Clock;
 use config_audit::stream::MAX_KEY_BYTES;
-use config_audit::value::JsonItem;
 use config_audit_cloudwatch::units::{count, thousands};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use serde_json::value::to_raw_value;
@@ -159,7 +158,7 @@ impl Backfill {
             return Ok(Outcome::Complete);
         }
         let json = to_raw_value(&item);
-        let Some(Ok(item)) = json.as_ref().ok().map(|json| JsonItem::parse(json)) else {
+        let Some(item) = json.as_ref().ok().and_then(|json| serde_json::from_str(json.get()).ok()) else {
             return Ok(Outcome::Refused("it is not an item that the stream could deliver"));
         };
         let mut plan = backfill_plan(&self.table, &key, item, time.trunc_subsecs(0));

@@ -148,7 +148,6 @@ mod tests {
     use super::*;
     use crate::trail::backfill_plan;
     use config_audit::audit::EntryValue;
-    use config_audit::value::JsonItem;
     use config_audit::value::canonical_hash;
     use serde_json::json;
     use serde_json::value::to_raw_value;
@@ -190,7 +189,7 @@ mod tests {
     fn a_backfilled_item_too_large_for_an_entry_is_known_by_its_hash() {
         let item: Item = [("x".to_owned(), AttributeValue::S("x".repeat(410_000)))].into();
         let json = to_raw_value(&item).unwrap();
-        let plan = backfill_plan("Configuration", "K", JsonItem::parse(&json).unwrap(), DateTime::UNIX_EPOCH);
+        let plan = backfill_plan("Configuration", "K", serde_json::from_str(json.get()).unwrap(), DateTime::UNIX_EPOCH);
         let [entry] = &plan.entries[..] else { panic!("{} entries", plan.entries.len()) };
         assert_eq!((plan.values_omitted, entry.id), (1, backfill_id("K")));
         let Some(EntryValue::Note(AttributeValue::M(note))) = &entry.new_value else { panic!("no note") };
@@ -202,7 +201,7 @@ mod tests {
         let alike: Item =
             members.into_iter().map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).collect();
         let json = to_raw_value(&alike).unwrap();
-        let plan = backfill_plan("Configuration", "K", JsonItem::parse(&json).unwrap(), DateTime::UNIX_EPOCH);
+        let plan = backfill_plan("Configuration", "K", serde_json::from_str(json.get()).unwrap(), DateTime::UNIX_EPOCH);
         let step = Step::read(plan.entries[0].item().into_inner());
         assert_eq!(step.change, Change::Snapshot(WholeItem::Known(attributes(alike))));
     }

@@ -3,7 +3,6 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, FixedOffset};
 use config_audit::clock::Clock;
-use config_audit::value::JsonItem;
 use config_audit_cli::tables::sdk_item;
 use config_audit_cli::trail::backfill_plan;
 use serde_json::value::to_raw_value;
@@ -187,7 +186,7 @@ async fn a_cut_history_is_intact_beside_a_backfilled_entry() {
     // The item was read after its last change.
     let time = DateTime::from_timestamp(EPOCH + 90, 0).unwrap();
     let json = to_raw_value(&item("K", &[("a", 3)])).unwrap();
-    let plan = backfill_plan(CONFIGURATION, "K", JsonItem::parse(&json).unwrap(), time);
+    let plan = backfill_plan(CONFIGURATION, "K", serde_json::from_str(json.get()).unwrap(), time);
     tables.write(AUDIT, plan.entries.iter().map(|entry| sdk_item(entry.item().into_inner()))).await;
     for cut in [["--until", &text(EPOCH + 120)], ["--since", &text(EPOCH + 90)], ["--until", &text(EPOCH + 90)]] {
         let ran = tables.history("K", &[&cut[..], &["--output", "json"]].concat()).await;

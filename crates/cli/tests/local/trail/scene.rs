@@ -13,7 +13,6 @@ use config_audit::audit::{Context, plan};
 use config_audit::aws::arn::StreamArn;
 use config_audit::clock::timestamp;
 use config_audit::stream::{Change, Images};
-use config_audit::value::JsonItem;
 use config_audit_cli::tables::{SdkItem, sdk_item};
 use config_audit_cli::trail::Item;
 use config_audit_local::{AwsSettings, Database};
@@ -177,11 +176,12 @@ pub(crate) fn entries(key: &str, history: &History) -> Vec<SdkItem> {
     for (number, (time, item)) in history.iter().enumerate() {
         let after = item.as_ref().map(|item| to_raw_value(item).unwrap());
         let images = match (before.as_deref(), after.as_deref()) {
-            (None, Some(new)) => Images::Insert { new: JsonItem::parse(new).unwrap() },
-            (Some(old), Some(new)) => {
-                Images::Modify { old: JsonItem::parse(old).unwrap(), new: JsonItem::parse(new).unwrap() }
-            }
-            (Some(old), None) => Images::Remove { old: JsonItem::parse(old).unwrap() },
+            (None, Some(new)) => Images::Insert { new: serde_json::from_str(new.get()).unwrap() },
+            (Some(old), Some(new)) => Images::Modify {
+                old: serde_json::from_str(old.get()).unwrap(),
+                new: serde_json::from_str(new.get()).unwrap(),
+            },
+            (Some(old), None) => Images::Remove { old: serde_json::from_str(old.get()).unwrap() },
             (None, None) => continue,
         };
         let change = Change {

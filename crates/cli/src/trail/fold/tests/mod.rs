@@ -8,7 +8,7 @@ use config_audit::audit::{self, Context};
 use config_audit::aws::arn::StreamArn;
 use config_audit::clock::timestamp;
 use config_audit::stream::{self, Images};
-use config_audit::value::{JsonItem, equal};
+use config_audit::value::equal;
 use proptest::prelude::*;
 use serde_dynamo::AttributeValue;
 use serde_json::json;
@@ -79,11 +79,12 @@ fn entries(history: &History) -> Vec<Item> {
     for (number, (time, item)) in history.iter().enumerate() {
         let after = item.as_ref().map(|item| to_raw_value(item).unwrap());
         let images = match (before.as_deref(), after.as_deref()) {
-            (None, Some(new)) => Images::Insert { new: JsonItem::parse(new).unwrap() },
-            (Some(old), Some(new)) => {
-                Images::Modify { old: JsonItem::parse(old).unwrap(), new: JsonItem::parse(new).unwrap() }
-            }
-            (Some(old), None) => Images::Remove { old: JsonItem::parse(old).unwrap() },
+            (None, Some(new)) => Images::Insert { new: serde_json::from_str(new.get()).unwrap() },
+            (Some(old), Some(new)) => Images::Modify {
+                old: serde_json::from_str(old.get()).unwrap(),
+                new: serde_json::from_str(new.get()).unwrap(),
+            },
+            (Some(old), None) => Images::Remove { old: serde_json::from_str(old.get()).unwrap() },
             (None, None) => continue,
         };
         let change = stream::Change {
