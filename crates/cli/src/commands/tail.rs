@@ -90,11 +90,12 @@ pub enum TailError {
 /// # Errors
 /// When AWS refuses, the table is not an Audit table or has no stream, or standard output cannot be written.
 pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TailError> {
-    let mut terminated = signal(SignalKind::terminate()).map_err(TailError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(TailError::Signal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(TailError::Signal)?;
     tokio::select! {
         outcome = follow(&arguments, terminal) => outcome.map(|()| 0),
-        signal = tokio::signal::ctrl_c() => signal.map_err(TailError::Signal).map(|()| 0),
-        _ = terminated.recv() => Ok(0),
+        _ = interrupt.recv() => Ok(0),
+        _ = terminate.recv() => Ok(0),
     }
 }
 

@@ -27,6 +27,7 @@ async fn start(tables: &Tables, more: &[&str]) -> (Child, Lines<BufReader<ChildS
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = tokio::time::timeout(GENEROUS, said.next_line()).await.unwrap().unwrap().unwrap();
     assert!(first.starts_with("Following"), "{first}");
+    child.stderr = Some(said.into_inner().into_inner());
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines)
 }
@@ -85,11 +86,11 @@ async fn it_ends_when_nobody_reads_or_it_is_told_to() {
     let status = tokio::time::timeout(GENEROUS, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(141));
 
-    let (mut child, _lines) = start(&tables, &[]).await;
+    let (child, _lines) = start(&tables, &[]).await;
     let process = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
-    let status = tokio::time::timeout(GENEROUS, child.wait()).await.unwrap().unwrap();
-    assert_eq!(status.code(), Some(0));
+    let output = tokio::time::timeout(GENEROUS, child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     tables.database.stop().await;
 }
 
