@@ -49,6 +49,10 @@ struct Arguments {
     /// Only take the counts that must not get worse, and compare them with those in this file
     #[arg(long)]
     guard: Option<PathBuf>,
+    /// Only measure large batches with each of the limits of requests in flight that there are builds of in this directory
+    /// (bench/limits)
+    #[arg(long)]
+    limits: Option<PathBuf>,
     /// Write the figures into docs/performance.md, docs/cost.md and docs/images/performance.svg below this directory
     #[arg(long)]
     write: Option<PathBuf>,
@@ -100,6 +104,11 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<ExitCode, BenchError> {
     let latency = Duration::from_millis(arguments.latency);
+    if let Some(builds) = &arguments.limits {
+        let table = measure::limits::table(builds, &arguments.amazon_roots, latency).await?;
+        write!(io::stdout(), "{}", table.terminal())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let start = Bench::start(&arguments.subjects, &arguments.amazon_roots, latency);
     if let Some(recorded) = &arguments.guard {
         let recorded: Recorded = read(recorded)?;

@@ -1,5 +1,7 @@
 //! The measuring: subjects in turn in one run, so that a busy machine disturbs them alike.
 
+pub(crate) mod limits;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

@@ -1,26 +1,76 @@
-//! A stand-in for DynamoDB: it takes every write, answers after a given time, and keeps what was sent. It parses nothing
-//! while the clock runs.
+//! A stand-in for DynamoDB: it takes every write, unless it is told to throttle, answers after a given time, and keeps what was
+//! sent. It parses nothing while the clock runs.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 
 use super::http::Server;
 use super::tls::Tls;
-use crate::timer;
+use crate::{clock, timer};
+
+/// The write units of a request of 25 entries.
+const UNITS: f64 = 50.0;
+/// For how long a table that throttles saves units that nobody uses.
+const BURST: Duration = Duration::from_millis(100);
 
 /// A running stand-in, over plain HTTP and over TLS.
 pub(crate) struct DynamoDb {
     plain: Server,
     secure: Server,
-    kept: Kept,
+    state: Arc<Mutex<State>>,
 }
 
-type Kept = Arc<Mutex<Vec<Bytes>>>;
+#[derive(Default)]
+struct State {
+    /// The bodies of writes.
+    kept: Vec<Bytes>,
+    capacity: Option<Capacity>,
+    refused: usize,
+}
+
+/// A table that takes so many units a second, and has so many left.
+struct Capacity {
+    rate: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Capacity {
+    /// Whether there was enough left for a request.
+    fn takes_a_request(&mut self) -> bool {
+        let now = clock::now();
+        let earned = self.rate * (now - self.at).as_secs_f64();
+        self.left = (self.left + earned).min(self.rate * BURST.as_secs_f64());
+        self.at = now;
+        let is_enough = self.left >= UNITS;
+        if is_enough {
+            self.left -= UNITS;
+        }
+        is_enough
+    }
+}
+
+impl State {
+    fn of(state: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a write, unless it is throttled.
+    fn takes(&mut self, body: Bytes) -> bool {
+        let takes = self.capacity.as_mut().is_none_or(Capacity::takes_a_request);
+        if takes {
+            self.kept.push(body);
+        } else {
+            self.refused += 1;
+        }
+        takes
+    }
+}
 
 impl DynamoDb {
     /// Starts it; each request is answered after `latency`.
@@ -28,15 +78,15 @@ impl DynamoDb {
     /// # Errors
     /// When no port can be bound.
     pub(crate) async fn start(latency: Duration, tls: &Tls) -> io::Result<Self> {
-        let kept = Kept::default();
-        let keep = kept.clone();
+        let state = Arc::<Mutex<State>>::default();
+        let shared = Arc::clone(&state);
         let answer = move |request| {
-            let keep = keep.clone();
-            async move { answer(request, latency, &keep).await }
+            let state = Arc::clone(&shared);
+            async move { answer(request, latency, &state).await }
         };
         let plain = Server::start(None, answer.clone()).await?;
         let secure = Server::start(Some(tls.acceptor.clone()), answer).await?;
-        Ok(Self { plain, secure, kept })
+        Ok(Self { plain, secure, state })
     }
 
     /// Its URL over plain HTTP.
@@ -51,11 +101,21 @@ impl DynamoDb {
 
     /// The bodies of all writes since the last call, as they came.
     pub(crate) fn take_kept(&self) -> Vec<Bytes> {
-        std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut State::of(&self.state).kept)
+    }
+
+    /// From now on it takes so many write units a second; all, without a number.
+    pub(crate) fn throttle(&self, rate: Option<f64>) {
+        State::of(&self.state).capacity = rate.map(|rate| Capacity { rate, left: 0.0, at: clock::now() });
+    }
+
+    /// How many requests were throttled since the last call.
+    pub(crate) fn take_refused(&self) -> usize {
+        std::mem::take(&mut State::of(&self.state).refused)
     }
 }
 
-async fn answer(request: Request<Bytes>, latency: Duration, keep: &Mutex<Vec<Bytes>>) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Bytes>, latency: Duration, state: &Mutex<State>) -> Response<Full<Bytes>> {
     let is_health_check = request.method() == Method::GET;
     let puts_one_item =
         request.headers().get("x-amz-target").is_some_and(|target| target.as_bytes().ends_with(b".PutItem"));
@@ -68,12 +128,16 @@ async fn answer(request: Request<Bytes>, latency: Duration, keep: &Mutex<Vec<Byt
         (false, false) => br#"{"UnprocessedItems":{}}"#,
         (false, true) => br#"{"ConsumedCapacity":[{"CapacityUnits":50.0,"TableName":"Audit"}],"UnprocessedItems":{}}"#,
     };
-    if !is_health_check {
-        keep.lock().unwrap_or_else(PoisonError::into_inner).push(body);
-    }
+    let is_taken = is_health_check || State::of(state).takes(body);
     // Without a timer there is nothing to measure, and the answer that comes at once shows in every figure.
     let _ = timer::wait(latency).await;
-    respond(Bytes::from_static(answer))
+    if is_taken {
+        respond(Bytes::from_static(answer))
+    } else {
+        let mut refusal = respond(Bytes::from_static(br#"{"__type":"ProvisionedThroughputExceededException"}"#));
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        refusal
+    }
 }
 
 /// An answer with the headers that DynamoDB's have.
