@@ -24,7 +24,7 @@ const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefin
   .map(([, { Properties }]) => [Properties.Name.replace('config-audit-dev/', ''), Properties.QueryString]));
 
 /** Composite alarms whose parts have no actions and no runbook of their own. */
-const WITH_PARTS = ['FreshnessBurnFast', 'FreshnessBurnSlow', 'MappingStopped'];
+const WITH_PARTS = ['FreshnessBurnFast', 'MappingStopped'];
 const whole = ({ id }) => WITH_PARTS.find((whole) => id.startsWith(whole)) ?? id;
 const isPart = (alarm) => whole(alarm) !== alarm.id;
 /** The alarms that a composite alarm's rule includes, and those that it excludes. */

@@ -128,7 +128,7 @@ fn of_the_function() -> Vec<FaultCase> {
             &["FreshnessBurnSlow"],
             healthy().with(Fault::FunctionThrottled, BEGIN, END, 70),
         )
-        .pages(9),
+        .pages(8),
         case(
             "every invocation is throttled",
             &[throttles, page("InvocationsBlocked")],
