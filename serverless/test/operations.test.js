@@ -11,7 +11,7 @@ const { test } = require('node:test');
 const { DEFAULTS } = require('../parameters');
 const { ROOT, VENV, run, serve, withoutAccount } = require('./helpers');
 const {
-  COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, metricsOf, ofType, pages, queriesOf,
+  APART, COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, metricsOf, ofType, pages, queriesOf,
   read, resources, runbook,
 } = require('./stack');
 const schema = require('./dashboard.schema.json');
@@ -80,11 +80,11 @@ function exists({ namespace, name, dimensions }) {
 
 // ---- alarms ----------------------------------------------------------------------------------------------------------
 
-test('every alarm sends to the topic notify, and only two composites of the severe ones send to page', async (t) => {
+test('every alarm sends to the topic notify; two composites of severe ones, and one alarm itself, send to page', async (t) => {
   const all = await resources(t);
   const alarms = alarmsOf(all);
   for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
-    const topic = [PAGING.includes(id) ? 'PageTopic' : 'NotifyTopic'];
+    const topic = [...(PAGING.includes(id) ? [] : ['NotifyTopic']), ...([...PAGING, ...APART].includes(id) ? ['PageTopic'] : [])];
     assert.deepEqual([onAlarm, onOk], isPart({ id }) ? [undefined, undefined] : [topic, topic], id);
   }
   const severe = pages(alarms);
@@ -110,7 +110,8 @@ test('each alarm evaluates metrics that exist, and states how it treats missing 
     for (const { stat } of metricsOf(alarm)) assert.match(stat, /^(Sum|SampleCount|Maximum|p90)$/, `${alarm.id}: CloudWatch documents it for alarms`);
     assert.equal(alarm.ComparisonOperator, 'GreaterThanThreshold', alarm.id);
     assert.equal(alarm.TreatMissingData, BREACHING_WITHOUT_DATA.includes(alarm.id) ? 'breaching' : 'notBreaching', alarm.id);
-    assert.ok(metricsOf(alarm)[0].period * alarm.EvaluationPeriods <= 86400, `${alarm.id} looks back for a day at most`);
+    const [{ period }] = metricsOf(alarm);
+    assert.ok(period * alarm.EvaluationPeriods <= (period < 3600 ? 1 : 7) * 86400, `${alarm.id} looks back no longer than CloudWatch allows`);
   }
   for (const file of fs.readdirSync(path.join(ROOT, 'alarms'))) {
     assert.doesNotMatch(read('alarms', file), /\$\{(self|sls|param|opt|env|file)[:(]/, `${file} is plain CloudFormation`);
