@@ -24,7 +24,7 @@ async function whoIsTold(account, { stack, region }) {
   return {
     'paged': told(page, paged, 'pageEmail'),
     'notified': told(notify, notified, 'notifyEmail'),
-    'try it': `aws cloudwatch set-alarm-state --region ${region} --alarm-name ${stack}-RecordsQuarantined --state-value ALARM `
+    'try it': `aws cloudwatch set-alarm-state --region ${region} --alarm-name ${stack}-RecordsFailing --state-value ALARM `
       + '--state-reason "fire drill" (docs/runbooks/README.md#fire-drill)',
   };
 }

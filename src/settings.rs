@@ -4,6 +4,7 @@
 //! `AWS_LAMBDA_RUNTIME_API`, …).
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub stage: String,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub namespace: String,
+    /// `LATE_MINUTES`: a record that is audited later than this is late.
+    pub late_after: Duration,
     /// `PROMETHEUS_LISTEN`: the address at which Prometheus can scrape the metrics.
     pub prometheus: Option<SocketAddr>,
     /// `AWS_LAMBDA_LOG_LEVEL`: the least severe level that is logged.
@@ -119,6 +122,9 @@ impl Settings {
                     is_namespace,
                 )?
                 .unwrap_or_else(|| "ConfigAudit".to_owned()),
+            late_after: reader
+                .parsed("LATE_MINUTES", "a whole number from 1 to 60", minutes)?
+                .unwrap_or(Duration::from_mins(5)),
             prometheus: reader.parsed("PROMETHEUS_LISTEN", address, |text| text.parse().ok())?,
             log_level: reader
                 .one_of(
@@ -187,6 +193,11 @@ impl<E: Environment> Reader<'_, E> {
             values.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
         })
     }
+}
+
+/// From one minute to an hour: the alarms on late records look at hours.
+fn minutes(text: &str) -> Option<Duration> {
+    text.parse().ok().filter(|minutes| (1..=60).contains(minutes)).map(Duration::from_mins)
 }
 
 /// Names of tables: Amazon DynamoDB Developer Guide, "Naming rules".
@@ -264,7 +275,7 @@ pub(crate) mod tests {
         assert!(!settings.provenance);
         assert_eq!((settings.service.as_str(), settings.stage.as_str()), ("config-audit", "dev"));
         assert_eq!(settings.namespace, "ConfigAudit");
-        assert_eq!(settings.prometheus, None);
+        assert_eq!((settings.late_after, settings.prometheus), (Duration::from_mins(5), None));
         assert_eq!((settings.log_level, settings.log_format), (LevelFilter::INFO, LogFormat::Json));
         assert_eq!((settings.xray_daemon, settings.s3_endpoint), (None, None));
         assert_eq!(settings.trust, Trust::AmazonRoots);
@@ -302,6 +313,8 @@ pub(crate) mod tests {
             ("STAGE", "   "),
             ("STAGE", "ünïcode"),
             ("METRICS_NAMESPACE", "AWS/Lambda"),
+            ("LATE_MINUTES", "0"),
+            ("LATE_MINUTES", "5 minutes"),
             ("PROMETHEUS_LISTEN", "9464"),
             ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
             ("AWS_LAMBDA_LOG_FORMAT", "xml"),

@@ -35,7 +35,7 @@ test('it says who is paged, without the key of a paging service', async () => {
 
 test('it says how to try it, as the runbook does', async () => {
   const { 'try it': command } = await summary(mail(true));
-  assert.equal(command, 'aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-prod-RecordsQuarantined --state-value ALARM '
+  assert.equal(command, 'aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-prod-RecordsFailing --state-value ALARM '
     + '--state-reason "fire drill" (docs/runbooks/README.md#fire-drill)');
-  assert.match(read('docs', 'runbooks', 'README.md'), /^## Fire drill$[^]*set-alarm-state --alarm-name config-audit-\$\{STAGE:\?\}-RecordsQuarantined /m);
+  assert.match(read('docs', 'runbooks', 'README.md'), /^## Fire drill$[^]*set-alarm-state --alarm-name config-audit-\$\{STAGE:\?\}-RecordsFailing /m);
 });

@@ -39,7 +39,7 @@ test('a deployment that forgets parameters changes nothing until it is confirmed
   failsWith(await serverless(...deploy({ pageTopicArn: topic })), /there is no topic .*:nobody, which pageTopicArn names/);
   const first = await succeeds(...deploy({ provenance: 'on', logRetentionDays: '14' }));
   assert.match(first.stdout, /^paged: NOBODY: arn:aws:sns:.*:config-audit-dev-page has no subscription; deploy with --param pageEmail=ADDRESS/m);
-  assert.match(first.stdout, /^try it: aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-dev-RecordsQuarantined /m);
+  assert.match(first.stdout, /^try it: aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-dev-RecordsFailing /m);
   assert.equal((await environment()).AUDIT_PROVENANCE, 'on');
 
   const forgotten = await serverless(...deploy());

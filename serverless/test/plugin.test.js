@@ -91,7 +91,7 @@ test('invoke local builds both binaries and passes the event to config-audit', a
       '--function-name', 'config-audit-dev-audit', '--timeout', '30', '--memory', '256',
       '--env', 'IS_LOCAL=true', // Serverless's own mark of a local invocation.
       '--env', 'AUDIT_TABLE=Audit-dev', '--env', 'KEY_ATTRIBUTE=key', '--env', 'AUDIT_PROVENANCE=off',
-      '--env', 'SERVICE_NAME=config-audit', '--env', 'STAGE=dev',
+      '--env', 'LATE_MINUTES=5', '--env', 'SERVICE_NAME=config-audit', '--env', 'STAGE=dev',
     ]);
     t.diagnostic(`${way[0] || 'standard input'}: no account, ${result.elapsed} without the function itself`);
   }

@@ -114,7 +114,8 @@ test('the function\'s settings contain no secret', async (t) => {
   const made = await template(t);
   const [{ Properties: { Environment: { Variables: variables } } }] = ofType(made, 'AWS::Lambda::Function');
   assert.deepEqual(resolved(made, variables), {
-    AUDIT_TABLE: 'Audit-dev', FAILURE_BUCKET: 'BUCKET', KEY_ATTRIBUTE: 'key', AUDIT_PROVENANCE: 'off', SERVICE_NAME: 'config-audit', STAGE: 'dev',
+    AUDIT_TABLE: 'Audit-dev', FAILURE_BUCKET: 'BUCKET', KEY_ATTRIBUTE: 'key', AUDIT_PROVENANCE: 'off', LATE_MINUTES: '5',
+    SERVICE_NAME: 'config-audit', STAGE: 'dev',
   });
   assert.deepEqual(Object.keys(made.Parameters), ['Service', 'Stage', 'ConfigurationTableName', 'AuditTableName', 'PageEmail', 'NotifyEmail', 'RunbookUrl',
     'LateMinutes', 'LateMilliseconds', 'CriticalAgeMinutes', 'CriticalAgeMilliseconds']);

@@ -24,15 +24,16 @@ const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefin
   .map(([, { Properties }]) => [Properties.Name.replace('config-audit-dev/', ''), Properties.QueryString]));
 
 /** Composite alarms whose parts have no actions and no runbook of their own. */
-const WITH_PARTS = ['FreshnessBurnFast', 'FreshnessBurnSlow', 'MappingStopped'];
+const WITH_PARTS = ['FreshnessBurnFast', 'MappingStopped'];
 const whole = ({ id }) => WITH_PARTS.find((whole) => id.startsWith(whole)) ?? id;
 const isPart = (alarm) => whole(alarm) !== alarm.id;
 /** The alarms that a composite alarm's rule includes, and those that it excludes. */
 const included = (rule) => [...rule.matchAll(/(?<!NOT )ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
 const excluded = (rule) => [...rule.matchAll(/NOT ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
-/** The two alarms that page, and the alarms for which they do. */
+/** The two alarms that page for others, the one that pages for itself, and all alarms of severity page besides the two. */
 const PAGING = ['Incident', 'LossImminent'];
-const pages = (alarms) => PAGING.flatMap((paging) => included(alarms.find(({ id }) => id === paging).AlarmRule));
+const APART = ['TelemetryMissing'];
+const pages = (alarms) => [...PAGING.flatMap((paging) => included(alarms.find(({ id }) => id === paging).AlarmRule)), ...APART];
 const runbook = (id) => read('docs', 'runbooks', `${kebab(id)}.md`);
 
 /** The metrics that an alarm evaluates: {id, namespace, name, dimensions, stat, period}. */
@@ -70,6 +71,6 @@ function resolved({ Resources, Parameters }) {
 }
 
 module.exports = {
-  COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, kebab, metricsOf, ofType, pages,
+  APART, COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, kebab, metricsOf, ofType, pages,
   queriesOf, read, resources, runbook, whole,
 };

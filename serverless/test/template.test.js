@@ -66,6 +66,7 @@ test('without parameters, the stack has both tables, the trigger, the function a
     FAILURE_BUCKET: { Ref: 'FailureBucket' },
     KEY_ATTRIBUTE: 'key',
     AUDIT_PROVENANCE: 'off',
+    LATE_MINUTES: '5',
     SERVICE_NAME: 'config-audit',
     STAGE: 'dev',
   });

@@ -3,6 +3,8 @@
 //! The wide line and Prometheus both get what [`measure`] returns. So a metric that is not here cannot be emitted, and one
 //! that is here cannot be forgotten. To add one, add its row here and to the table in `docs/telemetry.md`.
 
+use std::time::Duration;
+
 use crate::report::Report;
 
 /// The unit of a metric's values (Amazon CloudWatch API Reference, `MetricDatum`).
@@ -32,6 +34,8 @@ pub enum Measure {
     Count(fn(&Report) -> usize),
     /// Like a count, but a zero does not leave: CloudWatch charges for each metric that is ever seen.
     RareCount(fn(&Report) -> usize),
+    /// A rare count of what took longer than the objective allows.
+    LateCount(fn(&Report, Duration) -> usize),
     /// Each value leaves as it is, since percentiles need all of them.
     Samples(fn(&Report) -> Vec<f64>),
 }
@@ -65,13 +69,16 @@ pub enum Measured {
     Samples(Vec<f64>),
 }
 
-/// What an invocation adds to each metric. Rare counts that are zero are left out, and samples that are not numbers.
+/// What an invocation adds to each metric. A record that is audited later than `limit` after its change is late. Rare counts
+/// that are zero are left out, and samples that are not numbers.
 #[must_use]
-pub fn measure(report: &Report) -> Vec<(&'static Metric, Measured)> {
+pub fn measure(report: &Report, limit: Duration) -> Vec<(&'static Metric, Measured)> {
+    let rare = |count: usize| Some(Measured::Count(Some(count).filter(|count| *count > 0)?));
     let measured = |metric: &'static Metric| {
         let measured = match metric.measure {
             Measure::Count(count) => Measured::Count(count(report)),
-            Measure::RareCount(count) => Measured::Count(Some(count(report)).filter(|count| *count > 0)?),
+            Measure::RareCount(count) => rare(count(report))?,
+            Measure::LateCount(count) => rare(count(report, limit))?,
             Measure::Samples(samples) => {
                 Measured::Samples(samples(report).into_iter().filter(|sample| sample.is_finite()).collect())
             }
@@ -134,6 +141,14 @@ catalog! {
     VALUES_OMITTED = "ValuesOmitted", Count,
         "Values too large or too deep for an entry, replaced by a note.",
         Measure::Count(|report| report.audited().map(|record| record.values_omitted).sum());
+    RECORDS_UNACCOUNTED = "RecordsUnaccounted", Count,
+        "Records received without exactly one outcome, as by a bug; absent where there are none.",
+        Measure::RareCount(|report| report.received.abs_diff(report.counts().total()));
+    RECORDS_LATE = "RecordsLate", Count,
+        "Records audited later than `LATE_MINUTES` after their change; absent where there are none.",
+        Measure::LateCount(|report, limit| {
+            report.records.iter().filter_map(|record| report.lag(record)).filter(|lag| *lag > limit).count()
+        });
     COLD_START = "ColdStart", Count,
         "Invocations that were the first of their process; absent otherwise, never 0.",
         Measure::RareCount(|report| usize::from(report.cold_start));
@@ -170,12 +185,15 @@ mod tests {
     }
     #[tokio::test(start_paused = true)]
     async fn each_metric_is_measured_on_the_report() {
-        let report = testing::report_of_everything();
-        let measured: Vec<(&str, Measured)> =
-            measure(&report).into_iter().map(|(metric, measured)| (metric.name, measured)).collect();
+        let mut report = testing::report_of_everything();
+        report.received += 1;
+        let measured: Vec<(&str, Measured)> = measure(&report, Duration::from_millis(1_999))
+            .into_iter()
+            .map(|(metric, measured)| (metric.name, measured))
+            .collect();
         let count = Measured::Count;
         let expected = [
-            ("RecordsReceived", count(5)),
+            ("RecordsReceived", count(6)),
             ("RecordsAudited", count(2)),
             ("RecordsUnchanged", count(1)),
             ("RecordsQuarantined", count(1)),
@@ -186,6 +204,8 @@ mod tests {
             ("WriteLatency", Measured::Samples(vec![20.0, 40.0])),
             ("WriteRetries", count(1)),
             ("ValuesOmitted", count(1)),
+            ("RecordsUnaccounted", count(1)),
+            ("RecordsLate", count(1)),
             ("ColdStart", count(1)),
             ("SpansLost", count(7)),
         ];
@@ -194,8 +214,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_count_leaves_at_zero_and_a_rare_one_does_not() {
-        let names: Vec<&str> = measure(&testing::report()).into_iter().map(|(metric, _)| metric.name).collect();
+        let names: Vec<&str> =
+            measure(&testing::report(), Duration::ZERO).into_iter().map(|(metric, _)| metric.name).collect();
         assert!(names.contains(&"RecordsFailed"));
-        assert!(!names.contains(&"ColdStart") && !names.contains(&"SpansLost"), "{names:?}");
+        for rare in ["RecordsUnaccounted", "RecordsLate", "ColdStart", "SpansLost"] {
+            assert!(!names.contains(&rare), "{names:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_is_late_only_above_the_limit() {
+        let report = testing::report_of_everything();
+        let is_late =
+            |limit| measure(&report, Duration::from_secs(limit)).iter().any(|(metric, _)| **metric == RECORDS_LATE);
+        assert_eq!([1, 2, 3].map(is_late), [true, false, false]);
     }
 }

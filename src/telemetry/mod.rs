@@ -9,6 +9,7 @@ pub mod records;
 pub mod traces;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -29,6 +30,7 @@ pub struct Telemetry {
     namespace: String,
     service: String,
     stage: String,
+    late_after: Duration,
 }
 
 impl Telemetry {
@@ -45,6 +47,7 @@ impl Telemetry {
             namespace: settings.namespace.clone(),
             service: settings.service.clone(),
             stage: settings.stage.clone(),
+            late_after: settings.late_after,
         })
     }
 
@@ -101,7 +104,7 @@ impl Telemetry {
             dimensions: [&self.service, &self.stage],
             common,
             members,
-            metrics: catalog::measure(report),
+            metrics: catalog::measure(report, self.late_after),
             failed: report.failed().filter_map(|record| record.sequence_number.as_deref()).collect(),
         }
     }
@@ -123,8 +126,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_wide_line_has_everything_about_an_invocation() {
-        let telemetry = Telemetry::start(&crate::settings::tests::settings()).unwrap();
-        let lines = telemetry.wide_line(&testing::report_of_everything()).lines();
+        let mut telemetry = Telemetry::start(&crate::settings::tests::settings()).unwrap();
+        telemetry.late_after = Duration::from_secs(1);
+        let mut report = testing::report_of_everything();
+        report.received += 1;
+        let lines = telemetry.wide_line(&report).lines();
         assert_eq!(lines.len(), 1);
         assert_eq!(emf::tests::check(&lines[0]).len(), catalog::ALL.len());
         insta::assert_json_snapshot!(serde_json::from_str::<Value>(&lines[0]).unwrap());

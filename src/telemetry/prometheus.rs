@@ -60,7 +60,7 @@ impl Prometheus {
                     recorder.describe_histogram(name, Some(unit), metric.meaning.into());
                     Handle::Samples(recorder.register_histogram(&key, &metadata))
                 }
-                Measure::Count(_) | Measure::RareCount(_) => {
+                Measure::Count(_) | Measure::RareCount(_) | Measure::LateCount(_) => {
                     recorder.describe_counter(name, Some(unit), metric.meaning.into());
                     Handle::Counter(recorder.register_counter(&key, &metadata))
                 }
@@ -90,13 +90,14 @@ impl Prometheus {
 mod tests {
     use super::*;
     use crate::testing;
+    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn prometheus_gets_what_is_measured() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let page = recorder.handle();
         let prometheus = Prometheus::register(&recorder, ["config-audit", "dev"]);
-        let measured = catalog::measure(&testing::report_of_everything());
+        let measured = catalog::measure(&testing::report_of_everything(), Duration::from_mins(5));
         prometheus.record(&measured);
         prometheus.record(&measured);
         let page = page.render();

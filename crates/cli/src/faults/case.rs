@@ -3,21 +3,31 @@
 use config_audit_simulator::scenario::{Millis, Scenario};
 use serde::Serialize;
 
+use super::trial::{Rate, Trial};
+
 /// A fault, and what it must set off.
 #[derive(Debug)]
 pub struct FaultCase {
     /// The fault, in words.
     pub name: &'static str,
+    /// How it is played.
+    pub trial: Trial,
     /// When it begins.
     pub begins: Millis,
+    /// When it can first be seen: with the first change after it began, unless something stands still.
+    pub seen: Millis,
     /// The alarms that must fire.
     pub expected: Vec<Expected>,
     /// The alarms that may also fire, because of what the fault leads to. No other alarm may fire.
     pub may_follow: Vec<&'static str>,
-    /// How often each paging alarm fires: once for each time the fault comes.
-    pub pages: usize,
+    /// How often each alarm that pages does. None: again and again, as the fault comes.
+    pub pages: Option<usize>,
     /// The alarms that must still be in `ALARM` when the fault ends, or the run does.
     pub stay_on: &'static [&'static str],
+    /// Whether it pages for each change where changes are hours apart.
+    pub(super) is_separate_when_quiet: bool,
+    /// Why no alarm can see it, if none can.
+    pub unseen: Option<&'static str>,
     /// What the simulator plays.
     pub scenario: Scenario,
 }
@@ -57,7 +67,7 @@ impl Severity {
 /// When the time begins in which an alarm must fire.
 #[derive(Debug, Clone, Copy)]
 pub enum Since {
-    /// With the fault.
+    /// When the fault can first be seen.
     Fault,
     /// With the first value of this metric that is at least this large, for alarms on what a fault leads to.
     First(&'static str, f64),
@@ -89,8 +99,33 @@ impl FaultCase {
         self
     }
 
-    pub(super) fn pages(self, pages: usize) -> Self {
-        Self { pages, ..self }
+    /// At three changes a day each is lost or given up on its own.
+    pub(super) fn pages_for_each_change_when_quiet(self) -> Self {
+        Self { is_separate_when_quiet: true, ..self }
+    }
+
+    pub(super) fn in_trial(self, trial: Trial) -> Self {
+        let pages = self.pages.filter(|_| !(self.is_separate_when_quiet && trial.rate == Rate::Quiet));
+        Self { trial, pages, ..self }
+    }
+
+    pub(super) fn pages_again(self) -> Self {
+        Self { pages: None, ..self }
+    }
+
+    /// It can be seen although nothing changes.
+    pub(super) fn seen_at_once(self) -> Self {
+        Self { seen: self.begins, ..self }
+    }
+
+    /// At three changes a day no alarm can see it, for this reason.
+    pub(super) fn unseen_when_quiet(mut self, trial: Trial, why: &'static str) -> Self {
+        if trial.rate == Rate::Quiet {
+            let expected = std::mem::take(&mut self.expected);
+            self.may_follow.extend(expected.iter().map(|expected| expected.alarm));
+            self.unseen = Some(why);
+        }
+        self
     }
 
     pub(super) fn stays_on(self, stay_on: &'static [&'static str]) -> Self {

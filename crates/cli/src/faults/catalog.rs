@@ -1,22 +1,17 @@
 //! All faults: what goes wrong, and which alarms must fire.
 
-use std::time::Duration;
-
 use config_audit_simulator::change::RecordDefect;
 use config_audit_simulator::fault::Fault;
 use config_audit_simulator::scenario::{Millis, Scenario, WriteKind};
 use config_audit_simulator::value::Value;
 
 use super::case::{Expected, FaultCase, notify, page};
+use super::trial::{Cadence, Rate, Trial};
 
-const MINUTE: Millis = 60_000;
-const HOUR: Millis = 60 * MINUTE;
+pub(super) const MINUTE: Millis = 60_000;
+pub(super) const HOUR: Millis = 60 * MINUTE;
 /// When a fault begins. By then the alarms are in state OK.
 pub const BEGIN: Millis = 2 * HOUR;
-/// When a lasting fault ends: after longer than Lambda retries and the stream keeps its records.
-const END: Millis = BEGIN + 28 * HOUR;
-/// Changes per hour.
-const TRAFFIC: u64 = 40;
 
 /// The alarms that follow when no record is audited for a day, although the function is invoked.
 const OUTAGE: &[&str] = &[
@@ -40,11 +35,11 @@ const SILENT_OUTAGE: &[&str] = &[
     "FreshnessBurnSlow",
 ];
 
-/// All faults.
+/// All faults, as they are played in a trial.
 #[must_use]
-pub fn all() -> Vec<FaultCase> {
-    let groups = [of_the_store(), of_the_function(), of_records(), of_telemetry(), with_consequences(), that_heal()];
-    groups.into_iter().flatten().collect()
+pub fn all(trial: Trial) -> Vec<FaultCase> {
+    let groups = [of_the_store, of_the_function, of_records, of_telemetry, with_consequences, that_heal];
+    groups.into_iter().flat_map(|group| group(trial)).map(|case| case.in_trial(trial)).collect()
 }
 
 /// There is no such fault.
@@ -57,12 +52,12 @@ pub struct UnknownFault {
     pub known: Vec<&'static str>,
 }
 
-/// The fault of this name, or else all faults whose names contain it.
+/// The fault of this name, or else all faults whose names contain it, as they are played in a trial.
 ///
 /// # Errors
 /// When there is none.
-pub fn named(name: &str) -> Result<Vec<FaultCase>, UnknownFault> {
-    let (exact, others) = all().into_iter().partition::<Vec<_>, _>(|case| case.name == name);
+pub fn named(name: &str, trial: Trial) -> Result<Vec<FaultCase>, UnknownFault> {
+    let (exact, others) = all(trial).into_iter().partition::<Vec<_>, _>(|case| case.name == name);
     if !exact.is_empty() {
         return Ok(exact);
     }
@@ -77,11 +72,27 @@ pub fn named(name: &str) -> Result<Vec<FaultCase>, UnknownFault> {
 fn case(name: &'static str, expected: &[Expected], may_follow: &[&'static str], scenario: Scenario) -> FaultCase {
     // These faults exist from the start.
     let begins = if scenario.wrong_view_type || scenario.clock_ahead != 0 { 0 } else { BEGIN };
+    // Nothing is wrong that could be seen before something changes.
+    let changes = scenario.writes.iter().map(|write| write.at);
+    let seen = changes.filter(|at| *at >= begins).min().unwrap_or(begins);
     let (expected, may_follow) = (expected.to_vec(), may_follow.to_vec());
-    FaultCase { name, begins, expected, may_follow, pages: 1, stay_on: &[], scenario }
+    FaultCase {
+        name,
+        trial: Trial::USUAL,
+        begins,
+        seen,
+        expected,
+        may_follow,
+        pages: Some(1),
+        stay_on: &[],
+        is_separate_when_quiet: false,
+        unseen: None,
+        scenario,
+    }
 }
 
-fn of_the_store() -> Vec<FaultCase> {
+fn of_the_store(trial: Trial) -> Vec<FaultCase> {
+    let lasting = |fault| lasting(trial, fault);
     let failing = page("RecordsFailing");
     let throttled = [failing, notify("AuditTableThrottled")];
     vec![
@@ -96,7 +107,11 @@ fn of_the_store() -> Vec<FaultCase> {
             lasting(Fault::StoreIsSilent),
         ),
         case("DynamoDB's answers are lost", &[failing], OUTAGE, lasting(Fault::StoreFailsAfterWriting)),
-        case("DynamoDB takes seconds", &[notify("WriteLatencyHigh")], &[], lasting(Fault::StoreIsSlow)),
+        case("DynamoDB takes seconds", &[notify("WriteLatencyHigh")], &[], lasting(Fault::StoreIsSlow))
+            .unseen_when_quiet(
+                trial,
+                "three slow minutes in an hour never come; each change is audited seconds later all the same",
+            ),
         case("DynamoDB refuses every write, and nobody knows why", &[failing], OUTAGE, lasting(Fault::StoreRefuses)),
         case(
             "access to the table or to its encryption key is denied, or the table is deleted",
@@ -107,9 +122,11 @@ fn of_the_store() -> Vec<FaultCase> {
     ]
 }
 
-fn of_the_function() -> Vec<FaultCase> {
+fn of_the_function(trial: Trial) -> Vec<FaultCase> {
+    let lasting = |fault| lasting(trial, fault);
     let errors = page("InvocationErrors");
     let throttles = notify("InvocationThrottles");
+    let late = [page("FreshnessBurnFast").after_three_late_records()];
     vec![
         case("the function panics", &[errors], OUTAGE, lasting(Fault::StorePanics)),
         case("the function runs out of memory", &[errors], SILENT_OUTAGE, lasting(Fault::FunctionKilled)),
@@ -117,102 +134,127 @@ fn of_the_function() -> Vec<FaultCase> {
         case("the function crashes after its work", &[errors], OUTAGE, lasting(Fault::AnswerLost)),
         case("the function times out", &[errors, notify("DurationHigh")], SILENT_OUTAGE, lasting(Fault::FunctionHangs)),
         case("the stream has no old images", &[errors], OUTAGE, {
-            let mut scenario = healthy();
+            let mut scenario = trial.healthy(trial.end());
             scenario.wrong_view_type = true;
             scenario
         }),
         // Records are late in bursts that are hours apart, and each burst pages.
         case(
             "seven in ten invocations are throttled",
-            &[throttles, page("FreshnessBurnFast").after_three_late_records()],
-            &["FreshnessBurnSlow"],
-            healthy().with(Fault::FunctionThrottled, BEGIN, END, 70),
+            // With fast retries no record is late.
+            &[&[throttles.after("Throttles", 1.0)][..], if trial.cadence == Cadence::Fast { &[] } else { &late }]
+                .concat(),
+            &["FreshnessBurnFast", "FreshnessBurnSlow", "IteratorAgeHigh", "InvocationsBlocked"],
+            trial.healthy(trial.distant_end()).with(Fault::FunctionThrottled, BEGIN, trial.distant_end(), 70),
         )
-        .pages(9),
+        .pages_again()
+        .unseen_when_quiet(trial, "there is capacity again before the record is late"),
         case(
             "every invocation is throttled",
             &[throttles, page("InvocationsBlocked")],
             &["RecordsGivenUp", "FreshnessBurnSlow"],
             lasting(Fault::FunctionThrottled),
-        ),
+        )
+        .pages_for_each_change_when_quiet(),
         case(
             "the mapping is disabled",
             &[page("MappingStopped")],
             &["RecordsGivenUp", "FreshnessBurnSlow"],
-            lasting(Fault::MappingDisabled),
+            healthy_until(trial, Fault::MappingDisabled),
         )
+        .seen_at_once()
         .stays_on(&["MappingStopped"]),
         case("the mapping is disabled, and an hour later nobody changes anything", &[page("MappingStopped")], &[], {
-            let mut scenario = healthy();
+            let mut scenario = trial.healthy(BEGIN);
             scenario.writes.retain(|write| write.at < BEGIN + HOUR);
             scenario.with(Fault::MappingDisabled, BEGIN, BEGIN + 20 * HOUR, 100)
         })
+        .seen_at_once()
         .stays_on(&["MappingStopped"]),
     ]
 }
 
-fn of_records() -> Vec<FaultCase> {
-    let quarantined = page("RecordsQuarantined");
+fn of_records(trial: Trial) -> Vec<FaultCase> {
+    let quarantined = notify("RecordsQuarantined");
     let failing = page("RecordsFailing");
-    let refused = |scenario: Scenario| scenario.with(Fault::BucketRefuses, BEGIN, END, 100);
+    let end = trial.end();
+    let with_defect = |defect| with_defect(trial, defect);
+    let refused = |scenario: Scenario| scenario.with(Fault::BucketRefuses, BEGIN, end, 100);
     // There is one such record every two to three hours.
-    let again = |fault, defect| case(fault, &[quarantined], &[], with_defect(defect)).pages(12);
+    let again = |fault, defect| case(fault, &[quarantined], &[], with_defect(defect));
     // Lambda puts what the failure bucket refused into it in the end.
     let refusing = |fault, scenario| case(fault, &[failing], OUTAGE, scenario).may_follow("RecordsQuarantined");
     vec![
         again("records without a key", RecordDefect::NoKey),
         again("records that cannot be decoded", RecordDefect::Undecodable),
         again("records whose entry DynamoDB rejects", RecordDefect::Rejected),
+        case(
+            "bad records all the time, and an hour later DynamoDB answers 500",
+            &[quarantined, failing.after("RecordsFailed", 1.0)],
+            OUTAGE,
+            {
+                let mut scenario = with_defect(RecordDefect::NoKey);
+                for write in scenario.writes.iter_mut().filter(|write| write.at >= BEGIN).step_by(2) {
+                    write.defect = Some(RecordDefect::NoKey);
+                }
+                scenario.with(Fault::StoreFails, BEGIN + HOUR, trial.end().max(BEGIN + 20 * HOUR), 100)
+            },
+        ),
         refusing("records without a key, and the failure bucket refuses", refused(with_defect(RecordDefect::NoKey))),
         refusing("records without a key, and the failure bucket does not answer", {
-            with_defect(RecordDefect::NoKey).with(Fault::BucketIsSilent, BEGIN, END, 100)
+            with_defect(RecordDefect::NoKey).with(Fault::BucketIsSilent, BEGIN, end, 100)
         }),
         refusing("records without a key, and no failure bucket", {
             let mut scenario = with_defect(RecordDefect::NoKey);
             scenario.has_bucket = false;
             scenario
         }),
-        refusing("values too large for an entry, and the failure bucket refuses", refused(with_large_values())),
+        refusing("values too large for an entry, and the failure bucket refuses", refused(with_large_values(trial))),
     ]
 }
 
-fn of_telemetry() -> Vec<FaultCase> {
+fn of_telemetry(trial: Trial) -> Vec<FaultCase> {
     let refused = notify("EmfRefused");
-    let missing = page("TelemetryMissing");
-    let clock = |ahead| {
-        let mut scenario = healthy();
-        scenario.clock_ahead = ahead;
+    // Of a table that changes seldom, nobody is woken: an hour's only invocation may just be late.
+    let is_quiet = trial.rate == Rate::Quiet;
+    let missing = if is_quiet { notify("TelemetryMissingHourly") } else { page("TelemetryMissing") };
+    let clock = |hours: i64| {
+        let mut scenario = trial.healthy(trial.distant_end());
+        scenario.clock_ahead = hours * 3_600_000;
         scenario
     };
     let hourly = &["TelemetryMissingHourly"];
+    let lasting = |fault| healthy_until(trial, fault);
     vec![
         case("every line of the log is cut", &[refused, missing], hourly, lasting(Fault::EmfMalformed)),
         case("every line of the log breaks the format", &[refused, missing], hourly, lasting(Fault::EmfInvalid)),
         case("one line of the log in five is cut", &[refused.after("EMFParsingErrors", 1.0)], &[], {
-            healthy().with(Fault::EmfMalformed, BEGIN, END, 20)
-        }),
+            trial.healthy(trial.distant_end()).with(Fault::EmfMalformed, BEGIN, trial.distant_end(), 20)
+        })
+        .unseen_when_quiet(trial, "there may be no line that is cut for days"),
         case("the log does not arrive", &[missing], hourly, lasting(Fault::TelemetryLost)),
-        case(
-            "the log does not arrive, of a table that changes once an hour",
-            &[notify("TelemetryMissingHourly")],
-            &[],
-            Scenario::of_traffic(7, END / HOUR + 1, |_| 1).with(Fault::TelemetryLost, BEGIN, END, 100),
-        ),
         case("the function miscounts its records", &[page("BooksDoNotBalance")], &[], {
-            healthy().with(Fault::BooksWrong, BEGIN, BEGIN + HOUR, 100)
+            trial.healthy(trial.distant_end()).with(Fault::BooksWrong, BEGIN, BEGIN + HOUR, 100)
         }),
-        case("the function's clock is an hour ahead", &[missing], &["FreshnessBurnFast", "FreshnessBurnSlow"], {
-            clock(3_600_000)
-        }),
-        case("the function's clock is an hour behind", &[missing], hourly, clock(-3_600_000)),
+        case(
+            "the function's clock is an hour ahead",
+            &[if is_quiet { missing } else { notify("FreshnessBurnSlow").after_three_late_records() }],
+            &["FreshnessBurnFast", "FreshnessBurnSlow", "TelemetryMissing", "TelemetryMissingHourly"],
+            clock(1),
+        ),
+        // An hour behind would look like metrics that come an hour late, which CloudWatch's sometimes do.
+        case("the function's clock is two hours behind", &[missing], hourly, clock(-2)),
     ]
 }
 
 /// Faults whose alarms fire because of what the fault leads to.
-fn with_consequences() -> Vec<FaultCase> {
-    let failing = || lasting(Fault::StoreFails);
+fn with_consequences(trial: Trial) -> Vec<FaultCase> {
+    let end = trial.distant_end();
+    let failing = || healthy_until(trial, Fault::StoreFails);
+    let errors = [page("InvocationErrors")];
+    let repeated = usize::from(trial.cadence != Cadence::TenMinutes);
     // For six minutes every 70 minutes no process starts: about one record in a hundred is late.
-    let often = (0..24).fold(healthy(), |scenario, time| {
+    let often = (0..24).fold(trial.healthy(end), |scenario, time| {
         let from = BEGIN + time * 70 * MINUTE;
         scenario.with(Fault::FunctionDoesNotStart, from, from + 6 * MINUTE, 100)
     });
@@ -232,28 +274,31 @@ fn with_consequences() -> Vec<FaultCase> {
             "records grow too old, and the failure bucket refuses them",
             &[page("DestinationRefused").after("DestinationDeliveryFailures", 1.0)],
             OUTAGE,
-            failing().with(Fault::DestinationRefuses, BEGIN, END, 100),
-        ),
+            failing().with(Fault::DestinationRefuses, BEGIN, end, 100),
+        )
+        .pages_for_each_change_when_quiet(),
         case(
             "records grow too old, and the mapping has no destination",
             &[page("RecordsDropped").after("DroppedEventCount", 1.0)],
             OUTAGE,
-            failing().with(Fault::DestinationMissing, BEGIN, END, 100),
-        ),
-        // In one of the 24 times nobody changes anything, so 23 page.
+            failing().with(Fault::DestinationMissing, BEGIN, end, 100),
+        )
+        .pages_for_each_change_when_quiet(),
         case(
             "the function fails for six minutes, again and again",
-            &[notify("FreshnessBurnSlow").after_three_late_records(), page("InvocationErrors")],
-            &["FreshnessBurnFast"],
+            // With slow retries one time has one failure, and the next one begins when that is forgotten.
+            &[&[notify("FreshnessBurnSlow").after_three_late_records()][..], &errors[..repeated]].concat(),
+            &["FreshnessBurnFast", "InvocationErrors"],
             often,
         )
-        .pages(23),
+        .pages_again()
+        .unseen_when_quiet(trial, "few changes meet a failure, and none meets it three times"),
     ]
 }
 
 /// Faults that end. The records that waited are audited then, and nobody is paged again for them.
-fn that_heal() -> Vec<FaultCase> {
-    let healing = |fault| healthy().with(fault, BEGIN, BEGIN + 3 * HOUR, 100);
+fn that_heal(trial: Trial) -> Vec<FaultCase> {
+    let healing = |fault| trial.healthy(BEGIN + 12 * HOUR).with(fault, BEGIN, BEGIN + 3 * HOUR, 100);
     vec![
         case(
             "the table throttles for three hours",
@@ -263,7 +308,8 @@ fn that_heal() -> Vec<FaultCase> {
         ),
         case("the mapping is disabled for three hours", &[page("MappingStopped")], OUTAGE, {
             healing(Fault::MappingDisabled)
-        }),
+        })
+        .seen_at_once(),
         case(
             "every invocation is throttled for three hours",
             &[page("InvocationsBlocked"), notify("InvocationThrottles")],
@@ -273,61 +319,24 @@ fn that_heal() -> Vec<FaultCase> {
     ]
 }
 
-/// Thirty days in which nothing goes wrong that does not resolve itself: days and nights, bursts, idle hours, deployments,
-/// short throttles, occasional crashes, and redelivered batches.
-#[must_use]
-pub fn healthy_month() -> Scenario {
-    let per_hour = |hour: u64| match (hour / 24 % 7, hour % 24) {
-        // At weekends and at night.
-        (5 | 6, _) | (_, 0..6 | 22..) => u64::from(hour.is_multiple_of(3)) * 2,
-        (_, 9..18) => 90,
-        _ => 15,
-    };
-    let mut scenario = Scenario::of_traffic(1, 30 * 24, per_hour);
-    for day in 0..30 {
-        let begin = day * 24 * HOUR;
-        let at = |hour: u64, minutes: u64| (begin + hour * HOUR, begin + hour * HOUR + minutes * MINUTE);
-        let all_day = at(0, 24 * 60);
-        // A deployment replaces the process. The table throttles while it scales up. Other functions use up the concurrency,
-        // also at night, when there is only one record to audit. Now and then a request fails.
-        let faults = [
-            (Fault::FunctionReplaced, at(11, 10), 100),
-            (Fault::StoreThrottles, at(10, 3), 70),
-            (Fault::StoreThrottles, at(0, 3), 100),
-            (Fault::AnswerLost, at(14, 1), 100),
-            (Fault::FunctionThrottled, at(16, 3), 50),
-            (Fault::FunctionThrottled, at(3, 4), 100),
-            (Fault::StoreFails, all_day, 1),
-            (Fault::StoreFailsAfterWriting, all_day, 1),
-            (Fault::RedeliveredAfterSuccess, all_day, 2),
-            (Fault::StaleRedelivery, all_day, 1),
-        ];
-        for (fault, (from, to), chance) in faults {
-            scenario = scenario.with(fault, from, to, chance);
-        }
-        if day % 7 == 2 {
-            scenario = scenario.with_burst(begin + 10 * HOUR + 20 * MINUTE, 2 * MINUTE, 3_000);
-        }
-    }
-    scenario
-}
-
 /// More than a day in which nothing goes wrong.
 #[must_use]
 pub fn healthy() -> Scenario {
-    let mut scenario = Scenario::of_traffic(7, END / HOUR + 1, |_| TRAFFIC);
-    // AWS does not document how long Lambda waits between retries. The longer the wait, the harder for the alarms.
-    scenario.mapping.longest_retry_delay = Duration::from_mins(2);
-    scenario
+    Trial::USUAL.healthy(Trial::USUAL.distant_end())
 }
 
-fn lasting(fault: Fault) -> Scenario {
-    healthy().with(fault, BEGIN, END, 100)
+fn lasting(trial: Trial, fault: Fault) -> Scenario {
+    trial.healthy(trial.end()).with(fault, BEGIN, trial.end(), 100)
+}
+
+/// For so long that Lambda gives up and the stream deletes records, at any cadence.
+fn healthy_until(trial: Trial, fault: Fault) -> Scenario {
+    trial.healthy(trial.distant_end()).with(fault, BEGIN, trial.distant_end(), 100)
 }
 
 /// With this defect in one record of a hundred from `BEGIN` on.
-fn with_defect(defect: RecordDefect) -> Scenario {
-    let mut scenario = healthy();
+fn with_defect(trial: Trial, defect: RecordDefect) -> Scenario {
+    let mut scenario = trial.healthy(trial.distant_end());
     for write in scenario.writes.iter_mut().filter(|write| write.at >= BEGIN).step_by(100) {
         write.defect = Some(defect);
         if let Some(key) = defect.item_key() {
@@ -337,8 +346,8 @@ fn with_defect(defect: RecordDefect) -> Scenario {
     scenario
 }
 
-fn with_large_values() -> Scenario {
-    let mut scenario = healthy();
+fn with_large_values(trial: Trial) -> Scenario {
+    let mut scenario = trial.healthy(trial.distant_end());
     for (index, write) in scenario.writes.iter_mut().filter(|write| write.at >= BEGIN).step_by(500).enumerate() {
         write.key = format!("LARGE_{index}");
         write.kind = WriteKind::Set(vec![("value", Some(Value::Large(420_000)))]);

@@ -7,8 +7,10 @@
 pub mod case;
 pub mod catalog;
 mod deployed;
+pub mod month;
 mod playback;
 mod received;
+pub mod trial;
 
 pub use deployed::{ReadAlarmsError, read_alarms};
 pub use playback::{Playback, PlayedCase, play, play_all};

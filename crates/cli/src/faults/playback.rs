@@ -10,7 +10,9 @@ use config_audit_simulator::scenario::Scenario;
 use config_audit_simulator::world::{self, Capture, Tally};
 
 use super::case::FaultCase;
-use super::received::{received, time};
+use super::month;
+use super::received::{Hiccup, received, time};
+use super::trial::Rate;
 
 /// A run, and what the alarms made of it.
 pub struct Playback {
@@ -20,8 +22,10 @@ pub struct Playback {
     pub metrics: Metrics,
     /// How much was done and lost.
     pub tally: Tally,
-    /// The broken promises of the function, and the faults that did not occur.
-    pub problems: Vec<String>,
+    /// The broken promises of the function.
+    pub violations: Vec<String>,
+    /// The faults that did not occur.
+    pub missing: Vec<String>,
 }
 
 /// A fault that was played.
@@ -35,38 +39,43 @@ pub struct PlayedCase {
 /// Plays a scenario.
 #[must_use]
 pub fn play(alarms: &Alarms, scenario: &Scenario) -> Playback {
-    // A run has its own runtime, and so needs its own thread.
-    let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Capture::Observed))));
-    let metrics = received(&outcome.observed);
-    let transitions = alarms.evaluate(&metrics, time(0), time(scenario.end()));
-    let mut problems = outcome.violations;
-    for window in &scenario.fault_windows {
-        if outcome.faults.of(window.fault) == 0 {
-            problems.push(format!("{} did not occur", window.fault.words()));
-        }
-    }
-    problems.dedup();
-    Playback { transitions, metrics, tally: outcome.tally, problems }
+    play_with(alarms, scenario, &[])
 }
 
-/// Plays these faults, and another scenario if there is one, on all processors. The scenario starts first, since it is the
-/// longest. Tells `played` after each how many of how many are done.
+fn play_with(alarms: &Alarms, scenario: &Scenario, hiccups: &[Hiccup]) -> Playback {
+    // A run has its own runtime, and so needs its own thread.
+    let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Capture::Observed))));
+    let metrics = received(&outcome.observed, hiccups);
+    let transitions = alarms.evaluate(&metrics, time(0), time(scenario.end()));
+    let windows = scenario.fault_windows.iter().map(|window| window.fault);
+    let missing = windows.filter(|fault| outcome.faults.of(*fault) == 0);
+    let mut missing: Vec<_> = missing.map(|fault| format!("{} did not occur", fault.words())).collect();
+    missing.dedup();
+    Playback { transitions, metrics, tally: outcome.tally, violations: outcome.violations, missing }
+}
+
+/// Plays these faults, and a healthy month at each of these rates, on all processors. The months start first, since they are
+/// the longest. Tells `played` after each how many of how many are done.
 #[must_use]
 pub fn play_all(
     alarms: &Alarms,
     cases: Vec<FaultCase>,
-    longest: Option<&Scenario>,
+    months: &[Rate],
     played: impl Fn(usize, usize) + Sync,
-) -> (Vec<PlayedCase>, Option<Playback>) {
-    let scenarios: Vec<&Scenario> = longest.into_iter().chain(cases.iter().map(|case| &case.scenario)).collect();
+) -> (Vec<PlayedCase>, Vec<(Rate, Playback)>) {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let all = months.len() + cases.len();
     let work = || {
         let mut playbacks = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(scenario) = scenarios.get(index) else { return playbacks };
-            playbacks.push((index, play(alarms, scenario)));
-            played(done.fetch_add(1, Ordering::Relaxed) + 1, scenarios.len());
+            let playback = match (months.get(index), cases.get(index.wrapping_sub(months.len()))) {
+                (Some(rate), _) => play_with(alarms, &month::healthy_month(*rate), &month::hiccups()),
+                (None, Some(case)) => play(alarms, &case.scenario),
+                (None, None) => return playbacks,
+            };
+            playbacks.push((index, playback));
+            played(done.fetch_add(1, Ordering::Relaxed) + 1, all);
         }
     };
     let mut playbacks: Vec<(usize, Playback)> = std::thread::scope(|scope| {
@@ -76,8 +85,8 @@ pub fn play_all(
     });
     playbacks.sort_by_key(|(index, _)| *index);
     let mut playbacks = playbacks.into_iter().map(|(_, playback)| playback);
-    let longest = longest.and_then(|_| playbacks.next());
-    (cases.into_iter().zip(playbacks).map(|(case, playback)| PlayedCase { case, playback }).collect(), longest)
+    let months = months.iter().copied().zip(playbacks.by_ref()).collect();
+    (cases.into_iter().zip(playbacks).map(|(case, playback)| PlayedCase { case, playback }).collect(), months)
 }
 
 impl Playback {

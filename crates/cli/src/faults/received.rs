@@ -14,28 +14,68 @@ const DELAY_OF_METRICS: i64 = 1;
 /// Metrics from log lines arrive later, with one of these delays in minutes.
 const DELAYS_OF_LOGS: [i64; 3] = [1, 2, 3];
 
+/// A time in which CloudWatch has trouble of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Hiccup {
+    /// What it concerns.
+    pub source: Source,
+    /// From when.
+    pub from: Millis,
+    /// Until when.
+    pub to: Millis,
+    /// What happens to the metrics of this time.
+    pub delay: Delay,
+}
+
+/// Where metrics come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// AWS's own.
+    Aws,
+    /// The function's, from its log.
+    Logs,
+}
+
+/// What happens to metrics in a time of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// They never arrive.
+    Lost,
+    /// They arrive an hour later than they would.
+    Hour,
+}
+
 /// All metric data of a run.
-pub(super) fn received(observed: &Observed) -> Metrics {
+pub(super) fn received(observed: &Observed, hiccups: &[Hiccup]) -> Metrics {
     let mut metrics = Metrics::default();
+    let mut add = |source, sent: Millis, delay: i64, at: DateTime<Utc>, metric: &Metric, value| {
+        let trouble = hiccups.iter().find(|it| it.source == source && (it.from..it.to).contains(&sent));
+        let later = match trouble.map(|trouble| trouble.delay) {
+            Some(Delay::Lost) => return,
+            Some(Delay::Hour) => 60,
+            None => 0,
+        };
+        metrics.add(metric, at, time(sent) + TimeDelta::minutes(delay + later), value);
+    };
     for datum in &observed.data {
-        let at = time(datum.at);
-        metrics.add(&metric_of_aws(datum.metric), at, at + TimeDelta::minutes(DELAY_OF_METRICS), datum.value);
+        add(Source::Aws, datum.at, DELAY_OF_METRICS, time(datum.at), &metric_of_aws(datum.metric), datum.value);
     }
     let log_group = |name| Metric::new("AWS/Logs", name, &[("LogGroupName", "AuditLogGroup")]);
     for (written, line) in &observed.lines {
         let now = time(*written);
-        // The same delay for all lines of a minute; from minute to minute it looks random.
-        let delay = DELAYS_OF_LOGS[(written / 60_000 * 7 % 11 % 3) as usize];
-        let arrived = now + TimeDelta::minutes(delay);
+        // The same delay for one metric of all lines of a minute; from minute to minute, and from metric to metric, it looks
+        // random.
+        let delay = |number: u64| DELAYS_OF_LOGS[((written / 60_000 * 7 + number * 5) % 11 % 3) as usize];
         match Line::parse(line).ingest(now) {
             Ingested::Log => {}
             Ingested::Metrics(at, samples) => {
                 for (metric, value) in samples {
-                    metrics.add(&metric, at, arrived, value);
+                    let number = metric.name.bytes().map(u64::from).sum();
+                    add(Source::Logs, *written, delay(number), at, &metric, value);
                 }
             }
-            Ingested::Unparsed => metrics.add(&log_group("EMFParsingErrors"), now, arrived, 1.0),
-            Ingested::Invalid => metrics.add(&log_group("EMFValidationErrors"), now, arrived, 1.0),
+            Ingested::Unparsed => add(Source::Logs, *written, delay(0), now, &log_group("EMFParsingErrors"), 1.0),
+            Ingested::Invalid => add(Source::Logs, *written, delay(0), now, &log_group("EMFValidationErrors"), 1.0),
         }
     }
     metrics

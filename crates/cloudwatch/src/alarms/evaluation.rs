@@ -25,27 +25,32 @@ pub struct Transition {
     pub to: State,
 }
 
+/// How many minutes are evaluated at once: more would take more memory, and fewer would read the same metrics more often.
+const MINUTES_AT_ONCE: u16 = 4 * 24 * 60;
+
 /// How the states change, minute by minute, from `INSUFFICIENT_DATA` at `from`. Each alarm comes after all alarms that it
 /// watches.
 pub(super) fn evaluate(alarms: &[Alarm], metrics: &Metrics, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Transition> {
-    let minutes = minute(from)..=minute(to);
+    let last = minute(to);
     let index: BTreeMap<&str, usize> = alarms.iter().map(|alarm| alarm.name.as_str()).zip(0..).collect();
-    let watches: Vec<_> =
-        alarms.iter().map(|alarm| Watch::new(alarm, metrics, *minutes.start(), *minutes.end())).collect();
-    let mut states = vec![State::InsufficientData; watches.len()];
+    let mut states = vec![State::InsufficientData; alarms.len()];
     let mut transitions = Vec::new();
-    for (step, minute) in minutes.enumerate() {
-        for (number, watch) in watches.iter().enumerate() {
-            let from = states[number];
-            let to = match watch {
-                Watch::Metric(watch) => watch.next(from, step, minute),
-                Watch::Composite(rule) if rule.holds(&|name| states[index[name]]) => State::Alarm,
-                Watch::Composite(_) => State::Ok,
-            };
-            if from != to {
-                let at = DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
-                transitions.push(Transition { at, alarm: alarms[number].name.clone(), from, to });
-                states[number] = to;
+    for first in (minute(from)..=last).step_by(MINUTES_AT_ONCE.into()) {
+        let minutes = first..=last.min(first + i64::from(MINUTES_AT_ONCE) - 1);
+        let watches: Vec<_> = alarms.iter().map(|alarm| Watch::new(alarm, metrics, first, *minutes.end())).collect();
+        for (step, minute) in minutes.enumerate() {
+            for (number, watch) in watches.iter().enumerate() {
+                let from = states[number];
+                let to = match watch {
+                    Watch::Metric(watch) => watch.next(from, step, minute),
+                    Watch::Composite(rule) if rule.holds(&|name| states[index[name]]) => State::Alarm,
+                    Watch::Composite(_) => State::Ok,
+                };
+                if from != to {
+                    let at = DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
+                    transitions.push(Transition { at, alarm: alarms[number].name.clone(), from, to });
+                    states[number] = to;
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What an invocation's metrics say.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use config_audit::report::{Outcome, Report};
@@ -11,10 +12,13 @@ use crate::expected::Expected;
 use crate::ledger::TrackedChange;
 use crate::log::InvocationLog;
 
+/// The function's default for `LATE_MINUTES`.
+const LATE_AFTER: Duration = Duration::from_mins(5);
+
 /// The metrics say what became of the records, and what the table was asked and answered.
 pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &Report) -> Vec<String> {
     let mut violations = Vec::new();
-    let measured = catalog::measure(report);
+    let measured = catalog::measure(report, LATE_AFTER);
     let with =
         |is_it: &dyn Fn(&Outcome) -> bool| report.records.iter().filter(|record| is_it(&record.outcome)).count() as u64;
     let audited = || {
@@ -31,6 +35,7 @@ pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &R
         (&catalog::RECORDS_FAILED, with(&|outcome| matches!(outcome, Outcome::Failed(_)))),
         (&catalog::ATTRIBUTES_CHANGED, attributes as u64),
         (&catalog::VALUES_OMITTED, omitted as u64),
+        (&catalog::RECORDS_UNACCOUNTED, 0),
     ];
     for (metric, expected) in counts {
         if sum(&measured, metric) != expected {
@@ -64,6 +69,10 @@ pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &R
     let bounds: Vec<_> = bounds.collect();
     if lags.len() != bounds.len() || !lags.iter().zip(&bounds).all(|(lag, bounds)| bounds.contains(lag)) {
         violations.push(format!("AuditLag says {lags:?}, and should be within {bounds:?}"));
+    }
+    let late = lags.iter().filter(|lag| **lag > LATE_AFTER.as_millis() as f64).count();
+    if sum(&measured, &catalog::RECORDS_LATE) != late as u64 {
+        violations.push(format!("RecordsLate is {}, and {late} are", sum(&measured, &catalog::RECORDS_LATE)));
     }
     violations
 }

@@ -12,6 +12,7 @@ use config_audit_simulator::world::Tally;
 use super::outcome::{CheckedFault, FiredAlarm, HealthyMonth, Outcome};
 use crate::faults::case::{Expected, FaultCase, Severity, Since};
 use crate::faults::catalog::{self, UnknownFault};
+use crate::faults::trial::{Cadence, Rate, Trial};
 use crate::faults::{LATE_MINUTES, Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, read_alarms, time};
 use crate::files::read;
 use crate::terminal::WriteError;
@@ -20,8 +21,14 @@ use crate::terminal::WriteError;
 const PAGE_TOPIC: &str = "PageTopic";
 /// A record that is audited later than this is late (alarms/freshness.yml).
 const LATE: Duration = Duration::from_mins(LATE_MINUTES);
-/// The healthy month must have at least this many changes, or it proves nothing.
-const MIN_CHANGES_IN_A_MONTH: u64 = 25_000;
+/// A healthy month must have at least this many changes, or it proves nothing.
+fn min_changes_in_a_month(rate: Rate) -> u64 {
+    match rate {
+        Rate::Quiet => 90,
+        Rate::Usual => 25_000,
+        Rate::Bulk => 75_000,
+    }
+}
 
 /// Why the alarms cannot be checked.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +48,38 @@ pub enum CheckError {
 #[derive(Debug)]
 pub struct AlarmCheck {
     alarms: Alarms,
-    /// By the alarm's ID, in minutes; `None` if there is no runbook, or it does not say.
-    promised: BTreeMap<String, Option<i64>>,
+    /// By the alarm's ID; `None` if there is no runbook, or it does not say.
+    promised: BTreeMap<String, Option<Promise>>,
+}
+
+/// How soon a runbook says that its alarm fires, in minutes.
+#[derive(Debug, Clone, Copy)]
+struct Promise {
+    usual: i64,
+    /// With Lambda's retries ten minutes apart.
+    slow: i64,
+}
+
+impl Promise {
+    fn read(runbook: &str) -> Option<Self> {
+        let minutes = |label: &str| {
+            let rest = runbook.lines().find_map(|line| line.strip_prefix(label))?;
+            rest.split(' ').next()?.parse().ok()
+        };
+        let usual = minutes("Fires within: ")?;
+        Some(Self { usual, slow: minutes("With retries ten minutes apart: ").unwrap_or(usual) })
+    }
+
+    fn of(self, trial: Trial) -> i64 {
+        if trial.cadence == Cadence::TenMinutes { self.slow } else { self.usual }
+    }
 }
 
 /// What was played.
 pub struct Played {
     faults: Vec<PlayedCase>,
-    /// Not played if only some faults are.
-    healthy_month: Option<Playback>,
+    /// None if only some faults are played.
+    healthy_months: Vec<(Rate, Playback)>,
 }
 
 impl AlarmCheck {
@@ -63,8 +93,7 @@ impl AlarmCheck {
             let file = runbooks.join(format!("{}.md", kebab_case(&alarm.id)));
             // Another test compares the files with the alarms. A missing runbook promises nothing here.
             let runbook = read(&file).unwrap_or_default();
-            let promise = runbook.lines().find_map(|line| line.strip_prefix("Fires within: ")?.split(' ').next());
-            (alarm.id.clone(), promise.and_then(|minutes| minutes.parse().ok()))
+            (alarm.id.clone(), Promise::read(&runbook))
         });
         let promised = promised.collect();
         Ok(Self { alarms, promised })
@@ -76,18 +105,23 @@ impl AlarmCheck {
         &self.alarms
     }
 
-    /// Plays the faults with this name, or all faults and the healthy month. Tells `played` after each how many of how many are
-    /// done.
+    /// Plays the faults with this name, or all faults and the healthy months, at each rate and with each cadence. Tells `played`
+    /// after each how many of how many are done.
     ///
     /// # Errors
     /// When there is no fault with this name.
     pub fn play(&self, fault: Option<&str>, played: impl Fn(usize, usize) + Sync) -> Result<Played, UnknownFault> {
-        let (cases, month) = match fault {
-            Some(name) => (catalog::named(name)?, None),
-            None => (catalog::all(), Some(catalog::healthy_month())),
-        };
-        let (faults, healthy_month) = play_all(&self.alarms, cases, month.as_ref(), played);
-        Ok(Played { faults, healthy_month })
+        let (mut cases, mut months) = (Vec::new(), &[][..]);
+        for trial in Trial::all() {
+            if let Some(name) = fault {
+                cases.extend(catalog::named(name, trial)?);
+            } else {
+                cases.extend(catalog::all(trial));
+                months = &Rate::ALL;
+            }
+        }
+        let (faults, healthy_months) = play_all(&self.alarms, cases, months, played);
+        Ok(Played { faults, healthy_months })
     }
 
     /// Judges what was played.
@@ -95,24 +129,30 @@ impl AlarmCheck {
     pub fn judge(&self, played: &Played) -> Outcome {
         let mut problems = Vec::new();
         let faults = played.faults.iter().map(|played| self.judge_fault(played, &mut problems)).collect();
-        let healthy_month = played.healthy_month.as_ref().map(|month| self.judge_month(month, &mut problems));
-        if healthy_month.is_some() {
+        let months = played.healthy_months.iter();
+        let healthy_months: Vec<_> =
+            months.map(|(rate, month)| self.judge_month(*rate, month, &mut problems)).collect();
+        if !healthy_months.is_empty() {
             let is_expected = |alarm: &Alarm| {
                 let mut expected = played.faults.iter().flat_map(|played| &played.case.expected);
                 expected.any(|expected| expected.alarm == alarm.id)
             };
-            let own = self.alarms.all().iter().filter(|alarm| !alarm.alarm_actions.is_empty() && !is_paging(alarm));
+            let own = self.alarms.all().iter().filter(|alarm| !is_for_others(alarm));
             problems
                 .extend(own.filter(|alarm| !is_expected(alarm)).map(|alarm| format!("no fault needs {}", alarm.id)));
         }
-        Outcome { faults, healthy_month, problems }
+        Outcome { faults, healthy_months, problems }
     }
 
-    fn judge_month(&self, month: &Playback, problems: &mut Vec<String>) -> HealthyMonth {
-        problems.extend(month.problems.iter().map(|problem| format!("the healthy month: {problem}")));
+    fn judge_month(&self, rate: Rate, month: &Playback, problems: &mut Vec<String>) -> HealthyMonth {
+        let name = format!("the healthy month, {}", rate.words());
+        problems.extend(month.violations.iter().map(|problem| format!("{name}: {problem}")));
+        if rate != Rate::Quiet {
+            problems.extend(month.missing.iter().map(|problem| format!("{name}: {problem}")));
+        }
         let (changes, lost) = (month.tally.changes, unattended(&month.tally));
-        if changes < MIN_CHANGES_IN_A_MONTH || lost != NOTHING {
-            problems.push(format!("the healthy month was not healthy: {changes} changes, lost: {lost}"));
+        if changes < min_changes_in_a_month(rate) || lost != NOTHING {
+            problems.push(format!("{name}, was not healthy: {changes} changes, lost: {lost}"));
         }
         let (mut pages, mut notifications) = (Vec::new(), Vec::new());
         for (alarm, at) in self.fired(&month.transitions) {
@@ -122,47 +162,56 @@ impl AlarmCheck {
                 Severity::Notify => notifications.push(what),
             }
         }
-        problems.extend(pages.iter().map(|what| format!("the healthy month paged: {what}")));
-        HealthyMonth { pages, notifications }
+        problems.extend(pages.iter().map(|what| format!("{name}, paged: {what}")));
+        HealthyMonth { rate, changes, pages, notifications }
     }
 
     fn judge_fault(&self, PlayedCase { case, playback }: &PlayedCase, problems: &mut Vec<String>) -> CheckedFault {
-        let mut problem = |what: String| problems.push(format!("{}: {what}", case.name));
-        let begins = minutes(case.begins);
+        let trial = case.trial;
+        let mut problem = |what: String| problems.push(format!("{} ({}): {what}", case.name, trial.words()));
+        let begins = minutes(case.seen);
         let mut fired: Vec<FiredAlarm> = Vec::new();
         let mut pages: Vec<(&Alarm, i64)> = Vec::new();
         for (alarm, at) in self.fired(&playback.transitions) {
             let (id, after_minutes) = (&alarm.id, at - begins);
             if after_minutes < 0 {
                 problem(format!("{id} fired before the fault began"));
-            } else if is_paging(alarm) {
+                continue;
+            }
+            if is_paging(alarm) {
                 pages.push((alarm, at));
-            } else if !fired.iter().any(|fired| fired.alarm == *id) {
+            }
+            // The composites page for other alarms alone.
+            if !is_for_others(alarm) && !fired.iter().any(|fired| fired.alarm == *id) {
                 let expected = case.expected.iter().find(|expected| expected.alarm == id);
                 let is_expected = expected.is_some();
                 if !is_expected && !case.may_follow.contains(&id.as_str()) {
                     problem(format!("{id} fired unexpectedly after {after_minutes} min"));
                 }
                 let is_immediate = expected.is_some_and(|expected| matches!(expected.since, Since::Fault));
-                let promised_minutes = self.promise(id).filter(|_| is_immediate);
+                let promised_minutes = self.promise(id, trial).filter(|_| is_immediate);
                 let (alarm, severity) = (id.clone(), self.severity(alarm));
                 fired.push(FiredAlarm { alarm, severity, after_minutes, is_expected, promised_minutes });
             }
         }
         for expected in &case.expected {
             let found = fired.iter().find(|fired| fired.alarm == expected.alarm);
-            self.judge_expected(expected, found, begins, playback).into_iter().for_each(&mut problem);
+            self.judge_expected(expected, found, case, playback).into_iter().for_each(&mut problem);
         }
         for paging in self.alarms.all().iter().filter(|alarm| is_paging(alarm)) {
-            let causes = fired.iter().filter(|fired| watches(paging, &fired.alarm, &self.alarms));
+            let is_cause =
+                |fired: &&FiredAlarm| fired.alarm == paging.id || watches(paging, &fired.alarm, &self.alarms);
+            let causes = fired.iter().filter(is_cause);
             let first_cause = causes.map(|fired| begins + fired.after_minutes).min();
             let times: Vec<i64> = pages.iter().filter(|(alarm, _)| alarm.id == paging.id).map(|(_, at)| *at).collect();
-            self.judge_pages(paging, first_cause, &times, case.pages).into_iter().for_each(&mut problem);
+            self.judge_pages(paging, first_cause, &times, case).into_iter().for_each(&mut problem);
         }
         self.judge_end(case, playback).into_iter().for_each(&mut problem);
-        playback.problems.iter().for_each(|what| problem(what.clone()));
+        let missing = playback.missing.iter().filter(|_| case.unseen.is_none());
+        playback.violations.iter().chain(missing).for_each(|what| problem(what.clone()));
         let pages = pages.into_iter().map(|(_, at)| at - begins).collect();
-        CheckedFault { fault: case.name.to_owned(), fired, pages, unattended: unattended(&playback.tally) }
+        let (fault, unseen, unattended) = (case.name.to_owned(), case.unseen, unattended(&playback.tally));
+        CheckedFault { fault, trial, fired, pages, unseen, unattended }
     }
 
     /// An expected alarm must fire in the time that its runbook promises, and notify whom it must.
@@ -170,9 +219,10 @@ impl AlarmCheck {
         &self,
         Expected { alarm, severity, since }: &Expected,
         fired: Option<&FiredAlarm>,
-        begins: i64,
+        case: &FaultCase,
         playback: &Playback,
     ) -> Vec<String> {
+        let begins = minutes(case.seen);
         let since = match since {
             Since::Fault => Some(begins),
             Since::First(metric, least) => {
@@ -189,9 +239,10 @@ impl AlarmCheck {
             (_, None, _) => vec![format!("what {alarm} watches for did not happen")],
             (_, _, None) => vec![format!("{alarm} did not fire")],
             (Some(Some(promised)), Some(since), Some(fired)) => {
+                let promised = promised.of(case.trial);
                 let mut problems = Vec::new();
                 let took = begins + fired.after_minutes - since;
-                if !(0..=*promised).contains(&took) {
+                if !(0..=promised).contains(&took) {
                     problems.push(format!("{alarm} fired after {took} min; its runbook promises {promised} min"));
                 }
                 if fired.severity != *severity {
@@ -204,16 +255,22 @@ impl AlarmCheck {
     }
 
     /// A paging alarm must page once each time the fault comes, soon after the first alarm that it watches.
-    fn judge_pages(&self, paging: &Alarm, first_cause: Option<i64>, times: &[i64], each_time: usize) -> Vec<String> {
+    fn judge_pages(&self, paging: &Alarm, first_cause: Option<i64>, times: &[i64], case: &FaultCase) -> Vec<String> {
         let mut problems = Vec::new();
         let (id, paged) = (&paging.id, times.len());
-        let expected = if first_cause.is_some() { each_time } else { 0 };
-        if paged != expected {
+        let expected = match case.pages {
+            _ if first_cause.is_none() => Some(0),
+            None if paged == 0 => Some(1),
+            as_often_as_it_comes => as_often_as_it_comes,
+        };
+        if let Some(expected) = expected.filter(|expected| paged != *expected) {
             problems.push(format!("{id} paged {} instead of {expected}", count(paged, "time", "times")));
         }
         if let (Some(first_cause), Some(first_page)) = (first_cause, times.first()) {
             let took = first_page - first_cause;
-            match self.promise(id) {
+            match self.promise(id, case.trial) {
+                // It pages itself.
+                _ if took == 0 => {}
                 None => problems.push(no_promise(id)),
                 Some(promised) if (0..=promised).contains(&took) => {}
                 Some(promised) => problems.push(format!(
@@ -254,13 +311,18 @@ impl AlarmCheck {
     }
 
     /// The time in minutes that an alarm's runbook promises.
-    fn promise(&self, id: &str) -> Option<i64> {
-        self.promised.get(id).copied().flatten()
+    fn promise(&self, id: &str, trial: Trial) -> Option<i64> {
+        Some(self.promised.get(id).copied().flatten()?.of(trial))
     }
 }
 
 fn is_paging(alarm: &Alarm) -> bool {
     alarm.alarm_actions.iter().any(|topic| topic == PAGE_TOPIC)
+}
+
+/// Whether it does nothing but page for other alarms.
+fn is_for_others(alarm: &Alarm) -> bool {
+    alarm.alarm_actions.iter().all(|topic| topic == PAGE_TOPIC)
 }
 
 /// Whether a composite alarm watches the alarm with this ID.

@@ -1,4 +1,4 @@
-//! `config-audit alarms check`: checks the deployed alarms against every fault, and against a month in which nothing is wrong.
+//! `config-audit alarms check`: checks the deployed alarms against every fault, and against months in which nothing is wrong.
 
 mod check;
 mod outcome;
@@ -23,11 +23,13 @@ pub struct AlarmsArguments {
 
 #[derive(Debug, Subcommand)]
 enum AlarmsCommand {
-    /// Check the alarms against every fault, and against thirty days in which nothing is wrong
+    /// Check the alarms against every fault, and against months in which nothing is wrong
     ///
     /// The simulator plays each fault through the function's own handler, and the alarms are evaluated as CloudWatch does it.
     /// Each fault must fire the alarms that watch for it, within the time that their runbooks promise, and no others except
-    /// those that follow from it. It must page once each time it comes. The thirty days must page nobody.
+    /// those that follow from it. It must page once each time it comes. Thirty days in which nothing is wrong must page nobody. All
+    /// of it is played on a table with three changes a day, with forty an hour, and with bulk loads; the faults with Lambda's
+    /// retries two minutes apart, ten minutes apart, and as fast as it can.
     ///
     /// Exit code 0: all of this holds. 1: it does not; the problems are listed. 2: the command line is wrong, or the files
     /// cannot be read.
@@ -37,7 +39,7 @@ enum AlarmsCommand {
 /// Where the alarms are, and how to print the outcome.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
-    /// Check only this fault, or the faults whose names contain this text, and no healthy month
+    /// Check only this fault, or the faults whose names contain this text, and no healthy months
     #[arg(long, value_name = "NAME")]
     fault: Option<String>,
     /// The directory with the alarms' templates
@@ -46,7 +48,7 @@ pub struct CheckArguments {
     /// The directory with the runbooks
     #[arg(long, value_name = "DIR", default_value = "docs/runbooks")]
     runbooks: PathBuf,
-    /// How to print the outcome; `markdown` is the table in docs/alarms.md
+    /// How to print the outcome; `markdown` is the tables in docs/alarms.md
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }

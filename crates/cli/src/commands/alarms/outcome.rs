@@ -6,17 +6,18 @@ use config_audit_cloudwatch::units::{count, duration};
 use serde::Serialize;
 
 use crate::faults::case::Severity;
+use crate::faults::trial::{Rate, Trial};
 use crate::terminal::{Text, Tone};
 
 /// What came of a check.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// Each fault.
+    /// Each fault, at each rate and with each cadence.
     pub faults: Vec<CheckedFault>,
-    /// The month without faults; none if it was not played.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub healthy_month: Option<HealthyMonth>,
+    /// The months without faults; none if they were not played.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub healthy_months: Vec<HealthyMonth>,
     /// What is wrong; empty if the check passes.
     pub problems: Vec<String>,
 }
@@ -27,10 +28,16 @@ pub struct Outcome {
 pub struct CheckedFault {
     /// The fault.
     pub fault: String,
+    /// How it was played.
+    #[serde(flatten)]
+    pub trial: Trial,
     /// The alarms that fired, in order.
     pub fired: Vec<FiredAlarm>,
-    /// When somebody was paged, in minutes after the fault began.
+    /// When somebody was paged, in minutes after the fault could first be seen.
     pub pages: Vec<i64>,
+    /// Why no alarm can see it, if none can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<&'static str>,
     /// What is lost if nobody reacts.
     pub unattended: String,
 }
@@ -43,7 +50,7 @@ pub struct FiredAlarm {
     pub alarm: String,
     /// Whom it notifies.
     pub severity: Severity,
-    /// Minutes after the fault began.
+    /// Minutes after the fault could first be seen.
     pub after_minutes: i64,
     /// Whether it is one of the alarms that watch for this fault.
     pub is_expected: bool,
@@ -52,10 +59,14 @@ pub struct FiredAlarm {
     pub promised_minutes: Option<i64>,
 }
 
-/// The alarms that fired in the month without faults, each with the day.
+/// The alarms that fired in a month without faults, each with the day.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthyMonth {
+    /// How often the table changed.
+    pub rate: Rate,
+    /// How many changes that were.
+    pub changes: u64,
     /// Those that paged.
     pub pages: Vec<String>,
     /// Those of severity notify.
@@ -68,7 +79,7 @@ impl Outcome {
     pub fn lines(&self) -> Vec<Text> {
         let mut lines = Vec::new();
         for checked in &self.faults {
-            lines.push(Tone::Heading.paint(&checked.fault));
+            lines.push(Tone::Heading.paint(format!("{} ({})", checked.fault, checked.trial.words())));
             for FiredAlarm { alarm, severity, after_minutes, is_expected, promised_minutes } in &checked.fired {
                 let promise = promised_minutes.map(|promised| format!("; its runbook promises {}", minutes(promised)));
                 let line = format!(
@@ -82,12 +93,14 @@ impl Outcome {
             }
             lines.push(format!("  paged after: {}", list(checked.pages.iter().copied().map(minutes))).into());
             lines.push(format!("  lost if nobody reacts: {}", checked.unattended).into());
+            lines.extend(checked.unseen.map(|why| format!("  no alarm can see it: {why}").into()));
         }
-        if let Some(HealthyMonth { pages, notifications }) = &self.healthy_month {
+        for HealthyMonth { rate, changes, pages, notifications } in &self.healthy_months {
+            let changes = count(usize::try_from(*changes).unwrap_or(usize::MAX), "change", "changes");
             let pages = count(pages.len(), "page", "pages");
-            let notifications = count(notifications.len(), "notification", "notifications");
-            lines.push(Text::default());
-            lines.push(format!("thirty healthy days: {pages}, {notifications}").into());
+            let fired = count(notifications.len(), "notification", "notifications");
+            lines.push(format!("thirty healthy days, {}: {changes}, {pages}, {fired}", rate.words()).into());
+            lines.extend(notifications.iter().map(|what| format!("  {what}").into()));
         }
         lines.extend(self.problems.iter().map(|problem| Tone::Bad.paint(problem)));
         lines.push(self.verdict());
@@ -95,7 +108,11 @@ impl Outcome {
     }
 
     fn verdict(&self) -> Text {
-        let faults = count(self.faults.len(), "fault", "faults");
+        let mut names: Vec<_> = self.faults.iter().map(|checked| &checked.fault).collect();
+        names.sort_unstable();
+        names.dedup();
+        let faults =
+            format!("{} in {}", count(names.len(), "fault", "faults"), count(self.faults.len(), "run", "runs"));
         match self.problems.len() {
             0 => Tone::Good.paint(format!("The alarms are right for {faults}.")),
             problems => {
@@ -105,23 +122,45 @@ impl Outcome {
         }
     }
 
-    /// The table in docs/alarms.md: for each fault the alarms that watch for it, those that follow, and when somebody is paged.
+    /// The tables in docs/alarms.md: for each fault the alarms that watch for it, those that follow, and when somebody is paged;
+    /// then when somebody is at each rate and with each cadence.
     #[must_use]
     pub fn markdown(&self) -> String {
-        // Writing to a string does not fail.
-        let mut table = "| fault | expected alarms | alarms that follow | paged after | lost if nobody reacts |\n\
-                         |---|---|---|---|---|\n"
-            .to_owned();
-        for checked in &self.faults {
+        let header = "| fault | expected alarms | alarms that follow | paged after | lost if nobody reacts |\n\
+                      |---|---|---|---|---|\n";
+        let usual = self.faults.iter().filter(|checked| checked.trial == Trial::USUAL);
+        let rows = usual.clone().map(|checked| {
             let alarms = |expected: bool| {
                 let fired = checked.fired.iter().filter(move |fired| fired.is_expected == expected);
                 list(fired.map(|fired| format!("`{}` {}", fired.alarm, fired.after_minutes)))
             };
             let pages = list(checked.pages.iter().map(ToString::to_string));
             let (fault, lost) = (&checked.fault, &checked.unattended);
-            let _ = writeln!(table, "| {fault} | {} | {} | {pages} | {lost} |", alarms(true), alarms(false));
+            format!("| {fault} | {} | {} | {pages} | {lost} |\n", alarms(true), alarms(false))
+        });
+        let mut tables: String = [header.to_owned()].into_iter().chain(rows).collect();
+        let columns = Rate::ALL.map(Rate::words).join(" | ");
+        let _ = write!(tables, "\n| fault | {columns} |\n|---|---|---|---|\n");
+        for checked in usual {
+            let cells = Rate::ALL.map(|rate| {
+                let of_rate = self.faults.iter().filter(|it| it.fault == checked.fault && it.trial.rate == rate);
+                of_rate.map(CheckedFault::first_message).collect::<Vec<_>>().join(" / ")
+            });
+            let _ = writeln!(tables, "| {} | {} |", checked.fault, cells.join(" | "));
         }
-        table.trim_end().to_owned()
+        tables.trim_end().to_owned()
+    }
+}
+
+impl CheckedFault {
+    /// After how many minutes somebody was paged, or else, in brackets, notified.
+    fn first_message(&self) -> String {
+        let notified = self.fired.iter().filter(|fired| fired.is_expected).map(|fired| fired.after_minutes).min();
+        match (self.pages.first(), notified) {
+            (Some(minutes), _) => minutes.to_string(),
+            (None, Some(minutes)) => format!("({minutes})"),
+            (None, None) => "–".to_owned(),
+        }
     }
 }
 

@@ -1,0 +1,122 @@
+//! How a fault is played: how often the table changes, and how far apart Lambda's retries are.
+
+use std::time::Duration;
+
+use config_audit_simulator::scenario::{Millis, Scenario};
+use serde::Serialize;
+
+use super::catalog::{BEGIN, HOUR, MINUTE};
+
+/// How often the table changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Rate {
+    /// Three changes a day, as of a table with configuration.
+    Quiet,
+    /// Forty changes an hour.
+    Usual,
+    /// The same, and a bulk of changes within ten minutes.
+    Bulk,
+}
+
+/// How far apart Lambda's retries are, which AWS does not document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cadence {
+    /// As fast as it can. Played as three a minute: alarms look at minutes, and cannot tell more from it.
+    Fast,
+    /// Two minutes.
+    TwoMinutes,
+    /// Ten minutes.
+    TenMinutes,
+}
+
+/// A rate and a cadence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Trial {
+    /// How often the table changes.
+    pub rate: Rate,
+    /// How far apart Lambda's retries are.
+    pub cadence: Cadence,
+}
+
+impl Rate {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Quiet, Self::Usual, Self::Bulk];
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Quiet => "three changes a day",
+            Self::Usual => "forty changes an hour",
+            Self::Bulk => "a bulk load",
+        }
+    }
+}
+
+impl Cadence {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fast, Self::TwoMinutes, Self::TenMinutes];
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Fast => "retries as fast as Lambda can",
+            Self::TwoMinutes => "retries two minutes apart",
+            Self::TenMinutes => "retries ten minutes apart",
+        }
+    }
+
+    fn delay(self) -> Duration {
+        match self {
+            Self::Fast => Duration::from_secs(20),
+            Self::TwoMinutes => Duration::from_mins(2),
+            Self::TenMinutes => Duration::from_mins(10),
+        }
+    }
+}
+
+impl Trial {
+    /// What a fault is drawn with, and what the table of all alarms shows.
+    pub const USUAL: Self = Self { rate: Rate::Usual, cadence: Cadence::TwoMinutes };
+
+    /// Each rate with each cadence.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Rate::ALL.into_iter().flat_map(|rate| Cadence::ALL.map(|cadence| Self { rate, cadence }))
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> String {
+        format!("{}, {}", self.rate.words(), self.cadence.words())
+    }
+
+    /// When a lasting fault ends: after longer than Lambda retries and the stream keeps its records. With fast retries it ends
+    /// sooner, since the days after would be the same with a hundred times the invocations.
+    pub(super) fn end(self) -> Millis {
+        if self.cadence == Cadence::Fast { BEGIN + 4 * HOUR } else { self.distant_end() }
+    }
+
+    /// When a fault ends whose alarms need a day.
+    pub(super) fn distant_end(self) -> Millis {
+        BEGIN + if self.rate == Rate::Quiet { 40 } else { 28 } * HOUR
+    }
+
+    /// This rate for so long, with nothing wrong.
+    pub(super) fn healthy(self, until: Millis) -> Scenario {
+        let per_hour = |hour: u64| match self.rate {
+            // One before a fault begins, and one in its first hour.
+            Rate::Quiet => u64::from(hour == 0 || hour % 8 == 2),
+            Rate::Usual | Rate::Bulk => 40,
+        };
+        let mut scenario = Scenario::of_traffic(7, until / HOUR + 1, per_hour);
+        if self.rate == Rate::Bulk {
+            scenario = scenario.with_burst(BEGIN - MINUTE, 10 * MINUTE, 1_000);
+        }
+        scenario.mapping.first_retry_delay = self.cadence.delay();
+        scenario.mapping.longest_retry_delay = self.cadence.delay();
+        scenario
+    }
+}
