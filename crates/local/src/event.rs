@@ -1,10 +1,13 @@
 //! What happens in the local world, as values: the terminal and the tests subscribe to the same events.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 use crate::aws::entry::Entry;
 use crate::invocation::CompletedInvocation;
@@ -22,6 +25,21 @@ pub enum WorldEvent {
     ProcessExited {
         /// How, in the operating system's words, such as `exit status: 1`.
         status: String,
+    },
+    /// The mapping read a record from the stream. The event has no images, because they hold values.
+    RecordRead {
+        /// The shard it was read from.
+        shard_id: String,
+        /// Its place in the shard.
+        sequence_number: SequenceNumber,
+        /// `eventID`, which the IDs of its entries are made from.
+        event_id: String,
+        /// `INSERT`, `MODIFY` or `REMOVE`.
+        event_name: String,
+        /// The item's key, as entries write it; empty if there is none.
+        item_key: String,
+        /// When the item was changed, as the stream says it.
+        created: DateTime<Utc>,
     },
     /// A record of the stream was put into the batch of an invocation. The event has no images, because they hold values.
     RecordDelivered {
@@ -128,10 +146,17 @@ pub enum LogSource {
 
 /// Publishes events to subscribers. Clones publish to the same subscribers.
 ///
-/// A subscriber receives all events that are published after it subscribed, in order. A slow one delays nobody.
+/// A subscriber receives all events that are published after it subscribed, in order. A slow one delays nobody: its events wait
+/// in a queue of its own, without a limit ([`EventBus::subscribe`]) or with one ([`EventBus::subscribe_bounded`]).
 #[derive(Debug, Clone, Default)]
 pub struct EventBus {
-    subscribers: Arc<Mutex<Vec<UnboundedSender<Arc<WorldEvent>>>>>,
+    subscribers: Arc<Mutex<Vec<Subscriber>>>,
+}
+
+#[derive(Debug)]
+enum Subscriber {
+    Unbounded(UnboundedSender<Arc<WorldEvent>>),
+    Bounded { sender: Sender<Arc<WorldEvent>>, missed: Arc<AtomicUsize> },
 }
 
 impl EventBus {
@@ -141,18 +166,105 @@ impl EventBus {
         Self::default()
     }
 
-    /// Receives all events from now on. The channel closes when the world and all its parts are gone.
+    /// Receives all events from now on. The channel closes when the world and all its parts are gone. Meant for what ends soon:
+    /// nothing limits the queue.
     #[must_use]
     pub fn subscribe(&self) -> UnboundedReceiver<Arc<WorldEvent>> {
         let (sender, receiver) = unbounded_channel();
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.add(Subscriber::Unbounded(sender));
         receiver
+    }
+
+    /// Receives events from now on, of which at most `capacity` wait. The subscriber misses what does not fit, and learns how
+    /// many events that were.
+    #[must_use]
+    pub fn subscribe_bounded(&self, capacity: usize) -> BoundedEvents {
+        let (sender, events) = channel(capacity);
+        let missed = Arc::new(AtomicUsize::new(0));
+        self.add(Subscriber::Bounded { sender, missed: Arc::clone(&missed) });
+        BoundedEvents { events, missed }
     }
 
     /// Sends the event to all subscribers.
     pub fn publish(&self, event: WorldEvent) {
         let event = Arc::new(event);
         let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(|subscriber| subscriber.send(Arc::clone(&event)).is_ok());
+        subscribers.retain(|subscriber| subscriber.send(Arc::clone(&event)));
+    }
+
+    fn add(&self, subscriber: Subscriber) {
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(subscriber);
+    }
+}
+
+impl Subscriber {
+    /// False if it is gone.
+    fn send(&self, event: Arc<WorldEvent>) -> bool {
+        match self {
+            Self::Unbounded(sender) => sender.send(event).is_ok(),
+            Self::Bounded { sender, missed } => match sender.try_send(event) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_)) => {
+                    missed.fetch_add(1, Ordering::Relaxed);
+                    true
+                }
+                Err(TrySendError::Closed(_)) => false,
+            },
+        }
+    }
+}
+
+/// The events of a subscriber whose queue has a limit.
+#[derive(Debug)]
+pub struct BoundedEvents {
+    events: Receiver<Arc<WorldEvent>>,
+    missed: Arc<AtomicUsize>,
+}
+
+/// What a subscriber with a limited queue receives.
+#[derive(Debug, Clone)]
+pub enum Received {
+    /// The next event.
+    Event(Arc<WorldEvent>),
+    /// Its queue was full, so it missed this many events. They were published after those that still wait in the queue.
+    Missed(usize),
+}
+
+impl BoundedEvents {
+    /// The next event, or the number of those that were missed; none when the world and all its parts are gone.
+    pub async fn recv(&mut self) -> Option<Received> {
+        match self.missed.swap(0, Ordering::Relaxed) {
+            0 => self.events.recv().await.map(Received::Event),
+            missed => Some(Received::Missed(missed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_subscriber_holds_no_more_than_its_queue_and_learns_what_it_missed() {
+        let bus = EventBus::new();
+        let mut events = bus.subscribe_bounded(2);
+        for pid in 1..=5 {
+            bus.publish(WorldEvent::ProcessStarted { pid });
+        }
+        assert!(matches!(events.recv().await, Some(Received::Missed(3))));
+        for expected in [1, 2] {
+            let Some(Received::Event(event)) = events.recv().await else { panic!("no event") };
+            assert!(matches!(*event, WorldEvent::ProcessStarted { pid } if pid == expected));
+        }
+        drop(bus);
+        assert!(events.recv().await.is_none());
+    }
+
+    #[test]
+    fn a_subscriber_that_is_gone_is_forgotten() {
+        let bus = EventBus::new();
+        drop((bus.subscribe(), bus.subscribe_bounded(1)));
+        bus.publish(WorldEvent::ProcessStarted { pid: 1 });
+        assert!(bus.subscribers.lock().unwrap().is_empty());
     }
 }

@@ -21,13 +21,13 @@ pub mod event;
 pub mod function;
 pub mod invocation;
 pub mod mapping;
-mod server;
+pub mod server;
 pub mod world;
 
 pub use aws::AwsSettings;
 pub use bucket::Bucket;
 pub use database::Database;
-pub use event::{EventBus, WorldEvent};
+pub use event::{BoundedEvents, EventBus, Received, WorldEvent};
 pub use function::{Function, FunctionSettings, Trace};
 pub use invocation::{CompletedInvocation, ErrorReport, InvocationError, Outcome};
 pub use world::{Source, Store, World, WorldError, WorldSettings};

@@ -137,6 +137,7 @@ pub struct World {
     bucket: Option<Arc<Bucket>>,
     function: Arc<Mutex<Function>>,
     audit_table: String,
+    stream_arn: Option<String>,
     /// Aborted when this is dropped.
     tasks: JoinSet<()>,
     /// Removed with this value.
@@ -159,7 +160,17 @@ impl World {
             function.inherit_environment = true;
             let function = Arc::new(Mutex::new(Function::start(function, bus).await?));
             let (database, bucket, tasks) = (None, None, JoinSet::new());
-            return Ok(Self { database, bucket, function, audit_table, tasks, _temporary: None, _lock: None });
+            let stream_arn = None;
+            return Ok(Self {
+                database,
+                bucket,
+                function,
+                audit_table,
+                stream_arn,
+                tasks,
+                _temporary: None,
+                _lock: None,
+            });
         }
         let (root, temporary) = if let Some(directory) = &directory {
             (directory.clone(), None)
@@ -200,8 +211,10 @@ impl World {
         let function = Arc::new(Mutex::new(Function::start(function, bus.clone()).await?));
 
         let mut tasks = JoinSet::new();
+        let mut stream_arn = None;
         if let Some(source) = source {
             let stream = database.ensure_configuration_table(&source.table, &source.key_attribute).await?;
+            stream_arn = Some(stream.clone());
             let checkpoint = match &directory {
                 Some(directory) => Checkpoint::in_directory(directory, &stream)?,
                 None => Checkpoint::in_memory(&stream),
@@ -226,7 +239,7 @@ impl World {
             tasks.spawn(EventSourceMapping::new(source.mapping, endpoints, checkpoint, bus).run());
         }
         let (database, bucket) = (Some(database), Some(bucket));
-        Ok(Self { database, bucket, function, audit_table, tasks, _temporary: temporary, _lock: lock })
+        Ok(Self { database, bucket, function, audit_table, stream_arn, tasks, _temporary: temporary, _lock: lock })
     }
 
     /// The database, unless it is the account's.
@@ -239,6 +252,18 @@ impl World {
     #[must_use]
     pub fn bucket(&self) -> Option<&Bucket> {
         self.bucket.as_deref()
+    }
+
+    /// The Audit table's name.
+    #[must_use]
+    pub fn audit_table(&self) -> &str {
+        &self.audit_table
+    }
+
+    /// The ARN of the stream that invokes the function, if one does.
+    #[must_use]
+    pub fn stream_arn(&self) -> Option<&str> {
+        self.stream_arn.as_deref()
     }
 
     /// Invokes the function with this event directly, without the mapping.

@@ -37,7 +37,11 @@ fn open_to(process: u32) -> Vec<(&'static str, String)> {
 /// A local world whose function's process waits for an event.
 async fn running() -> Child {
     let mut command = config_audit();
-    command.args(["local", "--port", "0", "--bootstrap"]).arg(bootstrap()).arg("--examples").stdout(Stdio::piped());
+    command
+        .args(["local", "--port", "0", "--console-port", "0", "--bootstrap"])
+        .arg(bootstrap())
+        .arg("--examples")
+        .stdout(Stdio::piped());
     let mut world = command.spawn().unwrap();
     let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
     let running = async { while !lines.next_line().await.unwrap().unwrap().contains("Waiting for changes") {} };
@@ -67,8 +71,8 @@ async fn no_port_of_the_local_world_answers_a_web_page() {
     let ports = open.iter().filter(|(protocol, _)| protocol.starts_with("tcp"));
     let ports: Vec<u16> =
         ports.map(|(_, address)| u16::from_str_radix(address.split_once(':').unwrap().1, 16).unwrap()).collect();
-    // DynamoDB, S3 and the Runtime API; only the first can list tables.
-    assert_eq!(ports.len(), 3, "{open:?}");
+    // DynamoDB, S3, the Runtime API and the console; only the first can list tables.
+    assert_eq!(ports.len(), 4, "{open:?}");
     let mut lists = 0;
     for port in ports {
         let ours = format!("Host: 127.0.0.1:{port}\r\n");
@@ -99,8 +103,8 @@ async fn no_port_of_the_local_world_answers_a_web_page() {
 async fn the_local_world_listens_on_the_loopback_interface_alone() {
     let world = running().await;
     let open = open_to(world.id().unwrap());
-    // DynamoDB, S3, the Runtime API and the X-Ray daemon.
-    assert!(open.len() >= 4, "{open:?}");
+    // DynamoDB, S3, the Runtime API, the console and the X-Ray daemon.
+    assert!(open.len() >= 5, "{open:?}");
     // 127.0.0.1, its first byte last.
     assert!(open.iter().all(|(_, address)| address.starts_with("0100007F:")), "{open:?}");
 }

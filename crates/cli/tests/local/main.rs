@@ -6,6 +6,7 @@ mod account;
 mod alarms;
 mod bootstrap;
 mod commands;
+mod console;
 mod full_disk;
 mod function;
 mod loopback;

@@ -14,7 +14,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 
 use crate::aws::AwsSettings;
-use crate::server::Server;
+use crate::server::{Callers, Server};
 use api::Api;
 use directory::Root;
 
@@ -112,7 +112,7 @@ impl Bucket {
                 }
             }
         });
-        let server = Server::start(0, router).await.map_err(BucketError::Port)?;
+        let server = Server::start(0, router, Callers::Programs).await.map_err(BucketError::Port)?;
         Ok(Self { name: name.to_owned(), root, aws: aws.clone(), server })
     }
 

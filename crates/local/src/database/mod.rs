@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::{
 use crate::aws::entry::Entry;
 use crate::aws::tables::{HISTORY_INDEX, stream_arn};
 use crate::aws::{AwsSettings, error_message};
-use crate::server::Server;
+use crate::server::{Callers, Server};
 
 /// A DynamoDB endpoint that is ready for requests.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Database {
     }
 
     async fn embedded(database: dynoxide::Database, port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
-        let server = Server::start(port, api::router(database)).await;
+        let server = Server::start(port, api::router(database), Callers::Programs).await;
         let server = server.map_err(|source| DatabaseError::Port { port, source })?;
         let mut this = Self::at(&server.url(), aws);
         this.server = Some(server);

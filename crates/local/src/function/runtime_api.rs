@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::invocation::ErrorReport;
-use crate::server::Server;
+use crate::server::{Callers, Server};
 
 /// The largest answer that Lambda accepts, in bytes.
 pub(super) const MAX_RESPONSE: usize = 6 * 1024 * 1024 + 100;
@@ -73,7 +73,7 @@ impl RuntimeApi {
             // `response` checks the limit itself, to answer as Lambda does.
             .layer(DefaultBodyLimit::disable())
             .with_state(shared);
-        Ok(Self { server: Server::start(0, router).await?, calls })
+        Ok(Self { server: Server::start(0, router, Callers::Programs).await?, calls })
     }
 
     /// The value of `AWS_LAMBDA_RUNTIME_API`: host and port.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use config_audit_mapping::destination::GivenUp;
 use config_audit_mapping::shard::Effect;
 use config_audit_mapping::{Condition, MappingSettings, ShardState, Step, StreamRecord, event};
@@ -11,7 +12,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::checkpoint::Checkpoint;
-use super::record::stream_record;
+use super::record::{item_key, stream_record};
 use super::warnings::Warnings;
 use crate::aws::stream::StreamReader;
 use crate::bucket::Bucket;
@@ -137,8 +138,19 @@ impl EventSourceMapping {
         }
         let Some(shard) = self.shards.get_mut(shard_id) else { return };
         for record in page.records {
+            let (event_id, item_key) = (record.event_id.clone().unwrap_or_default(), item_key(&record));
             match stream_record(record, &self.stream_arn) {
-                Ok(record) => shard.state.push(record, now_ms()),
+                Ok(record) => {
+                    self.bus.publish(WorldEvent::RecordRead {
+                        shard_id: shard_id.to_owned(),
+                        sequence_number: record.sequence_number.clone(),
+                        event_id,
+                        event_name: record.event_name.clone(),
+                        item_key,
+                        created: DateTime::from_timestamp_millis(record.created_ms).unwrap_or_default(),
+                    });
+                    shard.state.push(record, now_ms());
+                }
                 Err(error) => self.bus.publish(WorldEvent::Warning { message: error_chain(&error) }),
             }
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_dynamo::AttributeValue;
 
 use crate::aws::item;
+use config_audit::stream::key_text;
 use config_audit_mapping::{SequenceNumber, StreamRecord};
 
 /// A record that cannot be put into an event.
@@ -68,6 +69,13 @@ pub fn stream_record(record: Record, stream_arn: &str) -> Result<StreamRecord, R
         event_name,
         json,
     })
+}
+
+/// The key of the item that a record is about, as entries write it; empty if the record has none.
+pub(super) fn item_key(record: &Record) -> String {
+    let keys = record.dynamodb.as_ref().and_then(|change| change.keys.as_ref());
+    let key = keys.and_then(|keys| keys.values().next()).cloned().map(AttributeValue::from);
+    key.as_ref().and_then(key_text).unwrap_or_default()
 }
 
 /// Attributes sorted by name, so that a record without nested values is the same text each time it is read.

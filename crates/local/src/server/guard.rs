@@ -1,9 +1,12 @@
-//! Refuses requests that a web page can make.
+//! Refuses requests that a web page of somebody else's can make.
 //!
 //! A page in a browser reaches every port of this machine. It may send requests to other origins, and it may point a name of
 //! its own at 127.0.0.1 (DNS rebinding), so that the browser takes us for the page's own server. A browser says both: it names
 //! the page's origin, or what kind of site asked (Fetch Metadata), and `Host` has the name that the page used. Programs that
 //! are not browsers send neither, and the address that we gave them.
+//!
+//! An API is for programs alone ([`Callers::Programs`]). Pages of our own are for browsers ([`Callers::Browser`]): they may ask
+//! for more of the same server, and a link of any site may open one, because that site cannot read what it opens.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,20 +14,29 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Response, StatusCode};
 use axum::middleware::Next;
 
 /// The port of a URL that has none.
 const HTTP_PORT: u16 = 80;
 
+/// Who may send requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Programs that are not browsers.
+    Programs,
+    /// Those, and a browser that shows pages of this server.
+    Browser,
+}
+
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    /// A page of some origin asked, by `fetch` or a form.
+    /// A page asked, by `fetch` or a form, that may not.
     #[error("the request is a web page's: it has the header Origin")]
     Origin,
     /// A browser asked by itself for something that a page has in it, such as an image.
-    #[error("the request is a web page's: Sec-Fetch-Site is not none")]
+    #[error("the request is a web page's: the header Sec-Fetch-Site says so")]
     Site,
     /// The client was told another name or port than ours.
     #[error("the request is for another host; use the address that config-audit printed")]
@@ -32,8 +44,12 @@ enum Refusal {
 }
 
 /// Passes a request on to the server at this address, unless a web page can have made it.
-pub(super) async fn guard(State(address): State<SocketAddr>, request: Request, next: Next) -> Response<Body> {
-    match check(&request, address.port()) {
+pub(super) async fn guard(
+    State((address, callers)): State<(SocketAddr, Callers)>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    match check(&request, address.port(), callers) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
             let mut response = Response::new(Body::from(format!("{refusal}\n")));
@@ -44,12 +60,23 @@ pub(super) async fn guard(State(address): State<SocketAddr>, request: Request, n
     }
 }
 
-fn check<B>(request: &axum::http::Request<B>, port: u16) -> Result<(), Refusal> {
+fn check<B>(request: &axum::http::Request<B>, port: u16, callers: Callers) -> Result<(), Refusal> {
     let headers = request.headers();
-    if headers.contains_key(ORIGIN) {
+    let is_own = |origin: &HeaderValue| {
+        let authority = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        let authority = authority.and_then(|authority| Authority::try_from(authority).ok());
+        let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        callers == Callers::Browser && authority.is_some() && authority == host
+    };
+    if !headers.get_all(ORIGIN).iter().all(is_own) {
         return Err(Refusal::Origin);
     }
-    if headers.get_all("sec-fetch-site").iter().any(|site| site != "none") {
+    let is = |name: &str, wanted: &str| headers.get(name).is_some_and(|value| value == wanted);
+    let opens_page =
+        request.method() == Method::GET && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document");
+    let is_allowed =
+        |site: &HeaderValue| site == "none" || callers == Callers::Browser && (site == "same-origin" || opens_page);
+    if !headers.get_all("sec-fetch-site").iter().all(is_allowed) {
         return Err(Refusal::Site);
     }
     let mut hosts = headers.get_all(HOST).iter();
@@ -83,7 +110,14 @@ mod tests {
     fn checked(uri: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
         let request =
             headers.iter().fold(Request::builder().uri(uri), |request, (name, value)| request.header(*name, *value));
-        check(&request.body(()).unwrap(), PORT)
+        check(&request.body(()).unwrap(), PORT, Callers::Programs)
+    }
+
+    /// The same of a server of pages.
+    fn checked_as_page(method: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+        let request = Request::builder().method(method).header("host", "localhost:8000");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        check(&request.body(()).unwrap(), PORT, Callers::Browser)
     }
 
     #[test]
@@ -112,7 +146,10 @@ mod tests {
         }
         assert_eq!(checked("/", &[]), Err(Refusal::Host));
         assert_eq!(checked("/", &[("host", "localhost:8000"), ("host", "evil.example")]), Err(Refusal::Host));
-        assert_eq!(check(&Request::builder().header("host", "localhost").body(()).unwrap(), HTTP_PORT), Ok(()));
+        assert_eq!(
+            check(&Request::builder().header("host", "localhost").body(()).unwrap(), HTTP_PORT, Callers::Programs),
+            Ok(())
+        );
     }
 
     #[test]
@@ -133,5 +170,42 @@ mod tests {
         }
         // Somebody typed the address.
         assert_eq!(with("sec-fetch-site", "none"), Ok(()));
+    }
+
+    #[test]
+    fn pages_of_our_own_may_ask_for_more_and_send_forms() {
+        for headers in [
+            &[][..],
+            &[("origin", "http://localhost:8000")],
+            &[("origin", "http://localhost:8000"), ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate")],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "script")],
+            &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
+        ] {
+            assert_eq!(checked_as_page("POST", headers), Ok(()), "{headers:?}");
+            assert_eq!(checked_as_page("GET", headers), Ok(()), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_others_may_open_a_page_of_ours_and_do_nothing_else() {
+        let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        assert_eq!(checked_as_page("GET", &link), Ok(()));
+        assert_eq!(checked_as_page("POST", &link), Err(Refusal::Site));
+        let frame = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
+        let image = [("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
+        for headers in [frame, image] {
+            assert_eq!(checked_as_page("GET", &headers), Err(Refusal::Site), "{headers:?}");
+        }
+        // Another port of this machine is another origin, and so is the other name of the same address.
+        for origin in [
+            "https://evil.example",
+            "null",
+            "",
+            "http://localhost:8001",
+            "http://127.0.0.1:8000",
+            "https://localhost:8000",
+        ] {
+            assert_eq!(checked_as_page("POST", &[("origin", origin)]), Err(Refusal::Origin), "{origin}");
+        }
     }
 }

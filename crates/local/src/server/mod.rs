@@ -1,6 +1,8 @@
-//! An HTTP server on 127.0.0.1 that stops on request, and that web pages cannot use.
+//! An HTTP server on 127.0.0.1 that stops on request, and that web pages of others cannot use.
 
 mod guard;
+
+pub use guard::Callers;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,22 +19,22 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it stops it without waiting.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Binds 127.0.0.1:`port` (0: the system picks one) and serves `router` on it until it is stopped.
+    /// Binds 127.0.0.1:`port` (0: the system picks one) and serves `router` to these callers until it is stopped.
     ///
     /// # Errors
     /// When the port cannot be bound, most often because another process uses it.
-    pub(crate) async fn start(port: u16, router: Router) -> io::Result<Self> {
+    pub async fn start(port: u16, router: Router, callers: Callers) -> io::Result<Self> {
         // Only the loopback interface: everybody knows the credentials.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
-        let router = router.layer(from_fn_with_state(address, guard::guard));
+        let router = router.layer(from_fn_with_state((address, callers), guard::guard));
         let (stop, stopped) = oneshot::channel();
         let until = async move {
             // A dropped sender means that the owner is gone, so stop as well.
@@ -46,17 +48,19 @@ impl Server {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// `http://127.0.0.1:port`.
-    pub(crate) fn url(&self) -> String {
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Stops accepting, gives requests in flight a moment to finish, and returns.
-    pub(crate) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }

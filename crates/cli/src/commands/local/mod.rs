@@ -14,12 +14,16 @@ use crate::aws::url;
 use crate::commands::invoke::{FunctionArguments, InvokeError};
 use crate::terminal::{Terminal, Text, Tone, WriteError};
 use config_audit::settings::{Environment, ProcessEnvironment};
+use config_audit_console::{Activity, Console, ConsoleError, ConsoleSettings, DEFAULT_CONSOLE_PORT};
 use config_audit_local::aws::error_message;
 use config_audit_local::database::DatabaseError;
-use config_audit_local::{AwsSettings, EventBus, Source, Store, World, WorldError, WorldSettings};
+use config_audit_local::{AwsSettings, BoundedEvents, EventBus, Source, Store, World, WorldError, WorldSettings};
 
 /// The port of the embedded DynamoDB where it is free: that of DynamoDB Local.
 const DEFAULT_PORT: u16 = 8000;
+
+/// How many events wait for the terminal at most.
+const MAX_QUEUE: usize = 65_536;
 
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
@@ -56,6 +60,10 @@ pub struct LocalArguments {
     /// Show each invocation too, with its metrics, log lines and spans
     #[arg(long)]
     verbose: bool,
+    /// The port of the console, the web pages that show all this, on 127.0.0.1; 0 is any free port [default: 8010, or any if
+    /// that is in use]
+    #[arg(long, value_name = "PORT")]
+    console_port: Option<u16>,
 }
 
 /// Why the local world did not start, or its examples did not work.
@@ -67,6 +75,9 @@ pub enum LocalError {
     /// The world.
     #[error(transparent)]
     World(#[from] WorldError),
+    /// The console.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     /// Signals cannot be handled.
     #[error("cannot wait for Ctrl-C")]
     Signal(#[source] std::io::Error),
@@ -121,7 +132,8 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
 
     let mut terminated = signal(SignalKind::terminate()).map_err(LocalError::Signal)?;
     let bus = EventBus::new();
-    let mut watcher = Watcher::new(bus.subscribe(), terminal, arguments.verbose);
+    let mut watcher = Watcher::new(bus.subscribe_bounded(MAX_QUEUE), terminal, arguments.verbose);
+    let seen = Activity::subscribe(&bus);
     let world = match World::start(settings.clone(), bus.clone()).await {
         Err(WorldError::Database(DatabaseError::Port { port, .. })) if arguments.port.is_none() => {
             terminal.note(format!("Port {port} is in use, so the system picks another."));
@@ -131,8 +143,18 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
         world => world?,
     };
 
+    let console = if arguments.exit_after_examples {
+        None
+    } else {
+        Some(start_console(&arguments, &world, &table, &key_attribute, seen).await?)
+    };
+
     let outcome = tokio::select! {
         outcome = async {
+            if let Some(console) = &console {
+                // First, because it shows all the rest.
+                terminal.line(Tone::Heading.paint("Console") + format!("   {}  (open it in a browser)", console.url()))?;
+            }
             terminal.lines(introduction(&world, &settings, &table, &key_attribute))?;
             if arguments.examples {
                 examples(&world, &table, &key_attribute, &mut watcher).await?;
@@ -149,8 +171,28 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
         signal = tokio::signal::ctrl_c() => signal.map_err(LocalError::Signal),
         _ = terminated.recv() => Ok(()),
     };
+    if let Some(console) = console {
+        console.stop().await;
+    }
     world.stop().await;
     outcome.map(|()| 0)
+}
+
+/// Starts the console at its own port, or at any if that one is in use and nobody asked for it.
+async fn start_console(
+    arguments: &LocalArguments,
+    world: &World,
+    table: &str,
+    key_attribute: &str,
+    seen: BoundedEvents,
+) -> Result<Console, ConsoleError> {
+    let settings = ConsoleSettings { table: table.to_owned(), key_attribute: key_attribute.to_owned() };
+    let mut console = Console::new(world, &settings, seen)?;
+    match (console.listen(arguments.console_port.unwrap_or(DEFAULT_CONSOLE_PORT)).await, arguments.console_port) {
+        (Err(ConsoleError::Port { .. }), None) => console.listen(0).await?,
+        (listening, _) => listening?,
+    }
+    Ok(console)
 }
 
 /// Where everything is, and how to make a change.

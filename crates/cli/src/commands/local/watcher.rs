@@ -8,9 +8,8 @@ use config_audit_cloudwatch::line::{EmfMetric, Line};
 use config_audit_cloudwatch::span::spans;
 use config_audit_cloudwatch::units::{count, duration};
 use config_audit_local::aws::entry::Entry;
-use config_audit_local::{CompletedInvocation, WorldEvent};
+use config_audit_local::{BoundedEvents, CompletedInvocation, Received, WorldEvent};
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{EXAMPLE_WAIT, LocalError};
 use crate::commands::invoke::describe;
@@ -24,7 +23,7 @@ const MAX_NAME_WIDTH: usize = 40;
 
 /// Subscribes to the world's events and prints what a person wants to know.
 pub(super) struct Watcher {
-    events: UnboundedReceiver<Arc<WorldEvent>>,
+    events: BoundedEvents,
     terminal: Terminal,
     /// Whether invocations are shown too.
     verbose: bool,
@@ -44,7 +43,7 @@ struct InvocationSeen {
 
 impl Watcher {
     /// Prints these events.
-    pub(super) fn new(events: UnboundedReceiver<Arc<WorldEvent>>, terminal: Terminal, verbose: bool) -> Self {
+    pub(super) fn new(events: BoundedEvents, terminal: Terminal, verbose: bool) -> Self {
         Self { events, terminal, verbose, delivered: 0, invocation: InvocationSeen::default() }
     }
 
@@ -72,9 +71,19 @@ impl Watcher {
 
     /// The next thing that happens, printed.
     pub(super) async fn next(&mut self) -> Result<Option<Arc<WorldEvent>>, WriteError> {
-        let Some(event) = self.events.recv().await else { return Ok(None) };
-        self.show(&event)?;
-        Ok(Some(event))
+        loop {
+            match self.events.recv().await {
+                None => return Ok(None),
+                Some(Received::Event(event)) => {
+                    self.show(&event)?;
+                    return Ok(Some(event));
+                }
+                Some(Received::Missed(events)) => {
+                    let missed = count(events, "event is", "events are");
+                    self.terminal.line(Tone::Bad.paint(format!("{missed} not shown: the terminal was too slow")))?;
+                }
+            }
+        }
     }
 
     fn show(&mut self, event: &WorldEvent) -> Result<(), WriteError> {
@@ -115,7 +124,8 @@ impl Watcher {
             }
             WorldEvent::Warning { message } => return bad(message.clone()),
             WorldEvent::Recovered { message } => return terminal.line(Tone::Good.paint(message)),
-            WorldEvent::ProcessExited { .. }
+            WorldEvent::RecordRead { .. }
+            | WorldEvent::ProcessExited { .. }
             | WorldEvent::SegmentReceived { .. }
             | WorldEvent::CheckpointAdvanced { .. } => {}
         }

@@ -1,0 +1,90 @@
+//! What happened in the local world lately, in bounded memory.
+//!
+//! [`Activity`] subscribes to the world's events. Pages read its [`State`], and learn of each change of it by a counter, so a
+//! browser that is slow or forgotten has no queue that could grow.
+
+mod change;
+mod invocation;
+mod recent;
+mod seconds;
+mod state;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use config_audit::clock::Clock;
+use config_audit_local::{BoundedEvents, EventBus, Received};
+use tokio::sync::watch;
+
+pub use change::{Change, Place};
+pub use invocation::{Ended, Invocation, StoredEntry};
+pub use recent::Recent;
+pub use seconds::{Amounts, KEPT_SECONDS, Seconds};
+pub use state::{Counts, Notice, Retry, State};
+
+/// How many changes are kept.
+pub const MAX_CHANGES: usize = 1_000;
+/// How many invocations are kept.
+pub const MAX_INVOCATIONS: usize = 1_000;
+/// How many bytes of log lines and segment documents are kept.
+pub const MAX_TEXT: usize = 32 << 20;
+/// How many notices are kept.
+pub const MAX_NOTICES: usize = 100;
+/// The revision after which nothing happens.
+pub const CLOSED: u64 = u64::MAX;
+/// How many events wait for the console at most.
+const MAX_QUEUE: usize = 65_536;
+
+/// What happened in the local world lately.
+#[derive(Debug)]
+pub struct Activity {
+    state: Mutex<State>,
+    revision: watch::Sender<u64>,
+}
+
+impl Activity {
+    /// Nothing yet, of a world whose changes come from this stream.
+    #[must_use]
+    pub fn new(stream_arn: Option<&str>) -> Self {
+        Self { state: Mutex::new(State::new(stream_arn, Clock::System.now())), revision: watch::Sender::new(0) }
+    }
+
+    /// Subscribes to the events of a world.
+    #[must_use]
+    pub fn subscribe(bus: &EventBus) -> BoundedEvents {
+        bus.subscribe_bounded(MAX_QUEUE)
+    }
+
+    /// Takes all events, until the world is gone.
+    pub async fn follow(self: Arc<Self>, mut events: BoundedEvents) {
+        while let Some(received) = events.recv().await {
+            {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                match received {
+                    Received::Event(event) => state.apply(&event, Clock::System.now()),
+                    Received::Missed(missed) => state.missed += missed,
+                }
+            }
+            self.revision.send_if_modified(|revision| {
+                let is_open = *revision != CLOSED;
+                *revision += u64::from(is_open);
+                is_open
+            });
+        }
+    }
+
+    /// Reads what is known. Nothing happens meanwhile, so be quick.
+    pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Nothing will happen any more: whoever waits for the next revision ends.
+    pub fn close(&self) {
+        self.revision.send_replace(CLOSED);
+    }
+
+    /// Changes whenever something happened; [`CLOSED`] at the end.
+    #[must_use]
+    pub fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+}

@@ -1,0 +1,147 @@
+//! The items of the local world's Configuration table, to be changed by hand.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use config_audit_local::aws::error_message;
+use serde_json::Value;
+
+/// The Configuration table of the local world.
+#[derive(Debug, Clone)]
+pub(crate) struct Items {
+    client: Client,
+    table: String,
+    audit_table: String,
+    key_attribute: String,
+}
+
+/// Why an item cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ItemError {
+    /// An item needs a key.
+    #[error("an item needs a key; give it one, such as CACHE_TTL_SEC")]
+    NoKey,
+    /// An attribute needs a name, and the key has one already.
+    #[error("an attribute needs a name other than {key_attribute}, which is the key's")]
+    Attribute {
+        /// The key attribute.
+        key_attribute: String,
+    },
+    /// DynamoDB refused.
+    #[error("table {table} cannot be changed: {message}")]
+    Refused {
+        /// The table.
+        table: String,
+        /// DynamoDB's reason.
+        message: String,
+    },
+}
+
+impl Items {
+    /// The items of this table.
+    #[must_use]
+    pub(crate) fn new(client: Client, table: &str, key_attribute: &str, audit_table: &str) -> Self {
+        let (table, audit_table) = (table.to_owned(), audit_table.to_owned());
+        Self { client, table, audit_table, key_attribute: key_attribute.to_owned() }
+    }
+
+    /// The Configuration table's name.
+    #[must_use]
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The Audit table's name.
+    #[must_use]
+    pub(crate) fn audit_table(&self) -> &str {
+        &self.audit_table
+    }
+
+    /// Sets an attribute of an item, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// When a name is missing, or DynamoDB refuses.
+    pub(crate) async fn set(&self, key: &str, attribute: &str, value: &str) -> Result<(), ItemError> {
+        let key = self.key(key)?;
+        if attribute.is_empty() || attribute == self.key_attribute {
+            return Err(ItemError::Attribute { key_attribute: self.key_attribute.clone() });
+        }
+        let update = self.client.update_item().table_name(&self.table).set_key(Some(key));
+        let update =
+            update.update_expression("SET #attribute = :value").expression_attribute_names("#attribute", attribute);
+        let sent = update.expression_attribute_values(":value", read_value(value)).send().await;
+        sent.map(drop).map_err(|error| self.refused(error_message(&error)))
+    }
+
+    /// Deletes an item. Does nothing where there is none, as DynamoDB does.
+    ///
+    /// # Errors
+    /// When the key is missing, or DynamoDB refuses.
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), ItemError> {
+        let key = self.key(key)?;
+        let sent = self.client.delete_item().table_name(&self.table).set_key(Some(key)).send().await;
+        sent.map(drop).map_err(|error| self.refused(error_message(&error)))
+    }
+
+    fn key(&self, key: &str) -> Result<HashMap<String, AttributeValue>, ItemError> {
+        if key.is_empty() {
+            return Err(ItemError::NoKey);
+        }
+        Ok(HashMap::from([(self.key_attribute.clone(), AttributeValue::S(key.to_owned()))]))
+    }
+
+    fn refused(&self, message: String) -> ItemError {
+        ItemError::Refused { table: self.table.clone(), message }
+    }
+}
+
+/// What somebody typed: JSON becomes what it is in DynamoDB, all else is a string.
+fn read_value(text: &str) -> AttributeValue {
+    let is_number = !text.is_empty() && text.parse::<f64>().is_ok_and(f64::is_finite);
+    match serde_json::from_str::<Value>(text) {
+        // The digits as they were typed: a float has fewer.
+        Ok(Value::Number(_)) if is_number => AttributeValue::N(text.trim().to_owned()),
+        Ok(value) => of_json(value),
+        Err(_) => AttributeValue::S(text.to_owned()),
+    }
+}
+
+fn of_json(value: Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(value) => AttributeValue::Bool(value),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text),
+        Value::Array(values) => AttributeValue::L(values.into_iter().map(of_json).collect()),
+        Value::Object(members) => {
+            AttributeValue::M(members.into_iter().map(|(name, value)| (name, of_json(value))).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_becomes_what_it_is_and_all_else_is_text() {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let number = |digits: &str| AttributeValue::N(digits.to_owned());
+        for (typed, value) in [
+            ("1800", number("1800")),
+            ("12345678901234567890123456789012345678", number("12345678901234567890123456789012345678")),
+            ("-0.5", number("-0.5")),
+            ("true", AttributeValue::Bool(true)),
+            ("null", AttributeValue::Null(true)),
+            ("\"1800\"", text("1800")),
+            ("on", text("on")),
+            ("", text("")),
+            ("{", text("{")),
+            ("[1]", AttributeValue::L(vec![number("1")])),
+            (r#"{"a":"b"}"#, AttributeValue::M(HashMap::from([("a".to_owned(), text("b"))]))),
+        ] {
+            assert_eq!(read_value(typed), value, "{typed}");
+        }
+    }
+}

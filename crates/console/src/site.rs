@@ -1,0 +1,150 @@
+//! What all pages share, and the addresses.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use maud::{Markup, html};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::activity::Activity;
+use crate::assets;
+use crate::items::Items;
+use crate::layout::{Page, Section};
+use crate::token::FormToken;
+use crate::{live, overview};
+
+/// The largest form, in bytes: a value of an item, which DynamoDB limits to 400 KB, with all of it percent-encoded.
+const MAX_FORM: usize = 2 << 20;
+
+/// Nothing but our own: no inline script or style, no frame, no form that goes elsewhere.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// What the pages show.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// What happens in the local world.
+    pub(crate) activity: Arc<Activity>,
+    /// The items, to be changed.
+    pub(crate) items: Items,
+    /// What every form carries.
+    pub(crate) token: FormToken,
+}
+
+impl Site {
+    /// The sections that there are.
+    const SECTIONS: &'static [Section] = &[Section::Overview];
+
+    /// All addresses.
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/", get(overview::page))
+            .route("/items", axum::routing::post(overview::change))
+            .route("/live/overview", get(live::overview))
+            .route("/assets/{version}/{name}", get(assets::serve))
+            .fallback(async || Refusal::NotFound)
+            .layer(DefaultBodyLimit::max(MAX_FORM))
+            .layer(from_fn(secure))
+            .with_state(Arc::new(self))
+    }
+
+    /// A page, or what it says as JSON, whichever was asked for.
+    pub(crate) fn respond(
+        &self,
+        headers: &HeaderMap,
+        view: &impl Serialize,
+        page: impl FnOnce() -> Page<'static>,
+    ) -> Response {
+        if wants_json(headers) {
+            axum::Json(view).into_response()
+        } else {
+            page().render(Self::SECTIONS, &self.place()).into_response()
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("local world: {} → {}", self.items.table(), self.items.audit_table())
+    }
+}
+
+/// Whether a client asked for JSON: it names it, and not HTML.
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = accepted.collect::<Vec<_>>().join(",");
+    accepted.contains("application/json") && !accepted.contains("text/html")
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// No such address.
+    #[error("there is no page at this address")]
+    NotFound,
+    /// A form without the token of this console.
+    #[error("the form is of an earlier console: open the page again, and send the form from there")]
+    Token,
+    /// What a form says cannot be done.
+    #[error("{0}")]
+    Invalid(String),
+    /// DynamoDB refused.
+    #[error("{0}")]
+    Store(String),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Token => StatusCode::FORBIDDEN,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Store(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn page(&self) -> Markup {
+        let content = html! {
+            p { (self.to_string()) "." }
+            p { a href="/" { "Back to the overview" } }
+        };
+        let title = self.status().canonical_reason().unwrap_or("Error");
+        Page { title, section: Section::Overview, live: None, content }.render(Site::SECTIONS, "")
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        // `secure` turns it into JSON for those who want that.
+        let mut response = (self.status(), self.page()).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Adds the headers that keep a page to itself.
+async fn secure(request: Request, next: Next) -> Response {
+    let is_json = wants_json(request.headers());
+    let mut response = next.run(request).await;
+    if let Some(refusal) = response.extensions().get::<Refusal>().filter(|_| is_json) {
+        response = (refusal.status(), axum::Json(json!({ "error": refusal.to_string() }))).into_response();
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // With `no-referrer`, a browser would not say that our own form is ours.
+        (REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,42 @@
+//! The token that every form carries. A page of somebody else's cannot read it, so it cannot send our forms.
+
+use uuid::Uuid;
+
+/// A token, new for each console.
+#[derive(Debug, Clone)]
+pub(crate) struct FormToken(String);
+
+impl FormToken {
+    /// A token of 244 random bits.
+    #[must_use]
+    pub(crate) fn random() -> Self {
+        Self(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
+    }
+
+    /// As forms carry it.
+    #[must_use]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a form carried this token. Takes the same time wherever they differ.
+    #[must_use]
+    pub(crate) fn is(&self, carried: &str) -> bool {
+        let differences = self.0.bytes().zip(carried.bytes()).fold(0, |all, (own, other)| all | (own ^ other));
+        self.0.len() == carried.len() && differences == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_itself_only() {
+        let token = FormToken::random();
+        assert!(token.is(token.as_str()) && token.as_str().len() == 64);
+        for other in ["", "x", &token.as_str()[1..], FormToken::random().as_str(), &format!("{}0", token.as_str())] {
+            assert!(!token.is(other), "{other}");
+        }
+    }
+}
