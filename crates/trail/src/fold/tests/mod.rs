@@ -14,10 +14,10 @@ use serde_dynamo::AttributeValue;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::trail::backfill::backfill_id;
-use crate::trail::fold::Fold;
-use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::{Item, attributes};
+use crate::backfill::backfill_id;
+use crate::fold::Fold;
+use crate::step::{Change, Step, WholeItem};
+use crate::value::{Item, attributes};
 
 /// The first second of all histories.
 const EPOCH: i64 = 1_726_045_348;

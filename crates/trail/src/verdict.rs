@@ -2,21 +2,25 @@
 
 use serde_json::{Value, json};
 
-use crate::trail::{Fold, Gap, GapKind, Item, Origin, Step, fold};
+use crate::{Fold, Gap, GapKind, Item, Origin, Step, fold};
 
 /// What the entries of one item prove.
 #[derive(Debug)]
-pub(super) struct Verdict {
-    pub(super) entries: usize,
-    pub(super) origin: Origin,
-    pub(super) findings: Vec<Finding>,
+pub struct Verdict {
+    /// How many entries there are.
+    pub entries: usize,
+    /// What the trail begins with.
+    pub origin: Origin,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
     /// The time of the first entry, where the item looks older than that.
-    pub(super) older: Option<String>,
+    pub older: Option<String>,
 }
 
 impl Verdict {
     /// What these entries prove of an item that is not being changed.
-    pub(super) fn of(steps: Vec<Step>, item: Option<&Item>) -> Self {
+    #[must_use]
+    pub fn of(steps: Vec<Step>, item: Option<&Item>) -> Self {
         let entries = steps.len();
         if steps.is_empty() {
             let findings = item.map(|_| Finding::NoEntry).into_iter().collect();
@@ -28,7 +32,8 @@ impl Verdict {
     }
 
     /// The same for an item that is being changed: its entries may record changes after it was read at this time.
-    pub(super) fn of_changing(steps: Vec<Step>, item: Option<&Item>, time: &str) -> Self {
+    #[must_use]
+    pub fn of_changing(steps: Vec<Step>, item: Option<&Item>, time: &str) -> Self {
         if steps.is_empty() {
             return Self::of(steps, item);
         }
@@ -51,7 +56,7 @@ impl Verdict {
 
 /// What is wrong with the trail of an item. Its text contains no value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Finding {
+pub enum Finding {
     /// The item exists, but no entry records it.
     NoEntry,
     /// No entry records its creation; the first one has this time.
@@ -61,11 +66,15 @@ pub(super) enum Finding {
 }
 
 impl Finding {
-    pub(super) fn is_undecided(&self) -> bool {
+    /// Whether it says only that nobody can tell.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
         matches!(self, Self::Gap(Gap { kind: GapKind::Undecided, .. }))
     }
 
-    pub(super) fn text(&self) -> String {
+    /// In words.
+    #[must_use]
+    pub fn text(&self) -> String {
         match self {
             Self::NoEntry => {
                 "it has no entry: it is older than the trail and was never backfilled, or its entries are missing"
@@ -79,7 +88,9 @@ impl Finding {
         }
     }
 
-    pub(super) fn json(&self, key: &str) -> Value {
+    /// For tools: the finding about the item with this key.
+    #[must_use]
+    pub fn json(&self, key: &str) -> Value {
         let first = if let Self::Older(first) = self { Some(first) } else { None };
         let (kind, attribute, gap) = match self {
             Self::NoEntry => ("noEntry", None, None),

@@ -1,107 +1,103 @@
-//! `config-audit verify`: is the trail complete, and is it as it was written?
+//! Is the trail complete, and is it as it was written?
 //!
-//! First the command reads every item of the Configuration table, folds its entries, and compares the end of the trail with
-//! the item. Then it reads the keys of all entries, and does the same for those that no longer name an item: their trail must
-//! end with a removal. An item without an entry of its creation looks older than the trail, whether it is older or the entry
-//! was deleted: the command names each, and with `--complete` each is a finding.
+//! First it reads every item of the Configuration table, folds its entries, and compares the end of the trail with the item.
+//! Then it reads the keys of all entries, and does the same for those that no longer name an item: their trail must end with a
+//! removal. An item without an entry of its creation looks older than the trail, whether it is older or the entry was deleted:
+//! each is named, and where every creation should be there, each is a finding.
 //!
 //! It holds in memory one page of each table, the entries of [`CONCURRENCY`] items, 16 bytes for each deleted key, and the
 //! keys of [`MAX_SUSPECTS`] items at most.
 
-mod finding;
-mod summary;
-
 use std::collections::HashSet;
 use std::time::Duration;
 
-use clap::Args;
-use config_audit::clock::Clock;
-use config_audit::clock::timestamp;
+use config_audit::clock::{Clock, timestamp};
 use config_audit::value::{equal, size};
+use config_audit_trail::{Finding, Item, Verdict, backfill_id};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use serde_dynamo::AttributeValue;
-use serde_json::json;
 
-use self::finding::{Finding, Verdict};
-use self::summary::Summary;
-use crate::aws::{AwsArguments, AwsError};
-use crate::progress::Progress;
-use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableArguments, TableError};
-use crate::terminal::{Output, Terminal, Tone, WriteError};
-use crate::trail::{Item, backfill_id};
+use crate::CONCURRENCY;
+use crate::audit::AuditTable;
+use crate::configuration::{ConfigurationTable, KeyedItem};
+use crate::error::AwsError;
+use crate::summary::Summary;
 
-/// How often the command reads again what does not fit.
+/// How often what does not fit is read again.
 const ROUNDS: u32 = 3;
 /// How many items that do not fit may wait to be read again.
 const MAX_SUSPECTS: usize = 5_000;
 /// How large they may be together, in bytes: they are read again all at once.
 const MAX_SUSPECT_BYTES: usize = 16 * 1024 * 1024;
 
-/// The whole trail against the Configuration table.
-#[derive(Debug, Args)]
-pub struct VerifyArguments {
-    #[command(flatten)]
-    tables: TableArguments,
-    /// How long the entries of a change may take to be written and seen; meanwhile the command reads again what does not fit
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    settle: u32,
-    /// For a trail that began with its table, or was backfilled: an item that looks older than the trail is a finding
-    #[arg(long)]
-    complete: bool,
-    /// How to print the findings: for people, or as one JSON object a line, of which the last is the summary
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-    #[command(flatten)]
-    aws: AwsArguments,
+/// Learns what a verification finds, while it goes on.
+pub trait Observer {
+    /// Why the verification cannot go on.
+    type Error: From<AwsError>;
+
+    /// Something is wrong with the trail of the item with this key.
+    ///
+    /// # Errors
+    /// When the verification should stop.
+    fn finding(&mut self, key: &str, finding: &Finding) -> Result<(), Self::Error>;
+
+    /// The item looks older than the trail, which need not be wrong.
+    ///
+    /// # Errors
+    /// When the verification should stop.
+    fn older(&mut self, key: &str, finding: &Finding) -> Result<(), Self::Error>;
+
+    /// One more item was checked; this many wait to be read again.
+    fn progress(&mut self, summary: &Summary, waiting: usize);
 }
 
-/// Runs the command. Returns 0 if the trail is intact, 1 if there are findings.
-///
-/// # Errors
-/// When AWS refuses, or standard output cannot be written.
-pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, TableError> {
-    let aws = arguments.aws.load(terminal).await?;
-    let mut verification = Verification {
-        configuration: ConfigurationTable::find(&aws, &arguments.tables.configuration_table).await?,
-        audit: AuditTable::new(&aws, &arguments.tables.audit_table),
-        pause: Duration::from_secs(arguments.settle.into()) / ROUNDS,
-        is_complete: arguments.complete,
-        output: arguments.output,
-        terminal,
-        progress: Progress::new(terminal),
-        suspects: Vec::new(),
-        suspect_bytes: 0,
-        summary: Summary::default(),
-    };
-    verification.check_items().await?;
-    verification.check_deleted_items().await?;
-    let summary = verification.summary;
-    match arguments.output {
-        Output::Text => terminal.lines(summary.lines())?,
-        Output::Json => terminal.json_line(&json!({ "summary": summary.json() }))?,
-    }
-    Ok(u8::from(summary.findings > 0))
+/// What to demand of a trail.
+#[derive(Debug, Clone, Copy)]
+pub struct VerificationSettings {
+    /// How long the entries of a change may take to be written and seen. Meanwhile what does not fit is read again.
+    pub settle: Duration,
+    /// Whether every item should have an entry of its creation, or a backfilled one.
+    pub is_complete: bool,
 }
 
-struct Verification {
+/// Checks the whole trail against the Configuration table.
+#[derive(Debug)]
+pub struct Verification<O> {
     configuration: ConfigurationTable,
     audit: AuditTable,
-    /// How long to wait before reading again what does not fit.
-    pause: Duration,
-    /// Whether every item should have an entry of its creation, or a backfilled one.
-    is_complete: bool,
-    output: Output,
-    terminal: Terminal,
-    progress: Progress,
+    settings: VerificationSettings,
+    observer: O,
     /// The keys of items that do not fit.
     suspects: Vec<String>,
     suspect_bytes: usize,
     summary: Summary,
 }
 
-impl Verification {
+impl<O: Observer> Verification<O> {
+    /// Checks these tables, and tells the observer.
+    #[must_use]
+    pub fn new(
+        configuration: ConfigurationTable,
+        audit: AuditTable,
+        settings: VerificationSettings,
+        observer: O,
+    ) -> Self {
+        let (suspects, suspect_bytes, summary) = (Vec::new(), 0, Summary::default());
+        Self { configuration, audit, settings, observer, suspects, suspect_bytes, summary }
+    }
+
+    /// Checks everything; returns what was checked.
+    ///
+    /// # Errors
+    /// When AWS refuses, or the observer stops.
+    pub async fn run(mut self) -> Result<Summary, O::Error> {
+        self.check_items().await?;
+        self.check_deleted_items().await?;
+        Ok(self.summary)
+    }
+
     /// Checks every item of the Configuration table.
-    async fn check_items(&mut self) -> Result<(), TableError> {
+    async fn check_items(&mut self) -> Result<(), O::Error> {
         let mut start = None;
         loop {
             let (items, next) = self.configuration.page(start).await?;
@@ -130,7 +126,7 @@ impl Verification {
     }
 
     /// Checks every item that only has entries.
-    async fn check_deleted_items(&mut self) -> Result<(), TableError> {
+    async fn check_deleted_items(&mut self) -> Result<(), O::Error> {
         // The ID is a hash of the key, 122 bits long, and takes less memory.
         let mut seen = HashSet::new();
         let mut start = None;
@@ -163,7 +159,7 @@ impl Verification {
     }
 
     /// Counts an item that fits, and keeps the key of one that does not.
-    fn take(&mut self, key: String, bytes: usize, verdict: Verdict) -> Result<(), WriteError> {
+    fn take(&mut self, key: String, bytes: usize, verdict: Verdict) -> Result<(), O::Error> {
         let verdict = self.demand_creation(verdict);
         if verdict.findings.is_empty() {
             self.report(&key, &verdict)?;
@@ -171,32 +167,31 @@ impl Verification {
             self.suspects.push(key);
             self.suspect_bytes += bytes;
         }
-        let (summary, waiting) = (self.summary, self.suspects.len());
-        self.progress.show(|| summary.progress(waiting));
+        self.observer.progress(&self.summary, self.suspects.len());
         Ok(())
     }
 
-    /// With `--complete`, makes it a finding that an item looks older than the trail.
+    /// Makes it a finding that an item looks older than the trail, where every creation should be there.
     fn demand_creation(&self, mut verdict: Verdict) -> Verdict {
-        let older = verdict.older.take_if(|_| self.is_complete);
+        let older = verdict.older.take_if(|_| self.settings.is_complete);
         verdict.findings.extend(older.map(Finding::Older));
         verdict
     }
 
-    /// Counts an item, and prints what there is to say about it.
-    fn report(&mut self, key: &str, verdict: &Verdict) -> Result<(), WriteError> {
+    /// Counts an item, and tells the observer what there is to say about it.
+    fn report(&mut self, key: &str, verdict: &Verdict) -> Result<(), O::Error> {
         for finding in &verdict.findings {
-            self.print(key, finding, Tone::Bad)?;
+            self.observer.finding(key, finding)?;
         }
         if let Some(first) = verdict.older.as_ref().filter(|_| verdict.findings.is_empty()) {
-            self.print(key, &Finding::Older(first.clone()), Tone::Heading)?;
+            self.observer.older(key, &Finding::Older(first.clone()))?;
         }
         self.summary.add(verdict);
         Ok(())
     }
 
     /// Reads again what did not fit, because a change may have been under way, and reports what does not fit in the end.
-    async fn check_suspects(&mut self) -> Result<(), TableError> {
+    async fn check_suspects(&mut self) -> Result<(), O::Error> {
         let mut suspects: Vec<(String, Option<Verdict>)> =
             std::mem::take(&mut self.suspects).into_iter().map(|key| (key, None)).collect();
         self.suspect_bytes = 0;
@@ -232,7 +227,7 @@ impl Verification {
             .map(|key| async move { Ok::<_, AwsError>((configuration.item(&key).await?, key)) })
             .buffer_unordered(CONCURRENCY);
         let items: Vec<(Option<Item>, String)> = items.try_collect().await?;
-        tokio::time::sleep(self.pause).await;
+        tokio::time::sleep(self.settings.settle / ROUNDS).await;
         let time = &time;
         let verdicts = iter(items).map(|(item, key)| async move {
             let steps = audit.steps(&key).await?;
@@ -244,13 +239,6 @@ impl Verification {
             Ok((key, verdict))
         });
         verdicts.buffer_unordered(CONCURRENCY).try_collect().await
-    }
-
-    fn print(&self, key: &str, finding: &Finding, tone: Tone) -> Result<(), WriteError> {
-        match self.output {
-            Output::Text => self.terminal.line(tone.paint(key) + ": " + finding.text()),
-            Output::Json => self.terminal.json_line(&finding.json(key)),
-        }
     }
 }
 

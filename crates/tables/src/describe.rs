@@ -3,18 +3,14 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::TableDescription;
 
-use crate::aws::{AccountError, AwsError};
-use crate::terminal::WriteError;
+use crate::error::AwsError;
 
-/// Why a command cannot read a table, or print what it read.
+/// Why a table cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// AWS refused, or could not be asked.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// There is no account to ask.
-    #[error(transparent)]
-    Account(#[from] AccountError),
     /// Its items cannot be audit entries.
     #[error("table {table} {place} is not an Audit table: it does not have {lack}; check --audit-table")]
     NotAudit {
@@ -34,9 +30,6 @@ pub enum TableError {
         /// The Configuration table.
         table: String,
     },
-    /// Standard output.
-    #[error("{0}")]
-    Output(#[from] WriteError),
 }
 
 pub(super) async fn describe(client: &Client, table: &str, place: &str) -> Result<TableDescription, AwsError> {

@@ -1,20 +1,27 @@
-//! What `verify` has checked.
+//! What a verification has checked.
 
 use config_audit_cloudwatch::units::{count, thousands};
+use config_audit_trail::{Origin, Verdict};
 use serde_json::{Value, json};
 
-use crate::terminal::{Text, Tone};
-use crate::trail::Origin;
-
-use super::finding::Verdict;
+/// Whether a trail is as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Soundness {
+    /// It is.
+    Intact,
+    /// It is, as far as it goes, but items look older than it.
+    Doubtful,
+    /// It is not, or nobody can tell.
+    Broken,
+}
 
 /// What was checked. The counts of proven items include deleted ones.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Summary {
+pub struct Summary {
     /// Items of the Configuration table.
-    pub(super) items: usize,
+    pub items: usize,
     /// Items that only have entries.
-    pub(super) deleted: usize,
+    pub deleted: usize,
     entries: usize,
     /// Items that are proven from their creation.
     created: usize,
@@ -24,14 +31,15 @@ pub(super) struct Summary {
     older: usize,
     /// Items with findings.
     broken: usize,
-    pub(super) findings: usize,
+    /// What is wrong.
+    pub findings: usize,
     /// The findings that say only that nobody can tell.
     undecided: usize,
 }
 
 impl Summary {
     /// Counts an item.
-    pub(super) fn add(&mut self, verdict: &Verdict) {
+    pub(crate) fn add(&mut self, verdict: &Verdict) {
         self.entries += verdict.entries;
         self.findings += verdict.findings.len();
         self.undecided += verdict.findings.iter().filter(|finding| finding.is_undecided()).count();
@@ -43,62 +51,59 @@ impl Summary {
         }
     }
 
-    /// How far the verification is.
-    pub(super) fn progress(&self, waiting: usize) -> String {
-        format!("{}; {} to read again", self.read(), count(waiting, "item", "items"))
-    }
-
-    /// For people. The verdict is a line of its own.
-    pub(super) fn lines(&self) -> Vec<Text> {
-        let counts = format!(
+    /// What was checked, in one line.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        format!(
             "{}: {} proven from their creation, {} from a backfilled entry, {} older than the trail, {} with findings",
             self.read(),
             thousands(self.created),
             thousands(self.backfilled),
             count(self.older, "looks", "look"),
             thousands(self.broken),
-        );
-        let mut lines = vec![counts.into(), self.verdict()];
-        if self.findings == 0 && self.older > 0 {
-            // A backfilled entry would hide that a creation was deleted.
-            lines.push(
-                "Find out which, before `config-audit backfill` gives them a first entry. If the trail began with its table, \
-                 or was backfilled, use --complete: then each of them is a finding."
-                    .into(),
-            );
-        }
-        lines
+        )
     }
 
     /// What was read.
-    fn read(&self) -> String {
+    #[must_use]
+    pub fn read(&self) -> String {
         let items = count(self.items, "item", "items");
         let deleted = count(self.deleted, "deleted item", "deleted items");
         let entries = count(self.entries, "entry", "entries");
         format!("{items}, {deleted}, {entries}")
     }
 
-    fn verdict(&self) -> Text {
+    /// What that proves, in one sentence.
+    #[must_use]
+    pub fn verdict(&self) -> (Soundness, String) {
         let findings = count(self.findings, "finding", "findings");
         let undecided = thousands(self.undecided);
         match (self.findings, self.undecided, self.older) {
-            (0, _, 0) => Tone::Good.paint("The trail is intact."),
-            (0, _, 1) => Tone::Heading.paint(
-                "The trail is intact, but 1 item looks older than the trail: it is older, or its creation is missing.",
+            (0, _, 0) => (Soundness::Intact, "The trail is intact.".to_owned()),
+            (0, _, 1) => (
+                Soundness::Doubtful,
+                "The trail is intact, but 1 item looks older than the trail: it is older, or its creation is missing."
+                    .to_owned(),
             ),
-            (0, _, older) => Tone::Heading.paint(format!(
-                "The trail is intact, but {} items look older than the trail: they are older, or their creation is missing.",
-                thousands(older)
-            )),
+            (0, _, older) => (
+                Soundness::Doubtful,
+                format!(
+                    "The trail is intact, but {} items look older than the trail: they are older, or their creation is \
+                     missing.",
+                    thousands(older)
+                ),
+            ),
             (all, undecided_only, _) if all == undecided_only => {
-                Tone::Bad.paint(format!("Nobody can tell whether the trail is intact: {undecided} undecided."))
+                (Soundness::Broken, format!("Nobody can tell whether the trail is intact: {undecided} undecided."))
             }
-            (_, 0, _) => Tone::Bad.paint(format!("The trail is not intact: {findings}.")),
-            _ => Tone::Bad.paint(format!("The trail is not intact: {findings}, {undecided} of them undecided.")),
+            (_, 0, _) => (Soundness::Broken, format!("The trail is not intact: {findings}.")),
+            _ => (Soundness::Broken, format!("The trail is not intact: {findings}, {undecided} of them undecided.")),
         }
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// For tools.
+    #[must_use]
+    pub fn json(&self) -> Value {
         json!({
             "items": self.items, "deletedItems": self.deleted, "entries": self.entries,
             "provenFromCreation": self.created, "provenFromBackfill": self.backfilled, "olderThanTheTrail": self.older,

@@ -7,10 +7,10 @@ use serde_json::json;
 use super::{
     EPOCH, any_history, entries, hash, is_equal, is_intact, last, note, snapshot, text, truth, value, with_steps,
 };
-use crate::trail::fold::{Origin, fold};
-use crate::trail::image::{Image, advance, conflicts_with};
-use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::{Attributes, Value, attributes};
+use crate::fold::{Origin, fold};
+use crate::image::{Image, advance, conflicts_with};
+use crate::step::{Change, Step, WholeItem};
+use crate::value::{Attributes, Value, attributes};
 
 /// Every way to say something else with this entry.
 fn alterations(step: &Step) -> Vec<Change> {

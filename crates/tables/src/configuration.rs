@@ -11,10 +11,10 @@ use config_audit::stream::key_text;
 use config_audit::value::Number;
 use config_audit_local::aws::item;
 
-use super::SdkItem;
-use super::describe::{TableError, describe};
-use crate::aws::{Aws, AwsError};
-use crate::trail::Item;
+use crate::SdkItem;
+use crate::describe::{TableError, describe};
+use crate::error::AwsError;
+use config_audit_trail::Item;
 
 /// The number of keys that one `BatchGetItem` takes.
 const MAX_BATCH: usize = 100;
@@ -44,9 +44,8 @@ impl ConfigurationTable {
     ///
     /// # Errors
     /// When AWS refuses, or the table has a sort key.
-    pub async fn find(aws: &Aws, name: &str) -> Result<Self, TableError> {
-        let client = aws.dynamodb();
-        let place = aws.place();
+    pub async fn find(client: Client, name: &str, place: impl Into<String>) -> Result<Self, TableError> {
+        let place = place.into();
         let description = describe(&client, name, &place).await?;
         let mut key_attribute = String::new();
         for element in description.key_schema() {

@@ -132,7 +132,8 @@ where
 }
 
 /// Why there are no credentials.
-pub(super) fn without_credentials(error: &CredentialsError) -> String {
+#[must_use]
+pub fn without_credentials(error: &CredentialsError) -> String {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => {
             "there are no credentials; log in, or check --profile, AWS_PROFILE and AWS_ACCESS_KEY_ID".to_owned()

@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeyType, ReturnConsumedCapacity, S
 use config_audit::stream::MAX_KEY_BYTES;
 use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
-use super::SdkItem;
-use super::describe::{TableError, describe};
-use crate::aws::{Aws, AwsError};
-use crate::trail::Step;
+use crate::SdkItem;
+use crate::describe::{TableError, describe};
+use crate::error::AwsError;
+use config_audit_trail::Step;
 
 /// The Audit table.
 #[derive(Debug, Clone)]
@@ -22,10 +22,10 @@ pub struct AuditTable {
 }
 
 impl AuditTable {
-    /// The table of this name.
+    /// The table of this name. `place` is where it is, as errors say it: `in eu-central-1`.
     #[must_use]
-    pub fn new(aws: &Aws, name: &str) -> Self {
-        Self { client: aws.dynamodb(), name: name.to_owned(), place: aws.place() }
+    pub fn new(client: Client, name: &str, place: impl Into<String>) -> Self {
+        Self { client, name: name.to_owned(), place: place.into() }
     }
 
     /// All entries of an item, by time.
@@ -76,6 +76,41 @@ impl AuditTable {
         Ok((keys, page.last_evaluated_key))
     }
 
+    /// A page of all entries, in no order, and where the next page begins.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn page(&self, start: Option<SdkItem>) -> Result<(Vec<SdkItem>, Option<SdkItem>), AwsError> {
+        let request = self.client.scan().table_name(&self.name).set_exclusive_start_key(start);
+        let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
+        Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
+    }
+
+    /// The entry with this ID; `None` where there is none.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
+        // No entry can have such a key, and DynamoDB refuses to look for it.
+        if id.is_empty() || id.len() > MAX_KEY_BYTES {
+            return Ok(None);
+        }
+        let request = self.client.get_item().table_name(&self.name).key("id", AttributeValue::S(id.to_owned()));
+        Ok(request.send().await.map_err(|error| self.error("dynamodb:GetItem", &error))?.item)
+    }
+
+    /// The table's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is, as errors say it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Writes an entry, unless the table has one with its ID; then false.
     ///
     /// # Errors
@@ -111,6 +146,15 @@ impl AuditTable {
             Some(lack) => Err(TableError::NotAudit { table: self.name.clone(), place: self.place.clone(), lack }),
             None => Ok(stream_arn(&description)),
         }
+    }
+
+    fn error<E, R>(&self, permission: &str, error: &SdkError<E, R>) -> AwsError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let action = format!("reading table {} {}", self.name, self.place);
+        AwsError::new(action, &format!("{permission} on table {}", self.name), error)
     }
 
     /// Why the index cannot be read.

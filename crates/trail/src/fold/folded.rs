@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::evidence::around;
 use super::run::Run;
-use crate::trail::gap::{Gap, GapKind};
-use crate::trail::image::{Image, State, advance};
-use crate::trail::step::{Change, Step};
+use crate::gap::{Gap, GapKind};
+use crate::image::{Image, State, advance};
+use crate::step::{Change, Step};
 
 /// What the entries of one item tell.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,10 +2,10 @@
 
 use super::evidence::around;
 use super::folded::Fold;
-use crate::trail::gap::{Gap, GapKind};
-use crate::trail::image::Image;
-use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::{Attributes, Item, attributes};
+use crate::gap::{Gap, GapKind};
+use crate::image::Image;
+use crate::step::{Change, Step, WholeItem};
+use crate::value::{Attributes, Item, attributes};
 
 impl Fold {
     /// Puts a backfilled entry among the others, and learns from it what they leave open.

@@ -92,7 +92,7 @@ mod tests {
     use serde_dynamo::AttributeValue;
 
     use super::*;
-    use crate::trail::image::Image;
+    use crate::image::Image;
 
     fn value(n: i32) -> Option<Value> {
         (n > 0).then(|| AttributeValue::N(n.to_string()).into())

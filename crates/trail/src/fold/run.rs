@@ -6,12 +6,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use super::evidence::{Evidence, values_of};
-use crate::trail::chain::chain;
-use crate::trail::gap::{Gap, GapKind};
-use crate::trail::image::{Image, State, advance, conflicts_with};
-use crate::trail::search::{Found, search};
-use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::{Attributes, Value, same};
+use crate::chain::chain;
+use crate::gap::{Gap, GapKind};
+use crate::image::{Image, State, advance, conflicts_with};
+use crate::search::{Found, search};
+use crate::step::{Change, Step, WholeItem};
+use crate::value::{Attributes, Value, same};
 
 /// How many ends of one second an attempt may choose from.
 const MAX_ENDS: usize = 8;

@@ -5,9 +5,9 @@
 use chrono::{DateTime, TimeDelta};
 use config_audit::clock::timestamp;
 
-use crate::trail::budget::Budget;
-use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::{Attribute, Attributes, same};
+use crate::budget::Budget;
+use crate::step::{Change, Step, WholeItem};
+use crate::value::{Attribute, Attributes, same};
 
 /// How far the time of a backfilled entry may be from the moment when the item was read: the time that one page takes, and
 /// the difference of two clocks.

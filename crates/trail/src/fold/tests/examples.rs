@@ -6,11 +6,11 @@ use serde_dynamo::AttributeValue;
 use serde_json::json;
 
 use super::{EPOCH, hash, snapshot, text, value};
-use crate::trail::budget::Budget;
-use crate::trail::fold::{MAX_STEPS, Origin, fold, fold_within};
-use crate::trail::gap::GapKind;
-use crate::trail::step::{Change, Step, WholeItem};
-use crate::trail::value::{Item, attributes};
+use crate::budget::Budget;
+use crate::fold::{MAX_STEPS, Origin, fold, fold_within};
+use crate::gap::GapKind;
+use crate::step::{Change, Step, WholeItem};
+use crate::value::{Item, attributes};
 
 fn number(n: usize) -> AttributeValue {
     value(json!({ "N": n.to_string() }))

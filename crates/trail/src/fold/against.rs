@@ -1,10 +1,10 @@
 //! The end of a trail against the item in the Configuration table.
 
 use super::folded::Fold;
-use crate::trail::gap::{Gap, GapKind};
-use crate::trail::image::Image;
-use crate::trail::step::{Change, WholeItem};
-use crate::trail::value::{Attributes, Item, attributes};
+use crate::gap::{Gap, GapKind};
+use crate::image::Image;
+use crate::step::{Change, WholeItem};
+use crate::value::{Attributes, Item, attributes};
 
 impl Fold {
     /// Where the trail does not end with this item of the Configuration table, or without one. Nothing where the fold is

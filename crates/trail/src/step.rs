@@ -146,7 +146,7 @@ impl WholeItem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trail::backfill_plan;
+    use crate::backfill_plan;
     use config_audit::audit::EntryValue;
     use config_audit::value::canonical_hash;
     use serde_json::json;
