@@ -191,6 +191,15 @@ Resources:
     }
 
     #[test]
+    fn the_datapoints_behind_a_state_end_now_and_a_period_without_data_has_none() {
+        let alarms = alarms(TEMPLATE).unwrap();
+        let Kind::Metric(alarm) = &alarms.all()[0].kind else { panic!("not a metric alarm") };
+        let metrics = metrics("Failed", &[(9, 2.0), (10, 1.0), (13, 1.0)]);
+        let points = alarm.datapoints(&metrics, at(14), 4);
+        assert_eq!(points, [(at(8), None), (at(10), Some(2.0)), (at(12), Some(1.0)), (at(14), Some(1.0))]);
+    }
+
+    #[test]
     fn an_alarm_over_more_than_a_day_is_evaluated_on_the_hour() {
         let text =
             TEMPLATE.replace("Period: 120", "Period: 43200").replace("DatapointsToAlarm: 2", "DatapointsToAlarm: 1");
