@@ -174,6 +174,11 @@ else
 	$(CARGO_TARGET)/harness/bench --local-world $(BENCH)/world.json $(if $(QUICK),--quick,--write .)
 endif
 
+.PHONY: pictures
+pictures: $(NPM) chromium ## Pictures of every page of the console in target/pictures, and those in docs/images
+	$(CARGO_BUILD) --bins
+	PICTURES=target/pictures $(NODE_TEST) --test-name-pattern='newcomer|pictures' crates/console/tests/browser.test.js
+
 .PHONY: soak
 soak: $(NPM) ## The console under 200 changes a second; SECONDS=n for another time than ten minutes
 	$(CARGO_BUILD) --bins

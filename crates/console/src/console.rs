@@ -92,10 +92,12 @@ impl Console {
         tasks.spawn(Arc::clone(&activity).follow(events));
         // Entries of an earlier run, in a directory.
         tasks.spawn(Arc::clone(&trail).read());
+        let alarms = Arc::new(Alarms::bundled()?);
+        tasks.spawn(Arc::clone(&alarms).follow(Arc::clone(&activity)));
         let site = Site {
             frame,
             activity: Arc::clone(&activity),
-            alarms: Alarms::bundled()?,
+            alarms,
             breaker: world.breaker(),
             load: Load::default(),
             items,

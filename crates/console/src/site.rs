@@ -40,7 +40,7 @@ pub(crate) struct Site {
     /// What happens in the local world.
     pub(crate) activity: Arc<Activity>,
     /// The alarms that are deployed.
-    pub(crate) alarms: Alarms,
+    pub(crate) alarms: Arc<Alarms>,
     /// Breaks the world.
     pub(crate) breaker: WorldBreaker,
     /// Changes items, many a second.

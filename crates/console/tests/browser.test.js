@@ -3,7 +3,7 @@
 // The console in a browser: Debian's Chromium, driven by playwright-core, with axe-core looking for what not everybody can use.
 //
 //   node --test crates/console/tests/browser.test.js              after `cargo build --workspace --bins`
-//   PICTURES=docs/images node --test crates/console/tests/…       also takes the pictures of the documents
+//   make pictures                                                 also takes the pictures of every page, and those in docs/images
 
 const assert = require('node:assert')
 const fs = require('node:fs')
@@ -180,12 +180,26 @@ describe('the console', () => {
 
   test('the pictures of the documents', { skip: PICTURES ? false : 'only with PICTURES' }, async () => {
     const { entries } = await world.json('/trail')
-    const pictures = { overview: '/', trail: '/trail', item: '/trail/item?key=CACHE_TTL_SEC&at=2099', invocation: `/invocations/${entries[0].requestId}`, invocations: '/invocations', alarms: '/alarms', alarm: '/alarms/InvocationErrors', break: '/break', verify: '/trail/verify' }
+    const pictures = {
+      overview: '/',
+      trail: '/trail',
+      item: '/trail/item?key=CACHE_TTL_SEC',
+      verify: '/trail/verify',
+      invocations: '/invocations',
+      invocation: `/invocations/${entries[0].requestId}`,
+      alarms: '/alarms',
+      alarm: '/alarms/InvocationErrors',
+      break: '/break'
+    }
+    fs.mkdirSync(PICTURES, { recursive: true })
     for (const { name, ...options } of VIEWS) {
       const visit = await visitor(world, options)
       for (const [picture, address] of Object.entries(pictures)) {
         await visit.open(address)
-        await visit.page.screenshot({ path: path.join(PICTURES, `console-${picture}-${name.replace(', ', '-')}.png`), fullPage: options.viewport.width < 500 })
+        const file = path.join(PICTURES, `${picture}-${name.replace(', ', '-')}.png`)
+        await visit.page.screenshot({ path: file, fullPage: options.viewport.width < 500 })
+        const isInDocuments = name === 'wide, light' && ['overview', 'trail', 'invocation'].includes(picture)
+        if (isInDocuments) fs.copyFileSync(file, path.join(__dirname, `../../../docs/images/console-${picture}.png`))
       }
       await visit.end()
     }

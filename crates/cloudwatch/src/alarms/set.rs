@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::definition::{Alarm, Kind};
 use super::evaluation::{self, Transition};
 use super::parse;
+use super::rule::State;
 use crate::metrics::Metrics;
 use crate::template::{File, Resolve, TemplateError};
 
@@ -77,7 +78,20 @@ impl Alarms {
     /// too; data that arrives late counts from when it arrives.
     #[must_use]
     pub fn evaluate(&self, metrics: &Metrics, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Transition> {
-        evaluation::evaluate(&self.alarms, metrics, from, to)
+        self.advance(&mut vec![State::InsufficientData; self.alarms.len()], metrics, from, to)
+    }
+
+    /// The same from other states, one for each alarm, which are then those at `to`. So an evaluation can go on after older
+    /// metric data has been forgotten.
+    #[must_use]
+    pub fn advance(
+        &self,
+        states: &mut [State],
+        metrics: &Metrics,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Vec<Transition> {
+        evaluation::advance(&self.alarms, states, metrics, from, to)
     }
 }
 
@@ -88,7 +102,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::alarms::rule::State;
     use crate::alarms::rule::State::{Alarm, InsufficientData, Ok};
     use crate::metrics::Metric;
 
@@ -259,6 +272,19 @@ Resources:
                 transitions.into_iter().map(relative).collect::<Vec<_>>()
             };
             prop_assert_eq!(evaluate(0), evaluate(later));
+        }
+
+        #[test]
+        fn an_evaluation_that_goes_on_ends_as_one_without_a_break(
+            samples in prop::collection::vec((0_i64..60, 0_u8..3), 0..30), break_at in 0_i64..59,
+        ) {
+            let alarms = alarms(TEMPLATE).unwrap();
+            let samples: Vec<_> = samples.iter().map(|(at, value)| (*at, f64::from(*value))).collect();
+            let metrics = metrics("Failed", &samples);
+            let mut states = vec![InsufficientData; alarms.all().len()];
+            let mut parts = alarms.advance(&mut states, &metrics, at(0), at(break_at));
+            parts.extend(alarms.advance(&mut states, &metrics, at(break_at + 1), at(60)));
+            prop_assert_eq!(parts, alarms.evaluate(&metrics, at(0), at(60)));
         }
 
         #[test]

@@ -6,6 +6,7 @@ mod runbook;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Path, State as Shared};
 use axum::http::HeaderMap;
@@ -30,6 +31,10 @@ use crate::text::time;
 
 pub(crate) use runbook::page as runbook;
 
+/// Between two looks at whether a minute has passed.
+const PAUSE: Duration = Duration::from_secs(15);
+/// How many changes of an alarm are kept, the newest.
+const MAX_TIMELINE: usize = 100;
 /// How many periods a chart shows.
 const CHARTED: u16 = 30;
 
@@ -41,9 +46,9 @@ pub(crate) struct Alarms {
 }
 
 /// The states of the alarms up to a minute.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Evaluated {
-    /// Counted from 1970.
+    /// Counted from 1970; 0 before the first evaluation.
     minute: i64,
     /// In the order of the definitions.
     alarms: Vec<Watched>,
@@ -91,6 +96,28 @@ fn state_name<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::O
 }
 
 impl Watched {
+    /// An alarm that has not been evaluated.
+    fn of(alarm: &Alarm, definitions: &Definitions) -> Self {
+        let parent = bundled::watcher(definitions, alarm);
+        Self {
+            id: alarm.id.clone(),
+            state: State::InsufficientData,
+            since: None,
+            pages: bundled::pages(alarm),
+            notifies: bundled::notifies(alarm),
+            parent: parent.map(|other| Parent { id: other.id.clone(), pages: bundled::pages(other) }),
+            runbook: bundled::runbook_of(alarm),
+            timeline: Vec::new(),
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        (self.state, self.since) = (change.to, Some(change.at));
+        self.timeline.push(change);
+        let dropped = self.timeline.len().saturating_sub(MAX_TIMELINE);
+        self.timeline.drain(..dropped);
+    }
+
     /// Whether it says that something is wrong. A part of another alarm's rule may be in ALARM on a healthy day.
     fn is_on(&self) -> bool {
         self.state == State::Alarm && self.notifies
@@ -119,33 +146,44 @@ impl Alarms {
         Ok(Self { definitions: bundled::alarms()?, evaluated: Mutex::default() })
     }
 
+    /// Evaluates every minute, whether somebody looks or not.
+    pub(crate) async fn follow(self: Arc<Self>, activity: Arc<Activity>) {
+        loop {
+            self.at(&activity, Clock::System.now());
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// The states now. CloudWatch evaluates once a minute, and so does this.
     fn at(&self, activity: &Activity, now: DateTime<Utc>) -> Arc<Evaluated> {
         let minute = now.timestamp().div_euclid(60);
         let mut evaluated = self.evaluated.lock().unwrap_or_else(PoisonError::into_inner);
-        if evaluated.minute != minute {
-            let transitions =
-                activity.read(|known| self.definitions.evaluate(known.metrics.metrics(), known.since, now));
-            let watched = |alarm: &Alarm| {
-                let of_alarm = transitions.iter().filter(|transition| transition.alarm == alarm.name);
-                let timeline: Vec<Change> =
-                    of_alarm.map(|transition| Change { at: transition.at, to: transition.to }).collect();
-                let last = timeline.last();
-                Watched {
-                    id: alarm.id.clone(),
-                    state: last.map_or(State::InsufficientData, |change| change.to),
-                    since: last.map(|change| change.at),
-                    pages: bundled::pages(alarm),
-                    notifies: bundled::notifies(alarm),
-                    parent: bundled::watcher(&self.definitions, alarm)
-                        .map(|other| Parent { id: other.id.clone(), pages: bundled::pages(other) }),
-                    runbook: bundled::runbook_of(alarm),
-                    timeline,
-                }
-            };
-            *evaluated = Arc::new(Evaluated { minute, alarms: self.definitions.all().iter().map(watched).collect() });
+        if evaluated.minute < minute {
+            *evaluated = Arc::new(self.advance(&evaluated, activity, minute));
         }
         Arc::clone(&evaluated)
+    }
+
+    /// Goes on from the last evaluation, since the metrics of earlier minutes may have been forgotten.
+    fn advance(&self, former: &Evaluated, activity: &Activity, minute: i64) -> Evaluated {
+        let definitions = self.definitions.all();
+        let time = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
+        let mut alarms = former.alarms.clone();
+        if alarms.is_empty() {
+            alarms.extend(definitions.iter().map(|alarm| Watched::of(alarm, &self.definitions)));
+        }
+        let mut states: Vec<State> = alarms.iter().map(|alarm| alarm.state).collect();
+        let transitions = activity.read(|known| {
+            let from = if former.minute == 0 { known.since } else { time(former.minute + 1) };
+            self.definitions.advance(&mut states, known.metrics.metrics(), from, time(minute))
+        });
+        for transition in transitions {
+            let position = definitions.iter().position(|alarm| alarm.name == transition.alarm);
+            if let Some(alarm) = position.and_then(|position| alarms.get_mut(position)) {
+                alarm.change(Change { at: transition.at, to: transition.to });
+            }
+        }
+        Evaluated { minute, alarms }
     }
 
     /// How many alarms are on.

@@ -34,3 +34,20 @@ fn an_alarm_goes_on_in_the_minute_in_which_cloudwatch_would_let_it_and_the_overv
     assert!(strip.contains("/alarms/InvocationErrors"), "{strip}");
     assert!(list(&evaluated).into_string().contains("in alarm"));
 }
+
+#[test]
+fn what_an_alarm_did_stays_when_its_metrics_are_forgotten() {
+    let activity = Activity::new(None);
+    let alarms = Alarms::bundled().unwrap();
+    let start = activity.read(|known| known.since);
+    failing(&activity, start, 20);
+    let timeline = |minutes: i64| {
+        let evaluated = alarms.at(&activity, start + TimeDelta::minutes(minutes));
+        let alarm = evaluated.alarms.iter().find(|alarm| alarm.id == "InvocationErrors").unwrap();
+        (alarm.state, alarm.timeline.iter().map(|change| change.to).collect::<Vec<_>>())
+    };
+    assert_eq!(timeline(20), (State::Alarm, vec![State::Ok, State::Alarm]));
+    // Five hours later, one invocation makes the console forget all that was before.
+    failing(&activity, start + TimeDelta::hours(5), 1);
+    assert_eq!(timeline(302).1[..2], [State::Ok, State::Alarm]);
+}

@@ -35,7 +35,7 @@ async fn fixture() -> Fixture {
     let frame = Frame { sections: Site::SECTIONS, ..Frame::default() };
     let audit = AuditTable::new(client, "Audit", "here");
     let trail = Trail::new(frame.clone(), audit, None, Arc::default(), None, token.clone());
-    let alarms = Alarms::bundled().unwrap();
+    let alarms = Arc::new(Alarms::bundled().unwrap());
     let (breaker, load) = (WorldBreaker::default(), Load::default());
     let site = Site { frame, activity, alarms, breaker, load, items, token: token.clone() };
     Fixture { database, token, router: site.router(Arc::new(trail)) }

@@ -198,7 +198,8 @@ fn content(trail: &Trail, asked: &Asked, view: &View) -> Markup {
                 p.toolbar { (count(view.entries, "entry", "entries")) ", newest first · " a href=(toggle) { (label) } }
                 ol.entries.timeline {
                     @for row in &view.history {
-                        (row.render(&asked.values))
+                        @let then = item_address(&asked.key).with("at", &row.head.modification_time).with("values", &asked.values);
+                        (row.render(&asked.values, &html! { " " a.quiet href=(then) { "item then" } }))
                         @for finding in view.problems.iter().filter(|finding| concerns(finding, &row.head.id)) {
                             li.finding { span.badge.bad { "! missing or altered" } " " (Visible(&finding.text())) }
                         }

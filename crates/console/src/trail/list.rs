@@ -111,7 +111,7 @@ fn content(trail: &Trail, asked: &Asked, view: &View, shows_values: bool) -> Mar
                 " · export: " a href=(asked.address("/trail/export.csv")) { "CSV" }
                 " " a href=(asked.address("/trail/export.json")) { "JSON" }
             }
-            ol.entries { @for row in &view.entries { (row.render(&asked.values)) } }
+            ol.entries { @for row in &view.entries { (row.render(&asked.values, &html! {})) } }
             nav.pages aria-label="Pages" {
                 @if !asked.after.is_empty() { a href=(asked.address("/trail")) { "Newest" } }
                 @if let Some(older) = &view.older { a href=(older) rel="next" { "Older" } }

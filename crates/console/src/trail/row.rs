@@ -73,8 +73,8 @@ impl Row {
         self.entry()?.value(name).map(|value| serde_json::to_string(&value).unwrap_or_default())
     }
 
-    /// An entry of a list. `values` is how the address says whether values are shown.
-    pub(super) fn render(&self, values: &str) -> Markup {
+    /// An entry of a list. `values` is how the address says whether values are shown; `links` are more links beside it.
+    pub(super) fn render(&self, values: &str, links: &Markup) -> Markup {
         let Head { id, item_key, updated_attribute, .. } = &self.head;
         html! {
             li.entry {
@@ -86,6 +86,7 @@ impl Row {
                     @if let Some(request_id) = &self.request_id {
                         " " a.quiet href=(Address::below("/invocations", request_id)) { "invocation" }
                     }
+                    (links)
                 }
                 (self.sides(false))
             }
