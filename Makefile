@@ -62,7 +62,7 @@ template: $(VENV) $(NPM) ## The template, the plugin, alarms, dashboards and doc
 # ---- make test: everything ------------------------------------------------------------------------------------------
 
 # In this order, and two at a time where the lines below allow it. The quick stages come first, and fail first.
-STAGES := tools lint deny build unit template local package guard deploy simulate sabotage fuzz
+STAGES := tools lint deny build unit template local browser package guard deploy simulate sabotage fuzz
 
 .PHONY: test
 test: export CARGO_INCREMENTAL := 0
@@ -83,7 +83,8 @@ stage-template: stage-build
 stage-local stage-package: stage-unit stage-template
 stage-guard: stage-package
 stage-deploy: stage-guard
-stage-simulate: stage-local
+stage-browser: stage-local
+stage-simulate: stage-browser
 stage-sabotage: stage-simulate
 stage-fuzz: stage-deploy
 
@@ -91,6 +92,11 @@ stage-fuzz: stage-deploy
 local: $(DYNAMODB) java ## The function and the command against two real DynamoDB engines, with every fault
 	$(CARGO_BUILD) --bins --tests
 	$(CARGO_TEST) --test local
+
+.PHONY: browser
+browser: $(NPM) chromium ## The console in Chromium: a newcomer's way, every page empty, full and failing, for everybody
+	$(CARGO_BUILD) --bins
+	$(NODE_TEST) crates/console/tests/browser.test.js crates/console/tests/soak.test.js
 
 .PHONY: package
 package: $(VENV) $(NPM) ## The deployed artifact: what is in it, its size, the system it runs on
@@ -168,10 +174,20 @@ else
 	$(CARGO_TARGET)/harness/bench --local-world $(BENCH)/world.json $(if $(QUICK),--quick,--write .)
 endif
 
+.PHONY: pictures
+pictures: $(NPM) chromium ## Pictures of every page of the console in target/pictures, and those in docs/images
+	$(CARGO_BUILD) --bins
+	PICTURES=target/pictures $(NODE_TEST) --test-name-pattern='newcomer|pictures' crates/console/tests/browser.test.js
+
+.PHONY: soak
+soak: $(NPM) ## The console under 200 changes a second; SECONDS=n for another time than ten minutes
+	$(CARGO_BUILD) --bins
+	SECONDS=$(or $(SECONDS),600) $(NODE_TEST) crates/console/tests/soak.test.js
+
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
 .PHONY: tools
-tools: $(VENV) $(NPM) $(DYNAMODB) java valgrind ## Install what the tests need, and nothing else
+tools: $(VENV) $(NPM) $(DYNAMODB) java valgrind chromium ## Install what the tests need, and nothing else
 
 .PHONY: clean-tools
 clean-tools: ## Remove all that `make tools` installed in this folder
@@ -213,6 +229,10 @@ endef
 .PHONY: java
 java:
 	$(call debian,java,openjdk-17-jre-headless,DynamoDB Local runs on it)
+
+.PHONY: chromium
+chromium:
+	$(call debian,chromium,chromium,the tests of the console drive it)
 
 .PHONY: valgrind
 valgrind:

@@ -1,13 +1,12 @@
 //! The command `config-audit`: for those who run the audit Lambda, and for those who read what it wrote.
 //!
-//! [`commands`] has one file or folder for each command. [`trail`] is what the entries of the Audit table say together; it is
-//! pure, and [`tables`] reads both tables for it. [`faults`] plays faults for the alarms and the dashboards. [`aws`] is the
-//! user's account, [`moment`] a time on the command line, [`files`] the files of a directory, [`entry`] an entry in a line for
-//! people, [`telemetry`] what the function reports of itself, [`progress`] the progress of long commands, and [`terminal`] the
-//! one module that writes.
+//! [`commands`] has one file or folder for each command. What the entries of the Audit table say together is in
+//! `config-audit-trail`, and `config-audit-tables` reads both tables; [`tables`] has their options. [`faults`] plays faults for
+//! the alarms and the dashboards. [`aws`] is the user's account, [`moment`] a time on the command line, [`files`] the files of a
+//! directory, [`entry`] an entry in a line for people, [`telemetry`] what the function reports of itself, [`progress`] the
+//! progress of long commands, and [`terminal`] the one module that writes.
 //!
-//! It may use every package of this workspace, but [`trail`] uses only the Lambda's library and the mapping's sequence numbers.
-//! No package uses this one: it is a library only for its tests.
+//! It may use every package of this workspace. No package uses this one: it is a library only for its tests.
 
 pub mod aws;
 pub mod commands;
@@ -19,4 +18,3 @@ pub mod progress;
 pub mod tables;
 pub mod telemetry;
 pub mod terminal;
-pub mod trail;

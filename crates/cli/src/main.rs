@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use config_audit_cli::commands::{
-    alarms, backfill, completions, dashboards, history, invoke, local, redrive, tail, verify,
+    alarms, backfill, completions, console, dashboards, history, invoke, local, redrive, tail, verify,
 };
 use config_audit_cli::terminal::text::escape;
 use config_audit_cli::terminal::{Terminal, WriteError};
@@ -74,6 +74,13 @@ enum Command {
     ///
     /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS refused.
     Verify(verify::VerifyArguments),
+    /// Show the trail of an account in a browser, read-only
+    ///
+    /// The pages are on 127.0.0.1. They show entries, an item's history and the item at any time, and with --configuration-table
+    /// whether the trail is intact. Values are hidden until you ask for them.
+    ///
+    /// Exit code 0: it was stopped. 2: the command line is wrong, AWS refused, or the port is in use.
+    Console(console::ConsoleArguments),
     /// Write a first entry for each item that is older than the trail
     ///
     /// You may run this again, and while the function runs. An item that is too large or nested too deeply for an entry gets one
@@ -108,6 +115,7 @@ impl Command {
             Self::History(arguments) => history::run(arguments, terminal).await?,
             Self::Tail(arguments) => tail::run(arguments, terminal).await?,
             Self::Verify(arguments) => verify::run(arguments, terminal).await?,
+            Self::Console(arguments) => console::run(arguments, terminal).await?,
             Self::Backfill(arguments) => backfill::run(arguments, terminal).await?,
             Self::Completions(arguments) => completions::run(&arguments, Arguments::command(), terminal)?,
         })

@@ -160,6 +160,21 @@ impl Metrics {
         }
     }
 
+    /// How many samples there are.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.samples.values().map(Vec::len).sum()
+    }
+
+    /// Drops the samples from before this time.
+    pub fn forget_before(&mut self, time: DateTime<Utc>) {
+        let first = minute(time);
+        self.samples.retain(|_, samples| {
+            samples.drain(..samples.partition_point(|sample| sample.minute < first));
+            !samples.is_empty()
+        });
+    }
+
     /// The times and values of the samples of at least `minimum`, of all metrics of this name; oldest first.
     #[must_use]
     pub fn at_least(&self, name: &str, minimum: f64) -> Vec<(DateTime<Utc>, f64)> {
@@ -284,6 +299,18 @@ mod tests {
         let other = Metric::new("ConfigAudit", "AuditLag", &[("Stage", "dev")]);
         assert_eq!(metrics.at_each(&other, Stat::Sum, 5, 0, 5..=5), [None]);
         assert_eq!(metrics.at_least("AuditLag", 3.5), [(at(300), 4.0), (at(600), 7.0)]);
+    }
+
+    #[test]
+    fn old_samples_are_forgotten() {
+        let mut metrics = Metrics::default();
+        for second in [0, 60, 120] {
+            metrics.add(&metric(), at(second), at(second), 1.0);
+        }
+        metrics.forget_before(at(60));
+        assert_eq!((metrics.samples(), metrics.at_least("AuditLag", 0.0)[0].0), (2, at(60)));
+        metrics.forget_before(at(600));
+        assert_eq!(metrics.samples(), 0);
     }
 
     #[test]

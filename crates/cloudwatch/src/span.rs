@@ -15,6 +15,8 @@ pub struct Span {
     pub milliseconds: Option<f64>,
     /// Whether it failed (`fault`, `error` or `throttle`).
     pub failed: bool,
+    /// What else its document says about it, by name: annotations, metadata, what of AWS was asked, and why it failed.
+    pub attributes: BTreeMap<String, String>,
     /// Its children, oldest first.
     pub children: Vec<Span>,
 }
@@ -47,12 +49,28 @@ fn collect<'a>(document: &'a Value, parent: Option<&'a str>, all: &mut Vec<(Opti
         start,
         milliseconds: document["end_time"].as_f64().map(|end| (end - start) * 1000.0),
         failed: flag("fault") || flag("error") || flag("throttle"),
+        attributes: attributes(document),
         children: Vec::new(),
     };
     all.push((id, parent, span));
     for subsegment in document["subsegments"].as_array().into_iter().flatten() {
         collect(subsegment, id, all);
     }
+}
+
+fn attributes(document: &Value) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::new();
+    for group in ["annotations", "metadata", "aws"] {
+        for (name, value) in document[group].as_object().into_iter().flatten() {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            attributes.insert(if group == "aws" { format!("aws.{name}") } else { name.clone() }, text);
+        }
+    }
+    for exception in document["cause"]["exceptions"].as_array().into_iter().flatten() {
+        let text = |name: &str| exception[name].as_str().unwrap_or_default();
+        attributes.insert("cause".to_owned(), format!("{}: {}", text("type"), text("message")));
+    }
+    attributes
 }
 
 /// Takes nodes out of the map as it goes, so that it ends even if documents name each other as parents.
@@ -77,7 +95,8 @@ mod tests {
     #[test]
     fn spans_nest_by_parent_and_by_subsegment() {
         let documents = [
-            json!({ "id": "b", "parent_id": "a", "name": "record", "start_time": 2.0, "end_time": 2.5, "fault": true }),
+            json!({ "id": "b", "parent_id": "a", "name": "record", "start_time": 2.0, "end_time": 2.5, "fault": true,
+                    "metadata": { "n": 1 }, "cause": { "exceptions": [{ "type": "no_key", "message": "no key" }] } }),
             json!({ "id": "a", "parent_id": "lambda", "name": "audit", "start_time": 1.0, "end_time": 3.0,
                     "subsegments": [{ "id": "c", "name": "decode", "start_time": 1.5 }] }),
         ];
@@ -85,6 +104,8 @@ mod tests {
         let names: Vec<_> = spans[0].children.iter().map(|span| (span.name.as_str(), span.failed)).collect();
         assert_eq!((spans.len(), spans[0].name.as_str(), spans[0].milliseconds), (1, "audit", Some(2000.0)));
         assert_eq!(names, [("decode", false), ("record", true)]);
+        let attributes = &spans[0].children[1].attributes;
+        assert_eq!((attributes["n"].as_str(), attributes["cause"].as_str()), ("1", "no_key: no key"));
     }
 
     #[test]

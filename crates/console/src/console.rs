@@ -4,14 +4,20 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
+use config_audit_cloudwatch::alarms::AlarmsError;
 use config_audit_local::server::{Callers, Server};
 use config_audit_local::{BoundedEvents, World};
+use config_audit_tables::{AuditTable, ConfigurationTable, TableError};
 use tokio::task::JoinSet;
 
 use crate::activity::Activity;
+use crate::alarms::Alarms;
+use crate::faults::Load;
 use crate::items::Items;
-use crate::site::Site;
+use crate::layout::{Frame, Section};
+use crate::site::{Site, trail_only};
 use crate::token::FormToken;
+use crate::trail::Trail;
 
 /// The port of the console where it is free.
 pub const DEFAULT_CONSOLE_PORT: u16 = 8010;
@@ -29,7 +35,8 @@ pub struct ConsoleSettings {
 #[derive(Debug)]
 pub struct Console {
     router: Router,
-    activity: Arc<Activity>,
+    activity: Option<Arc<Activity>>,
+    trail: Arc<Trail>,
     server: Option<Server>,
     /// Aborted when this is dropped.
     tasks: JoinSet<()>,
@@ -49,23 +56,66 @@ pub enum ConsoleError {
     /// The world has no tables of its own.
     #[error("the console needs a world with tables on this machine")]
     NoTables,
+    /// The Configuration table cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A bundled alarm is not valid, which is a bug.
+    #[error(transparent)]
+    Alarms(#[from] AlarmsError),
 }
+
+/// Where the local world's tables are, as errors say it.
+const LOCAL_PLACE: &str = "in the local world";
+/// What the pages of an account say first.
+const READ_ONLY: &str = "This console can only read the account. Values are hidden until you ask for them.";
 
 impl Console {
     /// The console of this world. `events` must be subscribed before the world starts, so that nothing is missed:
     /// [`Activity::subscribe`].
     ///
     /// # Errors
-    /// When the world has no tables on this machine.
-    pub fn new(world: &World, settings: &ConsoleSettings, events: BoundedEvents) -> Result<Self, ConsoleError> {
+    /// When the world has no tables on this machine, or they cannot be read.
+    pub async fn new(world: &World, settings: &ConsoleSettings, events: BoundedEvents) -> Result<Self, ConsoleError> {
         let database = world.database().ok_or(ConsoleError::NoTables)?;
+        let client = database.client().clone();
         let activity = Arc::new(Activity::new(world.stream_arn()));
-        let items =
-            Items::new(database.client().clone(), &settings.table, &settings.key_attribute, world.audit_table());
+        let items = Items::new(client.clone(), &settings.table, &settings.key_attribute, world.audit_table());
+        let token = FormToken::random();
+        let place = format!("local world: {} → {}", items.table(), items.audit_table());
+        let frame = Frame { sections: Site::SECTIONS, place, notice: None };
+        let audit = AuditTable::new(client.clone(), world.audit_table(), LOCAL_PLACE);
+        let configuration = ConfigurationTable::find(client, &settings.table, LOCAL_PLACE).await?;
+        let entries = Arc::clone(activity.entries());
+        let seen = Some(Arc::clone(&activity));
+        let trail = Arc::new(Trail::new(frame.clone(), audit, Some(configuration), entries, seen, token.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&activity).follow(events));
-        let router = Site { activity: Arc::clone(&activity), items, token: FormToken::random() }.router();
-        Ok(Self { router, activity, server: None, tasks })
+        // Entries of an earlier run, in a directory.
+        tasks.spawn(Arc::clone(&trail).read());
+        let alarms = Arc::new(Alarms::bundled()?);
+        tasks.spawn(Arc::clone(&alarms).follow(Arc::clone(&activity)));
+        let site = Site {
+            frame,
+            activity: Arc::clone(&activity),
+            alarms,
+            breaker: world.breaker(),
+            load: Load::default(),
+            items,
+            token,
+        };
+        let router = site.router(Arc::clone(&trail));
+        Ok(Self { router, activity: Some(activity), trail, server: None, tasks })
+    }
+
+    /// The console of an account's trail, which can only read. Without the Configuration table it cannot tell whether a trail
+    /// ends where its item is.
+    #[must_use]
+    pub fn of_account(audit: AuditTable, configuration: Option<ConfigurationTable>) -> Self {
+        let place = format!("table {} {}", audit.name(), audit.place());
+        let frame = Frame { sections: &[Section::Trail], place, notice: Some(READ_ONLY) };
+        let trail = Trail::new(frame, audit, configuration, Arc::default(), None, FormToken::random());
+        let trail = Arc::new(trail);
+        Self { router: trail_only(Arc::clone(&trail)), activity: None, trail, server: None, tasks: JoinSet::new() }
     }
 
     /// Serves it on 127.0.0.1, at this port, or at one that the system picks for 0.
@@ -78,6 +128,17 @@ impl Console {
         Ok(())
     }
 
+    /// Serves it at the port that somebody asked for; if nobody did, at this one, or at any if that is in use.
+    ///
+    /// # Errors
+    /// When the port cannot be bound.
+    pub async fn listen_at(&mut self, asked: Option<u16>, usual: u16) -> Result<(), ConsoleError> {
+        match (self.listen(asked.unwrap_or(usual)).await, asked) {
+            (Err(ConsoleError::Port { .. }), None) => self.listen(0).await,
+            (listening, _) => listening,
+        }
+    }
+
     /// Its address; empty before it listens.
     #[must_use]
     pub fn url(&self) -> String {
@@ -88,7 +149,10 @@ impl Console {
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         // A live page would keep its connection open.
-        self.activity.close();
+        self.trail.close();
+        if let Some(activity) = &self.activity {
+            activity.close();
+        }
         if let Some(server) = self.server {
             server.stop().await;
         }

@@ -1,14 +1,26 @@
 //! The frame of every page.
 
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
+use serde::Serialize;
 
 use crate::assets::{ICON, SCRIPT, STYLE};
+use crate::site::wants_json;
 
 /// A section of the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     /// The world at a glance.
     Overview,
+    /// The entries of the Audit table.
+    Trail,
+    /// The calls of the function.
+    Invocations,
+    /// The bundled alarms.
+    Alarms,
+    /// Switches that break the world.
+    BreakIt,
 }
 
 impl Section {
@@ -17,27 +29,56 @@ impl Section {
     pub(crate) const fn link(self) -> (&'static str, &'static str) {
         match self {
             Self::Overview => ("Overview", "/"),
+            Self::Trail => ("Trail", "/trail"),
+            Self::Invocations => ("Invocations", "/invocations"),
+            Self::Alarms => ("Alarms", "/alarms"),
+            Self::BreakIt => ("Break it", "/break"),
         }
     }
 }
 
-/// A page.
-#[derive(Debug)]
-pub(crate) struct Page<'a> {
-    /// The heading.
-    pub(crate) title: &'a str,
-    /// The section that it belongs to.
-    pub(crate) section: Section,
-    /// Where its live parts come from; they have IDs, and the class `live`.
-    pub(crate) live: Option<&'a str>,
-    /// All below the heading.
-    pub(crate) content: Markup,
+/// What all pages of a console have in common.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Frame {
+    /// The sections that there are.
+    pub(crate) sections: &'static [Section],
+    /// What is shown, such as the tables.
+    pub(crate) place: String,
+    /// What every page says first.
+    pub(crate) notice: Option<&'static str>,
 }
 
-impl Page<'_> {
-    /// The whole document, with links to these sections. `place` says what is shown, such as the tables.
+/// A page.
+#[derive(Debug)]
+pub(crate) struct Page {
+    title: String,
+    section: Section,
+    live: Option<String>,
+    content: Markup,
+}
+
+impl Page {
+    /// A page with this heading, in this section.
+    pub(crate) fn new(title: impl Into<String>, section: Section, content: Markup) -> Self {
+        Self { title: title.into(), section, live: None, content }
+    }
+
+    /// With live parts, which come from this address. They have IDs, and the class `live`.
+    pub(crate) fn live(mut self, address: String) -> Self {
+        self.live = Some(address);
+        self
+    }
+}
+
+impl Frame {
+    /// A page, or what it says as JSON, whichever was asked for.
+    pub(crate) fn respond(&self, headers: &HeaderMap, view: &impl Serialize, page: impl FnOnce() -> Page) -> Response {
+        if wants_json(headers) { axum::Json(view).into_response() } else { self.render(&page()).into_response() }
+    }
+
+    /// The whole document.
     #[must_use]
-    pub(crate) fn render(&self, sections: &[Section], place: &str) -> Markup {
+    pub(crate) fn render(&self, page: &Page) -> Markup {
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -45,29 +86,30 @@ impl Page<'_> {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    title { (self.title) " · config-audit" }
+                    title { (page.title) " · config-audit" }
                     link rel="icon" href=(ICON.address());
                     link rel="stylesheet" href=(STYLE.address());
                     script src=(SCRIPT.address()) defer {}
                 }
-                body data-live=[self.live] {
+                body data-live=[&page.live] {
                     a.skip href="#content" { "Skip to the content" }
                     header.top {
                         a.brand href="/" { "config-audit" }
                         nav aria-label="Sections" {
-                            @for section in sections {
+                            @for section in self.sections {
                                 @let (name, address) = section.link();
-                                a href=(address) aria-current=[(*section == self.section).then_some("page")] { (name) }
+                                a href=(address) aria-current=[(*section == page.section).then_some("page")] { (name) }
                             }
                         }
-                        p.place { (place) }
-                        @if self.live.is_some() {
+                        p.place { (self.place) }
+                        @if page.live.is_some() {
                             p #connection role="status" { "not live: reload for the newest" }
                         }
                     }
                     main #content tabindex="-1" {
-                        h1 { (self.title) }
-                        (self.content)
+                        h1 { (page.title) }
+                        @if let Some(notice) = self.notice { p.help { (notice) } }
+                        (page.content)
                     }
                 }
             }

@@ -29,13 +29,21 @@ pub(crate) type Part = (&'static str, Markup);
 
 /// The live parts of the overview.
 pub(crate) async fn overview(State(site): State<Arc<Site>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    Sse::new(events(site.activity.revision(), move || overview::parts(&site)))
+    stream(site.activity.revision(), move || overview::parts(&site))
+}
+
+/// Live parts, which are looked at when the revision changes, and every second.
+pub(crate) fn stream(
+    revision: watch::Receiver<u64>,
+    parts: impl Fn() -> Vec<Part> + Send + 'static,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    Sse::new(events(revision, parts))
 }
 
 /// The parts that changed since the last event, as a JSON object from IDs to markup; ends with the console.
 fn events(
     revision: watch::Receiver<u64>,
-    parts: impl Fn() -> Vec<Part>,
+    parts: impl Fn() -> Vec<Part> + Send + 'static,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let sent: HashMap<&str, String> = HashMap::new();
     unfold((revision, sent, parts, true), async |(mut revision, mut sent, parts, is_first)| {

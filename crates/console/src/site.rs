@@ -7,18 +7,23 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use config_audit_local::WorldBreaker;
+use config_audit_tables::AwsError;
 use maud::{Markup, html};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::activity::Activity;
+use crate::alarms::Alarms;
 use crate::assets;
+use crate::faults::Load;
 use crate::items::Items;
-use crate::layout::{Page, Section};
+use crate::layout::{Frame, Page, Section};
+use crate::text::Visible;
 use crate::token::FormToken;
-use crate::{live, overview};
+use crate::trail::Trail;
+use crate::{alarms, faults, invocations, live, overview, prometheus};
 
 /// The largest form, in bytes: a value of an item, which DynamoDB limits to 400 KB, with all of it percent-encoded.
 const MAX_FORM: usize = 2 << 20;
@@ -27,11 +32,19 @@ const MAX_FORM: usize = 2 << 20;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// What the pages show.
+/// What the pages of the local world show.
 #[derive(Debug)]
 pub(crate) struct Site {
+    /// What all pages have in common.
+    pub(crate) frame: Frame,
     /// What happens in the local world.
     pub(crate) activity: Arc<Activity>,
+    /// The alarms that are deployed.
+    pub(crate) alarms: Arc<Alarms>,
+    /// Breaks the world.
+    pub(crate) breaker: WorldBreaker,
+    /// Changes items, many a second.
+    pub(crate) load: Load,
     /// The items, to be changed.
     pub(crate) items: Items,
     /// What every form carries.
@@ -40,38 +53,44 @@ pub(crate) struct Site {
 
 impl Site {
     /// The sections that there are.
-    const SECTIONS: &'static [Section] = &[Section::Overview];
+    pub(crate) const SECTIONS: &'static [Section] =
+        &[Section::Overview, Section::Trail, Section::Invocations, Section::Alarms, Section::BreakIt];
 
     /// All addresses.
-    pub(crate) fn router(self) -> Router {
-        Router::new()
+    pub(crate) fn router(self, trail: Arc<Trail>) -> Router {
+        let pages = Router::new()
             .route("/", get(overview::page))
-            .route("/items", axum::routing::post(overview::change))
+            .route("/items", post(overview::change))
+            .route("/invocations", get(invocations::page))
+            .route("/invocations/{id}", get(invocations::detail))
+            .route("/alarms", get(alarms::page))
+            .route("/alarms/{id}", get(alarms::detail))
+            .route("/runbooks/{name}", get(alarms::runbook))
+            .route("/live/alarms", get(alarms::live))
+            .route("/break", get(faults::page).post(faults::set))
+            .route("/break/load", post(faults::set_load))
+            .route("/break/oversized", post(faults::oversized))
+            .route("/live/break", get(faults::live))
+            .route("/metrics", get(prometheus::page))
             .route("/live/overview", get(live::overview))
-            .route("/assets/{version}/{name}", get(assets::serve))
-            .fallback(async || Refusal::NotFound)
-            .layer(DefaultBodyLimit::max(MAX_FORM))
-            .layer(from_fn(secure))
-            .with_state(Arc::new(self))
+            .route("/live/invocations", get(invocations::live))
+            .with_state(Arc::new(self));
+        protected(pages.merge(trail.router()))
     }
+}
 
-    /// A page, or what it says as JSON, whichever was asked for.
-    pub(crate) fn respond(
-        &self,
-        headers: &HeaderMap,
-        view: &impl Serialize,
-        page: impl FnOnce() -> Page<'static>,
-    ) -> Response {
-        if wants_json(headers) {
-            axum::Json(view).into_response()
-        } else {
-            page().render(Self::SECTIONS, &self.place()).into_response()
-        }
-    }
+/// The addresses of a console that has a trail only.
+pub(crate) fn trail_only(trail: Arc<Trail>) -> Router {
+    protected(Router::new().route("/", get(async || Redirect::to("/trail"))).merge(trail.router()))
+}
 
-    fn place(&self) -> String {
-        format!("local world: {} → {}", self.items.table(), self.items.audit_table())
-    }
+/// With what all consoles have, and what keeps their pages to themselves.
+fn protected(pages: Router) -> Router {
+    pages
+        .route("/assets/{version}/{name}", get(assets::serve))
+        .fallback(async || Refusal::NotFound)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(from_fn(secure))
 }
 
 /// Whether a client asked for JSON: it names it, and not HTML.
@@ -96,6 +115,15 @@ pub(crate) enum Refusal {
     /// DynamoDB refused.
     #[error("{0}")]
     Store(String),
+    /// The console failed, which is a bug.
+    #[error("the console failed: {0}")]
+    Failed(String),
+}
+
+impl From<AwsError> for Refusal {
+    fn from(error: AwsError) -> Self {
+        Self::Store(error.to_string())
+    }
 }
 
 impl Refusal {
@@ -105,16 +133,17 @@ impl Refusal {
             Self::Token => StatusCode::FORBIDDEN,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Store(_) => StatusCode::BAD_GATEWAY,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn page(&self) -> Markup {
         let content = html! {
-            p { (self.to_string()) "." }
-            p { a href="/" { "Back to the overview" } }
+            p { (Visible(&self.to_string())) "." }
+            p { a href="/" { "Back to the first page" } }
         };
         let title = self.status().canonical_reason().unwrap_or("Error");
-        Page { title, section: Section::Overview, live: None, content }.render(Site::SECTIONS, "")
+        Frame::default().render(&Page::new(title, Section::Overview, content))
     }
 }
 

@@ -40,7 +40,7 @@ fn runs(text: &str) -> Vec<(&str, bool)> {
 }
 
 /// Whether a browser shows this character, and does nothing else.
-fn is_printable(character: char) -> bool {
+pub(crate) fn is_printable(character: char) -> bool {
     // The standard library has the Unicode tables for this, but only as a part of what it escapes.
     matches!(character, ' '..='~') || ['a', character].iter().collect::<String>().escape_debug().eq(['a', character])
 }

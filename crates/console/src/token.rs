@@ -1,6 +1,9 @@
 //! The token that every form carries. A page of somebody else's cannot read it, so it cannot send our forms.
 
+use serde::Deserialize;
 use uuid::Uuid;
+
+use crate::site::Refusal;
 
 /// A token, new for each console.
 #[derive(Debug, Clone)]
@@ -24,6 +27,21 @@ impl FormToken {
     pub(crate) fn is(&self, carried: &str) -> bool {
         let differences = self.0.bytes().zip(carried.bytes()).fold(0, |all, (own, other)| all | (own ^ other));
         self.0.len() == carried.len() && differences == 0
+    }
+}
+
+/// A form that carries a token, and nothing else.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TokenForm {
+    token: String,
+}
+
+impl TokenForm {
+    /// # Errors
+    /// When the token is not ours.
+    pub(crate) fn check(&self, token: &FormToken) -> Result<(), Refusal> {
+        if token.is(&self.token) { Ok(()) } else { Err(Refusal::Token) }
     }
 }
 

@@ -7,7 +7,7 @@
 //! | Lambda's execution environment, Runtime API and X-Ray daemon | [`function`] |
 //! | the event source mapping | [`mapping`]: `config-audit-mapping` decides, a poller reads the stream |
 //!
-//! [`World`] puts them together. Each part publishes what happens as a [`WorldEvent`] on the [`EventBus`]; none of them
+//! [`World`] puts them together, and [`faults`] breaks them on purpose. Each part publishes what happens as a [`WorldEvent`] on the [`EventBus`]; none of them
 //! prints. [`aws`] has what is true of DynamoDB tables anywhere: it knows nothing of the local world.
 //!
 //! Of this workspace it uses the mapping, the Lambda's library (its clock and environment) and `config-audit-cloudwatch`,
@@ -18,6 +18,7 @@ pub mod bucket;
 pub mod database;
 mod entries;
 pub mod event;
+pub mod faults;
 pub mod function;
 pub mod invocation;
 pub mod mapping;
@@ -28,6 +29,7 @@ pub use aws::AwsSettings;
 pub use bucket::Bucket;
 pub use database::Database;
 pub use event::{BoundedEvents, EventBus, Received, WorldEvent};
+pub use faults::{Breaker, Faults};
 pub use function::{Function, FunctionSettings, Trace};
 pub use invocation::{CompletedInvocation, ErrorReport, InvocationError, Outcome};
-pub use world::{Source, Store, World, WorldError, WorldSettings};
+pub use world::{Source, Store, World, WorldBreaker, WorldError, WorldSettings};

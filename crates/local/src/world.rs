@@ -17,6 +17,7 @@ use crate::bucket::{Bucket, BucketError, StoredObject};
 use crate::database::{Database, DatabaseError};
 use crate::entries::publish_entries;
 use crate::event::{EventBus, WorldEvent};
+use crate::faults::{Breaker, Faults};
 use crate::function::{Function, FunctionError, FunctionSettings};
 use crate::invocation::CompletedInvocation;
 use crate::mapping::checkpoint::{Checkpoint, CheckpointError};
@@ -138,6 +139,7 @@ pub struct World {
     function: Arc<Mutex<Function>>,
     audit_table: String,
     stream_arn: Option<String>,
+    breakers: Vec<Breaker>,
     /// Aborted when this is dropped.
     tasks: JoinSet<()>,
     /// Removed with this value.
@@ -159,15 +161,14 @@ impl World {
             }
             function.inherit_environment = true;
             let function = Arc::new(Mutex::new(Function::start(function, bus).await?));
-            let (database, bucket, tasks) = (None, None, JoinSet::new());
-            let stream_arn = None;
             return Ok(Self {
-                database,
-                bucket,
+                database: None,
+                bucket: None,
                 function,
                 audit_table,
-                stream_arn,
-                tasks,
+                stream_arn: None,
+                breakers: Vec::new(),
+                tasks: JoinSet::new(),
                 _temporary: None,
                 _lock: None,
             });
@@ -208,7 +209,10 @@ impl World {
             key.or_insert_with(|| source.key_attribute.clone());
         }
         let function_arn = function.arn();
-        let function = Arc::new(Mutex::new(Function::start(function, bus.clone()).await?));
+        let function = Function::start(function, bus.clone()).await?;
+        let mut breakers = vec![function.breaker().clone(), bucket.breaker().clone()];
+        breakers.extend(database.breaker().cloned());
+        let function = Arc::new(Mutex::new(function));
 
         let mut tasks = JoinSet::new();
         let mut stream_arn = None;
@@ -236,10 +240,22 @@ impl World {
                 function_arn,
                 destination: Arc::clone(&bucket),
             };
-            tasks.spawn(EventSourceMapping::new(source.mapping, endpoints, checkpoint, bus).run());
+            let mapping = EventSourceMapping::new(source.mapping, endpoints, checkpoint, bus);
+            breakers.push(mapping.breaker().clone());
+            tasks.spawn(mapping.run());
         }
         let (database, bucket) = (Some(database), Some(bucket));
-        Ok(Self { database, bucket, function, audit_table, stream_arn, tasks, _temporary: temporary, _lock: lock })
+        Ok(Self {
+            database,
+            bucket,
+            function,
+            audit_table,
+            stream_arn,
+            breakers,
+            tasks,
+            _temporary: temporary,
+            _lock: lock,
+        })
     }
 
     /// The database, unless it is the account's.
@@ -264,6 +280,15 @@ impl World {
     #[must_use]
     pub fn stream_arn(&self) -> Option<&str> {
         self.stream_arn.as_deref()
+    }
+
+    /// Breaks the parts of the world, or mends them. A table that is not embedded cannot be broken.
+    #[must_use]
+    pub fn breaker(&self) -> WorldBreaker {
+        WorldBreaker {
+            parts: self.breakers.clone(),
+            has_table: self.database.as_ref().is_some_and(|it| it.breaker().is_some()),
+        }
     }
 
     /// Invokes the function with this event directly, without the mapping.
@@ -307,6 +332,32 @@ impl World {
         if let Some(database) = self.database.take() {
             database.stop().await;
         }
+    }
+}
+
+/// Breaks the parts of a world.
+#[derive(Debug, Clone, Default)]
+pub struct WorldBreaker {
+    parts: Vec<Breaker>,
+    has_table: bool,
+}
+
+impl WorldBreaker {
+    /// What is broken now.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.parts.first().map(Breaker::faults).unwrap_or_default()
+    }
+
+    /// Breaks and mends.
+    pub fn set(&self, faults: Faults) {
+        self.parts.iter().for_each(|part| part.set(faults));
+    }
+
+    /// Whether the Audit table can be broken.
+    #[must_use]
+    pub fn has_table(&self) -> bool {
+        self.has_table
     }
 }
 

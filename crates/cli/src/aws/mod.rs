@@ -4,7 +4,6 @@
 //! [`error`] says in one line why AWS refused or could not be asked, [`retry`] what is tried again and how the user learns of
 //! it.
 
-pub mod error;
 mod retry;
 
 use std::time::Duration;
@@ -23,11 +22,11 @@ use clap::Args;
 use config_audit::aws::error_chain;
 use config_audit::settings::{Environment, ProcessEnvironment};
 use config_audit_local::aws::http_client;
+use config_audit_tables::{AuditTable, ConfigurationTable, TableError, without_credentials};
 
 use self::retry::Unreachable;
 use crate::terminal::Terminal;
 
-pub use self::error::AwsError;
 pub use self::retry::RetryNotice;
 
 /// How long a connection may take to open, and how long an answer; the AWS CLI waits as long.
@@ -169,6 +168,20 @@ impl Aws {
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
+    /// The Audit table of this name.
+    #[must_use]
+    pub fn audit_table(&self, name: &str) -> AuditTable {
+        AuditTable::new(self.dynamodb(), name, self.place())
+    }
+
+    /// The Configuration table of this name. Asks AWS for its key.
+    ///
+    /// # Errors
+    /// When AWS refuses, or the table has a sort key.
+    pub async fn configuration_table(&self, name: &str) -> Result<ConfigurationTable, TableError> {
+        ConfigurationTable::find(self.dynamodb(), name, self.place()).await
+    }
+
     /// A DynamoDB client that does not retry, for the function's own writer: it retries itself, and counts that.
     #[must_use]
     pub fn dynamodb_without_retries(&self) -> aws_sdk_dynamodb::Client {
@@ -213,7 +226,7 @@ impl Aws {
     pub async fn check_credentials(&self) -> Result<(), AccountError> {
         let Some(provider) = self.config.credentials_provider() else { return Ok(()) };
         let loaded = provider.provide_credentials().await;
-        loaded.map(drop).map_err(|error| AccountError::NoCredentials(error::without_credentials(&error)))
+        loaded.map(drop).map_err(|error| AccountError::NoCredentials(without_credentials(&error)))
     }
 
     /// Where DynamoDB is, as errors say it: `in eu-central-1`, or `at http://127.0.0.1:8000`.

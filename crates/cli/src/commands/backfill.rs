@@ -1,7 +1,7 @@
 //! `config-audit backfill`: a first entry for items that are older than the trail.
 //!
 //! The entry says what the item was when it was read, in the form of a creation. Its ID
-//! ([`backfill_id`](crate::trail::backfill_id)) shows that it is not one, and lets the command write it once, however often it
+//! ([`backfill_id`](config_audit_trail::backfill_id)) shows that it is not one, and lets the command write it once, however often it
 //! runs.
 
 use std::fmt::Write;
@@ -15,11 +15,12 @@ use config_audit_cloudwatch::units::{count, thousands};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use serde_json::value::to_raw_value;
 
-use crate::aws::{AwsArguments, AwsError};
+use crate::aws::AwsArguments;
 use crate::progress::Progress;
-use crate::tables::{AuditTable, CONCURRENCY, ConfigurationTable, KeyedItem, TableArguments, TableError, sdk_item};
+use crate::tables::{CommandError, TableArguments};
 use crate::terminal::Terminal;
-use crate::trail::{Origin, SNAPSHOT_WINDOW, Step, backfill_plan, fold, omit_item};
+use config_audit_tables::{AuditTable, AwsError, CONCURRENCY, KeyedItem, sdk_item};
+use config_audit_trail::{Origin, SNAPSHOT_WINDOW, Step, backfill_plan, fold, omit_item};
 
 /// First entries for items that are older than the trail.
 #[derive(Debug, Args)]
@@ -58,16 +59,16 @@ struct Counts {
 ///
 /// # Errors
 /// When AWS refuses, or standard output cannot be written.
-pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, TableError> {
+pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, CommandError> {
     let aws = arguments.aws.load(terminal).await?;
-    let configuration = ConfigurationTable::find(&aws, &arguments.tables.configuration_table).await?;
+    let configuration = aws.configuration_table(&arguments.tables.configuration_table).await?;
     let whose = format!("table {} {}", arguments.tables.audit_table, aws.whose().await);
     terminal.note(if arguments.dry_run {
         format!("A run would write to {whose}.")
     } else {
         format!("Writing to {whose}.")
     });
-    let audit = AuditTable::new(&aws, &arguments.tables.audit_table);
+    let audit = aws.audit_table(&arguments.tables.audit_table);
     let backfill = Backfill { table: arguments.tables.configuration_table, audit, dry_run: arguments.dry_run };
     let what = if arguments.dry_run { "would be backfilled" } else { "backfilled" };
     let mut progress = Progress::new(terminal);

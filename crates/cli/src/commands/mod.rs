@@ -4,6 +4,7 @@
 pub mod alarms;
 pub mod backfill;
 pub mod completions;
+pub mod console;
 pub mod dashboards;
 pub mod history;
 pub mod invoke;

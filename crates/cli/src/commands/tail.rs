@@ -15,15 +15,16 @@ use serde::Serialize;
 use serde_dynamo::AttributeValue;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::aws::{AwsArguments, AwsError};
+use crate::aws::AwsArguments;
 use crate::entry::values;
-use crate::tables::{AuditTable, TableError};
+use crate::tables::CommandError;
 use crate::terminal::text::{escape, width};
 use crate::terminal::{Output, Terminal, Text, Tone, WriteError};
-use crate::trail::{Item, backfill_id};
 use config_audit_local::aws::entry::{Entry, Plain};
 use config_audit_local::aws::item;
 use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
+use config_audit_tables::AwsError;
+use config_audit_trail::{Item, backfill_id};
 
 /// The time between two polls; a stream takes five requests a second from all its readers together.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ pub struct TailArguments {
 pub enum TailError {
     /// The table cannot be read, or is not an Audit table.
     #[error(transparent)]
-    Table(#[from] TableError),
+    Table(#[from] CommandError),
     /// The table has no stream to follow.
     #[error(
         "table {table} has no stream with NEW_AND_OLD_IMAGES; enable one: aws dynamodb update-table --table-name {table} \
@@ -100,9 +101,9 @@ pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, Tai
 }
 
 async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), TailError> {
-    let aws = arguments.aws.load(terminal).await.map_err(TableError::from)?;
+    let aws = arguments.aws.load(terminal).await.map_err(CommandError::from)?;
     let table = &arguments.audit_table;
-    let stream = AuditTable::new(&aws, table).stream().await?;
+    let stream = aws.audit_table(table).stream().await.map_err(CommandError::from)?;
     let stream = stream.ok_or_else(|| TailError::NoStream { table: table.clone() })?;
     let refused = |error: StreamError| match error.code() {
         Some(code) => {

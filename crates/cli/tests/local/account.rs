@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::bootstrap::engine::{Engine, free_port};
 use crate::support::{GENEROUS, config_audit};
 use crate::trail::scene::{AUDIT, CONFIGURATION, Ran, Tables, item};
-use config_audit_cli::tables::sdk_item;
+use config_audit_tables::sdk_item;
 
 const NO_ITEMS: &str = r#"{"Items":[],"Count":0,"ScannedCount":0}"#;
 const CALLER: &str = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account>\

@@ -10,9 +10,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
+use crate::bootstrap::engine::Engine;
 use crate::support::{GENEROUS, bootstrap, config_audit};
+use crate::trail::permissions::refusing;
+use crate::trail::scene::{AUDIT, EPOCH, Tables, command, entries, item};
 
 /// A running world with its console.
 struct Visit {
@@ -32,6 +35,11 @@ impl Visit {
     async fn start() -> Self {
         let mut command = config_audit();
         command.args(["local", "--port", "0", "--console-port", "0", "--bootstrap"]).arg(bootstrap());
+        Self::of(command).await
+    }
+
+    /// The pages that this command serves.
+    async fn of(mut command: Command) -> Self {
         let mut world = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
@@ -62,6 +70,20 @@ impl Visit {
         serde_json::from_str(&answer.text).unwrap()
     }
 
+    /// Asks for this page again until it says what is wanted.
+    async fn json_until(&self, address: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let asks = async {
+            loop {
+                let view = self.json(address).await;
+                if is_wanted(&view) {
+                    return view;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(GENEROUS, asks).await.unwrap()
+    }
+
     async fn form(&self, address: &str, fields: &str) -> Answer {
         let token = self.json("/").await["token"].as_str().unwrap().to_owned();
         let headers = [("content-type", "application/x-www-form-urlencoded"), ("origin", &self.console)];
@@ -90,7 +112,7 @@ async fn a_change_is_made_with_the_form_and_seen_arriving() {
     assert!(visit.page("/").await.contains("No change yet"));
     let saved = visit.form("/items", "action=save&key=FLAG&attribute=value&value=on").await;
     assert_eq!((saved.status, saved.location.as_str()), (303, "/?saved=FLAG#change-heading"));
-    visit.live_until("in the trail: 1 entry").await;
+    visit.live_until("in the trail").await;
     let view = visit.json("/").await;
     assert_eq!((view["counts"]["entries"].as_u64(), view["waiting"].as_u64()), (Some(1), Some(0)), "{view}");
     assert_eq!(
@@ -103,5 +125,96 @@ async fn a_change_is_made_with_the_form_and_seen_arriving() {
         [[("origin", "https://evil.example")], [("host", "evil.example")], [("sec-fetch-site", "cross-site")]]
     {
         assert_eq!(visit.send(Method::POST, "/items", &headers, fields).await.status, 403, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_trail_of_a_change_leads_to_its_item_and_is_intact() {
+    let visit = Visit::start().await;
+    assert!(visit.page("/trail").await.contains("No entry yet"));
+    for value in ["on", "off"] {
+        visit.form("/items", &format!("action=save&key=FLAG&attribute=value&value={value}")).await;
+    }
+    let trail = visit.json_until("/trail", |trail| trail["entries"].as_array().is_some_and(|all| all.len() == 2)).await;
+    let newest = &trail["entries"][0];
+    assert_eq!(
+        (newest["kind"].as_str(), newest["oldValue"].as_str(), newest["newValue"].as_str()),
+        (Some("changed"), Some("on"), Some("off"))
+    );
+    assert!(newest["requestId"].is_string(), "{newest}");
+    let item = visit.json("/trail/item?key=FLAG").await;
+    assert_eq!((item["entries"].as_u64(), item["findings"].as_array().map(Vec::len)), (Some(2), Some(0)), "{item}");
+    let csv = visit.page("/trail/export.csv?kind=created").await;
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    let invocation = visit.json(&format!("/invocations/{}", newest["requestId"].as_str().unwrap())).await;
+    assert_eq!(invocation["outcome"], "ok", "{invocation}");
+    assert_eq!(invocation["stored"][0]["itemKey"], "FLAG", "{invocation}");
+    assert!(!invocation["documents"].as_array().unwrap().is_empty(), "{invocation}");
+    let page = visit.page(&format!("/invocations/{}", newest["requestId"].as_str().unwrap())).await;
+    assert!(page.contains("RecordsAudited") && page.contains("<rect"), "{page}");
+    assert_eq!(visit.form("/trail/verify", "").await.status, 303);
+    let verified = visit.json_until("/trail/verify", |view| view["state"] == "done").await;
+    assert_eq!(verified["verdict"].as_str(), Some("The trail is intact."), "{verified}");
+}
+
+#[tokio::test]
+async fn what_is_broken_fails_until_it_is_mended_and_nothing_is_lost() {
+    let visit = Visit::start().await;
+    assert_eq!(visit.form("/break", "fault=functionCrashes&on=true").await.status, 303);
+    visit.form("/items", "action=save&key=FLAG&attribute=value&value=on").await;
+    let failed = |view: &Value| view["invocations"].as_array().is_some_and(|all| !all.is_empty());
+    let list = visit.json_until("/invocations?outcome=failed", failed).await;
+    assert_eq!(list["invocations"][0]["outcome"], "failed", "{list}");
+    assert!(visit.page("/").await.contains("Broken on purpose: The function crashes"));
+    assert_eq!(visit.form("/break", "fault=none").await.status, 303);
+    let trail = visit.json_until("/trail", |trail| trail["entries"].as_array().is_some_and(|all| all.len() == 1)).await;
+    assert_eq!(trail["entries"][0]["itemKey"], "FLAG");
+    let metrics = visit.page("/metrics").await;
+    assert!(metrics.contains("config_audit_world_entries_total 1"), "{metrics}");
+    for page in ["/alarms", "/alarms/InvocationErrors", "/alarms/Incident", "/runbooks/invocation-errors", "/break"] {
+        assert!(visit.page(page).await.contains("</html>"), "{page}");
+    }
+    assert_eq!(visit.form("/break", "fault=earthquake&on=true").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_table_that_throttles_and_a_record_that_is_damaged_are_seen_as_what_they_are() {
+    let visit = Visit::start().await;
+    visit.form("/break", "fault=tableThrottles&on=true").await;
+    visit.form("/items", "action=save&key=FLAG&attribute=value&value=on").await;
+    let waits =
+        |view: &Value| view["changes"][0]["place"] == "awaitingRetry" || view["changes"][0]["place"] == "failed";
+    visit.json_until("/", waits).await;
+    visit.form("/break", "fault=none").await;
+    visit.json_until("/", |view| view["changes"][0]["place"] == "audited").await;
+    visit.form("/break", "fault=recordsDamaged&on=true").await;
+    visit.form("/items", "action=save&key=FLAG&attribute=value&value=off").await;
+    visit.json_until("/", |view| view["changes"][0]["place"] == "quarantined").await;
+}
+
+#[tokio::test]
+async fn an_account_is_shown_with_a_role_that_may_only_read_and_its_values_when_somebody_asks() {
+    let tables = Tables::on(Engine::Embedded).await;
+    let history =
+        vec![(EPOCH, Some(item("FLAG", &[("value", 3600)]))), (EPOCH + 60, Some(item("FLAG", &[("value", 424_242)])))];
+    tables.write(AUDIT, entries("FLAG", &history)).await;
+    let may_not = |operation: &str, _: &str| !["Query", "Scan", "GetItem"].contains(&operation);
+    let (url, _proxy) = refusing(tables.database.url(), "AccessDeniedException", may_not).await;
+    let visit = Visit::of(command(&url, &tables.aws, &["console", "--audit-table", AUDIT, "--port", "0"])).await;
+    let first = visit.page("/trail").await;
+    assert!(first.contains("can only read") && first.contains("Read the whole table"), "{first}");
+    let token = visit.json("/trail").await["token"].as_str().unwrap().to_owned();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    assert_eq!(visit.send(Method::POST, "/trail/read", &form, &format!("token={token}")).await.status, 303);
+    visit.json_until("/trail", |trail| trail["reading"]["state"] == "done").await;
+    for address in ["/trail?", "/trail/item?key=FLAG", "/trail/item?key=FLAG&at=2099", "/trail/export.csv?"] {
+        let hidden = visit.page(address).await;
+        assert!(hidden.contains("FLAG") && !hidden.contains("424242"), "{address}: {hidden}");
+        let shown = visit.page(&format!("{address}&values=shown")).await;
+        assert!(shown.contains("424242"), "{address}: {shown}");
+    }
+    // There is nothing that could be changed or broken here.
+    for address in ["/items", "/break"] {
+        assert_eq!(visit.send(Method::POST, address, &form, &format!("token={token}")).await.status, 404, "{address}");
     }
 }

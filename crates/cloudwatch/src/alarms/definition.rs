@@ -1,9 +1,11 @@
 //! What an alarm is: whom it notifies, and what it watches.
 
+use chrono::{DateTime, Utc};
+
 use super::composite::CompositeRule;
 use super::rule::ThresholdRule;
 use crate::math::Expression;
-use crate::metrics::{Metric, Stat};
+use crate::metrics::{Metric, Metrics, Stat, minute};
 
 /// An alarm, as its template declares it.
 #[derive(Debug, Clone)]
@@ -42,4 +44,21 @@ pub struct MetricAlarm {
     pub samples_needed: Option<f64>,
     /// When it is in `ALARM`.
     pub rule: ThresholdRule,
+}
+
+impl MetricAlarm {
+    /// The values of the last periods up to `now`, each with the end of its period, oldest first: with all data that has arrived.
+    #[must_use]
+    pub fn datapoints(&self, metrics: &Metrics, now: DateTime<Utc>, periods: u16) -> Vec<(DateTime<Utc>, Option<f64>)> {
+        let length = i64::from(self.period_minutes);
+        let ends = || (0..i64::from(periods)).rev().map(|back| minute(now) - back * length);
+        let read =
+            |(metric, stat): &(Metric, Stat)| metrics.at_each(metric, *stat, length, metrics.settles_after(), ends());
+        let of_each: Vec<Vec<Option<f64>>> = self.metrics.iter().map(read).collect();
+        let time = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
+        ends()
+            .enumerate()
+            .map(|(index, end)| (time(end), self.expression.value(&|metric| of_each[metric][index])))
+            .collect()
+    }
 }

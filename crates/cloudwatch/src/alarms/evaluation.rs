@@ -28,12 +28,17 @@ pub struct Transition {
 /// How many minutes are evaluated at once: more would take more memory, and fewer would read the same metrics more often.
 const MINUTES_AT_ONCE: u16 = 4 * 24 * 60;
 
-/// How the states change, minute by minute, from `INSUFFICIENT_DATA` at `from`. Each alarm comes after all alarms that it
-/// watches.
-pub(super) fn evaluate(alarms: &[Alarm], metrics: &Metrics, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Transition> {
+/// How the states change, minute by minute, from what they are at `from`. Each alarm comes after all alarms that it watches, and
+/// has its state at the same place.
+pub(super) fn advance(
+    alarms: &[Alarm],
+    states: &mut [State],
+    metrics: &Metrics,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> Vec<Transition> {
     let last = minute(to);
     let index: BTreeMap<&str, usize> = alarms.iter().map(|alarm| alarm.name.as_str()).zip(0..).collect();
-    let mut states = vec![State::InsufficientData; alarms.len()];
     let mut transitions = Vec::new();
     for first in (minute(from)..=last).step_by(MINUTES_AT_ONCE.into()) {
         let minutes = first..=last.min(first + i64::from(MINUTES_AT_ONCE) - 1);

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::definition::{Alarm, Kind};
 use super::evaluation::{self, Transition};
 use super::parse;
+use super::rule::State;
 use crate::metrics::Metrics;
 use crate::template::{File, Resolve, TemplateError};
 
@@ -77,7 +78,20 @@ impl Alarms {
     /// too; data that arrives late counts from when it arrives.
     #[must_use]
     pub fn evaluate(&self, metrics: &Metrics, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Transition> {
-        evaluation::evaluate(&self.alarms, metrics, from, to)
+        self.advance(&mut vec![State::InsufficientData; self.alarms.len()], metrics, from, to)
+    }
+
+    /// The same from other states, one for each alarm, which are then those at `to`. So an evaluation can go on after older
+    /// metric data has been forgotten.
+    #[must_use]
+    pub fn advance(
+        &self,
+        states: &mut [State],
+        metrics: &Metrics,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Vec<Transition> {
+        evaluation::advance(&self.alarms, states, metrics, from, to)
     }
 }
 
@@ -88,7 +102,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::alarms::rule::State;
     use crate::alarms::rule::State::{Alarm, InsufficientData, Ok};
     use crate::metrics::Metric;
 
@@ -191,6 +204,15 @@ Resources:
     }
 
     #[test]
+    fn the_datapoints_behind_a_state_end_now_and_a_period_without_data_has_none() {
+        let alarms = alarms(TEMPLATE).unwrap();
+        let Kind::Metric(alarm) = &alarms.all()[0].kind else { panic!("not a metric alarm") };
+        let metrics = metrics("Failed", &[(9, 2.0), (10, 1.0), (13, 1.0)]);
+        let points = alarm.datapoints(&metrics, at(14), 4);
+        assert_eq!(points, [(at(8), None), (at(10), Some(2.0)), (at(12), Some(1.0)), (at(14), Some(1.0))]);
+    }
+
+    #[test]
     fn an_alarm_over_more_than_a_day_is_evaluated_on_the_hour() {
         let text =
             TEMPLATE.replace("Period: 120", "Period: 43200").replace("DatapointsToAlarm: 2", "DatapointsToAlarm: 1");
@@ -250,6 +272,19 @@ Resources:
                 transitions.into_iter().map(relative).collect::<Vec<_>>()
             };
             prop_assert_eq!(evaluate(0), evaluate(later));
+        }
+
+        #[test]
+        fn an_evaluation_that_goes_on_ends_as_one_without_a_break(
+            samples in prop::collection::vec((0_i64..60, 0_u8..3), 0..30), break_at in 0_i64..59,
+        ) {
+            let alarms = alarms(TEMPLATE).unwrap();
+            let samples: Vec<_> = samples.iter().map(|(at, value)| (*at, f64::from(*value))).collect();
+            let metrics = metrics("Failed", &samples);
+            let mut states = vec![InsufficientData; alarms.all().len()];
+            let mut parts = alarms.advance(&mut states, &metrics, at(0), at(break_at));
+            parts.extend(alarms.advance(&mut states, &metrics, at(break_at + 1), at(60)));
+            prop_assert_eq!(parts, alarms.evaluate(&metrics, at(0), at(60)));
         }
 
         #[test]

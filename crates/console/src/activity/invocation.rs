@@ -53,7 +53,7 @@ pub struct Ended {
 }
 
 impl Invocation {
-    pub(super) fn new(request_id: String, trace_header: String, started: DateTime<Utc>, records: Vec<String>) -> Self {
+    pub(crate) fn new(request_id: String, trace_header: String, started: DateTime<Utc>, records: Vec<String>) -> Self {
         Self {
             request_id,
             trace_header,

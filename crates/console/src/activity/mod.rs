@@ -5,6 +5,7 @@
 
 mod change;
 mod invocation;
+mod metrics;
 mod recent;
 mod seconds;
 mod state;
@@ -12,11 +13,14 @@ mod state;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config_audit::clock::Clock;
-use config_audit_local::{BoundedEvents, EventBus, Received};
+use config_audit_local::{BoundedEvents, EventBus, Received, WorldEvent};
 use tokio::sync::watch;
+
+use crate::trail::{Head, Index};
 
 pub use change::{Change, Place};
 pub use invocation::{Ended, Invocation, StoredEntry};
+pub use metrics::{KEPT_HOURS, MAX_SAMPLES, WorldMetrics};
 pub use recent::Recent;
 pub use seconds::{Amounts, KEPT_SECONDS, Seconds};
 pub use state::{Counts, Notice, Retry, State};
@@ -38,6 +42,8 @@ const MAX_QUEUE: usize = 65_536;
 #[derive(Debug)]
 pub struct Activity {
     state: Mutex<State>,
+    /// The trail's entries without their values.
+    entries: Arc<Index>,
     revision: watch::Sender<u64>,
 }
 
@@ -45,7 +51,13 @@ impl Activity {
     /// Nothing yet, of a world whose changes come from this stream.
     #[must_use]
     pub fn new(stream_arn: Option<&str>) -> Self {
-        Self { state: Mutex::new(State::new(stream_arn, Clock::System.now())), revision: watch::Sender::new(0) }
+        let state = Mutex::new(State::new(stream_arn, Clock::System.now()));
+        Self { state, entries: Arc::default(), revision: watch::Sender::new(0) }
+    }
+
+    /// The trail's entries, each of which is added as it is stored.
+    pub(crate) fn entries(&self) -> &Arc<Index> {
+        &self.entries
     }
 
     /// Subscribes to the events of a world.
@@ -57,6 +69,11 @@ impl Activity {
     /// Takes all events, until the world is gone.
     pub async fn follow(self: Arc<Self>, mut events: BoundedEvents) {
         while let Some(received) = events.recv().await {
+            if let Received::Event(event) = &received
+                && let WorldEvent::EntryStored { entry } = &**event
+            {
+                self.entries.add(Head::of(entry.item().clone()));
+            }
             {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 match received {
@@ -75,6 +92,12 @@ impl Activity {
     /// Reads what is known. Nothing happens meanwhile, so be quick.
     pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is known, as events do.
+    #[cfg(test)]
+    pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Nothing will happen any more: whoever waits for the next revision ends.

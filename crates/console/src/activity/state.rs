@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::change::{Change, Place};
 use super::invocation::{Ended, Invocation, StoredEntry};
+use super::metrics::WorldMetrics;
 use super::recent::Recent;
 use super::seconds::Seconds;
 use super::{MAX_CHANGES, MAX_INVOCATIONS, MAX_NOTICES, MAX_TEXT};
@@ -93,6 +94,8 @@ pub struct State {
     pub invocations: Recent<Invocation>,
     /// What a person should know.
     pub notices: Recent<Notice>,
+    /// The metrics as CloudWatch would have them.
+    pub metrics: WorldMetrics,
     /// The process of the function, while there is one.
     pub process: Option<u32>,
     /// Whether the failure bucket refused the last object that Lambda put into it.
@@ -123,6 +126,7 @@ impl State {
             changes: Recent::new(MAX_CHANGES),
             invocations: Recent::new(MAX_INVOCATIONS),
             notices: Recent::new(MAX_NOTICES),
+            metrics: WorldMetrics::default(),
             process: None,
             bucket_refuses: false,
             last_lag_ms: None,
@@ -172,7 +176,9 @@ impl State {
         self.changes.newest_first().nth(self.changes.next_number().checked_sub(number + 1)?)
     }
 
-    pub(super) fn apply(&mut self, event: &WorldEvent, now: DateTime<Utc>) {
+    pub(crate) fn apply(&mut self, event: &WorldEvent, now: DateTime<Utc>) {
+        let oldest = self.oldest();
+        self.metrics.apply(event, oldest, now);
         match event {
             WorldEvent::RecordRead { shard_id, sequence_number, event_id, event_name, item_key, created } => {
                 self.add_change(Change {

@@ -18,11 +18,13 @@ use serde_json::json;
 
 use self::pipeline::Pipeline;
 use crate::activity::{Amounts, Change, Counts, Notice, Place, State as Known};
+use crate::faults;
 use crate::items::ItemError;
 use crate::layout::{Page, Section};
 use crate::live::Part;
 use crate::site::{Refusal, Site, wants_json};
 use crate::text::Visible;
+pub(crate) use parts::place;
 
 /// How many changes the page shows.
 const SHOWN_CHANGES: usize = 20;
@@ -125,21 +127,19 @@ pub(crate) struct Done {
 /// The page.
 pub(crate) async fn page(State(site): State<Arc<Site>>, Query(done): Query<Done>, headers: HeaderMap) -> Response {
     let view = View::of(&site);
-    site.respond(&headers, &view, || Page {
-        title: "Overview",
-        section: Section::Overview,
-        live: Some("/live/overview"),
-        content: content(&view, &done, &site),
+    site.frame.respond(&headers, &view, || {
+        Page::new("Overview", Section::Overview, content(&view, &done, &site)).live("/live/overview".to_owned())
     })
 }
 
 /// Its live parts.
 pub(crate) fn parts(site: &Site) -> Vec<Part> {
-    live_parts(&View::of(site))
+    live_parts(&View::of(site), site)
 }
 
-fn live_parts(view: &View) -> Vec<Part> {
+fn live_parts(view: &View, site: &Site) -> Vec<Part> {
     vec![
+        ("alarms", html! { (faults::strip(site)) (site.alarms.strip(&site.activity, view.now)) }),
         ("picture", picture::picture(&view.pipeline)),
         ("figures", parts::figures(view)),
         ("steps", parts::steps(view)),
@@ -149,9 +149,10 @@ fn live_parts(view: &View) -> Vec<Part> {
 }
 
 fn content(view: &View, done: &Done, site: &Site) -> Markup {
-    let [picture, figures, steps, changes, notices] = live_parts(view).try_into().unwrap_or_default();
+    let [alarms, picture, figures, steps, changes, notices] = live_parts(view, site).try_into().unwrap_or_default();
     let live = |(id, content): Part| html! { div.live id=(id) { (content) } };
     html! {
+        (live(alarms))
         (live(picture))
         (live(figures))
         div.columns {

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::pipeline::{Health, lag};
 use super::{ChangeRow, View};
 use crate::activity::{Amounts, MAX_CHANGES, Place};
+use crate::address::Address;
 use crate::text::{Visible, cut, time};
 
 /// The longest key that a row shows in full, in characters.
@@ -67,7 +68,7 @@ fn bars(title: &str, values: &[f64]) -> Markup {
 /// What to do next, with what is done already.
 pub(super) fn steps(view: &View) -> Markup {
     let happened = |what: &str| view.changes.iter().any(|change| change.what == what && change.place == Place::Audited);
-    let steps = [
+    let mut steps = vec![
         (happened("created"), "Save the item in the form", "An item is created: one entry, with the whole item."),
         (
             happened("changed"),
@@ -76,6 +77,17 @@ pub(super) fn steps(view: &View) -> Markup {
         ),
         (happened("deleted"), "Delete the item", "One entry, with the item as it was."),
     ];
+    let failed = view.counts.failed_invocations > 0;
+    steps.push((
+        failed,
+        "Break it",
+        "Let the table throttle, change an item, and read the trace of the failed invocation.",
+    ));
+    steps.push((
+        failed && view.waiting == 0,
+        "Mend it",
+        "The records that waited are delivered again, and every change is in the trail.",
+    ));
     html! {
         ol.steps {
             @for (is_done, what, why) in &steps {
@@ -106,9 +118,15 @@ pub(super) fn changes(view: &View) -> Markup {
                 @for change in &view.changes {
                     tr {
                         td { (time(change.created)) }
-                        td.key { (Visible(&cut(&change.item_key, MAX_KEY))) }
+                        td.key { a href=(Address::new("/trail/item").with("key", &change.item_key)) { (Visible(&cut(&change.item_key, MAX_KEY))) } }
                         td { (what(change)) }
-                        td { (place(change)) }
+                        td {
+                            (place(&change.place, change.deliveries))
+                            @if change.entries > 0 { span.quiet { " · " (count(change.entries, "entry", "entries")) } }
+                            @if let Some(request_id) = &change.request_id {
+                                " " a.quiet href=(Address::below("/invocations", request_id)) { "invocation" }
+                            }
+                        }
                         td.number { @if let Some(milliseconds) = change.lag_ms { (lag(milliseconds)) } }
                     }
                 }
@@ -129,17 +147,16 @@ fn what(change: &ChangeRow) -> Markup {
     }
 }
 
-fn place(change: &ChangeRow) -> Markup {
-    let (health, state, reason) = match &change.place {
+/// Where a change is now.
+pub(crate) fn place(place: &Place, deliveries: usize) -> Markup {
+    let (health, state, reason) = match place {
         Place::InStream => (Health::Busy, "in the stream".to_owned(), None),
         Place::InFunction => (Health::Busy, "with the function".to_owned(), None),
         Place::Failed { reason } => (Health::Bad, "failed".to_owned(), Some(reason)),
         Place::AwaitingRetry { retry, reason, .. } => {
             (Health::Waiting, format!("waits for retry {retry}"), Some(reason))
         }
-        Place::Audited => {
-            (Health::Good, format!("in the trail: {}", count(change.entries.max(1), "entry", "entries")), None)
-        }
+        Place::Audited => (Health::Good, "in the trail".to_owned(), None),
         Place::Unchanged => (Health::Good, "no attribute changed, so no entry".to_owned(), None),
         Place::Quarantined { reason } => (Health::Waiting, "in the failure bucket".to_owned(), Some(reason)),
         Place::GivenUp { condition } => (Health::Bad, "given up, in the failure bucket".to_owned(), Some(condition)),
@@ -150,7 +167,7 @@ fn place(change: &ChangeRow) -> Markup {
         @if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
             span.quiet { " " (Visible(&cut(reason, 160))) }
         }
-        @if change.deliveries > 1 { span.quiet { " · delivered " (change.deliveries) " times" } }
+        @if deliveries > 1 { span.quiet { " · delivered " (deliveries) " times" } }
     }
 }
 

@@ -3,14 +3,19 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use config_audit_local::{AwsSettings, Database};
+use config_audit_local::{AwsSettings, Database, WorldBreaker};
+use config_audit_tables::AuditTable;
 use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
 use crate::activity::Activity;
+use crate::alarms::Alarms;
+use crate::faults::Load;
 use crate::items::Items;
+use crate::layout::Frame;
 use crate::token::FormToken;
+use crate::trail::Trail;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'\u{202e}";
 
@@ -24,9 +29,16 @@ async fn fixture() -> Fixture {
     let database = Database::memory(0, AwsSettings::dummy()).await.unwrap();
     database.ensure_configuration_table("Configuration", "key").await.unwrap();
     let token = FormToken::random();
-    let items = Items::new(database.client().clone(), "Configuration", "key", "Audit");
-    let site = Site { activity: Arc::new(Activity::new(None)), items, token: token.clone() };
-    Fixture { database, token, router: site.router() }
+    let client = database.client().clone();
+    let items = Items::new(client.clone(), "Configuration", "key", "Audit");
+    let activity = Arc::new(Activity::new(None));
+    let frame = Frame { sections: Site::SECTIONS, ..Frame::default() };
+    let audit = AuditTable::new(client, "Audit", "here");
+    let trail = Trail::new(frame.clone(), audit, None, Arc::default(), None, token.clone());
+    let alarms = Arc::new(Alarms::bundled().unwrap());
+    let (breaker, load) = (WorldBreaker::default(), Load::default());
+    let site = Site { frame, activity, alarms, breaker, load, items, token: token.clone() };
+    Fixture { database, token, router: site.router(Arc::new(trail)) }
 }
 
 impl Fixture {

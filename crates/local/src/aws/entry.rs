@@ -31,6 +31,12 @@ impl Entry {
         Self { item: item(attributes) }
     }
 
+    /// The item of the table.
+    #[must_use]
+    pub fn item(&self) -> &Item {
+        &self.item
+    }
+
     /// A string attribute of the entry, such as `itemKey`; empty if there is none.
     #[must_use]
     pub fn text(&self, attribute: &str) -> &str {

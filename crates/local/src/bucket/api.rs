@@ -16,6 +16,7 @@ use s3s_fs::FileSystem;
 use tokio::io::AsyncWriteExt;
 
 use super::directory::{KeyError, Root};
+use crate::faults::Breaker;
 
 /// s3s-fs with our own `PutObject` and `CopyObject`.
 ///
@@ -25,6 +26,7 @@ use super::directory::{KeyError, Root};
 pub(super) struct Api {
     pub(super) files: FileSystem,
     pub(super) root: Root,
+    pub(super) breaker: Breaker,
 }
 
 impl From<KeyError> for S3Error {
@@ -49,6 +51,9 @@ fn e_tag(md5: Md5) -> ETag {
 #[async_trait::async_trait]
 impl S3 for Api {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        if self.breaker.faults().bucket_refuses {
+            return Err(s3_error!(AccessDenied, "broken on purpose"));
+        }
         let PutObjectInput { bucket, key, body, .. } = request.input;
         let file = self.root.file(&bucket, &key)?;
         let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;

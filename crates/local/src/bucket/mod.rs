@@ -14,6 +14,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 
 use crate::aws::AwsSettings;
+use crate::faults::Breaker;
 use crate::server::{Callers, Server};
 use api::Api;
 use directory::Root;
@@ -27,6 +28,7 @@ pub struct Bucket {
     root: Root,
     aws: AwsSettings,
     server: Server,
+    breaker: Breaker,
 }
 
 /// Why the bucket could not be started, read or written.
@@ -96,7 +98,8 @@ impl Bucket {
         created.map_err(|source| BucketError::Directory { path: root.bucket(name), source })?;
         let files = FileSystem::new(root.path())
             .map_err(|error| BucketError::FileSystem { path: root.path().to_owned(), message: format!("{error:?}") })?;
-        let mut service = S3ServiceBuilder::new(Api { files, root: root.clone() });
+        let breaker = Breaker::default();
+        let mut service = S3ServiceBuilder::new(Api { files, root: root.clone(), breaker: breaker.clone() });
         service.set_auth(SimpleAuth::from_single(&*aws.access_key_id, &*aws.secret_access_key));
         let service = service.build();
         let router = Router::new().fallback(move |request: axum::extract::Request| {
@@ -113,7 +116,7 @@ impl Bucket {
             }
         });
         let server = Server::start(0, router, Callers::Programs).await.map_err(BucketError::Port)?;
-        Ok(Self { name: name.to_owned(), root, aws: aws.clone(), server })
+        Ok(Self { name: name.to_owned(), root, aws: aws.clone(), server, breaker })
     }
 
     /// The endpoint's URL, without the bucket.
@@ -128,6 +131,12 @@ impl Bucket {
         &self.name
     }
 
+    /// Breaks it.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
     /// A client for the endpoint.
     #[must_use]
     pub fn client(&self) -> aws_sdk_s3::Client {
@@ -140,6 +149,9 @@ impl Bucket {
     /// When the key is not valid, the disk is full, or the directory was removed.
     pub async fn put(&self, key: &str, body: &[u8]) -> Result<(), BucketError> {
         let error = |source| BucketError::Write { bucket: self.name.clone(), key: key.to_owned(), source };
+        if self.breaker.faults().bucket_refuses {
+            return Err(error("broken on purpose".into()));
+        }
         let file = self.root.file(&self.name, key).map_err(|invalid| error(invalid.into()))?;
         self.root.write_all(&file, body).await.map_err(|failed| error(failed.into()))
     }

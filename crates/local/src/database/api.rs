@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::embedded;
+use crate::faults::{Breaker, SLOW, TableFault};
 
 /// The largest request that DynamoDB accepts, in bytes.
 const MAX_REQUEST: usize = 16 << 20;
@@ -23,14 +24,19 @@ const MAX_REQUEST: usize = 16 << 20;
 const SERVICES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
 /// The API of this database.
-pub(super) fn router(database: Database) -> Router {
+pub(super) fn router(database: Database, breaker: Breaker) -> Router {
     Router::new()
         .route("/", post(answer).get(async || "healthy"))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state(database)
+        .with_state((database, breaker))
 }
 
-async fn answer(State(database): State<Database>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+async fn answer(
+    State((database, breaker)): State<(Database, Breaker)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credentials = AuthMaterial {
         authorization: text(AUTHORIZATION.as_str()),
@@ -43,13 +49,35 @@ async fn answer(State(database): State<Database>, uri: Uri, headers: HeaderMap, 
     }
     let target = text("x-amz-target").unwrap_or_default();
     let operation = SERVICES.iter().find_map(|service| target.strip_prefix(service)).unwrap_or_default();
-    match run(&database, operation, &body) {
+    // Only the function writes in batches; what people and the console do is not disturbed.
+    let fault = breaker.faults().table.filter(|_| operation == "BatchWriteItem");
+    match fault {
+        Some(TableFault::Throttles) => {
+            return response(StatusCode::BAD_REQUEST, error("ProvisionedThroughputExceededException"));
+        }
+        Some(TableFault::Fails) => return response(StatusCode::INTERNAL_SERVER_ERROR, error("InternalServerError")),
+        Some(TableFault::Slow) => tokio::time::sleep(SLOW).await,
+        // Until the client gives up and closes the connection.
+        Some(TableFault::Silent) => std::future::pending().await,
+        Some(TableFault::LosesAnswers) | None => {}
+    }
+    let result = run(&database, operation, &body);
+    if fault == Some(TableFault::LosesAnswers) {
+        std::future::pending::<()>().await;
+    }
+    match result {
         Ok(answer) => response(StatusCode::OK, answer),
         Err(error) => {
             let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             response(status, error.to_json())
         }
     }
+}
+
+/// An error as DynamoDB answers it.
+fn error(code: &str) -> String {
+    serde_json::json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "broken on purpose" })
+        .to_string()
 }
 
 /// An answer with the headers that DynamoDB sends.

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::types::{
 use crate::aws::entry::Entry;
 use crate::aws::tables::{HISTORY_INDEX, stream_arn};
 use crate::aws::{AwsSettings, error_message};
+use crate::faults::Breaker;
 use crate::server::{Callers, Server};
 
 /// A DynamoDB endpoint that is ready for requests.
@@ -26,6 +27,7 @@ pub struct Database {
     client: Client,
     /// The embedded database's server.
     server: Option<Server>,
+    breaker: Breaker,
 }
 
 /// Why a database could not be started, or a request failed.
@@ -104,23 +106,30 @@ impl Database {
     }
 
     async fn embedded(database: dynoxide::Database, port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
-        let server = Server::start(port, api::router(database), Callers::Programs).await;
+        let breaker = Breaker::default();
+        let server = Server::start(port, api::router(database, breaker.clone()), Callers::Programs).await;
         let server = server.map_err(|source| DatabaseError::Port { port, source })?;
         let mut this = Self::at(&server.url(), aws);
-        this.server = Some(server);
+        (this.server, this.breaker) = (Some(server), breaker);
         Ok(this)
     }
 
     /// The database behind this endpoint, such as DynamoDB Local's.
     #[must_use]
     pub fn at(url: &str, aws: AwsSettings) -> Self {
-        Self { url: url.to_owned(), client: aws.dynamodb(url), aws, server: None }
+        Self { url: url.to_owned(), client: aws.dynamodb(url), aws, server: None, breaker: Breaker::default() }
     }
 
     /// The endpoint's URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Breaks it, if it is embedded.
+    #[must_use]
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.server.as_ref().map(|_| &self.breaker)
     }
 
     /// A client for it.

@@ -15,9 +15,11 @@ mod xray;
 use std::time::SystemTime;
 
 use axum::body::Bytes;
+use rustix::process::Signal;
 use uuid::Uuid;
 
 use crate::event::{EventBus, WorldEvent};
+use crate::faults::{Breaker, FunctionFault};
 use crate::invocation::{CompletedInvocation, InvocationError, Outcome};
 use config_audit::clock::Clock;
 
@@ -35,6 +37,7 @@ pub struct Function {
     bus: EventBus,
     xray: XrayDaemon,
     process: Option<Process>,
+    breaker: Breaker,
 }
 
 impl Function {
@@ -44,7 +47,13 @@ impl Function {
     /// When no port can be bound.
     pub async fn start(settings: FunctionSettings, bus: EventBus) -> Result<Self, FunctionError> {
         let xray = XrayDaemon::start(bus.clone()).await?;
-        Ok(Self { settings, bus, xray, process: None })
+        Ok(Self { settings, bus, xray, process: None, breaker: Breaker::default() })
+    }
+
+    /// Breaks it.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 
     /// Invokes the function with this event. Returns when the function has answered and asked for the next event, or its
@@ -101,6 +110,12 @@ impl Function {
                     trace_header,
                     event,
                 };
+                match self.breaker.faults().function {
+                    Some(FunctionFault::Crashes) => process.signal(Signal::KILL),
+                    // What is stopped can still be killed, and is, at the time-out.
+                    Some(FunctionFault::Hangs) => process.signal(Signal::STOP),
+                    None => {}
+                }
                 process.serve(poll, invocation, self.settings.timeout).await
             }
         };

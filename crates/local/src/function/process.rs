@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -116,6 +117,15 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Sends a signal to the process, if it still runs.
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(pid) = pid {
+            // It may have ended by itself just now.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Returns when everything that the process has printed so far has been published.
     pub(super) async fn flush_output(&mut self) {
         self.output.flush().await;
@@ -203,9 +213,9 @@ impl Process {
 
     /// Kills the process's group: Lambda ends an execution environment with everything in it.
     fn kill(&mut self) {
-        let group = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+        let group = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(group) = group {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.start_kill();
     }

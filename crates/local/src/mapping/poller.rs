@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodbstreams::types::OperationType;
 use chrono::DateTime;
 use config_audit_mapping::destination::GivenUp;
 use config_audit_mapping::shard::Effect;
@@ -17,6 +18,7 @@ use super::warnings::Warnings;
 use crate::aws::stream::StreamReader;
 use crate::bucket::Bucket;
 use crate::event::{EventBus, WorldEvent};
+use crate::faults::Breaker;
 use crate::function::Function;
 use config_audit::aws::error_chain;
 use config_audit::clock::Clock;
@@ -56,6 +58,7 @@ pub struct EventSourceMapping {
     shards: BTreeMap<String, Shard>,
     bus: EventBus,
     warnings: Warnings,
+    breaker: Breaker,
 }
 
 #[derive(Debug)]
@@ -73,13 +76,35 @@ impl EventSourceMapping {
         let reader = StreamReader::new(streams, stream_arn.clone(), checkpoint.shards().clone());
         let warnings = Warnings::new(bus.clone());
         let shards = BTreeMap::new();
-        Self { settings, stream_arn, function, function_arn, destination, reader, checkpoint, shards, bus, warnings }
+        Self {
+            settings,
+            stream_arn,
+            function,
+            function_arn,
+            destination,
+            reader,
+            checkpoint,
+            shards,
+            bus,
+            warnings,
+            breaker: Breaker::default(),
+        }
+    }
+
+    /// Breaks it.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 
     /// Runs until it is dropped. The next mapping delivers again what was not done then.
     pub async fn run(mut self) {
         let mut refresh_at = Clock::System.instant();
         loop {
+            if self.breaker.faults().mapping_disabled {
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
             if Clock::System.instant() >= refresh_at || self.reader.is_outdated() {
                 refresh_at = Clock::System.instant() + REFRESH;
                 let action = "listing the stream's shards";
@@ -136,8 +161,12 @@ impl EventSourceMapping {
         if let Some(message) = page.notice {
             self.bus.publish(WorldEvent::Warning { message });
         }
+        let is_damaged = self.breaker.faults().records_damaged;
         let Some(shard) = self.shards.get_mut(shard_id) else { return };
-        for record in page.records {
+        for mut record in page.records {
+            if is_damaged {
+                record.event_name = Some(OperationType::from("BROKEN_ON_PURPOSE"));
+            }
             let (event_id, item_key) = (record.event_id.clone().unwrap_or_default(), item_key(&record));
             match stream_record(record, &self.stream_arn) {
                 Ok(record) => {

@@ -6,7 +6,7 @@ use config_audit_local::aws::entry::Plain;
 use serde_dynamo::AttributeValue;
 
 use crate::terminal::{Terminal, WriteError};
-use crate::trail::Item;
+use config_audit_trail::Item;
 
 /// The attributes of an item, in the order of their names; without values where only the names are wanted.
 pub(super) struct ItemAtTime {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use config_audit_local::aws::entry::Entry;
 use serde::Serialize;
 
-use crate::tables::SdkItem;
-use crate::trail::{Change, Step};
+use config_audit_tables::SdkItem;
+use config_audit_trail::{Change, Step};
 
 /// An entry, and what it says was done.
 #[derive(Debug, Serialize)]

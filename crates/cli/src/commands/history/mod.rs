@@ -15,11 +15,11 @@ use self::item_at_time::ItemAtTime;
 use self::lines::{Line, csv_rows, lines, rows};
 use crate::aws::AwsArguments;
 use crate::moment::{Moment, Position, RangeArguments, RangeError};
-use crate::tables::{AuditTable, TableError};
+use crate::tables::CommandError;
 use crate::terminal::csv::csv;
 use crate::terminal::table::table;
 use crate::terminal::{Terminal, WriteError};
-use crate::trail::{Fold, Gap, GapKind, Image, Step, fold};
+use config_audit_trail::{Fold, Gap, GapKind, Image, Step, fold};
 
 /// The history of one item, from the Audit table's index.
 #[derive(Debug, Args)]
@@ -67,7 +67,7 @@ pub enum HistoryError {
     Range(#[from] RangeError),
     /// The table cannot be read.
     #[error(transparent)]
-    Table(#[from] TableError),
+    Table(#[from] CommandError),
     /// Standard output.
     #[error("{0}")]
     Output(#[from] WriteError),
@@ -87,9 +87,9 @@ impl HistoryArguments {
 pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, HistoryError> {
     arguments.range.check()?;
     arguments.at.as_ref().map_or(Ok(()), |at| at.check_past("--at"))?;
-    let aws = arguments.aws.load(terminal).await.map_err(TableError::from)?;
-    let audit = AuditTable::new(&aws, &arguments.audit_table);
-    let entries = audit.entries(&arguments.key).await.map_err(TableError::from)?;
+    let aws = arguments.aws.load(terminal).await.map_err(CommandError::from)?;
+    let audit = aws.audit_table(&arguments.audit_table);
+    let entries = audit.entries(&arguments.key).await.map_err(CommandError::from)?;
     let key = &arguments.key;
     if entries.is_empty() {
         terminal.note(format!("Table {} has no entries of {key}.", arguments.audit_table));

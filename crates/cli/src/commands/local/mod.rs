@@ -187,11 +187,8 @@ async fn start_console(
     seen: BoundedEvents,
 ) -> Result<Console, ConsoleError> {
     let settings = ConsoleSettings { table: table.to_owned(), key_attribute: key_attribute.to_owned() };
-    let mut console = Console::new(world, &settings, seen)?;
-    match (console.listen(arguments.console_port.unwrap_or(DEFAULT_CONSOLE_PORT)).await, arguments.console_port) {
-        (Err(ConsoleError::Port { .. }), None) => console.listen(0).await?,
-        (listening, _) => listening?,
-    }
+    let mut console = Console::new(world, &settings, seen).await?;
+    console.listen_at(arguments.console_port, DEFAULT_CONSOLE_PORT).await?;
     Ok(console)
 }
 

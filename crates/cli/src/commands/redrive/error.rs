@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::place::PlaceError;
-use crate::aws::{AccountError, AwsError};
+use crate::aws::AccountError;
 use crate::terminal::WriteError;
+use config_audit_tables::AwsError;
 
 /// Why the command cannot replay anything, or anything more.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,8 @@ use opentelemetry::trace::SpanContext;
 
 use super::error::RedriveError;
 use super::place::{self, Listed, NotAnObject, Place, PlaceError};
-use crate::aws::{Aws, AwsError};
+use crate::aws::Aws;
+use config_audit_tables::AwsError;
 
 /// How many objects are replayed at the same time; each may have several requests to the table in flight.
 const MAX_IN_FLIGHT: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use config_audit_cli::tables::sdk_item;
+use config_audit_tables::sdk_item;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;

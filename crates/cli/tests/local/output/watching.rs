@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use config_audit_cli::tables::sdk_item;
 use config_audit_local::{AwsSettings, Database};
+use config_audit_tables::sdk_item;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 

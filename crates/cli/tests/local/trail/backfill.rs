@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
 use config_audit::value::base64_text;
-use config_audit_cli::tables::{SdkItem, sdk_item};
+use config_audit_tables::{SdkItem, sdk_item};
 use serde_json::json;
 
 use super::permissions::refusing;

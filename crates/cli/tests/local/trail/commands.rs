@@ -2,9 +2,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::clock::Clock;
-use config_audit_cli::tables::sdk_item;
 use config_audit_local::{EventBus, WorldEvent};
 use config_audit_local::{Source, Store, World, WorldSettings};
+use config_audit_tables::sdk_item;
 use serde_json::{Value, json};
 
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, VERIFY, entries, id, item, text};

@@ -3,8 +3,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, FixedOffset};
 use config_audit::clock::Clock;
-use config_audit_cli::tables::sdk_item;
-use config_audit_cli::trail::backfill_plan;
+use config_audit_tables::sdk_item;
+use config_audit_trail::backfill_plan;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 

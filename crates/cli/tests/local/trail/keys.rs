@@ -1,7 +1,7 @@
 //! Keys that are not text, and entries whose key was forged.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
-use config_audit_cli::trail::{Item, backfill_id};
+use config_audit_trail::{Item, backfill_id};
 use serde_json::json;
 
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, Tables, entries};

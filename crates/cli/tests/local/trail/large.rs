@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::clock::Clock;
-use config_audit_cli::tables::{SdkItem, sdk_item};
+use config_audit_tables::{SdkItem, sdk_item};
 use serde_json::{Value, json};
 
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, VERIFY, command, entries, id, item};

@@ -6,6 +6,6 @@ mod commands;
 mod history;
 mod keys;
 mod large;
-mod permissions;
+pub(crate) mod permissions;
 pub(crate) mod scene;
 mod tailing;

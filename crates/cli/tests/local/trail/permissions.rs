@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::scene::{AUDIT, CONFIGURATION, Tables, item, run_at};
 use crate::bootstrap::engine::Engine;
-use config_audit_cli::tables::sdk_item;
 use config_audit_local::AwsSettings;
+use config_audit_tables::sdk_item;
 
 /// The engine, but for requests of this kind, which are refused with this code. `is_refused` is given the operation and the body.
 pub(crate) async fn refusing(

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{LocalBoxStream, StreamExt, TryStreamExt, iter, try_unfold};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::aws::AwsError;
+use config_audit_tables::AwsError;
 
 /// The directory of objects that have been replayed.
 const ARCHIVE: &str = "redriven";

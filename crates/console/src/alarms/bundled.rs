@@ -1,0 +1,153 @@
+//! The alarms and runbooks that operators deploy and read, embedded in the binary.
+
+use config_audit_cloudwatch::alarms::{Alarm, Alarms, AlarmsError, Kind};
+
+/// The files with alarms.
+const TEMPLATES: &[(&str, &str)] = &[
+    ("alarms/freshness.yml", include_str!("../../../../alarms/freshness.yml")),
+    ("alarms/incident.yml", include_str!("../../../../alarms/incident.yml")),
+    ("alarms/lambda.yml", include_str!("../../../../alarms/lambda.yml")),
+    ("alarms/records.yml", include_str!("../../../../alarms/records.yml")),
+    ("alarms/telemetry.yml", include_str!("../../../../alarms/telemetry.yml")),
+    ("alarms/topics.yml", include_str!("../../../../alarms/topics.yml")),
+];
+
+macro_rules! runbooks {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../../docs/runbooks/", $name, ".md")))),*]
+    };
+}
+
+/// The runbooks by the names of their files.
+const RUNBOOKS: &[(&str, &str)] = runbooks![
+    "README",
+    "audit-table-throttled",
+    "books-do-not-balance",
+    "destination-refused",
+    "duration-high",
+    "emf-refused",
+    "freshness-burn-fast",
+    "freshness-burn-slow",
+    "incident",
+    "invocation-errors",
+    "invocation-throttles",
+    "invocations-blocked",
+    "iterator-age-critical",
+    "iterator-age-high",
+    "loss-imminent",
+    "mapping-stopped",
+    "records-dropped",
+    "records-failing",
+    "records-given-up",
+    "records-quarantined",
+    "telemetry-missing",
+    "telemetry-missing-hourly",
+    "write-latency-high",
+];
+
+/// The bundled alarms, with the names and defaults of the deployed stack.
+///
+/// # Errors
+/// When a file is not valid; the tests hold that none is.
+pub(super) fn alarms() -> Result<Alarms, AlarmsError> {
+    Alarms::read(TEMPLATES, &|name| Some(value(name)))
+}
+
+/// The value of a name in a template: the defaults of the deploy parameters. Everything else is its own name here.
+fn value(name: &str) -> String {
+    match name {
+        "Service" => "config-audit",
+        "Stage" => "dev",
+        "AWS::Region" => "local",
+        "RunbookUrl" => "/runbooks",
+        "LateMinutes" => "5",
+        "LateMilliseconds" => "300000",
+        "CriticalAgeMinutes" => "120",
+        "CriticalAgeMilliseconds" => "7200000",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// A runbook's text.
+pub(super) fn runbook(name: &str) -> Option<&'static str> {
+    RUNBOOKS.iter().find(|(other, _)| *other == name).map(|(_, text)| *text)
+}
+
+/// The name of an alarm's runbook. An alarm that only others watch has the one of the alarm whose name its own begins with.
+pub(super) fn runbook_of(alarm: &Alarm) -> Option<&'static str> {
+    let name = kebab(&alarm.id);
+    let matching = RUNBOOKS.iter().map(|(other, _)| *other).filter(|other| name.starts_with(other));
+    matching.max_by_key(|other| other.len())
+}
+
+/// Whether an alarm wakes somebody.
+pub(super) fn pages(alarm: &Alarm) -> bool {
+    alarm.alarm_actions.iter().any(|action| action == "PageTopic")
+}
+
+/// Whether an alarm notifies somebody. One that does not is a part of another one's rule.
+pub(super) fn notifies(alarm: &Alarm) -> bool {
+    !alarm.alarm_actions.is_empty()
+}
+
+/// The alarm that watches this one, for one that does not page: the one that pages if there is one.
+pub(super) fn watcher<'a>(alarms: &'a Alarms, alarm: &Alarm) -> Option<&'a Alarm> {
+    let watches = |other: &&Alarm| watched(other).contains(&alarm.name.as_str());
+    alarms.all().iter().filter(watches).max_by_key(|other| pages(other)).filter(|_| !pages(alarm))
+}
+
+/// The alarms that an alarm watches, by name.
+pub(super) fn watched(alarm: &Alarm) -> Vec<&str> {
+    match &alarm.kind {
+        Kind::Metric(_) => Vec::new(),
+        Kind::Composite(rule) => rule.alarms(),
+    }
+}
+
+/// `IteratorAgeHigh` as `iterator-age-high`.
+fn kebab(id: &str) -> String {
+    let mut kebab = String::new();
+    for character in id.chars() {
+        if character.is_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.extend(character.to_lowercase());
+    }
+    kebab
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    fn files(directory: &str, extension: &str) -> BTreeSet<String> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(directory);
+        let names = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+        let files = names.filter(|path| path.extension().is_some_and(|other| other == extension));
+        files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_file_is_bundled() {
+        let templates = TEMPLATES.iter().map(|(path, _)| path.trim_start_matches("alarms/").trim_end_matches(".yml"));
+        assert_eq!(templates.map(str::to_owned).collect::<BTreeSet<_>>(), files("alarms", "yml"));
+        let runbooks: BTreeSet<String> = RUNBOOKS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(runbooks, files("docs/runbooks", "md"));
+    }
+
+    #[test]
+    fn every_alarm_is_valid_and_has_a_runbook() {
+        let alarms = alarms().unwrap();
+        assert!(alarms.all().len() > 20);
+        for alarm in alarms.all() {
+            assert!(runbook_of(alarm).and_then(runbook).is_some(), "{}", alarm.id);
+        }
+        let pages: BTreeSet<_> =
+            alarms.all().iter().filter(|alarm| pages(alarm)).map(|alarm| alarm.id.as_str()).collect();
+        assert_eq!(pages, BTreeSet::from(["Incident", "LossImminent", "TelemetryMissing"]));
+    }
+}

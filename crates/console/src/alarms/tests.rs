@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use config_audit_local::{CompletedInvocation, InvocationError, WorldEvent};
+
+use super::*;
+
+/// A function that fails in each of these minutes.
+fn failing(activity: &Activity, from: DateTime<Utc>, minutes: i64) {
+    activity.update(|known| {
+        for minute in 0..minutes {
+            let outcome = Err(InvocationError::Exited { status: "exit status: 1".to_owned() });
+            let completed = CompletedInvocation { request_id: String::new(), outcome, duration: Duration::ZERO };
+            known.apply(&WorldEvent::InvocationEnded(completed), from + TimeDelta::minutes(minute));
+        }
+    });
+}
+
+#[test]
+fn an_alarm_goes_on_in_the_minute_in_which_cloudwatch_would_let_it_and_the_overview_says_so() {
+    let activity = Activity::new(None);
+    let alarms = Alarms::bundled().unwrap();
+    let start = activity.read(|known| known.since);
+    assert!(alarms.strip(&activity, start).into_string().contains("No alarm is on"));
+    failing(&activity, start, 20);
+    let evaluated = alarms.at(&activity, start + TimeDelta::minutes(20));
+    let alarm = evaluated.alarms.iter().find(|alarm| alarm.id == "InvocationErrors").unwrap();
+    let incident = evaluated.alarms.iter().find(|alarm| alarm.id == "Incident").unwrap();
+    assert_eq!((alarm.state, incident.state, incident.pages), (State::Alarm, State::Alarm, true));
+    let after = alarm.since.unwrap() - start;
+    // Its runbook promises eight minutes.
+    assert!(after > TimeDelta::zero() && after <= TimeDelta::minutes(8), "{after}");
+    let strip = alarms.strip(&activity, start + TimeDelta::minutes(20)).into_string();
+    assert!(strip.contains("/alarms/InvocationErrors"), "{strip}");
+    assert!(list(&evaluated).into_string().contains("in alarm"));
+}
+
+#[test]
+fn what_an_alarm_did_stays_when_its_metrics_are_forgotten() {
+    let activity = Activity::new(None);
+    let alarms = Alarms::bundled().unwrap();
+    let start = activity.read(|known| known.since);
+    failing(&activity, start, 20);
+    let timeline = |minutes: i64| {
+        let evaluated = alarms.at(&activity, start + TimeDelta::minutes(minutes));
+        let alarm = evaluated.alarms.iter().find(|alarm| alarm.id == "InvocationErrors").unwrap();
+        (alarm.state, alarm.timeline.iter().map(|change| change.to).collect::<Vec<_>>())
+    };
+    assert_eq!(timeline(20), (State::Alarm, vec![State::Ok, State::Alarm]));
+    // Five hours later, one invocation makes the console forget all that was before.
+    failing(&activity, start + TimeDelta::hours(5), 1);
+    assert_eq!(timeline(302).1[..2], [State::Ok, State::Alarm]);
+}

@@ -1,0 +1,350 @@
+//! Break it: switches on the running world, each with what one will see, and when.
+
+mod load;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Form;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Redirect, Response};
+use config_audit_local::Faults;
+use config_audit_local::faults::{FunctionFault, TableFault};
+use futures_util::Stream;
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+
+use crate::items::ItemError;
+use crate::layout::{Page, Section};
+use crate::live;
+use crate::site::{Refusal, Site, wants_json};
+
+pub(crate) use load::Load;
+
+/// A switch.
+struct Switch {
+    /// What the form sends.
+    name: &'static str,
+    label: &'static str,
+    /// What one will see, and when.
+    effect: &'static str,
+    runbook: &'static str,
+    is_of_table: bool,
+    is_on: fn(&Faults) -> bool,
+    set: fn(&mut Faults, bool),
+}
+
+/// Switches one of several faults of the same part on, which switches the others off; or this one off.
+fn choose<T: PartialEq>(place: &mut Option<T>, fault: T, on: bool) {
+    if on {
+        *place = Some(fault);
+    } else if *place == Some(fault) {
+        *place = None;
+    }
+}
+
+const SWITCHES: &[Switch] = &[
+    Switch {
+        name: "tableThrottles",
+        label: "The Audit table throttles",
+        effect: "The function retries until its 30 seconds are nearly used up. Then it reports the records as failed, and Lambda \
+                 delivers them again, with growing pauses. RecordsFailing goes on within 15 minutes.",
+        runbook: "records-failing",
+        is_of_table: true,
+        is_on: |faults| faults.table == Some(TableFault::Throttles),
+        set: |faults, on| choose(&mut faults.table, TableFault::Throttles, on),
+    },
+    Switch {
+        name: "tableFails",
+        label: "The Audit table answers with errors",
+        effect: "As throttling, with InternalServerError as the reason.",
+        runbook: "records-failing",
+        is_of_table: true,
+        is_on: |faults| faults.table == Some(TableFault::Fails),
+        set: |faults, on| choose(&mut faults.table, TableFault::Fails, on),
+    },
+    Switch {
+        name: "tableSlow",
+        label: "The Audit table is slow",
+        effect: "Each write takes two seconds. Nothing fails; invocations take longer and the lag grows. WriteLatencyHigh notifies.",
+        runbook: "write-latency-high",
+        is_of_table: true,
+        is_on: |faults| faults.table == Some(TableFault::Slow),
+        set: |faults, on| choose(&mut faults.table, TableFault::Slow, on),
+    },
+    Switch {
+        name: "tableSilent",
+        label: "The Audit table does not answer",
+        effect: "Writes time out after five seconds and are sent again, until the invocation's time is nearly used up. Then the \
+                 records are reported as failed.",
+        runbook: "records-failing",
+        is_of_table: true,
+        is_on: |faults| faults.table == Some(TableFault::Silent),
+        set: |faults, on| choose(&mut faults.table, TableFault::Silent, on),
+    },
+    Switch {
+        name: "tableLosesAnswers",
+        label: "The Audit table's answers get lost",
+        effect: "The entries are stored, but the function cannot know: it reports the records as failed, and writes the same entries \
+                 again once answers arrive. There are no duplicates in the trail.",
+        runbook: "records-failing",
+        is_of_table: true,
+        is_on: |faults| faults.table == Some(TableFault::LosesAnswers),
+        set: |faults, on| choose(&mut faults.table, TableFault::LosesAnswers, on),
+    },
+    Switch {
+        name: "functionCrashes",
+        label: "The function crashes",
+        effect: "Its process is killed in each invocation, so no trace and no wide line arrive. InvocationErrors goes on within \
+                 8 minutes, and pages through Incident.",
+        runbook: "invocation-errors",
+        is_of_table: false,
+        is_on: |faults| faults.function == Some(FunctionFault::Crashes),
+        set: |faults, on| choose(&mut faults.function, FunctionFault::Crashes, on),
+    },
+    Switch {
+        name: "functionHangs",
+        label: "The function hangs",
+        effect: "Its process stops, and is killed at its time-out of 30 seconds. Then as with a crash.",
+        runbook: "invocation-errors",
+        is_of_table: false,
+        is_on: |faults| faults.function == Some(FunctionFault::Hangs),
+        set: |faults, on| choose(&mut faults.function, FunctionFault::Hangs, on),
+    },
+    Switch {
+        name: "mappingDisabled",
+        label: "The event source mapping is disabled",
+        effect: "Changes stay in the stream and nothing is invoked. Nothing fails, so only alarms that watch for absence notice: \
+                 MappingStopped, after more than an hour.",
+        runbook: "mapping-stopped",
+        is_of_table: false,
+        is_on: |faults| faults.mapping_disabled,
+        set: |faults, on| faults.mapping_disabled = on,
+    },
+    Switch {
+        name: "recordsDamaged",
+        label: "Records arrive damaged",
+        effect: "The function cannot audit a record with an unknown event name: it puts the record into the failure bucket at once and \
+                 goes on. RecordsQuarantined notifies within a few minutes.",
+        runbook: "records-quarantined",
+        is_of_table: false,
+        is_on: |faults| faults.records_damaged,
+        set: |faults, on| faults.records_damaged = on,
+    },
+    Switch {
+        name: "bucketRefuses",
+        label: "The failure bucket refuses",
+        effect: "You see it with damaged records: what cannot be quarantined is reported as failed, and holds up all that comes \
+                 after it.",
+        runbook: "destination-refused",
+        is_of_table: false,
+        is_on: |faults| faults.bucket_refuses,
+        set: |faults, on| faults.bucket_refuses = on,
+    },
+];
+
+/// What the page shows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    faults: Faults,
+    changes_per_second: u32,
+    token: String,
+}
+
+impl View {
+    fn of(site: &Site) -> Self {
+        Self {
+            faults: site.breaker.faults(),
+            changes_per_second: site.load.rate(),
+            token: site.token.as_str().to_owned(),
+        }
+    }
+}
+
+/// The page.
+pub(crate) async fn page(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let view = View::of(&site);
+    site.frame.respond(&headers, &view, || {
+        let content = html! {
+            p.help { "Break a part of the running world, and watch what the function, its telemetry and the alarms make of it. Nothing
+                outside of this machine is touched. What is broken stays so until you mend it." }
+            div.live #broken { (part(&site)) }
+        };
+        Page::new("Break it", Section::BreakIt, content).live("/live/break".to_owned())
+    })
+}
+
+/// The live part of the page.
+pub(crate) async fn live(State(site): State<Arc<Site>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    live::stream(site.activity.revision(), move || vec![("broken", part(&site))])
+}
+
+/// What is broken, for the overview; nothing where nothing is.
+pub(crate) fn strip(site: &Site) -> Markup {
+    let faults = site.breaker.faults();
+    let broken: Vec<&str> =
+        SWITCHES.iter().filter(|switch| (switch.is_on)(&faults)).map(|switch| switch.label).collect();
+    html! {
+        @if !broken.is_empty() {
+            p.message { "Broken on purpose: " (broken.join("; ")) ". " a href="/break" { "Mend it" } }
+        }
+    }
+}
+
+fn part(site: &Site) -> Markup {
+    let View { faults, changes_per_second, token } = View::of(site);
+    let switches = SWITCHES.iter().filter(|switch| !switch.is_of_table || site.breaker.has_table());
+    html! {
+        @if faults != Faults::default() {
+            form.plain method="post" action="/break" {
+                input type="hidden" name="token" value=(token);
+                input type="hidden" name="fault" value="none";
+                button { "Mend everything" }
+            }
+        } @else { p.quiet { "Nothing is broken." } }
+        ul.switches {
+            @for switch in switches {
+                @let is_on = (switch.is_on)(&faults);
+                li {
+                    form.plain method="post" action="/break" {
+                        input type="hidden" name="token" value=(token);
+                        input type="hidden" name="fault" value=(switch.name);
+                        input type="hidden" name="on" value=(!is_on);
+                        button.second[!is_on] aria-pressed=(is_on) id=(switch.name) {
+                            @if is_on { "Mend: " } @else { "Break: " } (switch.label)
+                        }
+                        @if is_on { span.badge.bad { span aria-hidden="true" { "! " } "broken" } }
+                    }
+                    p.help { (switch.effect) " " a href=(format!("/runbooks/{}", switch.runbook)) { "Runbook" } }
+                }
+            }
+        }
+        h2 { "Load" }
+        form.plain method="post" action="/break/load" {
+            input type="hidden" name="token" value=(token);
+            label { "Changes a second" input name="rate" type="number" min="0" max=(load::MAX_RATE) value=(changes_per_second) required; }
+            button { "Set" }
+            @if changes_per_second > 0 { span.badge.busy { (changes_per_second) " changes a second" } }
+        }
+        p.help { "Changes items named LOAD-0 to LOAD-99 at this rate, for ten minutes at most; 0 stops it. The lag on the overview shows
+            whether the function keeps up." }
+        h2 { "A value that is too large" }
+        form.plain method="post" action="/break/oversized" {
+            input type="hidden" name="token" value=(token);
+            button.second { "Save an item of 390 KB, twice" }
+        }
+        p.help { "Its second change has an old and a new value that together exceed DynamoDB's 400 KB for an item: the entry has a note in
+            place of each value, and the full record is in the failure bucket. Nothing fails." }
+    }
+}
+
+/// A switch that somebody flips.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SwitchForm {
+    token: String,
+    fault: String,
+    on: bool,
+}
+
+/// Flips a switch.
+///
+/// # Errors
+/// When the form has not our token, or there is no such switch.
+pub(crate) async fn set(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    Form(form): Form<SwitchForm>,
+) -> Result<Response, Refusal> {
+    if !site.token.is(&form.token) {
+        return Err(Refusal::Token);
+    }
+    let mut faults = site.breaker.faults();
+    if form.fault == "none" {
+        faults = Faults::default();
+    } else {
+        let switch = SWITCHES
+            .iter()
+            .find(|switch| switch.name == form.fault && (!switch.is_of_table || site.breaker.has_table()));
+        let switch = switch.ok_or_else(|| {
+            let names: Vec<&str> = SWITCHES.iter().map(|switch| switch.name).collect();
+            Refusal::Invalid(format!("there is no such fault here; the faults are none, {}", names.join(", ")))
+        })?;
+        (switch.set)(&mut faults, form.on);
+    }
+    site.breaker.set(faults);
+    Ok(answer(&site, &headers))
+}
+
+/// A load that somebody sets.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoadForm {
+    token: String,
+    rate: u32,
+}
+
+/// Sets the load.
+///
+/// # Errors
+/// When the form has not our token, or the rate is too high.
+pub(crate) async fn set_load(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    Form(form): Form<LoadForm>,
+) -> Result<Response, Refusal> {
+    if !site.token.is(&form.token) {
+        return Err(Refusal::Token);
+    }
+    if form.rate > load::MAX_RATE {
+        return Err(Refusal::Invalid(format!("the rate is at most {} changes a second", load::MAX_RATE)));
+    }
+    site.load.set(form.rate, &site.items);
+    Ok(answer(&site, &headers))
+}
+
+/// Saves a large item twice.
+///
+/// # Errors
+/// When the form has not our token, or DynamoDB refuses.
+pub(crate) async fn oversized(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    Form(form): Form<crate::token::TokenForm>,
+) -> Result<Response, Refusal> {
+    form.check(&site.token)?;
+    for letter in ["a", "b"] {
+        let saved = site.items.set("LARGE", "value", &letter.repeat(390_000)).await;
+        saved.map_err(|error: ItemError| Refusal::Store(error.to_string()))?;
+    }
+    Ok(answer(&site, &headers))
+}
+
+fn answer(site: &Site, headers: &HeaderMap) -> Response {
+    if wants_json(headers) {
+        return axum::Json(View::of(site)).into_response();
+    }
+    Redirect::to("/break").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_switch_breaks_what_it_says_and_mends_it_again() {
+        for switch in SWITCHES {
+            let mut faults = Faults::default();
+            (switch.set)(&mut faults, true);
+            assert!((switch.is_on)(&faults) && faults != Faults::default(), "{}", switch.name);
+            let on = SWITCHES.iter().filter(|other| (other.is_on)(&faults)).count();
+            assert_eq!(on, 1, "{}", switch.name);
+            (switch.set)(&mut faults, false);
+            assert_eq!(faults, Faults::default(), "{}", switch.name);
+            assert!(crate::alarms::has_runbook(switch.runbook), "{}", switch.runbook);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The entries of a list as a file.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use config_audit_tables::CONCURRENCY;
+use futures_util::stream::{Stream, StreamExt, iter, once};
+
+use super::index::Kind;
+use super::list::Asked;
+use super::row::{Row, entry};
+use super::{Head, Trail};
+use crate::site::Refusal;
+
+/// The columns, as `config-audit history --output csv` has them.
+const HEADER: [&str; 7] =
+    ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
+
+/// As CSV.
+///
+/// # Errors
+/// When the filter cannot be meant.
+pub(super) async fn csv(State(trail): State<Arc<Trail>>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
+    let rows = rows(trail, &asked)?.map(|row| row.map(|row| line(&columns(&row))));
+    let header = line(&HEADER.map(str::to_owned));
+    Ok(file("audit-trail.csv", "text/csv; charset=utf-8", once(async { Ok(header) }).chain(rows)))
+}
+
+/// As a JSON array.
+///
+/// # Errors
+/// When the filter cannot be meant.
+pub(super) async fn json(State(trail): State<Arc<Trail>>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
+    let rows = rows(trail, &asked)?.enumerate().map(|(number, row)| {
+        let json = serde_json::to_string(&row?).map_err(io::Error::other)?;
+        Ok(if number == 0 { json } else { format!(",\n{json}") })
+    });
+    let text = |text: &'static str| once(async move { Ok(text.to_owned()) });
+    Ok(file("audit-trail.json", "application/json", text("[").chain(rows).chain(text("]\n"))))
+}
+
+/// The rows, one after the other, whose values are read where they are wanted. A file that AWS did not let us finish ends in an
+/// error, so nobody takes it for whole.
+fn rows(trail: Arc<Trail>, asked: &Asked) -> Result<impl Stream<Item = io::Result<Row>> + use<>, Refusal> {
+    if let Some(mistake) = asked.filter.mistake() {
+        return Err(Refusal::Invalid(mistake));
+    }
+    let with_values = trail.shows_values(&asked.values);
+    let heads = trail.index.page(&asked.filter, None, usize::MAX - 1).heads;
+    let rows = iter(heads).map(move |head: Head| {
+        let trail = Arc::clone(&trail);
+        async move {
+            let entry = if with_values { entry(&trail.audit, &head.id).await.map_err(io::Error::other)? } else { None };
+            Ok(Row::of(&trail, head, entry))
+        }
+    });
+    Ok(rows.buffered(CONCURRENCY))
+}
+
+fn file(
+    name: &str,
+    content_type: &'static str,
+    parts: impl Stream<Item = io::Result<String>> + Send + 'static,
+) -> Response {
+    let headers =
+        [(CONTENT_TYPE, content_type.to_owned()), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))];
+    (headers, Body::from_stream(parts.map(|part| part.map(Bytes::from)))).into_response()
+}
+
+fn columns(row: &Row) -> [String; 7] {
+    let Head { id, item_key, modification_time, updated_attribute, .. } = &row.head;
+    [
+        modification_time.to_string(),
+        item_key.to_string(),
+        updated_attribute.as_deref().unwrap_or_default().to_owned(),
+        row.value("oldValue").unwrap_or_default(),
+        row.value("newValue").unwrap_or_default(),
+        (row.kind == Kind::Backfilled).to_string(),
+        id.to_string(),
+    ]
+}
+
+/// A line of CSV, in which nothing is a formula to a spreadsheet.
+fn line(columns: &[String; 7]) -> String {
+    let cells = columns.iter().map(|text| {
+        let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
+        let is_formula = text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) && !is_number;
+        let apostrophe = if is_formula { "'" } else { "" };
+        if is_number { text.clone() } else { format!("\"{apostrophe}{}\"", text.replace('"', "\"\"")) }
+    });
+    cells.collect::<Vec<_>>().join(",") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_quoted_and_is_no_formula() {
+        let line = line(&["a\"b", "=1+1", "-5", "x\ny", "", "false", "@i"].map(str::to_owned));
+        assert_eq!(line, "\"a\"\"b\",\"'=1+1\",-5,\"x\ny\",\"\",\"false\",\"'@i\"\n");
+    }
+}

@@ -1,0 +1,145 @@
+//! Which entries a page shows, as its address says it.
+
+use serde::Deserialize;
+
+use super::index::{Head, Kind};
+use crate::address::Address;
+
+/// Which entries are meant. What is empty means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Filter {
+    /// A part of the item's key, in any case.
+    pub(crate) key: String,
+    /// A part of the attribute's name, in any case.
+    pub(crate) attribute: String,
+    /// The kind, by its name.
+    pub(crate) kind: String,
+    /// The first time, or the beginning of one, such as `2026-03-03` or `2026-03-03T10:00`. UTC.
+    pub(crate) from: String,
+    /// The last time, or the beginning of one: a day is included whole.
+    pub(crate) to: String,
+}
+
+impl Filter {
+    /// Whether an entry is meant.
+    #[must_use]
+    pub(crate) fn accepts(&self, head: &Head) -> bool {
+        let attribute = head.updated_attribute.as_deref().unwrap_or_default();
+        (self.kind.is_empty() || self.kind == head.kind.name())
+            && contains(&head.item_key, &self.key)
+            && contains(attribute, &self.attribute)
+            && is_within(&head.modification_time, time(&self.from), time(&self.to))
+    }
+
+    /// Whether it means all.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Why it cannot be meant, if it cannot.
+    #[must_use]
+    pub(crate) fn mistake(&self) -> Option<String> {
+        let times = [("from", &self.from), ("to", &self.to)];
+        let wrong = times.into_iter().find(|(_, text)| !is_time(time(text)));
+        if let Some((name, _)) = wrong {
+            return Some(format!("`{name}` is not a time; write it like 2026-03-03 or 2026-03-03T10:00:00Z"));
+        }
+        let is_kind = self.kind.is_empty() || Kind::ALL.iter().any(|kind| kind.name() == self.kind);
+        (!is_kind).then(|| {
+            let names = Kind::ALL.map(Kind::name).join(", ");
+            format!("there is no such `kind`; the kinds are {names}")
+        })
+    }
+
+    /// Adds it to an address.
+    pub(crate) fn add_to(&self, address: Address) -> Address {
+        let fields = [
+            ("key", &self.key),
+            ("attribute", &self.attribute),
+            ("kind", &self.kind),
+            ("from", &self.from),
+            ("to", &self.to),
+        ];
+        fields.into_iter().fold(address, |address, (name, value)| address.with(name, value))
+    }
+}
+
+/// Without the zone, because only UTC is accepted.
+fn time(text: &str) -> &str {
+    text.trim().trim_end_matches(['Z', 'z'])
+}
+
+/// Whether this is a time, or the beginning of one.
+fn is_time(text: &str) -> bool {
+    const FORM: &str = "0000-00-00T00:00:00.000";
+    text.len() <= FORM.len()
+        && text.len() != 1
+        && text.chars().zip(FORM.chars()).all(|(character, form)| match form {
+            '0' => character.is_ascii_digit(),
+            _ => character == form,
+        })
+}
+
+/// Times of a fixed width compare as text, and so do their beginnings.
+fn is_within(time: &str, from: &str, to: &str) -> bool {
+    time >= from && (to.is_empty() || time.starts_with(to) || time < to)
+}
+
+fn contains(text: &str, part: &str) -> bool {
+    part.is_empty() || text.contains(part) || text.to_lowercase().contains(&part.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            id: "i".into(),
+            item_key: "CACHE_TTL_SEC".into(),
+            modification_time: "2024-09-11T09:02:28.000Z".into(),
+            updated_attribute: Some("value".into()),
+            kind: Kind::Changed,
+        }
+    }
+
+    #[test]
+    fn each_field_leaves_out_what_does_not_match() {
+        let filter = |name: &str, value: &str| {
+            let mut filter = Filter::default();
+            let field = match name {
+                "key" => &mut filter.key,
+                "attribute" => &mut filter.attribute,
+                "kind" => &mut filter.kind,
+                "from" => &mut filter.from,
+                _ => &mut filter.to,
+            };
+            value.clone_into(field);
+            filter
+        };
+        for (name, value, is_accepted) in [
+            ("key", "", true),
+            ("key", "ttl", true),
+            ("key", "CACHE_TTL_SECS", false),
+            ("attribute", "val", true),
+            ("attribute", "owner", false),
+            ("kind", "changed", true),
+            ("kind", "created", false),
+            ("from", "2024-09-11", true),
+            ("from", "2024-09-11T09:02:28Z", true),
+            ("from", "2024-09-11T09:02:29", false),
+            ("to", "2024-09-11", true),
+            ("to", "2024-09-11T09:02", true),
+            ("to", "2024-09-11T09:01", false),
+            ("to", "2024-09-10", false),
+        ] {
+            let filter = filter(name, value);
+            assert_eq!((filter.mistake(), filter.accepts(&head())), (None, is_accepted), "{name}={value}");
+        }
+        for (name, value) in [("from", "yesterday"), ("to", "2024-9-1"), ("from", "2"), ("kind", "renamed")] {
+            assert!(filter(name, value).mistake().is_some(), "{name}={value}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The trail: the entries of the Audit table, newest first; an item's history; whether the trail is intact.
+//!
+//! The pages read a table, and nothing else, so they work on an account as they do on the local world. What differs is how the
+//! index is filled: the local world tells of each entry, an account's table is read when somebody asks for it.
+
+mod difference;
+mod entry;
+mod export;
+mod filter;
+mod index;
+mod item;
+mod list;
+mod reading;
+mod row;
+mod verify;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::routing::{get, post};
+use config_audit_tables::{AuditTable, ConfigurationTable};
+use tokio::sync::watch;
+
+use self::reading::Reading;
+use self::verify::Progress;
+use crate::activity::Activity;
+use crate::layout::Frame;
+use crate::token::FormToken;
+
+pub(crate) use index::{Head, Index};
+
+/// A trail, as the pages show it.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    frame: Frame,
+    audit: AuditTable,
+    /// Without it nobody can tell whether a trail ends where its item is.
+    configuration: Option<ConfigurationTable>,
+    index: Arc<Index>,
+    /// What happens in the local world; an account's console sees none of it.
+    activity: Option<Arc<Activity>>,
+    token: FormToken,
+    reading: Mutex<Reading>,
+    verification: Mutex<Progress>,
+    /// Changes as reading and verifying go on.
+    revision: watch::Sender<u64>,
+}
+
+impl Trail {
+    /// The trail in this table. `activity` is of the local world, whose values are shown; an account's are hidden until somebody
+    /// asks for them.
+    pub(crate) fn new(
+        frame: Frame,
+        audit: AuditTable,
+        configuration: Option<ConfigurationTable>,
+        index: Arc<Index>,
+        activity: Option<Arc<Activity>>,
+        token: FormToken,
+    ) -> Self {
+        Self {
+            frame,
+            audit,
+            configuration,
+            index,
+            activity,
+            token,
+            reading: Mutex::default(),
+            verification: Mutex::default(),
+            revision: watch::Sender::new(0),
+        }
+    }
+
+    /// The addresses of its pages.
+    pub(crate) fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/trail", get(list::page))
+            .route("/trail/read", post(reading::start))
+            .route("/trail/item", get(item::page))
+            .route("/trail/entry/{id}", get(entry::page))
+            .route("/trail/verify", get(verify::page).post(verify::start))
+            .route("/trail/export.csv", get(export::csv))
+            .route("/trail/export.json", get(export::json))
+            .route("/live/trail", get(list::live))
+            .route("/live/verify", get(verify::live))
+            .with_state(self)
+    }
+
+    /// Whether values are shown, where a page's address says this about them.
+    fn shows_values(&self, asked: &str) -> bool {
+        match asked {
+            "shown" => true,
+            "hidden" => false,
+            _ => self.activity.is_some(),
+        }
+    }
+
+    fn request_id(&self, entry_id: &str) -> Option<String> {
+        self.activity.as_ref()?.read(|known| known.invocation_of(entry_id).map(str::to_owned))
+    }
+
+    /// Ends live pages.
+    pub(crate) fn close(&self) {
+        self.revision.send_replace(crate::activity::CLOSED);
+    }
+
+    fn changed(&self) {
+        self.revision.send_if_modified(|revision| {
+            let is_open = *revision != crate::activity::CLOSED;
+            *revision += u64::from(is_open);
+            is_open
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Reads the whole table into the index.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::Form;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Redirect, Response};
+use config_audit_cloudwatch::units::{count, thousands};
+use config_audit_local::aws::item;
+use maud::{Markup, html};
+use serde::Serialize;
+use serde_json::json;
+
+use super::Trail;
+use super::index::{Head, MAX_ENTRIES};
+use crate::site::{Refusal, wants_json};
+use crate::text::Visible;
+use crate::token::TokenForm;
+
+/// How far the table has been read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub(super) enum Reading {
+    /// Nobody asked for it yet.
+    #[default]
+    NotRead,
+    /// It goes on.
+    Running {
+        /// How many entries have been read.
+        entries: usize,
+    },
+    /// All of it was read.
+    Done {
+        /// How many entries that were.
+        entries: usize,
+    },
+    /// AWS refused.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
+impl Trail {
+    pub(super) fn reading(&self) -> Reading {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_reading(&self, reading: Reading) {
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+        self.changed();
+    }
+
+    /// Reads the whole table, unless that goes on already.
+    pub(crate) async fn read(self: Arc<Self>) {
+        {
+            let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*reading, Reading::Running { .. }) {
+                return;
+            }
+            *reading = Reading::Running { entries: 0 };
+        }
+        self.changed();
+        let (mut entries, mut start) = (0, None);
+        loop {
+            match self.audit.page(start).await {
+                Ok((items, next)) => {
+                    entries += items.len();
+                    for entry in items {
+                        self.index.add(Head::of(item(entry)));
+                    }
+                    start = next;
+                }
+                Err(error) => return self.set_reading(Reading::Failed { error: error.to_string() }),
+            }
+            if start.is_none() {
+                return self.set_reading(Reading::Done { entries });
+            }
+            self.set_reading(Reading::Running { entries });
+        }
+    }
+
+    /// How far it is, for people.
+    pub(super) fn reading_message(&self) -> Markup {
+        let dropped = self.index.size().1;
+        html! {
+            @match self.reading() {
+                Reading::Running { entries } => {
+                    p.message role="status" { "Reading the trail: " (count(entries, "entry", "entries")) " so far." }
+                }
+                Reading::Failed { error } => p.message.bad role="alert" { (Visible(&error)) "." },
+                Reading::NotRead | Reading::Done { .. } => {}
+            }
+            @if dropped > 0 {
+                p.quiet { "This list has the newest " (thousands(MAX_ENTRIES)) " entries; " (thousands(dropped))
+                    " older ones are in the table, and on the pages of their items." }
+            }
+        }
+    }
+
+    /// The button that has the table read.
+    pub(super) fn reading_form(&self, label: &str) -> Markup {
+        html! {
+            form.plain method="post" action="/trail/read" {
+                input type="hidden" name="token" value=(self.token.as_str());
+                button.second { (label) }
+            }
+        }
+    }
+}
+
+/// Has the table read.
+///
+/// # Errors
+/// When the form has not our token.
+pub(super) async fn start(
+    State(trail): State<Arc<Trail>>,
+    headers: HeaderMap,
+    Form(form): Form<TokenForm>,
+) -> Result<Response, Refusal> {
+    form.check(&trail.token)?;
+    tokio::spawn(Arc::clone(&trail).read());
+    if wants_json(&headers) {
+        return Ok(axum::Json(json!({ "started": true })).into_response());
+    }
+    Ok(Redirect::to("/trail").into_response())
+}

@@ -1,0 +1,207 @@
+'use strict'
+
+// The console in a browser: Debian's Chromium, driven by playwright-core, with axe-core looking for what not everybody can use.
+//
+//   node --test crates/console/tests/browser.test.js              after `cargo build --workspace --bins`
+//   make pictures                                                 also takes the pictures of every page, and those in docs/images
+
+const assert = require('node:assert')
+const fs = require('node:fs')
+const path = require('node:path')
+const { after, before, describe, test } = require('node:test')
+const { chromium } = require('playwright-core')
+const { PATIENCE, World } = require('./world')
+
+const AXE = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
+const PICTURES = process.env.PICTURES
+
+const HOSTILE = '<img src=x onerror=alert(1)>"\'&\u202e\u001b[31m'
+
+const VIEWS = [
+  { name: 'wide, light', viewport: { width: 1280, height: 800 }, colorScheme: 'light' },
+  { name: 'wide, dark', viewport: { width: 1280, height: 800 }, colorScheme: 'dark' },
+  { name: 'phone, light', viewport: { width: 390, height: 844 }, colorScheme: 'light' },
+  { name: 'phone, dark', viewport: { width: 390, height: 844 }, colorScheme: 'dark' }
+]
+
+let browser
+before(async () => {
+  // As root, as in a container, Chromium does not start with its sandbox.
+  const args = process.getuid() === 0 ? ['--no-sandbox'] : []
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args })
+})
+after(() => browser?.close())
+
+/** Opens a page that may neither complain nor ask anybody else for anything. */
+async function visitor (world, options = {}) {
+  const context = await browser.newContext(options)
+  context.setDefaultTimeout(PATIENCE)
+  const page = await context.newPage()
+  const complaints = []
+  page.on('console', message => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()) })
+  page.on('pageerror', error => complaints.push(String(error)))
+  page.on('dialog', dialog => { complaints.push(`a dialog: ${dialog.message()}`); dialog.dismiss() })
+  page.on('request', request => { if (!request.url().startsWith(world.url)) complaints.push(`a request: ${request.url()}`) })
+  return {
+    page,
+    open: address => page.goto(world.url + address, { waitUntil: 'load' }),
+    end: async () => {
+      await context.close()
+      assert.deepStrictEqual(complaints, [])
+    }
+  }
+}
+
+async function checkAccess (page, what) {
+  // Not a script tag, which the content security policy would refuse.
+  await page.evaluate(AXE)
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }))
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(node => node.html).join(' ').slice(0, 400)}`)
+  assert.deepStrictEqual(found, [], what)
+  const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, globalThis.innerWidth])
+  assert.ok(content <= window, `${what}: ${content} px wide in a window of ${window} px`)
+}
+
+/** Every page in every view. */
+async function checkAll (world, addresses, state) {
+  await Promise.all(VIEWS.map(async ({ name, ...options }) => {
+    const visit = await visitor(world, options)
+    for (const address of addresses) {
+      const response = await visit.open(address)
+      assert.strictEqual(response.status(), 200, address)
+      await checkAccess(visit.page, `${address}, ${state}, ${name}`)
+      assert.strictEqual(await visit.page.locator('main img').count(), 0, `${address}: markup of somebody else's`)
+    }
+    await visit.end()
+  }))
+}
+
+describe('the console', () => {
+  let world
+  before(async () => { world = await World.start() })
+  after(() => world?.stop())
+
+  const PAGES = ['/', '/trail', '/trail/verify', '/invocations', '/alarms', '/alarms/InvocationErrors', '/alarms/Incident', '/runbooks/README', '/break']
+
+  test('each page that is empty says what to do next, to everybody', async () => {
+    await checkAll(world, PAGES, 'empty')
+    const visit = await visitor(world)
+    for (const [address, words] of [['/', 'No change yet'], ['/trail', 'No entry yet'], ['/invocations', 'No invocation here yet']]) {
+      await visit.open(address)
+      await visit.page.getByText(words).waitFor()
+    }
+    await visit.end()
+  })
+
+  test('a newcomer sees a change arrive, breaks the table, reads the failed trace, and mends it', async () => {
+    const visit = await visitor(world, { viewport: { width: 1280, height: 800 } })
+    const { page } = visit
+    await visit.open('/')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.locator('#changes').getByText('in the trail').first().waitFor()
+    await page.getByRole('link', { name: 'Trail', exact: true }).click()
+    await page.getByRole('link', { name: 'CACHE_TTL_SEC' }).first().click()
+    await page.getByText('Every change leads to the next.').waitFor()
+
+    await page.getByRole('link', { name: 'Break it' }).click()
+    await page.getByRole('button', { name: 'Break: The Audit table answers with errors' }).click()
+    await page.getByRole('button', { name: 'Mend: The Audit table answers with errors' }).waitFor()
+    await page.getByRole('link', { name: 'Overview' }).click()
+    await page.getByText('Broken on purpose').waitFor()
+    await page.getByLabel('Value').fill('900')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await world.until('/invocations?outcome=failed', view => view.invocations.length > 0)
+    await page.goto(world.url + '/invocations?outcome=failed')
+    await page.locator('#invocations tbody a').first().click()
+    await page.locator('.waterfall .failed').first().waitFor()
+
+    await page.getByRole('link', { name: 'Break it' }).click()
+    await page.getByRole('button', { name: 'Mend everything' }).click()
+    await page.getByText('Nothing is broken.').waitFor()
+    await world.until('/', view => view.waiting === 0)
+    await page.getByRole('link', { name: 'Overview' }).click()
+    await page.locator('#changes tbody tr').first().getByText('in the trail').waitFor()
+    await visit.end()
+  })
+
+  test('hostile keys and values stay text on every page', async () => {
+    await world.form('/items', { action: 'save', key: HOSTILE, attribute: HOSTILE, value: HOSTILE })
+    await world.form('/items', { action: 'save', key: HOSTILE, attribute: HOSTILE, value: HOSTILE + HOSTILE })
+    const { entries } = await world.until('/trail', view => view.entries.filter(entry => entry.itemKey === HOSTILE).length === 2)
+    const [entry] = entries
+    const key = encodeURIComponent(HOSTILE)
+    const addresses = [...PAGES, `/trail?key=${key}`, `/trail/item?key=${key}&at=2099`, `/trail/entry/${entry.id}`, `/invocations/${entry.requestId}`]
+    await checkAll(world, addresses, 'with hostile data')
+  })
+
+  test('each page is usable under failure', async () => {
+    await world.form('/break', { fault: 'functionCrashes', on: 'true' })
+    await world.form('/items', { action: 'save', key: 'FLAG', attribute: 'value', value: 'on' })
+    const { invocations } = await world.until('/invocations?outcome=failed', view => view.invocations.some(one => one.outcome === 'failed'))
+    const failed = invocations.find(one => one.outcome === 'failed')
+    await checkAll(world, [...PAGES, `/invocations/${failed.requestId}`], 'under failure')
+    await world.form('/break', { fault: 'none' })
+    await world.until('/', view => view.waiting === 0)
+  })
+
+  test('without JavaScript all is there to read, and forms work', async () => {
+    const visit = await visitor(world, { javaScriptEnabled: false })
+    await visit.open('/')
+    await visit.page.getByText('reload for the newest').waitFor()
+    await visit.page.getByRole('button', { name: 'Save' }).click()
+    await visit.page.getByRole('status').getByText('is saved').waitFor()
+    await visit.open('/trail')
+    assert.ok(await visit.page.locator('ol.entries > li').count() > 0)
+    await visit.end()
+  })
+
+  test('the keyboard reaches everything, and the content first', async () => {
+    const visit = await visitor(world)
+    await visit.open('/trail')
+    const focused = () => visit.page.evaluate(() => document.activeElement.textContent.trim())
+    await visit.page.keyboard.press('Tab')
+    assert.strictEqual(await focused(), 'Skip to the content')
+    await visit.page.keyboard.press('Enter')
+    assert.strictEqual(await visit.page.evaluate(() => document.activeElement.id), 'content')
+    await visit.page.keyboard.press('Tab')
+    assert.strictEqual(await focused(), 'Is the trail intact?')
+    await visit.end()
+  })
+
+  test('what the browser loads is small', async () => {
+    const visit = await visitor(world)
+    let bytes = 0
+    visit.page.on('response', async response => { if (!response.url().includes('/live/')) bytes += (await response.body()).length })
+    await visit.open('/')
+    await visit.page.waitForFunction(() => document.getElementById('connection').textContent === 'live')
+    assert.ok(bytes > 0 && bytes < 100_000, `${bytes} bytes`)
+    await visit.end()
+  })
+
+  test('the pictures of the documents', { skip: PICTURES ? false : 'only with PICTURES' }, async () => {
+    const { entries } = await world.json('/trail')
+    const pictures = {
+      overview: '/',
+      trail: '/trail',
+      item: '/trail/item?key=CACHE_TTL_SEC',
+      verify: '/trail/verify',
+      invocations: '/invocations',
+      invocation: `/invocations/${entries[0].requestId}`,
+      alarms: '/alarms',
+      alarm: '/alarms/InvocationErrors',
+      break: '/break'
+    }
+    fs.mkdirSync(PICTURES, { recursive: true })
+    for (const { name, ...options } of VIEWS) {
+      const visit = await visitor(world, options)
+      for (const [picture, address] of Object.entries(pictures)) {
+        await visit.open(address)
+        const file = path.join(PICTURES, `${picture}-${name.replace(', ', '-')}.png`)
+        await visit.page.screenshot({ path: file, fullPage: options.viewport.width < 500 })
+        const isInDocuments = name === 'wide, light' && ['overview', 'trail', 'invocation'].includes(picture)
+        if (isInDocuments) fs.copyFileSync(file, path.join(__dirname, `../../../docs/images/console-${picture}.png`))
+      }
+      await visit.end()
+    }
+  })
+})

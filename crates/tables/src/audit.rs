@@ -1,0 +1,200 @@
+//! The Audit table.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeyType, ReturnConsumedCapacity, ScalarAttributeType, TableDescription};
+use config_audit::stream::MAX_KEY_BYTES;
+use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
+
+use crate::SdkItem;
+use crate::describe::{TableError, describe};
+use crate::error::AwsError;
+use config_audit_trail::Step;
+
+/// The Audit table.
+#[derive(Debug, Clone)]
+pub struct AuditTable {
+    client: Client,
+    name: String,
+    /// Where it is, as errors say it.
+    place: String,
+}
+
+impl AuditTable {
+    /// The table of this name. `place` is where it is, as errors say it: `in eu-central-1`.
+    #[must_use]
+    pub fn new(client: Client, name: &str, place: impl Into<String>) -> Self {
+        Self { client, name: name.to_owned(), place: place.into() }
+    }
+
+    /// All entries of an item, by time.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn entries(&self, key: &str) -> Result<Vec<SdkItem>, AwsError> {
+        // No entry can have such a key, and DynamoDB refuses to look for it.
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(Vec::new());
+        }
+        let request = self.client.query().table_name(&self.name).index_name(HISTORY_INDEX);
+        let request = request.key_condition_expression("itemKey = :key");
+        let request = request.expression_attribute_values(":key", AttributeValue::S(key.to_owned()));
+        let mut pages = request.into_paginator().send();
+        let mut entries = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.index_error("dynamodb:Query", &error))?;
+            entries.extend(page.items.unwrap_or_default());
+        }
+        Ok(entries)
+    }
+
+    /// All entries of an item, as steps.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn steps(&self, key: &str) -> Result<Vec<Step>, AwsError> {
+        let entries = self.entries(key).await?;
+        Ok(entries.into_iter().map(|entry| Step::read(item(entry))).collect())
+    }
+
+    /// A page of the keys of all entries, in the index's order, and where the next page begins.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn keys(&self, start: Option<SdkItem>) -> Result<(Vec<String>, Option<SdkItem>), AwsError> {
+        let request = self.client.scan().table_name(&self.name).index_name(HISTORY_INDEX);
+        let request = request.projection_expression("itemKey").set_exclusive_start_key(start);
+        let page = request.send().await.map_err(|error| self.index_error("dynamodb:Scan", &error))?;
+        let key = |mut item: SdkItem| match item.remove("itemKey") {
+            Some(AttributeValue::S(key)) => Some(key),
+            _ => None,
+        };
+        let mut keys: Vec<String> = page.items.unwrap_or_default().into_iter().filter_map(key).collect();
+        // The entries of one item follow each other.
+        keys.dedup();
+        Ok((keys, page.last_evaluated_key))
+    }
+
+    /// A page of all entries, in no order, and where the next page begins.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn page(&self, start: Option<SdkItem>) -> Result<(Vec<SdkItem>, Option<SdkItem>), AwsError> {
+        let request = self.client.scan().table_name(&self.name).set_exclusive_start_key(start);
+        let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
+        Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
+    }
+
+    /// The entry with this ID; `None` where there is none.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
+        // No entry can have such a key, and DynamoDB refuses to look for it.
+        if id.is_empty() || id.len() > MAX_KEY_BYTES {
+            return Ok(None);
+        }
+        let request = self.client.get_item().table_name(&self.name).key("id", AttributeValue::S(id.to_owned()));
+        Ok(request.send().await.map_err(|error| self.error("dynamodb:GetItem", &error))?.item)
+    }
+
+    /// The table's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is, as errors say it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Writes an entry, unless the table has one with its ID; then false.
+    ///
+    /// # Errors
+    /// When AWS refuses.
+    pub async fn put_new(&self, entry: SdkItem) -> Result<bool, AwsError> {
+        let request = self.client.put_item().table_name(&self.name).set_item(Some(entry));
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match request.condition_expression("attribute_not_exists(id)").send().await {
+            // Only DynamoDB answers with what was asked for; a proxy that says that all is well does not.
+            Ok(output) if output.consumed_capacity.is_some() => Ok(true),
+            Ok(_) => Err(AwsError {
+                action: format!("writing to table {} {}", self.name, self.place),
+                code: None,
+                reason: "the answer does not say that the entry is stored".to_owned(),
+            }),
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                Ok(false)
+            }
+            Err(error) => {
+                let permission = format!("dynamodb:PutItem on table {}", self.name);
+                Err(AwsError::new(format!("writing to table {} {}", self.name, self.place), &permission, &error))
+            }
+        }
+    }
+
+    /// The ARN of the table's stream; `None` where it has none with both images.
+    ///
+    /// # Errors
+    /// When AWS refuses, or the table is not an Audit table.
+    pub async fn stream(&self) -> Result<Option<String>, TableError> {
+        let description = describe(&self.client, &self.name, &self.place).await?;
+        match lacks(&description) {
+            Some(lack) => Err(TableError::NotAudit { table: self.name.clone(), place: self.place.clone(), lack }),
+            None => Ok(stream_arn(&description)),
+        }
+    }
+
+    fn error<E, R>(&self, permission: &str, error: &SdkError<E, R>) -> AwsError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let action = format!("reading table {} {}", self.name, self.place);
+        AwsError::new(action, &format!("{permission} on table {}", self.name), error)
+    }
+
+    /// Why the index cannot be read.
+    fn index_error<E, R>(&self, permission: &str, error: &SdkError<E, R>) -> AwsError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let action = format!("reading table {} {}", self.name, self.place);
+        let mentions = |words: &str| error.message().is_some_and(|message| message.contains(words));
+        let reason = match error.code() {
+            Some("ValidationException") if mentions("specified index") => {
+                format!("it has no index {HISTORY_INDEX}; docs/security.md has the command that adds it")
+            }
+            Some("ValidationException") if mentions("backfilling") => {
+                format!("its index {HISTORY_INDEX} is still being built; try again when it is ACTIVE")
+            }
+            _ => {
+                let permission = format!("{permission} on table {} and its indexes", self.name);
+                return AwsError::new(action, &permission, error);
+            }
+        };
+        // Not DynamoDB's code: the table is to blame, not the request.
+        AwsError { action, code: None, reason }
+    }
+}
+
+/// What a table lacks that every Audit table has.
+fn lacks(table: &TableDescription) -> Option<&'static str> {
+    let is_id = matches!(table.key_schema(), [key] if key.attribute_name == "id" && key.key_type == KeyType::Hash);
+    let is_text = table
+        .attribute_definitions()
+        .iter()
+        .any(|attribute| attribute.attribute_name == "id" && attribute.attribute_type == ScalarAttributeType::S);
+    let has_index = table.global_secondary_indexes().iter().any(|index| index.index_name() == Some(HISTORY_INDEX));
+    if !is_id || !is_text {
+        Some("the key `id` of type S")
+    } else if !has_index {
+        Some("the index itemKey-modificationTime-index (docs/security.md has the command that adds it)")
+    } else {
+        None
+    }
+}

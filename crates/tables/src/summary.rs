@@ -1,0 +1,113 @@
+//! What a verification has checked.
+
+use config_audit_cloudwatch::units::{count, thousands};
+use config_audit_trail::{Origin, Verdict};
+use serde_json::{Value, json};
+
+/// Whether a trail is as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Soundness {
+    /// It is.
+    Intact,
+    /// It is, as far as it goes, but items look older than it.
+    Doubtful,
+    /// It is not, or nobody can tell.
+    Broken,
+}
+
+/// What was checked. The counts of proven items include deleted ones.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Summary {
+    /// Items of the Configuration table.
+    pub items: usize,
+    /// Items that only have entries.
+    pub deleted: usize,
+    entries: usize,
+    /// Items that are proven from their creation.
+    created: usize,
+    /// Items that are proven from their backfilled entry.
+    backfilled: usize,
+    /// Items that are proven from their first entry, though no entry records their creation.
+    older: usize,
+    /// Items with findings.
+    broken: usize,
+    /// What is wrong.
+    pub findings: usize,
+    /// The findings that say only that nobody can tell.
+    undecided: usize,
+}
+
+impl Summary {
+    /// Counts an item.
+    pub(crate) fn add(&mut self, verdict: &Verdict) {
+        self.entries += verdict.entries;
+        self.findings += verdict.findings.len();
+        self.undecided += verdict.findings.iter().filter(|finding| finding.is_undecided()).count();
+        match verdict.origin {
+            _ if !verdict.findings.is_empty() => self.broken += 1,
+            Origin::Creation => self.created += 1,
+            Origin::Backfill => self.backfilled += 1,
+            Origin::Unknown => self.older += 1,
+        }
+    }
+
+    /// What was checked, in one line.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        format!(
+            "{}: {} proven from their creation, {} from a backfilled entry, {} older than the trail, {} with findings",
+            self.read(),
+            thousands(self.created),
+            thousands(self.backfilled),
+            count(self.older, "looks", "look"),
+            thousands(self.broken),
+        )
+    }
+
+    /// What was read.
+    #[must_use]
+    pub fn read(&self) -> String {
+        let items = count(self.items, "item", "items");
+        let deleted = count(self.deleted, "deleted item", "deleted items");
+        let entries = count(self.entries, "entry", "entries");
+        format!("{items}, {deleted}, {entries}")
+    }
+
+    /// What that proves, in one sentence.
+    #[must_use]
+    pub fn verdict(&self) -> (Soundness, String) {
+        let findings = count(self.findings, "finding", "findings");
+        let undecided = thousands(self.undecided);
+        match (self.findings, self.undecided, self.older) {
+            (0, _, 0) => (Soundness::Intact, "The trail is intact.".to_owned()),
+            (0, _, 1) => (
+                Soundness::Doubtful,
+                "The trail is intact, but 1 item looks older than the trail: it is older, or its creation is missing."
+                    .to_owned(),
+            ),
+            (0, _, older) => (
+                Soundness::Doubtful,
+                format!(
+                    "The trail is intact, but {} items look older than the trail: they are older, or their creation is \
+                     missing.",
+                    thousands(older)
+                ),
+            ),
+            (all, undecided_only, _) if all == undecided_only => {
+                (Soundness::Broken, format!("Nobody can tell whether the trail is intact: {undecided} undecided."))
+            }
+            (_, 0, _) => (Soundness::Broken, format!("The trail is not intact: {findings}.")),
+            _ => (Soundness::Broken, format!("The trail is not intact: {findings}, {undecided} of them undecided.")),
+        }
+    }
+
+    /// For tools.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "items": self.items, "deletedItems": self.deleted, "entries": self.entries,
+            "provenFromCreation": self.created, "provenFromBackfill": self.backfilled, "olderThanTheTrail": self.older,
+            "itemsWithFindings": self.broken, "findings": self.findings, "undecided": self.undecided,
+        })
+    }
+}

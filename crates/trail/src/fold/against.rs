@@ -1,0 +1,65 @@
+//! The end of a trail against the item in the Configuration table.
+
+use super::folded::Fold;
+use crate::gap::{Gap, GapKind};
+use crate::image::Image;
+use crate::step::{Change, WholeItem};
+use crate::value::{Attributes, Item, attributes};
+
+impl Fold {
+    /// Where the trail does not end with this item of the Configuration table, or without one. Nothing where the fold is
+    /// undecided: then its end is not certain.
+    #[must_use]
+    pub fn against(&self, item: Option<&Item>) -> Vec<Gap> {
+        if self.is_undecided() {
+            return Vec::new();
+        }
+        let kinds = match (self.end(), item) {
+            (None, None) => Vec::new(),
+            (None, Some(_)) => vec![GapKind::Creation],
+            (Some(_), None) => vec![GapKind::Removal],
+            (Some(image), Some(item)) => self.differences(&image, &attributes(item.clone())),
+        };
+        let gap = |kind| {
+            let last = match &kind {
+                GapKind::Attribute(name) => self.last_times.get(name),
+                _ => self.last_times.values().max(),
+            };
+            Gap { after: last.or(self.since.as_ref()).cloned(), kind, before: None, entry: None }
+        };
+        kinds.into_iter().map(gap).collect()
+    }
+
+    fn differences(&self, end: &Image, item: &Attributes) -> Vec<GapKind> {
+        let differences = end.differences(item);
+        if !differences.is_empty() {
+            return differences.into_iter().map(GapKind::Attribute).collect();
+        }
+        let has_its_hashes = self.has_created_hash(end, item) && self.has_backfilled_hash(end, item);
+        if has_its_hashes { Vec::new() } else { vec![GapKind::Item] }
+    }
+
+    /// Whether the item had the hash that its creation tells, if it was too large for the entry.
+    fn has_created_hash(&self, end: &Image, item: &Attributes) -> bool {
+        let Some(hash) = &self.created_hash else { return true };
+        let Some((_, beginning)) = self.lifetimes.last_key_value() else { return true };
+        let mut beginning = beginning.clone();
+        beginning.complete_with(end, item);
+        beginning.may_have_hash(hash)
+    }
+
+    /// Whether the item had the hash that its backfilled entry tells, if it was too large for the entry.
+    fn has_backfilled_hash(&self, end: &Image, item: &Attributes) -> bool {
+        let snapshot = self.steps.iter().find_map(|step| match &step.change {
+            Change::Snapshot(WholeItem::Omitted(hash)) => Some((&step.time, hash)),
+            _ => None,
+        });
+        let Some((time, hash)) = snapshot else { return true };
+        let mut known = self.clone();
+        if let Some(beginning) = known.beginning() {
+            beginning.complete_with(end, item);
+        }
+        // If the item did not exist at that time, there was a gap when the entry was placed.
+        known.had_hash_around(time, hash).unwrap_or(true)
+    }
+}

@@ -1,0 +1,224 @@
+//! One entry of the Audit table, as a step in the life of its item.
+
+use chrono::DateTime;
+use config_audit::audit::omitted_hash;
+use config_audit_mapping::SequenceNumber;
+use serde_dynamo::AttributeValue;
+
+use super::backfill::{backfill_id, is_backfill_note};
+use super::value::{Attributes, Item, Value, attributes};
+
+/// One entry, as a step in the life of its item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The entry's ID.
+    pub id: String,
+    /// When the change was made, as the entry says it: fixed in width, so that times compare as text.
+    pub time: String,
+    /// The change's place in the stream, where entries carry their provenance.
+    pub sequence: Option<SequenceNumber>,
+    /// What was done.
+    pub change: Change,
+}
+
+/// What an entry says was done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The item was created.
+    Insert(WholeItem),
+    /// One attribute was changed. `None` is an attribute that does not exist.
+    Modify {
+        /// Its name.
+        attribute: String,
+        /// Its value before.
+        old: Option<Value>,
+        /// Its value after.
+        new: Option<Value>,
+    },
+    /// The item was deleted.
+    Remove(WholeItem),
+    /// Nothing was done: this is the item that backfilling read.
+    Snapshot(WholeItem),
+    /// Neither the function nor backfilling writes an entry like this.
+    Unreadable,
+}
+
+/// A whole item in an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WholeItem {
+    /// Its attributes.
+    Known(Attributes),
+    /// The hash of an item that was too large for the entry.
+    Omitted(String),
+}
+
+impl Step {
+    /// Reads an item of the Audit table. What is not an entry becomes a [`Change::Unreadable`].
+    #[must_use]
+    pub fn read(mut entry: Item) -> Self {
+        let sequence = match entry.get("provenance") {
+            Some(AttributeValue::M(provenance)) => match provenance.get("sequenceNumber") {
+                Some(AttributeValue::S(number)) => Some(SequenceNumber::new(number)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let has_attribute = entry.contains_key("updatedAttribute");
+        let mut text = |name: &str| match entry.remove(name) {
+            Some(AttributeValue::S(text)) => Some(text),
+            _ => None,
+        };
+        let id = text("id").unwrap_or_default();
+        let time = text("modificationTime").unwrap_or_default();
+        let key = text("itemKey").unwrap_or_default();
+        let attribute = text("updatedAttribute");
+        let is_backfilled = backfill_id(&key).to_string() == id;
+        let has_time = time.len() == 24 && DateTime::parse_from_rfc3339(&time).is_ok();
+        let change = match (attribute, entry.remove("oldValue"), entry.remove("newValue")) {
+            _ if !has_time => None,
+            (Some(_), None, None) => None,
+            (Some(attribute), old, new) => {
+                Some(Change::Modify { attribute, old: old.map(Value::from), new: new.map(Value::from) })
+            }
+            _ if has_attribute => None,
+            (None, None, Some(new)) if is_backfilled => WholeItem::read_backfilled(new, &key).map(Change::Snapshot),
+            (None, None, Some(new)) => WholeItem::read(new).map(Change::Insert),
+            (None, Some(old), None) => WholeItem::read(old).map(Change::Remove),
+            _ => None,
+        };
+        Self { id, time, sequence, change: change.unwrap_or(Change::Unreadable) }
+    }
+
+    /// Whether backfilling wrote it.
+    #[must_use]
+    pub fn is_backfilled(&self) -> bool {
+        matches!(self.change, Change::Snapshot(_))
+    }
+}
+
+impl Change {
+    /// The attribute that was changed; `None` for a change of the whole item.
+    pub(super) fn attribute(&self) -> Option<&str> {
+        if let Self::Modify { attribute, .. } = self { Some(attribute) } else { None }
+    }
+
+    /// The item, for a change of the whole item that says what it was.
+    fn item(&self) -> Option<&Attributes> {
+        match self {
+            Self::Insert(WholeItem::Known(item))
+            | Self::Remove(WholeItem::Known(item))
+            | Self::Snapshot(WholeItem::Known(item)) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// How many attributes it is about; at least one.
+    pub(super) fn attributes(&self) -> usize {
+        self.item().map_or(1, |item| item.len().max(1))
+    }
+
+    /// The bytes of all its values, as DynamoDB counts them.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Modify { old, new, .. } => old.iter().chain(new).map(Value::size).sum(),
+            change => change.item().into_iter().flat_map(Attributes::values).map(Value::size).sum(),
+        }
+    }
+}
+
+impl WholeItem {
+    fn read(value: AttributeValue) -> Option<Self> {
+        if let Some(hash) = omitted_hash(&value) {
+            return Some(Self::Omitted(hash.to_owned()));
+        }
+        Self::known(value)
+    }
+
+    fn read_backfilled(value: AttributeValue, key: &str) -> Option<Self> {
+        if is_backfill_note(&value, key) { Self::read(value) } else { Self::known(value) }
+    }
+
+    fn known(value: AttributeValue) -> Option<Self> {
+        if let AttributeValue::M(item) = value { Some(Self::Known(attributes(item))) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backfill_plan;
+    use config_audit::audit::EntryValue;
+    use config_audit::value::canonical_hash;
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    fn step(entry: serde_json::Value) -> Step {
+        Step::read(serde_json::from_value(entry).unwrap())
+    }
+
+    fn with(mut entry: serde_json::Value, more: &serde_json::Value) -> serde_json::Value {
+        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        entry
+    }
+
+    fn bare() -> serde_json::Value {
+        json!({ "id": {"S": "i"}, "itemKey": {"S": "K"}, "modificationTime": {"S": "2024-09-11T09:02:28.000Z"} })
+    }
+
+    #[test]
+    fn an_entry_is_read_as_what_was_done() {
+        let image = json!({ "M": { "key": {"S": "K"} } });
+        let item: Item = serde_json::from_value(image["M"].clone()).unwrap();
+        let one = || Some(Value::from(AttributeValue::N("1".to_owned())));
+        let modify = |old, new| Change::Modify { attribute: "a".to_owned(), old, new };
+        for (more, change) in [
+            (json!({ "newValue": image }), Change::Insert(WholeItem::Known(attributes(item.clone())))),
+            (json!({ "oldValue": image }), Change::Remove(WholeItem::Known(attributes(item.clone())))),
+            (json!({ "updatedAttribute": {"S": "a"}, "newValue": {"N": "1"} }), modify(None, one())),
+            (json!({ "updatedAttribute": {"S": "a"}, "oldValue": {"N": "1"} }), modify(one(), None)),
+            (
+                json!({ "id": {"S": backfill_id("K").to_string()}, "newValue": image }),
+                Change::Snapshot(WholeItem::Known(attributes(item))),
+            ),
+        ] {
+            assert_eq!(step(with(bare(), &more)).change, change, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_backfilled_item_too_large_for_an_entry_is_known_by_its_hash() {
+        let item: Item = [("x".to_owned(), AttributeValue::S("x".repeat(410_000)))].into();
+        let json = to_raw_value(&item).unwrap();
+        let plan = backfill_plan("Configuration", "K", serde_json::from_str(json.get()).unwrap(), DateTime::UNIX_EPOCH);
+        let [entry] = &plan.entries[..] else { panic!("{} entries", plan.entries.len()) };
+        assert_eq!((plan.values_omitted, entry.id), (1, backfill_id("K")));
+        let Some(EntryValue::Note(AttributeValue::M(note))) = &entry.new_value else { panic!("no note") };
+        assert_eq!(note["record"], AttributeValue::S("dynamodb:Configuration/K".to_owned()));
+        let step = Step::read(entry.item().into_inner());
+        assert_eq!(step.change, Change::Snapshot(WholeItem::Omitted(canonical_hash(&AttributeValue::M(item)))));
+        // An item with attributes of the same names as a note's members is not a note.
+        let members = [("omitted", "w"), ("bytes", "1"), ("sha256", &*"0".repeat(64)), ("record", "K")];
+        let alike: Item =
+            members.into_iter().map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).collect();
+        let json = to_raw_value(&alike).unwrap();
+        let plan = backfill_plan("Configuration", "K", serde_json::from_str(json.get()).unwrap(), DateTime::UNIX_EPOCH);
+        let step = Step::read(plan.entries[0].item().into_inner());
+        assert_eq!(step.change, Change::Snapshot(WholeItem::Known(attributes(alike))));
+    }
+
+    #[test]
+    fn what_is_not_an_entry_is_unreadable() {
+        let image = json!({ "M": {} });
+        for more in [
+            json!({}),
+            json!({ "newValue": {"N": "1"} }),
+            json!({ "oldValue": image, "newValue": image }),
+            json!({ "updatedAttribute": {"S": "a"} }),
+            json!({ "updatedAttribute": {"N": "1"}, "newValue": image }),
+            json!({ "newValue": image, "modificationTime": {"S": "yesterday"} }),
+            json!({ "newValue": image, "modificationTime": {"S": "2024-09-11T09:02:28Z"} }),
+        ] {
+            assert_eq!(step(with(bare(), &more)).change, Change::Unreadable, "{more}");
+        }
+    }
+}
