@@ -111,7 +111,6 @@ pub fn resolve(name: &str) -> String {
         "AWS::Region" => REGION.to_owned(),
         "RunbookUrl" => "docs/runbooks".to_owned(),
         "LateMinutes" => LATE_MINUTES.to_string(),
-        "LateMilliseconds" => (LATE_MINUTES * 60_000).to_string(),
         "CriticalAgeMinutes" => CRITICAL_AGE_MINUTES.to_string(),
         "CriticalAgeMilliseconds" => (CRITICAL_AGE_MINUTES * 60_000).to_string(),
         "ConfigurationTableName" => format!("Configuration-{stage}"),
