@@ -31,6 +31,11 @@ run: ## Start the local world and play the two examples
 	$(CARGO_BUILD) --bin bootstrap --bin config-audit
 	$(CARGO_TARGET)/debug/config-audit local --examples
 
+.PHONY: pictures
+pictures: ## Draw the dashboards in docs/images again; needs Chromium and optipng
+	$(CARGO_BUILD) --bin config-audit
+	docs/images/draw.sh $(CARGO_TARGET)/debug/config-audit
+
 # ---- make check: quick ----------------------------------------------------------------------------------------------
 
 .PHONY: check

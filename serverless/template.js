@@ -46,11 +46,8 @@ function useExisting({ Resources, Parameters }, id, value) {
 
 /** Metrics are in milliseconds, and people say minutes. */
 function setThresholds({ Parameters }) {
-  for (const name of ['Late', 'CriticalAge']) {
-    const minutes = Number(Parameters[`${name}Minutes`].Default);
-    Parameters[`${name}Minutes`].Default = minutes;
-    Parameters[`${name}Milliseconds`].Default = minutes * 60_000;
-  }
+  for (const name of ['LateMinutes', 'CriticalAgeMinutes']) Parameters[name].Default = Number(Parameters[name].Default);
+  Parameters.CriticalAgeMilliseconds.Default = Parameters.CriticalAgeMinutes.Default * 60_000;
 }
 
 /** The customer's key for everything that the stack creates and that stores something. */

@@ -21,8 +21,13 @@ fuzz_target!(|input: &str| {
     }
     for widget in dashboard.widgets {
         assert!(widget.x + widget.width <= COLUMNS && widget.height > 0, "{widget:?} is not within the grid");
-        let Content::Graph(graph) = widget.content else { continue };
-        for line in &graph.lines {
+        let lines = match widget.content {
+            Content::Graph(graph) => graph.lines,
+            Content::Numbers(numbers) => numbers.lines,
+            _ => continue,
+        };
+        for line in &lines {
+            let _ = line.over(&metrics, at(0), at(60));
             let points = line.points(&metrics, at(0), at(60));
             assert!(points.len() <= 60 && points.is_sorted_by(|one, next| one.0 < next.0), "{points:?}");
         }

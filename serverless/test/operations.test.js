@@ -26,6 +26,7 @@ const AWS_METRICS = {
   'AWS/DynamoDB TableName': ['ConsumedWriteCapacityUnits', 'WriteThrottleEvents'],
   'AWS/DynamoDB TableName GlobalSecondaryIndexName': ['ConsumedWriteCapacityUnits', 'WriteThrottleEvents'],
   'AWS/DynamoDB TableName Operation': ['SuccessfulRequestLatency', 'SystemErrors', 'ThrottledRequests'],
+  'AWS/S3 BucketName StorageType': ['NumberOfObjects'],
   'AWS/Logs LogGroupName': ['IncomingBytes', 'IncomingLogEvents', 'EMFParsingErrors', 'EMFValidationErrors'],
 };
 const AWS_MILLISECONDS = ['Duration', 'IteratorAge', 'SuccessfulRequestLatency'];
@@ -40,6 +41,8 @@ const VALUES = {
   GlobalSecondaryIndexName: [INDEX],
   Operation: ['BatchWriteItem'],
   LogGroupName: ['/aws/lambda/config-audit-dev-audit'],
+  BucketName: ['BUCKET'],
+  StorageType: ['AllStorageTypes'],
 };
 
 /** The function's own metrics, name and unit: a Rust test holds the table to the catalog. */
@@ -48,7 +51,9 @@ const CATALOG = Object.fromEntries([...read('docs', 'telemetry.md').matchAll(/^\
 assert.ok(Object.keys(CATALOG).length > 10, 'docs/telemetry.md has the table of metrics');
 
 /** The functions of metric math that the alarms' evaluator supports. */
-const FUNCTIONS = ['IF', 'FILL', 'ABS', 'AND', 'OR'];
+const FUNCTIONS = ['IF', 'FILL', 'ABS', 'FLOOR', 'AND', 'OR'];
+/** Those that need more than one period, which no alarm may use. */
+const FUNCTIONS_OF_DASHBOARDS = [...FUNCTIONS, 'EPOCH', 'REPEAT', 'LINEAR'];
 const words = (expression) => expression.match(/[A-Za-z_]\w*/g) || [];
 
 /** A comparable form of what an alarm or a graph's line shows: a metric, or an expression with its metrics. */
@@ -57,6 +62,12 @@ const lineOf = (expression, metrics) => expression.replace(/[A-Za-z_]\w*/g, (wor
   const metric = metrics.find(({ id }) => id === word);
   return metric ? line(metric) : word;
 });
+
+/** What one unit of a graph's axis is in the metric's own unit. */
+const SCALES = { minutes: 60_000, seconds: 1_000 };
+const scaleOf = (expression) => Number(/ \/ (\d+)$/.exec(expression)?.[1] ?? 1);
+/** A line without what fills its gaps and changes its unit. Its period suits the graph's range, and not the alarm. */
+const plain = (text) => text.replace(/ \/ \d+$/, '').replace(/^FILL\((.+), (?:0|LINEAR)\)$/, '$1').replace(/(\[.*),\d+\]$/, '$1]');
 
 /** What an alarm compares with its threshold. */
 function compared(alarm) {
@@ -166,8 +177,8 @@ test('when a record is late, and which age is critical, are parameters; the eval
   assert.match(given.IteratorAgeCritical.Properties.AlarmDescription, /^The last record of a batch is more than 60 minutes old/);
   assert.match(given.FreshnessBurnFast.Properties.AlarmDescription, /were audited more than 10 minutes after/);
   const thresholds = dashboardsOf(given).flatMap(graphsOf).flatMap(({ annotations }) => annotations?.horizontal ?? []).map(({ value }) => value);
-  assert.ok(thresholds.includes(600_000) && thresholds.includes(3_600_000), 'they are drawn, as numbers');
-  assert.ok(thresholds.every((value) => typeof value === 'number' && ![300_000, 7_200_000].includes(value)));
+  assert.ok(thresholds.includes(10) && thresholds.includes(60), 'they are drawn in minutes, as numbers');
+  assert.ok(thresholds.every((value) => typeof value === 'number' && ![5, 120].includes(value)));
 
   const constant = (name) => Number(new RegExp(`const ${name}: u64 = (\\d+);`).exec(read('crates', 'cli', 'src', 'faults', 'received.rs'))[1]);
   assert.deepEqual([constant('LATE_MINUTES'), constant('CRITICAL_AGE_MINUTES')], [DEFAULTS.lateMinutes, DEFAULTS.criticalAgeMinutes]);
@@ -207,9 +218,9 @@ function graphsOf({ widgets }) {
         drawn: options.visible !== false,
       };
     }),
-    expressions: properties.metrics.filter(([first]) => typeof first === 'object').map(([expression]) => expression),
+    expressions: properties.metrics.filter(([first]) => typeof first === 'object').map(([expression]) => ({ ...expression, drawn: expression.visible !== false })),
     labels: properties.metrics.filter((entry) => entry.at(-1).visible !== false).map((entry) => entry.at(-1).label),
-    axes: properties.metrics.map((entry) => entry.at(-1)?.yAxis || 'left'),
+    axes: properties.metrics.filter((entry) => entry.at(-1).visible !== false).map((entry) => entry.at(-1)?.yAxis || 'left'),
   }));
 }
 
@@ -249,7 +260,7 @@ test('dashboards are valid for CloudWatch, fill a grid of 24 columns without gap
     }
     for (const { properties } of body.widgets.filter(({ type }) => ['metric', 'log'].includes(type))) assert.equal(properties.region, 'REGION', properties.title);
     for (const { type, width, properties } of body.widgets.filter((widget) => widget.properties.title)) {
-      assert.ok(width >= (type === 'metric' ? 6 : 8), `${properties.title} is too narrow`);
+      assert.ok(width >= (properties.view === 'singleValue' ? 3 : type === 'metric' ? 6 : 8), `${properties.title} is too narrow`);
       assert.ok(properties.title.length * 7 <= width * column - 40, `"${properties.title}" does not fit ${width} columns`);
     }
     t.diagnostic(`${name}: ${body.widgets.length} widgets, ${rows} rows, ${Buffer.byteLength(text)} bytes`);
@@ -274,16 +285,21 @@ test('every graph shows metrics that exist, on axes labelled with their unit', a
       const ids = [...metrics, ...expressions].flatMap(({ id }) => id ?? []);
       assert.equal(new Set(ids).size, ids.length, `"${title}" has no id twice`);
       for (const { expression } of expressions) {
-        for (const word of words(expression)) assert.ok([...ids, ...FUNCTIONS].includes(word), `"${title}": ${word}`);
+        for (const word of words(expression)) assert.ok([...ids, ...FUNCTIONS_OF_DASHBOARDS].includes(word), `"${title}": ${word}`);
       }
-      assert.deepEqual(Object.keys(yAxis).sort(), [...new Set(axes)].sort(), `"${title}" labels the axes that it uses`);
       for (const metric of metrics) {
         const milliseconds = exists(metric) && !/^(SampleCount|PR\(.*)$/.test(metric.stat);
-        const { label } = yAxis[metric.axis];
-        if (metric.drawn) assert.equal(/millisecond/.test(label), milliseconds, `"${title}": ${metric.name} against "${label}"`);
-        if (metric.drawn) assert.equal(/per cent/.test(label), metric.stat.startsWith('PR('), `"${title}": ${metric.name} against "${label}"`);
         count += 1;
+        if (!yAxis) continue;
+        const users = expressions.filter(({ expression }) => words(expression).includes(metric.id));
+        for (const { expression, yAxis: axis = 'left' } of metric.drawn ? [{ expression: metric.id ?? '', yAxis: metric.axis }] : users) {
+          const { label } = yAxis[axis];
+          const [unit] = milliseconds ? Object.entries({ ...SCALES, milliseconds: 1 }).find(([, scale]) => scale === scaleOf(expression)) : [''];
+          assert.ok(label.startsWith(unit) && (unit || !/millisecond/.test(label)), `"${title}": ${metric.name} against "${label}"`);
+          assert.equal(/per cent/.test(label), metric.stat.startsWith('PR(') || expression.includes('100 *'), `"${title}": ${metric.name} against "${label}"`);
+        }
       }
+      if (yAxis) assert.deepEqual(Object.keys(yAxis).sort(), [...new Set(axes)].sort(), `"${title}" labels the axes that it uses`);
     }
   }
   t.diagnostic(`${count} metrics`);
@@ -295,20 +311,20 @@ test('graphs have the alarms\' thresholds, and every alarm\'s state is on top', 
   const [operations] = dashboardsOf(all);
   const thresholds = alarms.filter(({ Type, Threshold }) => Type === METRIC_ALARM && Threshold > 0)
     .map((alarm) => ({ id: alarm.id, value: alarm.Threshold, compared: compared(alarm) }));
-  const OBJECTIVE = DEFAULTS.lateMinutes * 60_000;
 
-  const drawn = dashboardsOf(all).flatMap(graphsOf).flatMap(({ metrics, expressions, annotations, title }) => {
-    const lines = [...metrics.filter((metric) => metric.drawn).map(line), ...expressions.map(({ expression }) => lineOf(expression, metrics))];
+  const drawn = dashboardsOf(all).flatMap(graphsOf).flatMap(({ metrics, expressions, annotations, title, yAxis }) => {
+    const lines = [...metrics.filter((metric) => metric.drawn).map(line), ...expressions.map(({ expression }) => lineOf(expression, metrics))].map(plain);
     const lag = metrics.some(({ name, stat }) => name === 'AuditLag' && /^(p\d+|Maximum)$/.test(stat));
-    return (annotations?.horizontal || []).map(({ value, label }) => ({ value, label, title, lines, lag }));
+    const scale = SCALES[yAxis?.left.label] ?? 1;
+    return (annotations?.horizontal || []).map(({ value, label }) => ({ value: value * scale, label, title, lines, lag }));
   });
   for (const { value, label, title, lines, lag } of drawn) {
-    const known = thresholds.some((alarm) => alarm.value === value && lines.includes(alarm.compared)) || (lag && value === OBJECTIVE);
+    const known = thresholds.some((alarm) => alarm.value === value && lines.includes(plain(alarm.compared))) || (lag && value === DEFAULTS.lateMinutes * 60_000);
     assert.ok(known, `"${title}" draws ${value} (${label}), which is not the threshold of an alarm on one of its lines`);
   }
   for (const { id, value, compared: line } of thresholds) {
-    const there = drawn.find((threshold) => threshold.value === value && threshold.lines.includes(line));
-    assert.ok(there, `${id}: a graph shows its metric with the same statistic and period, and ${value} as a line`);
+    const there = drawn.find((threshold) => threshold.value === value && threshold.lines.includes(plain(line)));
+    assert.ok(there, `${id}: a graph shows its metric with the same statistic, and ${value} as a line`);
     const severe = pages(alarms).some((page) => id.startsWith(page));
     assert.ok(there.label.startsWith(severe ? 'page' : 'notify'), `${id}: ${there.label}`);
   }
@@ -322,6 +338,15 @@ test('graphs have the alarms\' thresholds, and every alarm\'s state is on top', 
   t.diagnostic(`${drawn.length} lines; ${severe.length} alarms of severity page, ${others.length} of severity notify`);
 });
 
+test('the operations dashboard opens on a day, and begins with numbers', async (t) => {
+  const [{ start, widgets: [title, ...widgets] }] = dashboardsOf(await resources(t));
+  assert.deepEqual([start, title.type], ['-PT24H', 'text']);
+  const numbers = widgets.slice(0, widgets.findIndex(({ type }) => type === 'alarm'));
+  assert.deepEqual(numbers.map(({ properties }) => [properties.view, properties.title]), [
+    'Last change audited', 'Stream last read', 'Changes audited', 'Failures in the time shown', 'Failure bucket', 'Audited in time, 30 days',
+  ].map((name) => ['singleValue', name]));
+});
+
 // ---- queries ---------------------------------------------------------------------------------------------------------
 
 /** Members of Lambda's own log lines (AWS Lambda Developer Guide, "Lambda Telemetry API Event schema reference"). */
@@ -329,7 +354,7 @@ const PLATFORM = ['type', 'record.requestId', 'record.status', 'record.errorType
 const PLATFORM_VALUES = { type: ['platform.report'], 'record.status': ['error', 'failure', 'timeout'] };
 /** Values that the operator replaces. */
 const PLACEHOLDERS = { itemKey: ['ITEM-KEY'], requestId: ['REQUEST-ID'], 'record.requestId': ['REQUEST-ID'] };
-const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|like|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|\d+h?)$/;
+const LANGUAGE = /^(fields|filter|stats|sort|limit|by|as|asc|desc|in|like|and|or|coalesce|ispresent|count|count_distinct|min|max|avg|sum|strlen|bin|fromMillis|\d+h?)$/;
 
 /** A source file without its tests. */
 const code = (...parts) => read('src', ...parts).split(/^#\[cfg\(test\)\]\n(?:pub\(crate\) )?mod tests/m)[0];
@@ -388,6 +413,7 @@ test('saved queries ask for members that the log has, and runbooks and dashboard
       const known = [log.values, PLATFORM_VALUES, PLACEHOLDERS].flatMap((values) => values[member] ?? []);
       assert.ok(known.includes(value), `"${name}" asks for a ${member} of ${value}, which is one of ${[...new Set(known)]}`);
     }
+    assert.doesNotMatch(query, /(?<!fromMillis\()(?:min|max)\(@timestamp\)/, `"${name}" shows times`);
     assert.ok(query.split('\n').every((line, index) => index === 0 || line.startsWith('| ')), name);
   }
   for (const file of fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'))) {

@@ -118,7 +118,7 @@ test('the function\'s settings contain no secret', async (t) => {
     SERVICE_NAME: 'config-audit', STAGE: 'dev',
   });
   assert.deepEqual(Object.keys(made.Parameters), ['Service', 'Stage', 'ConfigurationTableName', 'AuditTableName', 'PageEmail', 'NotifyEmail', 'RunbookUrl',
-    'LateMinutes', 'LateMilliseconds', 'CriticalAgeMinutes', 'CriticalAgeMilliseconds']);
+    'LateMinutes', 'CriticalAgeMinutes', 'CriticalAgeMilliseconds']);
   assert.doesNotMatch(JSON.stringify(made), /\{\{resolve:|AKIA|ASIA/, 'neither a reference to a secret nor an access key');
 });
 

@@ -52,7 +52,7 @@ function metricsOf({ Metrics, ...alone }) {
 
 /** The template's resources with CloudFormation's functions resolved, in an account ACCOUNT and a region REGION. */
 function resolved({ Resources, Parameters }) {
-  const given = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT', ConfigurationStreamMapping: 'MAPPING' };
+  const given = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT', ConfigurationStreamMapping: 'MAPPING', FailureBucket: 'BUCKET' };
   const reference = (name) => {
     if (given[name] !== undefined) return given[name];
     if (Parameters[name]) return Parameters[name].Default;

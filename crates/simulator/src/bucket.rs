@@ -59,6 +59,7 @@ impl Quarantine for FailureBucket {
         if struck(Fault::BucketIsSilent) {
             std::future::pending::<()>().await;
         }
+        run.observe_object(key);
         run.ledger.store_object(object.record.get(), StoredObject { key: key.to_owned(), reason: object.reason });
         if struck(Fault::BucketRefusesAfterStoring) {
             return Err(refused());

@@ -168,6 +168,7 @@ impl Mapping {
                 self.run.ledger.change_of(&record.sequence_number).given_up.set(true);
             }
             self.run.emit(Metric::OnFailureDestinationDeliveredEventCount, records.len() as f64);
+            self.run.observe_object(&given_up.key(now, id));
             let laws = laws::of_the_destination(
                 &self.run.ledger,
                 self.run.scenario.is_fault_free(),

@@ -1,6 +1,7 @@
 //! What CloudWatch gets of a run: the lines of the function's log, made by the function's own code, and AWS's own metrics.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use config_audit::report::Report;
 use config_audit::settings::{Environment, Settings};
@@ -63,13 +64,19 @@ pub enum Metric {
     WriteThrottleEvents,
     /// Of the Audit table's index, under the same name: writes that were throttled because its capacity was used up.
     IndexWriteThrottleEvents,
+    /// Of the failure bucket: the objects in it, once a day.
+    NumberOfObjects,
 }
+
+const DAY: Millis = 24 * 60 * 60 * 1_000;
 
 /// Where a run puts what it sends.
 #[derive(Debug)]
 pub(crate) struct Observer {
     telemetry: Telemetry,
     observed: RefCell<Observed>,
+    /// When the failure bucket got each of its objects.
+    objects: RefCell<BTreeMap<String, Millis>>,
 }
 
 /// The function's settings.
@@ -93,14 +100,25 @@ impl Observer {
     /// None where the function cannot be set up.
     pub(crate) fn start() -> Option<Self> {
         let telemetry = Telemetry::start(&Settings::read(&Variables).ok()?).ok()?;
-        Some(Self { telemetry, observed: RefCell::default() })
+        Some(Self { telemetry, observed: RefCell::default(), objects: RefCell::default() })
     }
 
     pub(crate) fn add(&self, datum: Datum) {
         self.observed.borrow_mut().data.push(datum);
     }
 
-    pub(crate) fn take(&self) -> Observed {
+    /// An object is put into the failure bucket.
+    pub(crate) fn store(&self, now: Millis, key: &str) {
+        self.objects.borrow_mut().entry(key.to_owned()).or_insert(now);
+    }
+
+    /// What CloudWatch got until this time.
+    pub(crate) fn take(&self, now: Millis) -> Observed {
+        let objects = self.objects.borrow();
+        for midnight in (0..=now / DAY).map(|day| day * DAY) {
+            let count = objects.values().filter(|stored| **stored < midnight).count();
+            self.add(Datum { at: midnight, metric: Metric::NumberOfObjects, value: count as f64 });
+        }
         self.observed.take()
     }
 

@@ -153,6 +153,13 @@ impl Run {
         }
     }
 
+    /// The failure bucket gets an object.
+    pub(crate) fn observe_object(&self, key: &str) {
+        if let Some(observer) = &self.observer {
+            observer.store(self.now(), key);
+        }
+    }
+
     /// A law is broken.
     pub(crate) fn violate(&self, what: impl Into<String>) {
         let what = what.into();

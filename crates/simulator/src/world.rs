@@ -10,7 +10,7 @@ use crate::function::Function;
 use crate::laws;
 pub use crate::ledger::Tally;
 use crate::mapping::Mapping;
-use crate::observed::{Observed, Observer};
+use crate::observed::Observed;
 use crate::run::Run;
 pub use crate::run::{Capture, EPOCH};
 use crate::scenario::Scenario;
@@ -58,7 +58,7 @@ pub fn run(scenario: &Scenario, capture: Capture) -> Outcome {
             faults: run.ledger.faults(),
             tally: run.ledger.tally(run.now()),
             timeline: run.ledger.take_timeline(),
-            observed: run.observer.as_ref().map(Observer::take).unwrap_or_default(),
+            observed: run.observer.as_ref().map(|observer| observer.take(run.now())).unwrap_or_default(),
         }
     })
 }

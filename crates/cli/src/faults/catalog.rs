@@ -321,8 +321,8 @@ fn that_heal(trial: Trial) -> Vec<FaultCase> {
 
 /// More than a day in which nothing goes wrong.
 #[must_use]
-pub fn healthy() -> Scenario {
-    Trial::USUAL.healthy(Trial::USUAL.distant_end())
+pub fn healthy(trial: Trial) -> Scenario {
+    trial.healthy(trial.distant_end())
 }
 
 fn lasting(trial: Trial, fault: Fault) -> Scenario {

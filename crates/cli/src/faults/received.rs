@@ -60,7 +60,8 @@ pub(super) fn received(observed: &Observed, hiccups: &[Hiccup]) -> Metrics {
     for datum in &observed.data {
         add(Source::Aws, datum.at, DELAY_OF_METRICS, time(datum.at), &metric_of_aws(datum.metric), datum.value);
     }
-    let log_group = |name| Metric::new("AWS/Logs", name, &[("LogGroupName", "AuditLogGroup")]);
+    let group = resolve("AuditLogGroup");
+    let log_group = |name| Metric::new("AWS/Logs", name, &[("LogGroupName", group.as_str())]);
     for (written, line) in &observed.lines {
         let now = time(*written);
         // The same delay for one metric of all lines of a minute; from minute to minute, and from metric to metric, it looks
@@ -104,16 +105,19 @@ pub const REGION: &str = "eu-central-1";
 #[must_use]
 pub fn resolve(name: &str) -> String {
     let [service, stage] = observed::DIMENSIONS;
-    let milliseconds = |minutes: u64| (minutes * 60_000).to_string();
     match name {
         "Service" => service.to_owned(),
         "Stage" => stage.to_owned(),
         "AWS::Region" => REGION.to_owned(),
         "RunbookUrl" => "docs/runbooks".to_owned(),
         "LateMinutes" => LATE_MINUTES.to_string(),
-        "LateMilliseconds" => milliseconds(LATE_MINUTES),
         "CriticalAgeMinutes" => CRITICAL_AGE_MINUTES.to_string(),
-        "CriticalAgeMilliseconds" => milliseconds(CRITICAL_AGE_MINUTES),
+        "CriticalAgeMilliseconds" => (CRITICAL_AGE_MINUTES * 60_000).to_string(),
+        "ConfigurationTableName" => format!("Configuration-{stage}"),
+        "AuditTableName" => format!("Audit-{stage}"),
+        "AuditLambdaFunction" => format!("{service}-{stage}-audit"),
+        "AuditLogGroup" => format!("/aws/lambda/{service}-{stage}-audit"),
+        "FailureBucket" => format!("{service}-{stage}-failures"),
         // Every other resource and parameter has its own name as its value.
         other => other.to_owned(),
     }
@@ -123,12 +127,20 @@ pub fn resolve(name: &str) -> String {
 fn metric_of_aws(metric: observed::Metric) -> Metric {
     use observed::Metric::{
         ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount, Errors, FailedInvokeEventCount,
-        IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge, OnFailureDestinationDeliveredEventCount,
-        PolledEventCount, Throttles, WriteThrottleEvents,
+        IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge, NumberOfObjects,
+        OnFailureDestinationDeliveredEventCount, PolledEventCount, Throttles, WriteThrottleEvents,
     };
-    let function = [("FunctionName", "AuditLambdaFunction")];
-    let mapping = [("EventSourceMappingUUID", "ConfigurationStreamMapping")];
-    let audit = ("TableName", "AuditTableName");
+    let [function, mapping, configuration, audit, bucket] = [
+        "AuditLambdaFunction",
+        "ConfigurationStreamMapping",
+        "ConfigurationTableName",
+        "AuditTableName",
+        "FailureBucket",
+    ]
+    .map(resolve);
+    let function = [("FunctionName", function.as_str())];
+    let mapping = [("EventSourceMappingUUID", mapping.as_str())];
+    let audit = ("TableName", audit.as_str());
     let name = format!("{metric:?}");
     match metric {
         Invocations | Errors | Throttles | observed::Metric::Duration | IteratorAge | DestinationDeliveryFailures => {
@@ -139,8 +151,11 @@ fn metric_of_aws(metric: observed::Metric) -> Metric {
         | FailedInvokeEventCount
         | DroppedEventCount
         | OnFailureDestinationDeliveredEventCount => Metric::new("AWS/Lambda", &name, &mapping),
-        ConsumedWriteCapacityUnits => Metric::new("AWS/DynamoDB", &name, &[("TableName", "ConfigurationTableName")]),
+        ConsumedWriteCapacityUnits => Metric::new("AWS/DynamoDB", &name, &[("TableName", configuration.as_str())]),
         WriteThrottleEvents => Metric::new("AWS/DynamoDB", &name, &[audit]),
+        NumberOfObjects => {
+            Metric::new("AWS/S3", &name, &[("BucketName", bucket.as_str()), ("StorageType", "AllStorageTypes")])
+        }
         IndexWriteThrottleEvents => Metric::new(
             "AWS/DynamoDB",
             "WriteThrottleEvents",

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use config_audit_simulator::scenario::{Millis, Scenario};
+use clap::ValueEnum;
+use config_audit_simulator::scenario::{FaultWindow, Millis, Scenario, Write};
 use serde::Serialize;
 
 use super::catalog::{BEGIN, HOUR, MINUTE};
 
+/// How long nothing is wrong before a fault is drawn.
+pub const DAY: Millis = 24 * HOUR;
+
 /// How often the table changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum Rate {
     /// Three changes a day, as of a table with configuration.
@@ -104,14 +108,34 @@ impl Trial {
         BEGIN + if self.rate == Rate::Quiet { 40 } else { 28 } * HOUR
     }
 
-    /// This rate for so long, with nothing wrong.
-    pub(super) fn healthy(self, until: Millis) -> Scenario {
-        let per_hour = |hour: u64| match self.rate {
+    /// The scenario, a day later, and this rate in that day, with nothing wrong.
+    #[must_use]
+    pub fn after_a_healthy_day(self, scenario: Scenario) -> Scenario {
+        let day = Scenario::of_traffic(8, DAY / HOUR, |hour| self.per_hour(hour));
+        let writes = scenario.writes.into_iter().map(|write| Write { at: write.at + DAY, ..write });
+        let windows = scenario.fault_windows.into_iter();
+        Scenario {
+            writes: day.writes.into_iter().chain(writes).collect(),
+            splits: scenario.splits.into_iter().map(|at| at + DAY).collect(),
+            fault_windows: windows
+                .map(|window| FaultWindow { from: window.from + DAY, to: window.to + DAY, ..window })
+                .collect(),
+            ..scenario
+        }
+    }
+
+    /// How many changes an hour has.
+    fn per_hour(self, hour: u64) -> u64 {
+        match self.rate {
             // One before a fault begins, and one in its first hour.
             Rate::Quiet => u64::from(hour == 0 || hour % 8 == 2),
             Rate::Usual | Rate::Bulk => 40,
-        };
-        let mut scenario = Scenario::of_traffic(7, until / HOUR + 1, per_hour);
+        }
+    }
+
+    /// This rate for so long, with nothing wrong.
+    pub(super) fn healthy(self, until: Millis) -> Scenario {
+        let mut scenario = Scenario::of_traffic(7, until / HOUR + 1, |hour| self.per_hour(hour));
         if self.rate == Rate::Bulk {
             scenario = scenario.with_burst(BEGIN - MINUTE, 10 * MINUTE, 1_000);
         }

@@ -27,7 +27,7 @@ async fn dashboards_are_drawn_or_the_error_says_why_not() {
     assert_eq!(code, Some(0), "{error}");
     for path in paths.lines() {
         let page = std::fs::read_to_string(path).unwrap();
-        assert!(page.contains(&format!("<b>{fault}</b>, 60 minutes after it began")), "{path}");
+        assert!(page.contains(&format!("simulated: {fault}, 60 minutes after it began; 2026-")), "{path}");
     }
     assert_eq!(paths.lines().count(), 2);
 

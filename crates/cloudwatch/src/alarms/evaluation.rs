@@ -116,8 +116,8 @@ impl<'a> Watch<'a> {
         let final_age = usize::try_from(metrics.settles_after()).unwrap_or_default();
         let values = Readings::new(period, range, final_age, |age| {
             let of_each: Vec<_> = alarm.metrics.iter().map(|(metric, stat)| read(metric, *stat, age)).collect();
-            let ends = 0..usize::try_from(last - oldest + 1).unwrap_or_default();
-            ends.map(|end| alarm.expression.value(&|metric| of_each[metric][end])).collect()
+            let begins: Vec<_> = (oldest..=last).map(|end| (end - minutes) * 60).collect();
+            alarm.expression.values(&begins, &of_each)
         });
         let counted = alarm.metrics.first().filter(|_| alarm.samples_needed.is_some());
         let counts = counted

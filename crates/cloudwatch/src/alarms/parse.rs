@@ -168,6 +168,10 @@ fn metric_alarm(mut properties: MetricProperties) -> Result<MetricAlarm, String>
         missing_data: properties.treat_missing_data.map_or(default, |Text(missing)| missing),
     };
     let expression = Expression::new(&returned.id, &ids).map_err(|error| error.to_string())?;
+    // How far back they look in an alarm is not documented, and an alarm on what is repeated can stick.
+    if !expression.is_local() {
+        return Err("EPOCH, and FILL with REPEAT or LINEAR, are not supported in an alarm".to_owned());
+    }
     Ok(MetricAlarm { expression, metrics, period_minutes: seconds / 60, samples_needed, rule })
 }
 
@@ -313,8 +317,7 @@ Resources:
         let names: Vec<_> = alarm.metrics.iter().map(|(metric, _)| metric.name.as_str()).collect();
         assert_eq!((names, alarm.rule.datapoints_to_alarm), (vec!["Failed", "Written"], 5));
         assert_eq!(alarm.rule.missing_data, MissingData::NotBreaching);
-        let value = alarm.expression.value(&|metric| Some([1.0, 3.0][metric]));
-        assert_eq!(value, Some(25.0));
+        assert_eq!(alarm.expression.values(&[0], &[vec![Some(1.0)], vec![Some(3.0)]]), [Some(25.0)]);
     }
 
     #[test]
@@ -415,6 +418,10 @@ Resources:
                 "all its metrics must have the same Period, not [60, 120]",
             ),
             (format!("{}, {{ Id: e, Expression: m0 }}", many.join(", ")), "it uses 11 metrics; CloudWatch allows 10"),
+            (
+                format!("{}, {{ Id: e, Expression: 'FILL(m, REPEAT)' }}", stat("m", 60)),
+                "EPOCH, and FILL with REPEAT or LINEAR, are not supported in an alarm",
+            ),
             (stat("m", 60), "ReturnData must be true for exactly one of Metrics, and is true for 0"),
             (format!("{}, {{ Id: m, Expression: m }}", stat("m", 60)), "the Id m is used twice"),
         ];

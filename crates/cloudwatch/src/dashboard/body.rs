@@ -34,10 +34,27 @@ pub(super) struct Placed {
 #[derive(Deserialize)]
 #[serde(tag = "type", content = "properties", rename_all = "camelCase")]
 pub(super) enum Shown {
-    Text { markdown: String },
-    Alarm { title: String, alarms: Vec<String> },
-    Log { title: String, query: String },
+    Text {
+        markdown: String,
+    },
+    Alarm {
+        title: String,
+        alarms: Vec<String>,
+        #[serde(rename = "sortBy")]
+        _sort_by: Option<SortBy>,
+    },
+    Log {
+        title: String,
+        query: String,
+    },
     Metric(Box<GraphProperties>),
+}
+
+/// Alarms that are on come first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum SortBy {
+    StateUpdatedTimestamp,
 }
 
 #[derive(Deserialize)]
@@ -46,13 +63,21 @@ pub(super) struct GraphProperties {
     pub(super) title: String,
     #[serde(rename = "region")]
     _region: String,
-    #[serde(rename = "view")]
-    _view: View,
+    pub(super) view: View,
+    pub(super) start: Option<String>,
     #[serde(default)]
     pub(super) stacked: bool,
+    #[serde(default)]
+    pub(super) set_period_to_time_range: bool,
+    #[serde(default)]
+    pub(super) sparkline: bool,
+    /// All digits of a number, which are drawn in any case.
+    #[serde(rename = "singleValueFullPrecision")]
+    _full_precision: Option<bool>,
     pub(super) stat: String,
     pub(super) period: u32,
     pub(super) metrics: Vec<Vec<Part>>,
+    #[serde(default)]
     pub(super) y_axis: Axes,
     #[serde(rename = "legend")]
     _legend: Option<Legend>,
@@ -60,10 +85,11 @@ pub(super) struct GraphProperties {
     pub(super) annotations: Annotations,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum View {
     TimeSeries,
+    SingleValue,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +112,7 @@ pub(super) struct Annotations {
     pub(super) horizontal: Vec<Threshold>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Axes {
     pub(super) left: Option<AxisProperties>,

@@ -7,5 +7,5 @@ mod body;
 mod model;
 mod parse;
 
-pub use model::{Axis, COLUMNS, Content, Dashboard, Graph, Line, Threshold, Widget};
+pub use model::{Axis, COLUMNS, Content, Dashboard, Graph, Line, Numbers, Threshold, Widget};
 pub use parse::DashboardError;

@@ -55,6 +55,23 @@ pub enum Content {
     },
     /// Metrics over time.
     Graph(Graph),
+    /// Metrics as numbers.
+    Numbers(Numbers),
+}
+
+/// Metrics as numbers.
+#[derive(Debug, Clone)]
+pub struct Numbers {
+    /// The heading.
+    pub title: String,
+    /// How much time it shows, if not as much as its dashboard.
+    pub start: Option<TimeDelta>,
+    /// Whether a number is of the whole time shown; otherwise it is of the last period with data.
+    pub is_of_whole_time: bool,
+    /// Whether each number has a small graph of the time shown.
+    pub has_sparkline: bool,
+    /// What the numbers are of.
+    pub lines: Vec<Line>,
 }
 
 /// Metrics over time.
@@ -62,6 +79,8 @@ pub enum Content {
 pub struct Graph {
     /// The heading.
     pub title: String,
+    /// How much time it shows, if not as much as its dashboard.
+    pub start: Option<TimeDelta>,
     /// Whether the lines are stacked.
     pub is_stacked: bool,
     /// The lines.
@@ -121,19 +140,30 @@ impl Line {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
     ) -> Vec<(DateTime<Utc>, Option<f64>)> {
-        let (period, now) = (self.period_minutes, minute(to));
-        let first = minute(from).div_euclid(period) * period;
-        let mut begins = (0..).map(|number| first + number * period).skip_while(|begin| *begin < minute(from));
-        let mut points = Vec::new();
-        while let Some(begin) = begins.next().filter(|begin| *begin < now) {
-            let value = |number: usize| {
-                let (metric, stat) = self.metrics.get(number)?;
-                metrics.known_at(metric, *stat, begin..begin + period, now)
-            };
-            let at = DateTime::from_timestamp(begin * 60, 0).unwrap_or_default();
-            points.push((at, self.expression.value(&value)));
-        }
-        points
+        let (period, from, now) = (self.period_minutes, minute(from), minute(to));
+        let first = from.div_euclid(period) * period;
+        let begins = (0..).map(|number| first + number * period).skip_while(|begin| *begin < from);
+        let begins: Vec<i64> = begins.take_while(|begin| *begin < now).collect();
+        let values = self.values(metrics, &begins, period, now);
+        let at = begins.iter().map(|begin| DateTime::from_timestamp(begin * 60, 0).unwrap_or_default());
+        at.zip(values).collect()
+    }
+
+    /// The value of the whole time between the two times, as known at the second time.
+    #[must_use]
+    pub fn over(&self, metrics: &Metrics, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<f64> {
+        let (from, now) = (minute(from), minute(to));
+        self.values(metrics, &[from], (now - from).max(1), now)[0]
+    }
+
+    /// The values of the periods of this length that begin in these minutes, as known in the minute `now`.
+    fn values(&self, metrics: &Metrics, begins: &[i64], period: i64, now: i64) -> Vec<Option<f64>> {
+        let of_each = self.metrics.iter().map(|(metric, stat)| {
+            let known = |begin: &i64| metrics.known_at(metric, *stat, *begin..begin + period, now);
+            begins.iter().map(known).collect()
+        });
+        let seconds: Vec<i64> = begins.iter().map(|begin| begin * 60).collect();
+        self.expression.values(&seconds, &of_each.collect::<Vec<_>>())
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::body::{AxisProperties, Body, GraphProperties, Options, Part, Placed, Shown, Side};
-use super::model::{Axis, COLUMNS, Content, Dashboard, Graph, Line, Widget};
+use super::body::{AxisProperties, Body, GraphProperties, Options, Part, Placed, Shown, Side, View};
+use super::model::{Axis, COLUMNS, Content, Dashboard, Graph, Line, Numbers, Widget};
 use crate::math::{Expression, Query};
 use crate::metrics::{Metric, Stat, is_value};
 use crate::template::{Resolve, substitute};
@@ -42,8 +42,7 @@ impl Dashboard {
         };
         let text = substitute(text, resolve).map_err(error(None))?;
         let body: Body = serde_json::from_str(&text).map_err(|reason| error(None)(reason.to_string()))?;
-        let start = duration(&body.start)
-            .ok_or_else(|| error(None)(format!("start is {:?}, but must be a duration such as -PT3H", body.start)))?;
+        let start = start(&body.start).map_err(error(None))?;
         let widgets = body.widgets.into_iter().map(|Placed { x, y, width, height, shown }| {
             let is_within = x.checked_add(width).is_some_and(|right| right <= COLUMNS) && y <= MAX_ROWS;
             if !is_within || width == 0 || !(1..=MAX_ROWS).contains(&height) {
@@ -51,14 +50,14 @@ impl Dashboard {
             }
             let content = match shown {
                 Shown::Text { markdown } => Content::Text(markdown),
-                Shown::Alarm { title, alarms } => {
+                Shown::Alarm { title, alarms, .. } => {
                     let name = |arn: String| arn.rsplit(':').next().unwrap_or_default().to_owned();
                     Content::Alarms { title, names: alarms.into_iter().map(name).collect() }
                 }
                 Shown::Log { title, query } => Content::Log { title, query },
                 Shown::Metric(properties) => {
                     let title = properties.title.clone();
-                    Content::Graph(graph(*properties).map_err(error(Some(&title)))?)
+                    metric(*properties).map_err(error(Some(&title)))?
                 }
             };
             Ok(Widget { x, y, width, height, content })
@@ -67,8 +66,10 @@ impl Dashboard {
     }
 }
 
-fn graph(properties: GraphProperties) -> Result<Graph, String> {
-    let GraphProperties { title, stacked, stat, period, metrics: entries, y_axis, annotations, .. } = properties;
+fn metric(properties: GraphProperties) -> Result<Content, String> {
+    let GraphProperties { title, view, start: from, stat, period, metrics: entries, y_axis, annotations, .. } =
+        properties;
+    let from = from.map(|from| start(&from)).transpose()?;
     let mut metrics = Vec::new();
     let mut named = BTreeMap::new();
     let mut drawn = Vec::new();
@@ -105,17 +106,29 @@ fn graph(properties: GraphProperties) -> Result<Graph, String> {
         let is_right = options.y_axis.is_some_and(|side| side == Side::Right);
         Ok::<_, String>(Line { label, color, is_right, period_minutes, expression, metrics: metrics.clone() })
     });
+    let lines = lines.collect::<Result<_, _>>()?;
+    if view == View::SingleValue {
+        let (is_of_whole_time, has_sparkline) = (properties.set_period_to_time_range, properties.sparkline);
+        return Ok(Content::Numbers(Numbers { title, start: from, is_of_whole_time, has_sparkline, lines }));
+    }
+    if properties.set_period_to_time_range || properties.sparkline {
+        return Err("setPeriodToTimeRange and sparkline are of the view singleValue".to_owned());
+    }
     let axes = [y_axis.left, y_axis.right].map(|axis| {
         let AxisProperties { label, min, max, .. } = axis.unwrap_or_default();
         Axis { label, min, max }
     });
-    let lines = lines.collect::<Result<_, _>>()?;
     let bounds = axes.iter().flat_map(|axis| [axis.min, axis.max]).flatten();
     let mut values = bounds.chain(annotations.horizontal.iter().map(|threshold| threshold.value));
     if let Some(value) = values.find(|value| !is_value(*value)) {
         return Err(format!("no metric can have the value {value:e} of an axis or annotation"));
     }
-    Ok(Graph { title, is_stacked: stacked, lines, axes, thresholds: annotations.horizontal })
+    let thresholds = annotations.horizontal;
+    Ok(Content::Graph(Graph { title, start: from, is_stacked: properties.stacked, lines, axes, thresholds }))
+}
+
+fn start(text: &str) -> Result<TimeDelta, String> {
+    duration(text).ok_or_else(|| format!("start is {text:?}, but must be a duration such as -PT3H"))
 }
 
 /// An ISO 8601 duration such as `-PT3H` or `-P3D`.
@@ -240,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_of_the_last_period_or_of_the_whole_time_shown() {
+        let at = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap();
+        let tile = BODY.replace("timeSeries\"", "singleValue\", \"start\": \"-P30D\", \"setPeriodToTimeRange\": true");
+        let content = read(&tile).unwrap().widgets.remove(3).content;
+        let Content::Numbers(numbers) = content else { panic!("{content:?}") };
+        assert_eq!((numbers.title.as_str(), numbers.start), ("Share", Some(TimeDelta::days(30))));
+        assert!(numbers.is_of_whole_time && !numbers.has_sparkline);
+        let metric = |name| Metric::new("ConfigAudit", name, &[("Service", "config-audit")]);
+        let mut metrics = Metrics::default();
+        for minute in 0..10 {
+            metrics.add(&metric("Written"), at(minute), at(minute), 10.0);
+        }
+        metrics.add(&metric("Failed"), at(3), at(3), 5.0);
+        let values: Vec<_> = numbers.lines.iter().map(|line| line.over(&metrics, at(1), at(11))).collect();
+        assert_eq!(values, [Some(90.0), Some(500.0 / 90.0)], "the first minute is before the time shown");
+        assert_eq!(numbers.lines[0].over(&Metrics::default(), at(1), at(11)), None);
+    }
+
+    #[test]
     fn an_error_names_the_file_the_widget_and_the_problem() {
         let rejected = |from: &str, to: &str| read(&BODY.replace(from, to)).unwrap_err().to_string();
         let share = "operations.json, \"Share\": ";
@@ -274,9 +306,11 @@ mod tests {
             format!("{share}no metric can have the value -1.7e308 of an axis or annotation")
         );
         assert!(rejected("timeSeries", "pie").contains("unknown variant `pie`"));
-        assert!(
-            rejected("\"annotations\"", "\"sparkline\": true, \"annotations\"").contains("unknown field `sparkline`")
+        assert_eq!(
+            rejected("\"annotations\"", "\"sparkline\": true, \"annotations\""),
+            format!("{share}setPeriodToTimeRange and sparkline are of the view singleValue")
         );
+        assert!(rejected("\"annotations\"", "\"table\": {}, \"annotations\"").contains("unknown field `table`"));
         assert!(rejected("\"type\": \"log\"", "\"type\": \"explorer\"").contains("unknown variant `explorer`"));
     }
 

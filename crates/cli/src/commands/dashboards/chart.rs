@@ -5,6 +5,7 @@ use std::ops::Range;
 use chrono::{DateTime, TimeDelta, Utc};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use config_audit_cloudwatch::dashboard::{Axis, Graph};
 
@@ -22,6 +23,15 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Chart
     }
 }
 
+/// A time that is marked on a graph.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What it is.
+    pub label: &'static str,
+}
+
 /// Draws a graph between two times, with the points of each of its lines.
 ///
 /// # Errors
@@ -30,11 +40,56 @@ pub fn svg(
     graph: &Graph,
     points: &[Points],
     (from, to): (DateTime<Utc>, DateTime<Utc>),
+    mark: Option<&Mark>,
     size: (u32, u32),
 ) -> Result<String, ChartError> {
     let mut svg = String::new();
-    draw(&SVGBackend::with_string(&mut svg, size).into_drawing_area(), graph, points, (from, to))?;
+    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+    if points.iter().flatten().all(|(_, value)| value.is_none()) {
+        let style = ("sans-serif", 13).into_font().color(&GRAY).pos(Pos::new(HPos::Center, VPos::Center));
+        let center = (i32::try_from(size.0 / 2).unwrap_or(0), i32::try_from(size.1 / 2).unwrap_or(0));
+        area.draw(&Text::new("No data in this time", center, style))?;
+    } else {
+        draw(&area, graph, points, (from, to), mark)?;
+    }
+    drop(area);
     Ok(svg)
+}
+
+/// The shape of a line without axes. A gap is left out.
+#[must_use]
+pub fn sparkline(points: &[(DateTime<Utc>, Option<f64>)], color: &str, (width, height): (u32, u32)) -> String {
+    let values: Vec<f64> = points.iter().filter_map(|(_, value)| *value).collect();
+    let top = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let bottom = values.iter().copied().fold(0.0, f64::min);
+    let (width, height) = (f64::from(width), f64::from(height));
+    let place = |(index, value): (usize, &f64)| {
+        let x = width * index as f64 / (values.len().max(2) - 1) as f64;
+        format!("{x:.1},{:.1}", 1.0 + (height - 2.0) * (1.0 - (value - bottom) / (top - bottom)))
+    };
+    let line: Vec<_> = values.iter().enumerate().map(place).collect();
+    let RGBColor(red, green, blue) = self::color(color);
+    format!(
+        "<svg class=\"sparkline\" width=\"{width}\" height=\"{height}\"><polyline fill=\"none\" \
+         stroke=\"rgb({red},{green},{blue})\" points=\"{}\"/></svg>",
+        line.join(" ")
+    )
+}
+
+/// A number with all its digits before the point, and at most two after it: 12,345 or 99.87.
+#[must_use]
+pub fn figure(value: f64) -> String {
+    let text = format!("{:.2}", value.abs());
+    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+    let mut figure = if value < 0.0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            figure.push(',');
+        }
+        figure.push(digit);
+    }
+    let decimals = decimals.trim_end_matches('0');
+    if decimals.is_empty() { figure } else { format!("{figure}.{decimals}") }
 }
 
 fn draw(
@@ -42,6 +97,7 @@ fn draw(
     graph: &Graph,
     points: &[Points],
     (from, to): (DateTime<Utc>, DateTime<Utc>),
+    mark: Option<&Mark>,
 ) -> Result<(), ChartError> {
     let points = if graph.is_stacked { stacked(points) } else { points.to_vec() };
     let values = |right: bool| {
@@ -101,7 +157,7 @@ fn draw(
         let points: Points = points.collect();
         for run in points.split(|(_, value)| value.is_none()).filter(|run| !run.is_empty()) {
             let points = || run.iter().filter_map(|(at, value)| Some((*at, (*value)?)));
-            let dots = points().filter(|_| run.len() == 1).map(|point| Circle::new(point, 2, color.filled()));
+            let dots = points().filter(|_| run.len() == 1).map(|point| Circle::new(point, 3, color.filled()));
             let lines = LineSeries::new(points().filter(|_| run.len() > 1), color.stroke_width(2));
             if line.is_right {
                 chart.draw_secondary_series(lines)?;
@@ -118,7 +174,17 @@ fn draw(
         let ends = [(from, value), (to, value)];
         chart.draw_series(LineSeries::new(ends, color.mix(0.7).stroke_width(1)))?;
         let style = ("sans-serif", 11).into_font().color(&color);
-        chart.draw_series([Text::new(threshold.label.clone(), (from, value), style)])?;
+        let label = Text::new(threshold.label.clone(), (4, -13), style);
+        chart.draw_series([EmptyElement::at((from, value)) + label])?;
+    }
+    if let Some(Mark { at, label }) = mark.filter(|mark| (from..to).contains(&mark.at)) {
+        let ends = [(*at, left_range.start), (*at, left_range.end)];
+        chart.draw_series(DashedLineSeries::new(ends, 4, 3, MARK.stroke_width(1)))?;
+        // The label is on the side with more room.
+        let is_late = *at - from > (to - from) / 2;
+        let (side, x) = if is_late { (HPos::Right, -4) } else { (HPos::Left, 4) };
+        let style = ("sans-serif", 11).into_font().color(&MARK).pos(Pos::new(side, VPos::Top));
+        chart.draw_series([EmptyElement::at((*at, left_range.end)) + Text::new(*label, (x, 0), style)])?;
     }
     Ok(())
 }
@@ -163,6 +229,7 @@ fn color(text: &str) -> RGBColor {
 }
 
 const GRAY: RGBColor = RGBColor(90, 90, 90);
+const MARK: RGBColor = RGBColor(20, 20, 20);
 
 /// A number in a few characters: 1.5M, 300k, 42, 0.25.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "a formatter of plotters")]
@@ -173,7 +240,8 @@ fn short(value: &f64) -> String {
         1e3.. => (value / 1e3, "k"),
         _ => (*value, ""),
     };
-    let text = format!("{value:.2}");
+    let decimals = if value.abs() < 0.1 { 4 } else { 2 };
+    let text = format!("{value:.decimals$}");
     format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
@@ -209,10 +277,31 @@ mod tests {
     #[test]
     fn a_line_has_gaps_where_data_is_missing_and_a_single_value_is_a_dot() {
         let lines = [points(&[Some(1.0), Some(2.0), None, Some(3.0), None]), points(&[None; 5])];
-        let svg = svg(&graph(false), &lines, (at(0), at(60)), (400, 240)).unwrap();
+        let mark = Mark { at: at(2), label: "it begins" };
+        let svg = svg(&graph(false), &lines, (at(0), at(60)), Some(&mark), (400, 240)).unwrap();
         let thick = |color: &str| svg.matches(&format!("stroke=\"{color}\" stroke-width=\"2\"")).count();
         assert_eq!((thick("#D62728"), svg.matches("<circle").count()), (1, 1), "{svg}");
         assert!(svg.contains("page &amp; &lt;notify&gt;") && svg.contains("records &lt;a minute&gt;"), "{svg}");
+        assert!(svg.contains("it begins"), "{svg}");
+    }
+
+    #[test]
+    fn a_graph_without_data_says_so_and_has_no_axes() {
+        let svg = svg(&graph(false), &[points(&[None; 5]), Points::new()], (at(0), at(60)), None, (400, 240)).unwrap();
+        assert!(svg.contains("No data in this time") && !svg.contains("page &amp;"), "{svg}");
+    }
+
+    #[test]
+    fn a_sparkline_begins_at_zero_and_leaves_out_gaps() {
+        let svg = sparkline(&points(&[Some(0.0), None, Some(1.0), Some(2.0)]), "#d62728", (100, 22));
+        assert!(svg.contains("rgb(214,39,40)") && svg.contains("points=\"0.0,21.0 50.0,11.0 100.0,1.0\""), "{svg}");
+        assert!(sparkline(&[], "#d62728", (100, 22)).contains("points=\"\""));
+    }
+
+    #[test]
+    fn a_figure_has_all_its_digits() {
+        let figures: Vec<_> = [0.0, 7.0, 99.87, 0.125, 1_234.5, 12_345_678.0, -1_000.0].map(figure).into();
+        assert_eq!(figures, ["0", "7", "99.87", "0.12", "1,234.5", "12,345,678", "-1,000"]);
     }
 
     #[test]
@@ -223,8 +312,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let short: Vec<_> = [0.0, 0.25, 42.0, 1_500.0, 300_000.0, 7_200_000.0, -2e9].iter().map(short).collect();
-        assert_eq!(short, ["0", "0.25", "42", "1.5k", "300k", "7.2M", "-2G"]);
+        let short: Vec<_> = [0.0, 0.25, 0.005, 42.0, 1_500.0, 300_000.0, 7_200_000.0, -2e9].iter().map(short).collect();
+        assert_eq!(short, ["0", "0.25", "0.005", "42", "1.5k", "300k", "7.2M", "-2G"]);
     }
 
     proptest! {
@@ -234,7 +323,7 @@ mod tests {
             other in prop::collection::vec(prop::option::of(prop_oneof![Just(0.0), Just(5.0), -1.0..1.0]), 0..20),
             is_stacked in any::<bool>(),
         ) {
-            let drawn = svg(&graph(is_stacked), &[points(&one), points(&other)], (at(0), at(60)), (400, 240));
+            let drawn = svg(&graph(is_stacked), &[points(&one), points(&other)], (at(0), at(60)), None, (400, 240));
             prop_assert!(drawn.unwrap().ends_with("</svg>\n"));
         }
     }
