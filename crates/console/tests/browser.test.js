@@ -99,6 +99,7 @@ describe('the console', () => {
     await visit.open('/')
     await page.getByRole('button', { name: 'Save' }).click()
     await page.locator('#changes').getByText('in the trail').first().waitFor()
+    await page.locator('#changes').getByText('1 entry').first().waitFor()
     await page.getByRole('link', { name: 'Trail', exact: true }).click()
     await page.getByRole('link', { name: 'CACHE_TTL_SEC' }).first().click()
     await page.getByText('Every change leads to the next.').waitFor()
