@@ -55,10 +55,8 @@ impl MetricAlarm {
         let read =
             |(metric, stat): &(Metric, Stat)| metrics.at_each(metric, *stat, length, metrics.settles_after(), ends());
         let of_each: Vec<Vec<Option<f64>>> = self.metrics.iter().map(read).collect();
+        let begins: Vec<i64> = ends().map(|end| (end - length) * 60).collect();
         let time = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
-        ends()
-            .enumerate()
-            .map(|(index, end)| (time(end), self.expression.value(&|metric| of_each[metric][index])))
-            .collect()
+        ends().map(time).zip(self.expression.values(&begins, &of_each)).collect()
     }
 }

@@ -32,7 +32,7 @@ const STREAM_SCHEMA: &str = r#"
 
 /// The path of a new database in memory, which ends with its last connection. It holds 2 GB (`.cargo/config.toml`).
 ///
-/// This is SQLite's `memdb`, a file in memory with a small page cache, not `mode=memory`, whose page cache is the database:
+/// This is `SQLite`'s `memdb`, a file in memory with a small page cache, not `mode=memory`, whose page cache is the database:
 /// a commit that has balanced a B-tree goes through the whole page cache (`pcache1TruncateUnsafe`, because balancing gives a
 /// page the number 262,145 for a moment), so the more it held, the slower it became.
 pub(super) fn in_memory() -> String {
