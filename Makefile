@@ -168,6 +168,10 @@ else
 	$(CARGO_TARGET)/harness/bench --local-world $(BENCH)/world.json $(if $(QUICK),--quick,--write .)
 endif
 
+.PHONY: cost
+cost: $(NPM) ## What a stage costs each month, from the template and bench/prices.json; writes docs/cost.md
+	node bench/cost.js
+
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
 .PHONY: tools
