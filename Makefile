@@ -31,11 +31,6 @@ run: ## Start the local world and play the two examples
 	$(CARGO_BUILD) --bin bootstrap --bin config-audit
 	$(CARGO_TARGET)/debug/config-audit local --examples
 
-.PHONY: pictures
-pictures: ## Draw the dashboards in docs/images again; needs Chromium and optipng
-	$(CARGO_BUILD) --bin config-audit
-	docs/images/draw.sh $(CARGO_TARGET)/debug/config-audit
-
 # ---- make check: quick ----------------------------------------------------------------------------------------------
 
 .PHONY: check
@@ -180,14 +175,19 @@ else
 endif
 
 .PHONY: pictures
-pictures: $(NPM) chromium ## Pictures of every page of the console in target/pictures, and those in docs/images
+pictures: $(NPM) chromium ## Pictures of every page of the console in target/pictures, and those in docs/images; needs optipng
 	$(CARGO_BUILD) --bins
+	docs/images/draw.sh $(CARGO_TARGET)/debug/config-audit
 	PICTURES=target/pictures $(NODE_TEST) --test-name-pattern='newcomer|pictures' crates/console/tests/browser.test.js
 
 .PHONY: soak
 soak: $(NPM) ## The console under 200 changes a second; SECONDS=n for another time than ten minutes
 	$(CARGO_BUILD) --bins
 	SECONDS=$(or $(SECONDS),600) $(NODE_TEST) crates/console/tests/soak.test.js
+
+.PHONY: cost
+cost: $(NPM) ## What a stage costs each month, from the template and bench/prices.json; writes docs/cost.md
+	node bench/cost.js
 
 # ---- tools ----------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,10 @@
 
 const { record } = require('./remembered');
 
-const ALARMS = ['AWS::CloudWatch::Alarm', 'AWS::CloudWatch::CompositeAlarm', 'AWS::SNS::Topic', 'AWS::SNS::Subscription'];
+const ALARMS = [
+  'AWS::CloudWatch::Alarm', 'AWS::CloudWatch::CompositeAlarm', 'AWS::Events::Rule',
+  'AWS::SNS::Topic', 'AWS::SNS::TopicPolicy', 'AWS::SNS::Subscription',
+];
 const DASHBOARD = 'AWS::CloudWatch::Dashboard';
 
 /** Everything that the function asks DynamoDB and S3 to do with a key. None of it manages the key. */
@@ -83,7 +86,7 @@ function leaveOut({ Resources }, types) {
   for (const [id, { Type }] of Object.entries(Resources)) if (types.includes(Type)) delete Resources[id];
 }
 
-/** Leaves out the alarms, the topics, and the alarms' places on the dashboards. */
+/** Leaves out the alarms, the rule that notifies, the topics, and the alarms' places on the dashboards. */
 function leaveOutAlarms(template) {
   leaveOut(template, ALARMS);
   for (const { Type, Properties } of Object.values(template.Resources)) {

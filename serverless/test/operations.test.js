@@ -111,6 +111,33 @@ test('every alarm sends to the topic notify; two composites of severe ones, and 
   t.diagnostic(`${severe.length} alarms page through ${PAGING.length}, ${alarms.filter((alarm) => !isPart(alarm)).length - severe.length - PAGING.length} notify`);
 });
 
+test('a change of the Audit table\'s policy notifies, and the topic still takes what it took without a policy', async (t) => {
+  const all = await resources(t);
+  const [rule, policy] = ['AuditPolicyChanged', 'NotifyTopicPolicy'].map((id) => all[id].Properties);
+  const TABLE = 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev';
+  assert.deepEqual(rule.EventPattern.detail, {
+    eventSource: ['dynamodb.amazonaws.com'],
+    eventName: ['PutResourcePolicy', 'DeleteResourcePolicy'],
+    $or: [{ requestParameters: { resourceArn: [TABLE] } }, { resources: { ARN: [TABLE] } }],
+  });
+  assert.equal(rule.State, 'ENABLED');
+  assert.ok(rule.Description.length <= 512);
+  const [{ Arn, InputTransformer: { InputPathsMap: paths, InputTemplate: text } }, ...others] = rule.Targets;
+  assert.deepEqual([Arn, others], ['NotifyTopic', []]);
+  assert.equal(typeof JSON.parse(text), 'string', 'EventBridge takes no other text');
+  const named = [...text.matchAll(/<(\w+)>/g)].map(([, name]) => name);
+  assert.deepEqual([...new Set(named)].sort(), Object.keys(paths).sort());
+
+  assert.deepEqual(policy.Topics, ['NotifyTopic']);
+  const allowed = policy.PolicyDocument.Statement.map(({ Principal, Action, Condition }) => [Object.values(Principal)[0], [Action].flat().includes('sns:Publish'), Condition]);
+  assert.deepEqual(allowed, [
+    ['*', true, { StringEquals: { 'AWS:SourceOwner': 'ACCOUNT' } }],
+    ['cloudwatch.amazonaws.com', true, { StringEquals: { 'aws:SourceAccount': 'ACCOUNT' } }],
+    ['events.amazonaws.com', true, undefined],
+  ]);
+  assert.equal(all.PageTopicPolicy, undefined, 'only alarms page');
+});
+
 /** Alarms that look for missing data. */
 const BREACHING_WITHOUT_DATA = ['MappingStoppedPolls', 'MappingStoppedLately'];
 

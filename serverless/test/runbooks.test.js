@@ -6,8 +6,8 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { ROOT, VENV, run, temporary } = require('./helpers');
-const { METRIC_ALARM, PAGING, alarmsOf, isPart, kebab, metricsOf, pages, read, resources, runbook, whole } = require('./stack');
+const { ROOT, VENV, packaged, run, temporary } = require('./helpers');
+const { METRIC_ALARM, PAGING, alarmsOf, isPart, kebab, metricsOf, pages, read, resources, rulesOf, runbook, whole } = require('./stack');
 
 const DASHBOARD = 'https://REGION.console.aws.amazon.com/cloudwatch/home?region=REGION#dashboards/dashboard/config-audit-dev-REGION-operations ';
 
@@ -15,9 +15,10 @@ const DASHBOARD = 'https://REGION.console.aws.amazon.com/cloudwatch/home?region=
 const SETUP = 'export STAGE=prod AWS_REGION=eu-central-1 AWS_DEFAULT_REGION=eu-central-1 AWS_PAGER=';
 const SECTIONS = ['Symptom', 'Likely causes', 'How to tell them apart', 'What to do', 'How to know that it is over'];
 
-test('each alarm has a runbook, with its severity, the time left, and how to recognise and remove each cause', async (t) => {
-  const alarms = alarmsOf(await resources(t));
-  const severe = [...PAGING, ...pages(alarms)];
+test('each alarm and each rule that notifies has a runbook, with its severity, the time left, and how to recognise and remove each cause', async (t) => {
+  const all = await resources(t);
+  const alarms = [...alarmsOf(all), ...rulesOf(all)];
+  const severe = [...PAGING, ...pages(alarmsOf(all))];
   for (const alarm of alarms) {
     const { id, AlarmDescription: description } = alarm;
     assert.ok(description.endsWith(`Runbook: docs/runbooks/${kebab(whole(alarm))}.md`), id);
@@ -106,14 +107,24 @@ test('the runbooks\' commands work when pasted: they have no placeholders, and t
   t.diagnostic(`${calls.length} calls, ${aws.length} of them of the AWS CLI, by the APIs' models (botocore)`);
 });
 
+test('the runbook of a changed policy puts back the policy that the template has', async (t) => {
+  const { template } = await packaged(t, []);
+  const directory = temporary(t);
+  await pasted(t, 'audit-policy-changed.md', directory);
+  const put = JSON.parse(fs.readFileSync(path.join(directory, 'audit-policy.json')));
+  // The stand-in of the AWS CLI answers "answer" to every question, such as which role the function has.
+  const made = template.Resources.AuditTable.Properties.ResourcePolicy.PolicyDocument;
+  made.Statement[0].Condition.ArnNotEquals['aws:PrincipalArn'] = ['answer', 'answer'];
+  assert.deepEqual(put, made);
+});
+
 /** All shell commands of a page. */
 function commands(text) {
   return [...text.matchAll(/^( *)```sh\n([^]*?)^ *```$/gm)].map(([, indent, block]) => block.replaceAll(new RegExp(`^${indent}`, 'gm'), '')).join('');
 }
 
 /** The calls that bash makes, of stand-ins, when all commands of a page are pasted: [[tool, argument, …], …]. */
-async function pasted(t, file) {
-  const directory = temporary(t);
+async function pasted(t, file, directory = temporary(t)) {
   const recorded = path.join(directory, 'calls');
   fs.writeFileSync(recorded, '');
   for (const tool of ['aws', 'cargo', 'config-audit', 'npx']) {

@@ -17,6 +17,8 @@ const COMPOSITE_ALARM = 'AWS::CloudWatch::CompositeAlarm';
 const resources = async (t, args = []) => resolved((await packaged(t, args)).template);
 const ofType = (all, ...types) => Object.entries(all).filter(([, { Type }]) => types.includes(Type));
 const alarmsOf = (all) => ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([id, { Type, Properties }]) => ({ id, Type, ...Properties }));
+/** The rules that notify as an alarm does, in the same form. */
+const rulesOf = (all) => ofType(all, 'AWS::Events::Rule').map(([id, { Type, Properties }]) => ({ id, Type, AlarmDescription: Properties.Description, ...Properties }));
 const dashboardsOf = (all) => ofType(all, 'AWS::CloudWatch::Dashboard').map(([, { Properties }]) => ({
   name: Properties.DashboardName, text: Properties.DashboardBody, ...JSON.parse(Properties.DashboardBody),
 }));
@@ -72,5 +74,5 @@ function resolved({ Resources, Parameters }) {
 
 module.exports = {
   APART, COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, kebab, metricsOf, ofType, pages,
-  queriesOf, read, resources, runbook, whole,
+  queriesOf, read, resources, rulesOf, runbook, whole,
 };

@@ -162,11 +162,11 @@ test('with an existing bucket and an existing table\'s key, the function may use
 test('alarms can be left out, and dashboards too', async (t) => {
   const [both, neither, alarms] = await Promise.all([[], ['alarms', 'dashboards'], ['alarms']]
     .map(async (off) => (await packaged(t, off.flatMap((name) => ['--param', `${name}=off`]))).template));
-  const count = (template) => [/Alarm$/, /SNS/, /Dashboard$/].map((type) => Object.values(template.Resources).filter(({ Type }) => type.test(Type)).length);
+  const count = (template) => [/Alarm$|Events/, /SNS/, /Dashboard$/].map((type) => Object.values(template.Resources).filter(({ Type }) => type.test(Type)).length);
   assert.deepEqual(count(neither), [0, 0, 0]);
   assert.deepEqual(count(alarms), [0, 0, 2]);
   const [left, topics, dashboards] = count(both);
-  assert.ok(left > 20 && topics === 4 && dashboards === 2);
+  assert.ok(left > 20 && topics === 5 && dashboards === 2);
   for (const template of [neither, alarms]) assert.ok(!template.Outputs.PageTopicArn && !template.Parameters.PageEmail && !template.Conditions.PageByEmail);
   for (const { Properties } of Object.values(alarms.Resources).filter(({ Type }) => /Dashboard$/.test(Type))) {
     const { widgets } = JSON.parse(Properties.DashboardBody['Fn::Sub'].replaceAll(/\$\{\w+\}/g, '0')); // Also where a number is expected.
@@ -201,7 +201,7 @@ test('what Serverless itself has for boundaries, tags and concurrency works, as 
 
 test('with existing topics, the stack has none, and its alarms and subscriptions use those', async (t) => {
   const { template } = await packaged(t, EXISTING);
-  assert.deepEqual(ofType(template, 'AWS::SNS::Topic'), []);
+  assert.deepEqual([...ofType(template, 'AWS::SNS::Topic'), ...ofType(template, 'AWS::SNS::TopicPolicy')], []);
   for (const [id, arn] of Object.entries(TOPICS)) assert.deepEqual(template.Parameters[id], { Type: 'String', Default: arn });
   assert.deepEqual(template.Resources.Incident.Properties.AlarmActions, [{ Ref: 'PageTopic' }]);
   assert.deepEqual(template.Resources.RecordsFailing.Properties.AlarmActions, [{ Ref: 'NotifyTopic' }]);

@@ -1,4 +1,4 @@
-//! What it costs: what a stage costs each month, and what a million changes cost, from what was measured.
+//! What a million changes cost, from what was measured. What a stage costs each month needs no measurement: `bench/cost.js`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,6 @@ const WRITE_UNIT: f64 = 1_024.0;
 /// `bench/prices.json`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Prices {
-    date: String,
-    region: String,
-    source: String,
     list: BTreeMap<String, Price>,
     assumptions: Assumptions,
 }
@@ -26,8 +23,6 @@ pub(crate) struct Prices {
 #[derive(Debug, Clone, Deserialize)]
 struct Price {
     dollars: f64,
-    per: String,
-    page: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -36,21 +31,14 @@ struct Assumptions {
     platform_log_bytes: f64,
     archived_share: f64,
     entry_overhead_bytes: f64,
-    mapping_metrics: usize,
     sampled_share: BTreeMap<usize, f64>,
 }
 
-/// What the packaged template creates that has a price.
+/// What of the packaged template a change's price depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Stack {
-    alarms: usize,
-    alarm_metrics: usize,
-    composite_alarms: usize,
-    dashboards: usize,
-    keys: usize,
     indexes: usize,
     retention_days: u64,
-    has_mapping_metrics: bool,
 }
 
 impl Stack {
@@ -61,24 +49,11 @@ impl Stack {
         for (name, resource) in resources.into_iter().flatten() {
             let properties = &resource["Properties"];
             match resource["Type"].as_str().unwrap_or_default() {
-                "AWS::CloudWatch::Alarm" => {
-                    stack.alarms += 1;
-                    // CloudWatch bills an alarm on metric math for each metric that it reads.
-                    stack.alarm_metrics += properties["Metrics"].as_array().map_or(1, |metrics| {
-                        metrics.iter().filter(|metric| metric.get("MetricStat").is_some()).count()
-                    });
-                }
-                "AWS::CloudWatch::CompositeAlarm" => stack.composite_alarms += 1,
-                "AWS::CloudWatch::Dashboard" => stack.dashboards += 1,
-                "AWS::KMS::Key" => stack.keys += 1,
                 "AWS::Logs::LogGroup" => {
                     stack.retention_days = properties["RetentionInDays"].as_u64().unwrap_or_default();
                 }
                 "AWS::DynamoDB::Table" if name == "AuditTable" => {
                     stack.indexes = properties["GlobalSecondaryIndexes"].as_array().map_or(0, Vec::len);
-                }
-                "AWS::Lambda::EventSourceMapping" => {
-                    stack.has_mapping_metrics = properties.get("MetricsConfig").is_some();
                 }
                 _ => {}
             }
@@ -90,20 +65,6 @@ impl Stack {
 impl Prices {
     fn of(&self, name: &str) -> f64 {
         self.list.get(name).map_or(f64::NAN, |price| price.dollars)
-    }
-
-    /// Where the prices are from, in a sentence.
-    pub(crate) fn origin(&self) -> String {
-        format!("Prices are those of {} on {}: {}.", self.region, self.date, self.source)
-    }
-
-    /// The prices themselves.
-    pub(crate) fn table(&self) -> Table {
-        let mut table = Table::new(["AWS's page", "dollars", "for a"]);
-        for price in self.list.values() {
-            table.push([price.page.clone(), price.dollars.to_string(), price.per.clone()]);
-        }
-        table
     }
 
     /// What the figures leave open.
@@ -130,29 +91,6 @@ impl Prices {
             shares.collect::<Vec<_>>().join(", "),
             of.entry_overhead_bytes,
         )
-    }
-
-    /// What a stage costs each month whether anything changes or not.
-    pub(crate) fn fixed(&self, stack: &Stack, figures: &Figures) -> Table {
-        let mut table = Table::new(["each month", "how many", "dollars"]);
-        let mapping = if stack.has_mapping_metrics { self.assumptions.mapping_metrics } else { 0 };
-        let alarms = format!("alarms ({} on {} metrics)", stack.alarms, stack.alarm_metrics);
-        let rows = [
-            (alarms.as_str(), stack.alarm_metrics, "alarm_metric_month"),
-            ("composite alarms", stack.composite_alarms, "composite_alarm_month"),
-            ("dashboards", stack.dashboards, "dashboard_month"),
-            ("the function's own metrics, while it is healthy", metrics(figures, "ours"), "custom_metric_month"),
-            ("metrics of the event source mapping", mapping, "custom_metric_month"),
-            ("customer managed keys", stack.keys, "key_month"),
-        ];
-        let mut total = 0.0;
-        for (what, count, price) in rows {
-            let dollars = count as f64 * self.of(price);
-            total += dollars;
-            table.push([what.to_owned(), count.to_string(), money(dollars)]);
-        }
-        table.push(["all of it".to_owned(), String::new(), money(total)]);
-        table
     }
 
     /// What a million changes cost with each function, in batches of this size.
@@ -249,14 +187,11 @@ mod tests {
     #[test]
     fn what_has_a_price_is_found_in_a_template() {
         let template = json!({ "Resources": {
-            "One": { "Type": "AWS::CloudWatch::Alarm", "Properties": { "MetricName": "Errors" } },
-            "Two": { "Type": "AWS::CloudWatch::Alarm", "Properties": { "Metrics": [
-                { "Id": "a", "MetricStat": {} }, { "Id": "b", "MetricStat": {} }, { "Id": "c", "Expression": "a+b" }
-            ] } },
+            "Log": { "Type": "AWS::Logs::LogGroup", "Properties": { "RetentionInDays": 30 } },
             "AuditTable": { "Type": "AWS::DynamoDB::Table", "Properties": { "GlobalSecondaryIndexes": [{}] } },
             "Other": { "Type": "AWS::DynamoDB::Table", "Properties": {} },
         } });
-        let expected = Stack { alarms: 2, alarm_metrics: 3, indexes: 1, ..Stack::default() };
+        let expected = Stack { indexes: 1, retention_days: 30 };
         assert_eq!(Stack::read(&template), expected);
     }
 
@@ -284,10 +219,6 @@ mod tests {
             "logs_gigabyte",
             "logs_gigabyte_month",
             "custom_metric_month",
-            "alarm_metric_month",
-            "composite_alarm_month",
-            "dashboard_month",
-            "key_month",
             "trace",
         ] {
             assert!(prices.of(name) > 0.0, "{name}");

@@ -53,8 +53,6 @@ impl Report<'_> {
                 let _ = writeln!(text, "\na million changes, batches of {records}");
                 text.push_str(&self.changes(records).terminal());
             }
-            text.push('\n');
-            text.push_str(&self.prices.fixed(self.stack, self.figures).terminal());
         }
         for verdict in self.verdicts.iter().filter(|verdict| verdict.is_missed()) {
             let _ = write!(text, "\nMISSED: {}", verdict.sentence());
@@ -87,12 +85,10 @@ impl Report<'_> {
         fs::write(&svg, picture::svg(self.figures)).map_err(|source| DocumentError { path: svg, source })?;
         let storage = self.prices.storage(self.stack, self.figures).unwrap_or_default();
         let parts = [
-            ("fixed", self.prices.fixed(self.stack, self.figures).markdown()),
             ("quiet", self.changes(1).markdown()),
             ("bulk", self.changes(100).markdown()),
             ("storage", storage),
             ("assumptions", self.prices.assumptions()),
-            ("prices", format!("{}\n\n{}", self.prices.origin(), self.prices.table().markdown())),
         ];
         put(root, "docs/cost.md", &parts)
     }
