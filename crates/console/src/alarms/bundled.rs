@@ -7,6 +7,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("alarms/freshness.yml", include_str!("../../../../alarms/freshness.yml")),
     ("alarms/incident.yml", include_str!("../../../../alarms/incident.yml")),
     ("alarms/lambda.yml", include_str!("../../../../alarms/lambda.yml")),
+    ("alarms/policy.yml", include_str!("../../../../alarms/policy.yml")),
     ("alarms/records.yml", include_str!("../../../../alarms/records.yml")),
     ("alarms/telemetry.yml", include_str!("../../../../alarms/telemetry.yml")),
     ("alarms/topics.yml", include_str!("../../../../alarms/topics.yml")),
@@ -21,6 +22,7 @@ macro_rules! runbooks {
 /// The runbooks by the names of their files.
 const RUNBOOKS: &[(&str, &str)] = runbooks![
     "README",
+    "audit-policy-changed",
     "audit-table-throttled",
     "books-do-not-balance",
     "destination-refused",
