@@ -17,7 +17,7 @@ use pulldown_cmark_escape::escape_html;
 use crate::faults::case::FaultCase;
 use crate::faults::catalog::{self, UnknownFault};
 use crate::faults::trial::Trial;
-use crate::faults::{REGION, ReadAlarmsError, play, read_alarms, resolve, time};
+use crate::faults::{DeployedAlarms, REGION, ReadAlarmsError, play, resolve, time};
 use crate::files::{Unreadable, read_all};
 use crate::terminal::{Terminal, WriteError};
 use config_audit_cloudwatch::alarms::State;
@@ -142,10 +142,11 @@ impl Scene {
             }
             None => ("nothing is wrong", catalog::BEGIN, catalog::healthy(), String::new()),
         };
-        let alarms = read_alarms(alarms)?;
+        let alarms = DeployedAlarms::read(alarms)?;
         let playback = play(&alarms, &scenario);
         let now = time(begins) + TimeDelta::minutes(after.into());
-        let states = alarms.all().iter().map(|alarm| (alarm.name.clone(), playback.state_at(&alarm.name, now)));
+        let states =
+            alarms.of(&scenario).all().iter().map(|alarm| (alarm.name.clone(), playback.state_at(&alarm.name, now)));
         let alarms = states.collect();
         Ok(Self { fault, when, now, metrics: playback.metrics, alarms })
     }
