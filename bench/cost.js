@@ -14,7 +14,7 @@ const DOCUMENT = path.join(ROOT, 'docs', 'cost.md');
 const PRICES = require('./prices.json');
 
 /** What people may leave out or add, by the parameters of the deployment. The first one is what is deployed without any. */
-const STAGES = [[], ['dashboards=off'], ['alarms=off'], ['alarms=off', 'dashboards=off']];
+const STAGES = [[], ['dashboards=off'], ['alarms=off'], ['alarms=off', 'dashboards=off'], ['canary=on']];
 
 /** CloudWatch bills metrics by the hour in which they have values. */
 const HOURS = 30 * 24;
@@ -36,12 +36,13 @@ function billed({ Resources }) {
   const isHigh = ([{ Period }]) => Period < 60;
   const standard = alarms.filter((metrics) => !isHigh(metrics));
   const mapping = ofType('AWS::Lambda::EventSourceMapping').filter(({ Properties }) => Properties.MetricsConfig);
+  const [canary] = ofType('AWS::Scheduler::Schedule'); // It has a metric, and invokes the function every hour.
   return [
     [`metrics of ${standard.length} standard alarms`, standard.flat().length, 'alarm_metric_month'],
     ['metrics of high-resolution alarms', alarms.filter(isHigh).flat().length, 'high_resolution_alarm_metric_month'],
     ['composite alarms', ofType('AWS::CloudWatch::CompositeAlarm').length, 'composite_alarm_month'],
     ['dashboards', ofType('AWS::CloudWatch::Dashboard').length, 'dashboard_month'],
-    ['metrics of the function, while it is healthy', OWN_METRICS, 'custom_metric_month', QUIET_HOURS],
+    ['metrics of the function, while it is healthy', OWN_METRICS + (canary ? 1 : 0), 'custom_metric_month', canary ? HOURS : QUIET_HOURS],
     ['metrics of the event source mapping', mapping.length * PRICES.assumptions.mapping_metrics, 'custom_metric_month'],
     ['customer managed keys', ofType('AWS::KMS::Key').length, 'key_month'],
   ];

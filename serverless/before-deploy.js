@@ -33,7 +33,7 @@ function useOfStream(name, { LatestStreamArn: stream, StreamSpecification: { Str
 }
 
 /** What is wrong with an existing Configuration table: sentences. */
-function unfitConfiguration(name, table, { stream, keyAttribute }) {
+function unfitConfiguration(name, table, { stream, keyAttribute, canary }) {
   if (!table) return [`there is no table ${name}, which configurationStreamArn names`];
   const { LatestStreamArn: latest, StreamSpecification: { StreamViewType: view } = {}, KeySchema: keys } = table;
   const [key, sortKey] = ['HASH', 'RANGE'].map((type) => keys.find(({ KeyType }) => KeyType === type)?.AttributeName);
@@ -43,6 +43,8 @@ function unfitConfiguration(name, table, { stream, keyAttribute }) {
   else if (view !== VIEW) problems.push(`the stream of ${name} has the view type ${view}; it must be ${VIEW}, and only a new stream can have another`);
   if (sortKey) problems.push(`the table ${name} has the sort key "${sortKey}", but entries name an item by its partition key alone`);
   if (key !== keyAttribute) problems.push(`the partition key of ${name} is "${key}"; deploy with --param keyAttribute=${key}`);
+  const type = table.AttributeDefinitions.find(({ AttributeName }) => AttributeName === key)?.AttributeType;
+  if (canary === 'on' && type !== 'S') problems.push(`the key of ${name} is not a string, so no canary can be written; deploy with --param canary=off`);
   return problems;
 }
 
@@ -56,7 +58,7 @@ function unfitAudit(name, table) {
 
 /** Stops a deployment that must fail, or would not work, because of the tables that exist. */
 async function lookAtTables(account, { stack, planned }) {
-  const { configurationStreamArn: stream, existingAuditTable: audit, keyAttribute } = recorded(planned);
+  const { configurationStreamArn: stream, existingAuditTable: audit, keyAttribute, canary } = recorded(planned);
   const problems = [];
   for (const made of tablesToCreate(await account.template(stack), planned)) {
     const table = await account.table(made.name);
@@ -64,7 +66,7 @@ async function lookAtTables(account, { stack, planned }) {
   }
   if (stream) {
     const name = stream.split('/')[1];
-    problems.push(...unfitConfiguration(name, await account.table(name), { stream, keyAttribute }));
+    problems.push(...unfitConfiguration(name, await account.table(name), { stream, keyAttribute, canary }));
   }
   if (audit) problems.push(...unfitAudit(audit, await account.table(audit)));
   if (problems.length) throw new Error(problems.join('\n'));

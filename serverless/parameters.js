@@ -67,6 +67,7 @@ const PARAMETERS = {
   // The windows of the objective are an hour and longer, and Lambda gives up on a record at 22 hours.
   lateMinutes: { default: 5, shape: wholeNumber(1, 60) },
   criticalAgeMinutes: { default: 120, shape: wholeNumber(30, 600) },
+  canary: { default: 'off', shape: oneOf('on', 'off') },
   alarms: { default: 'on', shape: oneOf('on', 'off') },
   dashboards: { default: 'on', shape: oneOf('on', 'off') },
   mapping: { default: 1, shape: wholeNumber(1, 999) },
@@ -122,7 +123,12 @@ function wrong(values, { service, stage, region }) {
     + `give the stage a name of at most ${stage.length - tooLong} characters`] : [];
   const blind = values.alarms === 'off' && Number(values.rollbackMinutes) > 0
     ? ['rollbackMinutes is for the alarms, and alarms=off leaves them out; give one of the two'] : [];
-  return [...shapes, ...same, ...long, ...blind];
+  const unwatched = values.alarms === 'off' && values.canary === 'on'
+    ? ['canary=on is for an alarm, and alarms=off leaves it out; give one of the two'] : [];
+  // The canary is JSON in the template, with two other attributes beside the key.
+  const crowded = values.canary === 'on' && /^(value|scheduledTime)$|["\\$]/.test(values.keyAttribute)
+    ? [`canary=on cannot write an item whose key is the attribute "${values.keyAttribute}"; deploy with canary=off`] : [];
+  return [...shapes, ...same, ...long, ...blind, ...unwatched, ...crowded];
 }
 
 /** The parameter with the most similar name, if any is similar. */

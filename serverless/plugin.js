@@ -11,7 +11,7 @@ const { isDenied } = require('./denied');
 const { invokeLocal, takeOver } = require('./invoke-local');
 const parameters = require('./parameters');
 const { compareParameters } = require('./remembered');
-const { adapt, createAuditTableLast } = require('./template');
+const { adapt, boundCanary, createAuditTableLast } = require('./template');
 
 class ConfigAuditPlugin {
   constructor(serverless, options, { log }) {
@@ -71,7 +71,9 @@ class ConfigAuditPlugin {
   }
 
   orderResources() {
-    createAuditTableLast(this.serverless.service.provider.compiledCloudFormationTemplate);
+    const { compiledCloudFormationTemplate: template } = this.serverless.service.provider;
+    boundCanary(template);
+    createAuditTableLast(template);
   }
 
   // ---- deploy ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,9 @@ const ALARMS = [
 ];
 const DASHBOARD = 'AWS::CloudWatch::Dashboard';
 
+/** What `canary=on` adds. */
+const CANARY = ['CanarySchedule', 'CanaryRole', 'CanaryMissing', 'CanaryMissingSeen'];
+
 /** Everything that the function asks DynamoDB and S3 to do with a key. None of it manages the key. */
 const USE_OF_KEYS = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:ReEncryptFrom', 'kms:ReEncryptTo'];
 
@@ -22,6 +25,8 @@ function adapt(template, parameters) {
   useExisting(template, 'NotifyTopic', parameters.notifyTopicArn);
   useExisting(template, 'FailureBucket', parameters.existingFailureBucket);
   encryptWith(template, parameters.kmsKeyArn);
+  if (parameters.canary === 'on') showCanary(template);
+  else for (const id of CANARY) delete template.Resources[id];
   allowKeys(template, [parameters.kmsKeyArn, parameters.existingKeyArns?.split(',')].flat().filter(Boolean));
   nameMapping(template, parameters.mapping);
   if (parameters.alarms === 'off') leaveOutAlarms(template);
@@ -67,13 +72,22 @@ function encryptWith({ Resources, extensions }, key) {
   extensions.AuditLogGroup.Properties.KmsKeyId = key;
 }
 
-/** The function may use these keys, but only through DynamoDB and S3. */
-function allowKeys({ extensions }, keys) {
+/** The alarm on the canary has a place among those that page. */
+function showCanary({ Resources }) {
+  const { widgets } = Resources.OperationsDashboard.Properties.DashboardBody;
+  const { alarms } = widgets.find(({ type }) => type === 'alarm').properties;
+  alarms.push(alarms[0].replace(/[^-]*$/, 'CanaryMissing'));
+}
+
+/** The function and the canary may use these keys, but only through DynamoDB and S3. */
+function allowKeys({ Resources, extensions }, keys) {
   if (!keys.length) return;
-  const [{ PolicyDocument: { Statement: statements } }] = extensions.IamRoleLambdaExecution.Properties.Policies;
+  const roles = [extensions.IamRoleLambdaExecution, Resources.CanaryRole].filter(Boolean);
   const services = ['dynamodb', 's3'].map((service) => ({ 'Fn::Sub': `${service}.\${AWS::Region}.\${AWS::URLSuffix}` }));
   const condition = { StringEquals: { 'kms:ViaService': services } };
-  statements.push({ Sid: 'UseKeys', Effect: 'Allow', Action: USE_OF_KEYS, Resource: keys, Condition: condition });
+  for (const { Properties: { Policies: [{ PolicyDocument: { Statement: statements } }] } } of roles) {
+    statements.push({ Sid: 'UseKeys', Effect: 'Allow', Action: USE_OF_KEYS, Resource: keys, Condition: condition });
+  }
 }
 
 /** CloudFormation makes a resource anew under another name. */
@@ -134,4 +148,10 @@ function createAuditTableLast({ Resources }) {
   table.DependsOn = Object.keys(others).filter((id) => !others[id].Condition && !referred.includes(`"${id}"`));
 }
 
-module.exports = { adapt, createAuditTableLast };
+/** A boundary that Serverless gives the function's role holds for the canary's too. */
+function boundCanary({ Resources: { IamRoleLambdaExecution: role, CanaryRole: canary } }) {
+  const { PermissionsBoundary: boundary } = role.Properties;
+  if (canary && boundary) canary.Properties.PermissionsBoundary = boundary;
+}
+
+module.exports = { adapt, boundCanary, createAuditTableLast };

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::audit::{Context, EncodedEntry, Entry, Plan, plan};
 use crate::aws::arn::StreamArn;
+use crate::canary::is_of_canary;
 use crate::clock::Interval;
 use crate::quarantine::uploader::{Upload, Uploaded};
 use crate::quarantine::{omitted_key, quarantine_key};
@@ -262,9 +263,13 @@ fn decode_and_plan<'a>(raw: &'a RawValue, planning: &Planning<'_>, now: Instant)
         item_key: Some(change.item_key.clone().into_owned()),
         sequence_number: change.sequence_number.clone().map(Cow::into_owned),
         created: change.created,
+        is_canary: is_of_canary(&change, planning.key_attribute),
         ..Record::unsettled(now)
     };
     let (stream_arn, event_id) = (change.stream_arn.clone(), change.event_id.clone());
+    if record.is_canary {
+        return Ok(Planned { record, entries: Vec::new(), stream_arn, event_id });
+    }
     let full_record = || (planning.url)(&omitted_key(stream_arn.as_ref(), &event_id));
     let time = change.created.unwrap_or(planning.started);
     let Plan { entries, attributes_changed, values_omitted } = plan(change, time, &planning.context, full_record);

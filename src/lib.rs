@@ -11,6 +11,7 @@
 //! |---|---|
 //! | what is read from a record, a kind of record | [`stream`] |
 //! | what an entry has in it; values that are too large for it | [`audit`]; its `limits` |
+//! | which item is the canary, and has no entries | [`canary`] |
 //! | when two values are equal | [`value`] |
 //! | what is done with a record, and in which order | [`journey`] |
 //! | batches, retries, time-outs, requests in flight | [`writer`]; which errors are retried: [`store::dynamodb`] |
@@ -31,7 +32,7 @@
 //! # Invariants
 //!
 //! - A record is acknowledged only when its entries are known to be stored, or it is known to be in the failure bucket.
-//! - [`stream`], [`audit`] and [`value`] do no I/O, read no clock and no environment, and print nothing.
+//! - [`stream`], [`audit`], [`canary`] and [`value`] do no I/O, read no clock and no environment, and print nothing.
 //! - Only [`telemetry::output`] writes to standard output and standard error; each line
 //!   on standard output is one JSON object.
 //! - Only [`settings`] reads the environment, and only [`clock`] the time (`clippy.toml` holds both).
@@ -41,6 +42,7 @@
 
 pub mod audit;
 pub mod aws;
+pub mod canary;
 pub mod clock;
 pub mod handler;
 pub mod invocation;

@@ -71,6 +71,8 @@ pub struct Record {
     pub attributes_changed: usize,
     /// How many values its entries leave out.
     pub values_omitted: usize,
+    /// Whether it is of the canary, which is not configuration and has no entries.
+    pub is_canary: bool,
 }
 
 /// What became of a record. Each record has exactly one outcome.
@@ -78,7 +80,7 @@ pub struct Record {
 pub enum Outcome {
     /// All its entries are known to be stored.
     Audited,
-    /// It changed nothing, so it has no entries.
+    /// It changed no attribute, or is of the canary, so it has no entries.
     Unchanged,
     /// No retry mends it; it is in the failure bucket, whole.
     Quarantined(Cause),
@@ -189,6 +191,7 @@ impl Record {
             audits_written: 0,
             attributes_changed: 0,
             values_omitted: 0,
+            is_canary: false,
         }
     }
 }

@@ -255,7 +255,7 @@ pub(crate) fn report_of_everything() -> Report {
             values_omitted: 1,
             ..record(1, Outcome::Audited)
         },
-        Record { event_name: Some(EventName::Modify), ..record(2, Outcome::Unchanged) },
+        Record { event_name: Some(EventName::Modify), is_canary: true, ..record(2, Outcome::Unchanged) },
         Record {
             event_name: None,
             item_key: None,

@@ -59,6 +59,7 @@ function client(endpoint, region = REGION) {
   const pairs = (xml, name, value) => Object.fromEntries([...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>\\s*<${value}>([^<]*)</${value}>`, 'g'))].map((match) => match.slice(1)));
   return {
     dynamodb: (action, input) => json('dynamodb', `DynamoDB_20120810.${action}`, input),
+    eventBridge: (action, input) => json('events', `AWSEvents.${action}`, input),
     logs: (action, input) => json('logs', `Logs_20140328.${action}`, input),
     lambda: async (at) => JSON.parse(await call('lambda', { at })),
     configure: async (name, settings) => call('lambda', { method: 'PUT', at: `/2015-03-31/functions/${name}/configuration`, body: JSON.stringify(settings) }),

@@ -133,6 +133,14 @@ test('existing tables are checked: that they are there, their keys, the stream a
   ]) assert.match(await checked(settings, history), message);
 });
 
+test('a canary is refused where the key of an existing table is not a string', async () => {
+  const checked = async (canary, type) => (await said([lookAtTables], {
+    planned: template({ configurationStreamArn: EXISTING_STREAM, keyAttribute: 'key', canary }, {}), tables: { Settings: table({ type }) },
+  })).error;
+  assert.match(await checked('on', 'N'), /^the key of Settings is not a string, so no canary can be written; deploy with --param canary=off$/);
+  for (const [canary, type] of [['on', 'S'], ['off', 'N'], [undefined, 'B']]) assert.equal(await checked(canary, type), '');
+});
+
 test('a topic that does not exist stops the deployment', async () => {
   const topic = 'arn:aws:sns:eu-central-1:123456789012:oncall';
   for (const name of ['pageTopicArn', 'notifyTopicArn']) {

@@ -9,6 +9,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
 const { DEFAULTS } = require('../parameters');
+const { startMinistack } = require('./aws');
 const { ROOT, VENV, run, serve, withoutAccount } = require('./helpers');
 const {
   APART, COMPOSITE_ALARM, METRIC_ALARM, PAGING, alarmsOf, dashboardsOf, excluded, included, isPart, metricsOf, ofType, pages, queriesOf,
@@ -91,7 +92,7 @@ function exists({ namespace, name, dimensions }) {
 
 // ---- alarms ----------------------------------------------------------------------------------------------------------
 
-test('every alarm sends to the topic notify; two composites of severe ones, and one alarm itself, send to page', async (t) => {
+test('every alarm sends to the topic notify; two composites of severe ones, and two alarms themselves, send to page', async (t) => {
   const all = await resources(t);
   const alarms = alarmsOf(all);
   for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
@@ -138,8 +139,25 @@ test('a change of the Audit table\'s policy notifies, and the topic still takes 
   assert.equal(all.PageTopicPolicy, undefined, 'only alarms page');
 });
 
+test('the rule matches a change of this table\'s policy, wherever CloudTrail names the table, and no other call', async (t) => {
+  const { EventPattern: pattern } = (await resources(t)).AuditPolicyChanged.Properties;
+  const { eventBridge } = (await startMinistack(t)).aws();
+  const matches = async (detail) => {
+    const envelope = { id: '1', account: '123456789012', source: 'aws.dynamodb', time: '2026-03-03T10:15:00Z', region: 'eu-central-1', resources: [] };
+    const Event = JSON.stringify({ ...envelope, 'detail-type': 'AWS API Call via CloudTrail', detail: { eventSource: 'dynamodb.amazonaws.com', ...detail } });
+    return (await eventBridge('TestEventPattern', { EventPattern: JSON.stringify(pattern), Event })).Result;
+  };
+  const [own, other] = ['Audit-dev', 'Audit-prod'].map((name) => `arn:aws:dynamodb:REGION:ACCOUNT:table/${name}`);
+  for (const eventName of ['PutResourcePolicy', 'DeleteResourcePolicy']) {
+    assert.equal(await matches({ eventName, requestParameters: { resourceArn: own } }), true, eventName);
+    assert.equal(await matches({ eventName, resources: [{ ARN: own, type: 'AWS::DynamoDB::Table' }] }), true, eventName);
+    assert.equal(await matches({ eventName, requestParameters: { resourceArn: other }, resources: [{ ARN: other }] }), false, eventName);
+  }
+  assert.equal(await matches({ eventName: 'GetResourcePolicy', requestParameters: { resourceArn: own } }), false);
+});
+
 /** Alarms that look for missing data. */
-const BREACHING_WITHOUT_DATA = ['MappingStoppedPolls', 'MappingStoppedLately'];
+const BREACHING_WITHOUT_DATA = ['MappingStoppedPolls', 'MappingStoppedLately', 'CanaryMissingSeen'];
 
 test('each alarm evaluates metrics that exist, and states how it treats missing data', async (t) => {
   const alarms = alarmsOf(await resources(t)).filter(({ Type }) => Type === METRIC_ALARM);

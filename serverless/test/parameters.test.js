@@ -45,6 +45,7 @@ const CASES = {
   runbookUrl: [['docs/runbooks', 'https://example.com/a-b/~c?d=e&f=%20'], ['https://example.com/a b', 'https://example.com/"', '${AWS::Region}', '']],
   lateMinutes: [['1', '60'], ['0', '61', '5 minutes']],
   criticalAgeMinutes: [['30', '600'], ['29', '601', '2h']],
+  canary: [['on', 'off'], ['yes', '15']],
   alarms: [['on', 'off'], ['no', '']],
   dashboards: [['on', 'off'], ['false']],
   mapping: [['1', '2', '999'], ['0', 'new']],
@@ -86,6 +87,15 @@ test('the Audit table is not the Configuration table, however either is given', 
 test('a deployment is not rolled back because of alarms that it leaves out', () => {
   assert.match(problems({ alarms: 'off', rollbackMinutes: '15' }).join(), /^rollbackMinutes is for the alarms, /);
   assert.deepEqual(problems({ alarms: 'off', rollbackMinutes: '0' }), []);
+});
+
+test('a canary needs its alarm, and a key beside which it can be written', () => {
+  assert.match(problems({ canary: 'on', alarms: 'off' }).join(), /^canary=on is for an alarm, /);
+  for (const keyAttribute of ['value', 'scheduledTime', 'a"b', 'a\\b', '${a}']) {
+    assert.match(problems({ canary: 'on', keyAttribute }).join(), /^canary=on cannot write an item whose key is the attribute /);
+    assert.deepEqual(problems({ keyAttribute }), []);
+  }
+  assert.deepEqual(problems({ canary: 'on', keyAttribute: 'the key' }), []);
 });
 
 test('a stage whose name is too long for the function\'s role is refused, and one letter less is not', () => {

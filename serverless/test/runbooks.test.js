@@ -64,7 +64,7 @@ test('each alarm and each rule that notifies has a runbook, with its severity, t
 
 test('the runbooks\' commands are about the stage of the alarm, and the resources that they name exist', async (t) => {
   const all = await resources(t);
-  const known = [...['FunctionName', 'TableName', 'LogGroupName', 'DashboardName'].flatMap((name) => Object.values(all)
+  const known = [...['FunctionName', 'TableName', 'LogGroupName', 'DashboardName', 'Name'].flatMap((name) => Object.values(all)
     .flatMap(({ Properties }) => (typeof Properties?.[name] === 'string' ? Properties[name].split('/').at(-1) : []))), 'config-audit-dev', 'config-audit-dev-'];
   let count = 0;
   for (const file of fs.readdirSync(path.join(ROOT, 'docs', 'runbooks'))) {

@@ -12,6 +12,8 @@ const { ROOT, packaged } = require('./helpers');
 const RECOVERY_ROLE = 'arn:aws:iam::ACCOUNT:role/config-audit-recovery';
 const ACCOUNT = '123456789012';
 
+const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+
 /** Everything that the function's role may do: [action, resource]. docs/security.md has the reasons. */
 const PERMISSIONS = [
   ['dynamodb:BatchWriteItem', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev'],
@@ -78,6 +80,27 @@ test('only Lambda may assume the function\'s role, and the stack grants nothing 
   const policies = ofType(made, 'AWS::S3::BucketPolicy').map((policy) => policy.Properties.PolicyDocument);
   for (const { Statement } of [...policies, tablePolicy(made)]) assert.ok(Statement.every(({ Effect }) => Effect === 'Deny'));
   t.diagnostic('the policies of buckets and table only deny');
+});
+
+test('the canary may write one item and nothing else, and only the scheduler of this account may assume its role', async (t) => {
+  const [{ template: made }, { template: withKey }] = await Promise.all([['canary=on'], ['canary=on', `kmsKeyArn=${KEY}`]]
+    .map((given) => packaged(t, given.flatMap((parameter) => ['--param', parameter]))));
+  assert.equal((await template(t)).Resources.CanaryRole, undefined);
+  const { CanaryRole: { Properties: role }, CanarySchedule: { Properties: schedule } } = made.Resources;
+  assert.deepEqual(resolved(made, role.AssumeRolePolicyDocument.Statement), [{
+    Effect: 'Allow', Principal: { Service: 'scheduler.amazonaws.com' }, Action: 'sts:AssumeRole', Condition: { StringEquals: { 'aws:SourceAccount': 'ACCOUNT' } },
+  }]);
+  const { Item: item, TableName } = JSON.parse(resolved(made, schedule.Target.Input));
+  assert.deepEqual([TableName, Object.keys(item)], ['Configuration-dev', ['key', 'value', 'scheduledTime']]);
+  assert.deepEqual(resolved(made, role.Policies).flatMap(({ PolicyDocument }) => PolicyDocument.Statement), [{
+    Sid: 'WriteCanary',
+    Effect: 'Allow',
+    Action: 'dynamodb:PutItem',
+    Resource: 'arn:aws:dynamodb:REGION:ACCOUNT:table/Configuration-dev',
+    Condition: { 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': [item.key.S] } },
+  }]);
+  const [statements, used] = ['CanaryRole', 'IamRoleLambdaExecution'].map((id) => withKey.Resources[id].Properties.Policies[0].PolicyDocument.Statement);
+  assert.deepEqual(statements.find(({ Sid }) => Sid === 'UseKeys'), used.find(({ Sid }) => Sid === 'UseKeys'));
 });
 
 test('what is stored is encrypted, private, and outlives the stack', async (t) => {
@@ -209,7 +232,7 @@ test('docs/security.md matches the template', async (t) => {
 /** A value of the template with CloudFormation's functions resolved, in an account ACCOUNT and a region REGION. */
 function resolved(made, value) {
   const pseudo = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT' };
-  const reference = (name) => pseudo[name] || { FailureBucket: 'BUCKET' }[name];
+  const reference = (name) => pseudo[name] || { FailureBucket: 'BUCKET' }[name] || made.Parameters[name]?.Default;
   const attribute = (name, what) => {
     const { Properties: properties } = made.Resources[name];
     return {

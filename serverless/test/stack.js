@@ -13,8 +13,11 @@ const kebab = (name) => name.replace(/([a-z0-9])([A-Z])/g, '$1-$2').toLowerCase(
 const METRIC_ALARM = 'AWS::CloudWatch::Alarm';
 const COMPOSITE_ALARM = 'AWS::CloudWatch::CompositeAlarm';
 
-/** The packaged template's resources, as CloudFormation resolves them. */
-const resources = async (t, args = []) => resolved((await packaged(t, args)).template);
+/** What adds something to the stack that is not there by default. */
+const EVERYTHING = ['--param', 'canary=on'];
+
+/** The packaged template's resources, as CloudFormation resolves them, with everything that can be switched on. */
+const resources = async (t, args = EVERYTHING) => resolved((await packaged(t, args)).template);
 const ofType = (all, ...types) => Object.entries(all).filter(([, { Type }]) => types.includes(Type));
 const alarmsOf = (all) => ofType(all, METRIC_ALARM, COMPOSITE_ALARM).map(([id, { Type, Properties }]) => ({ id, Type, ...Properties }));
 /** The rules that notify as an alarm does, in the same form. */
@@ -26,15 +29,15 @@ const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefin
   .map(([, { Properties }]) => [Properties.Name.replace('config-audit-dev/', ''), Properties.QueryString]));
 
 /** Composite alarms whose parts have no actions and no runbook of their own. */
-const WITH_PARTS = ['FreshnessBurnFast', 'MappingStopped'];
+const WITH_PARTS = ['CanaryMissing', 'FreshnessBurnFast', 'MappingStopped'];
 const whole = ({ id }) => WITH_PARTS.find((whole) => id.startsWith(whole)) ?? id;
 const isPart = (alarm) => whole(alarm) !== alarm.id;
 /** The alarms that a composite alarm's rule includes, and those that it excludes. */
 const included = (rule) => [...rule.matchAll(/(?<!NOT )ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
 const excluded = (rule) => [...rule.matchAll(/NOT ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
-/** The two alarms that page for others, the one that pages for itself, and all alarms of severity page besides the two. */
+/** The two alarms that page for others, the two that page for themselves, and all alarms of severity page besides the two. */
 const PAGING = ['Incident', 'LossImminent'];
-const APART = ['TelemetryMissing'];
+const APART = ['TelemetryMissing', 'CanaryMissing'];
 const pages = (alarms) => [...PAGING.flatMap((paging) => included(alarms.find(({ id }) => id === paging).AlarmRule)), ...APART];
 const runbook = (id) => read('docs', 'runbooks', `${kebab(id)}.md`);
 

@@ -190,10 +190,11 @@ test('what Serverless itself has for boundaries, tags and concurrency works, as 
   const [provider, functions] = documented(2).split('functions:\n').map((block) => block.replace(/^\w+:\n/, ''));
   const [, audit] = functions.split('  audit:\n');
   fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\nprovider:\n', `\nprovider:\n${provider}`).replace('\n  audit:\n', `\n  audit:\n${audit}`));
-  const result = await service.serverless(['package']);
+  const result = await service.serverless(['package', '--param', 'canary=on']);
   assert.equal(result.status, 0, result.all);
-  const { IamRoleLambdaExecution: role, AuditLambdaFunction: lambda } = service.template().Resources;
+  const { IamRoleLambdaExecution: role, CanaryRole: canary, AuditLambdaFunction: lambda } = service.template().Resources;
   assert.equal(role.Properties.PermissionsBoundary, 'arn:aws:iam::123456789012:policy/boundary');
+  assert.equal(canary.Properties.PermissionsBoundary, role.Properties.PermissionsBoundary);
   assert.equal(role.Properties.Policies.length, 1, 'the role still has its own policies');
   assert.equal(lambda.Properties.ReservedConcurrentExecutions, 5);
   assert.deepEqual(lambda.Properties.Tags, [{ Key: 'team', Value: 'platform' }]);

@@ -112,7 +112,7 @@ catalog! {
         "Records whose entries are all known to be stored.",
         Measure::Count(|report| report.counts().audited);
     RECORDS_UNCHANGED = "RecordsUnchanged", Count,
-        "Records that changed no attribute, and so have no entries.",
+        "Records that changed no attribute, or are of the canary, and so have no entries.",
         Measure::Count(|report| report.counts().unchanged);
     RECORDS_QUARANTINED = "RecordsQuarantined", Count,
         "Records that no retry can mend, put whole into the failure bucket.",
@@ -149,6 +149,9 @@ catalog! {
         Measure::LateCount(|report, limit| {
             report.records.iter().filter_map(|record| report.lag(record)).filter(|lag| *lag > limit).count()
         });
+    CANARY_SEEN = "CanarySeen", Count,
+        "Records of the canary, which are unchanged too; absent where there are none.",
+        Measure::RareCount(|report| report.records.iter().filter(|record| record.is_canary).count());
     COLD_START = "ColdStart", Count,
         "Invocations that were the first of their process; absent otherwise, never 0.",
         Measure::RareCount(|report| usize::from(report.cold_start));
@@ -206,6 +209,7 @@ mod tests {
             ("ValuesOmitted", count(1)),
             ("RecordsUnaccounted", count(1)),
             ("RecordsLate", count(1)),
+            ("CanarySeen", count(1)),
             ("ColdStart", count(1)),
             ("SpansLost", count(7)),
         ];
@@ -217,7 +221,7 @@ mod tests {
         let names: Vec<&str> =
             measure(&testing::report(), Duration::ZERO).into_iter().map(|(metric, _)| metric.name).collect();
         assert!(names.contains(&"RecordsFailed"));
-        for rare in ["RecordsUnaccounted", "RecordsLate", "ColdStart", "SpansLost"] {
+        for rare in ["RecordsUnaccounted", "RecordsLate", "CanarySeen", "ColdStart", "SpansLost"] {
             assert!(!names.contains(&rare), "{names:?}");
         }
     }

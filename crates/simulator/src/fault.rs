@@ -83,6 +83,8 @@ faults! {
     DestinationMissing,
     /// The mapping does not poll.
     MappingDisabled,
+    /// The table has a new stream, and the mapping polls the old one, which stays empty.
+    StreamReplaced,
     /// Records leave the stream unread, while the mapping does not poll.
     RecordsExpired,
     /// A shard ends, and two go on for it.
@@ -123,6 +125,10 @@ faults! {
     RecordNearDepthLimit,
     /// A modification that changes nothing.
     RecordUnchanged,
+    /// A record of the canary.
+    RecordOfCanary,
+    /// A record of what looks like the canary, and is not.
+    RecordOfFalseCanary,
     /// A stream whose records lack an image.
     WrongViewType,
     // The surroundings.

@@ -1,8 +1,8 @@
 //! What happened in a run, as far as its laws must know it.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::AddAssign;
 use std::rc::Rc;
@@ -133,6 +133,8 @@ impl fmt::Display for Line {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     changes: RefCell<Vec<Rc<TrackedChange>>>,
+    /// The entries that the changes ask for. A month has so many that a search through all changes would take minutes.
+    asked_for: RefCell<HashSet<Uuid>>,
     /// The content of each entry, but for what a redelivery may change in it.
     table: RefCell<HashMap<Uuid, String>>,
     /// How many entries there are of each content.
@@ -155,7 +157,13 @@ impl Ledger {
     }
 
     pub(crate) fn add_change(&self, change: TrackedChange) {
+        self.asked_for.borrow_mut().extend(change.expected.iter().map(|entry| entry.id));
         self.changes.borrow_mut().push(Rc::new(change));
+    }
+
+    /// Whether a change asks for the entry with this ID.
+    pub(crate) fn asks_for(&self, id: Uuid) -> bool {
+        self.asked_for.borrow().contains(&id)
     }
 
     pub(crate) fn changes(&self) -> Ref<'_, Vec<Rc<TrackedChange>>> {

@@ -59,12 +59,15 @@ impl Mapping {
             }
         }
         let mut state = ShardState::new(self.run.scenario.mapping.clone());
-        // Where to read on, and where to begin again after the mapping was disabled.
+        // Where to read on, and where to begin again after the mapping got no records.
         let (mut cursor, mut checkpoint) = (0, 0);
         let mut last: Option<(String, bool)> = None;
         loop {
-            if let Some(until) = self.run.disabled_until(self.run.now()) {
-                self.run.saw(Fault::MappingDisabled);
+            if let Some((until, fault)) = self.run.cut_off_until(self.run.now()) {
+                self.run.saw(fault);
+                if fault == Fault::StreamReplaced {
+                    self.emit_empty_polls(self.run.now(), until);
+                }
                 sleep_until(self.run.instant(until)).await;
                 state = ShardState::new(self.run.scenario.mapping.clone());
                 cursor = checkpoint;
@@ -101,7 +104,7 @@ impl Mapping {
                     }
                     let since = self.run.now();
                     notified.await;
-                    self.emit_empty_polls(since);
+                    self.emit_empty_polls(since, self.run.now());
                     sleep(Duration::from_millis(self.run.draw(POLL))).await;
                 }
                 Step::Invoke(records) => {
@@ -118,9 +121,10 @@ impl Mapping {
         self.stream.end_lane(shard);
     }
 
-    /// A lane waited for records from one time to now, and found none.
-    fn emit_empty_polls(&self, since: Millis) {
-        for at in (since..self.run.now()).step_by(60_000).filter(|at| self.run.disabled_until(*at).is_none()) {
+    /// A lane finds no records from one time to another.
+    fn emit_empty_polls(&self, since: Millis, until: Millis) {
+        let is_disabled = |at: Millis| matches!(self.run.cut_off_until(at), Some((_, Fault::MappingDisabled)));
+        for at in (since..until).step_by(60_000).filter(|at| !is_disabled(*at)) {
             self.run.emit_at(at, Metric::PolledEventCount, 0.0);
         }
     }

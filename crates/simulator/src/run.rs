@@ -15,10 +15,7 @@ use tokio::time::Instant;
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::observed::{Datum, Metric, Observer};
-use crate::scenario::{Millis, Scenario};
-
-/// DynamoDB's time at the start of a run, in seconds since 1970; part of a second later by the seed.
-pub const EPOCH: i64 = 1_772_496_000; // 2026-03-03T00:00:00Z
+use crate::scenario::{EPOCH, Millis, Scenario};
 
 /// What a run records, besides what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,11 +116,11 @@ impl Run {
             .any(|window| self.rng.borrow_mut().u8(..100) < window.chance)
     }
 
-    /// Until when the mapping is disabled, if it is at this time.
-    pub(crate) fn disabled_until(&self, at: Millis) -> Option<Millis> {
-        let windows = self.scenario.fault_windows.iter();
-        let disabled = windows.filter(|window| window.fault == Fault::MappingDisabled);
-        disabled.filter(|window| (window.from..window.to).contains(&at)).map(|window| window.to).max()
+    /// Until when the mapping gets no records, if it gets none at this time, and which fault that is of.
+    pub(crate) fn cut_off_until(&self, at: Millis) -> Option<(Millis, Fault)> {
+        let windows = self.scenario.fault_windows.iter().filter(|window| (window.from..window.to).contains(&at));
+        let cut_off = windows.filter(|window| matches!(window.fault, Fault::MappingDisabled | Fault::StreamReplaced));
+        cut_off.map(|window| (window.to, window.fault)).max()
     }
 
     // ---- what is recorded ----------------------------------------------------------------------------------------------

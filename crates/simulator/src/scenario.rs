@@ -3,12 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::DateTime;
 use fastrand::Rng;
 
-use crate::change::RecordDefect;
+use crate::change::{CANARY, RecordDefect};
 use crate::fault::Fault;
 use crate::value::Value;
 use config_audit_mapping::MappingSettings;
+
+/// DynamoDB's time at the start of a run, in seconds since 1970; part of a second later by the seed.
+pub const EPOCH: i64 = 1_772_496_000; // 2026-03-03T00:00:00Z
 
 /// The times of a run are in milliseconds since its start.
 pub type Millis = u64;
@@ -144,6 +148,7 @@ impl Scenario {
         }
         // Chance of its own, so that this changes no other run, nor what the kept seeds once found.
         scenario.add_rarities(&mut Rng::with_seed(seed ^ 0x7a7e));
+        scenario.add_canaries(&mut Rng::with_seed(seed ^ 0xca4a), span);
         scenario
     }
 
@@ -170,6 +175,34 @@ impl Scenario {
         }
         if rng.u16(..1_000) < 2 {
             self.add_bulk(rng);
+        }
+    }
+
+    /// Some runs have a canary, and somebody who tries to hide changes behind it.
+    fn add_canaries(&mut self, rng: &mut Rng, span: Millis) {
+        if rng.u8(..100) >= 4 {
+            return;
+        }
+        for _ in 0..rng.usize(1..8) {
+            let at = rng.u64(..span);
+            let mut canary = canary(at);
+            if let WriteKind::Set(values) = &mut canary.kind
+                && rng.u8(..100) < 40
+            {
+                let value = |value| Some(Value::Number(value, 0));
+                let secret = || Some(Value::Text("2026-03-03T10:15:00Z, and more".to_owned()));
+                let others =
+                    [("value", value(7)), ("note", value(0)), ("scheduledTime", secret()), ("scheduledTime", None)];
+                values.push(choose(rng, &others).clone());
+            }
+            self.writes.push(canary);
+        }
+        if rng.bool() {
+            self.writes.push(Write { at: span, key: CANARY.to_owned(), kind: WriteKind::Delete, defect: None });
+        }
+        self.writes.sort_by_key(|write| write.at);
+        for window in self.fault_windows.iter_mut().filter(|window| window.fault == Fault::MappingDisabled) {
+            window.fault = Fault::StreamReplaced;
         }
     }
 
@@ -232,6 +265,20 @@ impl Scenario {
         self
     }
 
+    /// The same with a canary every quarter of an hour, until then.
+    #[must_use]
+    pub fn with_canary(mut self, until: Millis) -> Self {
+        self.writes.extend((0..until).step_by(15 * 60_000).map(canary));
+        self.writes.sort_by_key(|write| write.at);
+        self
+    }
+
+    /// Whether there is a canary in it.
+    #[must_use]
+    pub fn has_canary(&self) -> bool {
+        self.writes.iter().any(|write| write.key == CANARY)
+    }
+
     /// The same with a fault from one time to another.
     #[must_use]
     pub fn with(mut self, fault: Fault, from: Millis, to: Millis, chance: u8) -> Self {
@@ -257,6 +304,14 @@ impl Scenario {
         let writes = self.writes.iter().map(|write| write.at);
         writes.chain(self.fault_windows.iter().map(|window| window.to)).max().unwrap_or_default()
     }
+}
+
+/// What the schedule of the canary writes.
+fn canary(at: Millis) -> Write {
+    let time = DateTime::from_timestamp(EPOCH, 0).unwrap_or_default() + Duration::from_millis(at);
+    let time = time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let values = vec![("value", Some(Value::Number(0, 0))), ("scheduledTime", Some(Value::Text(time)))];
+    Write { at, key: CANARY.to_owned(), kind: WriteKind::Set(values), defect: None }
 }
 
 fn choose<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use crate::change::{Change, RecordDefect};
+use crate::change::{CANARY, Change, RecordDefect};
 use crate::fault::Fault;
 use crate::ledger::TrackedChange;
 use crate::observed::Metric;
@@ -120,7 +120,9 @@ impl Stream {
         self.run.say(|| format!("#{index} {} {key}", tracked.change.event_name()));
         let has = |is_it: &dyn Fn(&Value) -> bool| tracked.change.new.iter().flat_map(Item::values).any(is_it);
         let others = [
-            (Fault::RecordUnchanged, tracked.expected.is_empty()),
+            (Fault::RecordUnchanged, tracked.expected.is_empty() && !tracked.change.is_of_canary()),
+            (Fault::RecordOfCanary, tracked.change.is_of_canary()),
+            (Fault::RecordOfFalseCanary, key == CANARY && !tracked.change.is_of_canary()),
             (Fault::RecordOverLimits, tracked.is_over_limits()),
             (Fault::RecordNearSizeLimit, has(&|value| matches!(value, Value::Padded(_)))),
             (Fault::RecordNearDepthLimit, has(&|value| matches!(value, Value::Nested(..)))),

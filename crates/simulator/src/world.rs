@@ -11,8 +11,9 @@ use crate::laws;
 pub use crate::ledger::Tally;
 use crate::mapping::Mapping;
 use crate::observed::Observed;
+pub use crate::run::Capture;
 use crate::run::Run;
-pub use crate::run::{Capture, EPOCH};
+pub use crate::scenario::EPOCH;
 use crate::scenario::Scenario;
 use crate::stream::Stream;
 

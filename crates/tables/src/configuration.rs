@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{AttributeValue, KeyType, KeysAndAttributes, ScalarAttributeType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use config_audit::canary::is_canary;
 use config_audit::stream::key_text;
 use config_audit::value::Number;
 use config_audit_local::aws::item;
@@ -60,7 +61,7 @@ impl ConfigurationTable {
         Ok(Self { client, name: name.to_owned(), place, key_attribute, key_type })
     }
 
-    /// A page of all items, and where the next page begins.
+    /// A page of all items but the canary, and where the next page begins.
     ///
     /// # Errors
     /// When AWS refuses.
@@ -69,7 +70,7 @@ impl ConfigurationTable {
         let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
         let items = page.items.unwrap_or_default().into_iter().filter_map(|attributes| {
             let item = item(attributes);
-            Some(KeyedItem { key: self.key(&item)?, item })
+            Some(KeyedItem { key: self.key(&item)?, item }).filter(|keyed| !is_canary(&keyed.item, &self.key_attribute))
         });
         Ok((items.collect(), page.last_evaluated_key))
     }

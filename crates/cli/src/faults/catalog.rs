@@ -38,7 +38,7 @@ const SILENT_OUTAGE: &[&str] = &[
 /// All faults, as they are played in a trial.
 #[must_use]
 pub fn all(trial: Trial) -> Vec<FaultCase> {
-    let groups = [of_the_store, of_the_function, of_records, of_telemetry, with_consequences, that_heal];
+    let groups = [of_the_store, of_the_function, of_records, of_telemetry, with_consequences, that_heal, with_a_canary];
     groups.into_iter().flat_map(|group| group(trial)).map(|case| case.in_trial(trial)).collect()
 }
 
@@ -315,6 +315,53 @@ fn that_heal(trial: Trial) -> Vec<FaultCase> {
             &[page("InvocationsBlocked"), notify("InvocationThrottles")],
             OUTAGE,
             healing(Fault::FunctionThrottled),
+        ),
+    ]
+}
+
+/// What a canary sees, and what pages without it. Its own alarm keeps silent about what another one pages for.
+fn with_a_canary(trial: Trial) -> Vec<FaultCase> {
+    let canary = page("CanaryMissing");
+    let with = |scenario: Scenario| {
+        let end = scenario.end();
+        scenario.with_canary(end)
+    };
+    let missing: &[Expected] = if trial.rate == Rate::Quiet {
+        &[canary, notify("TelemetryMissingHourly")]
+    } else {
+        &[page("TelemetryMissing")]
+    };
+    vec![
+        case("the canary's schedule stops", &[canary], &[], trial.healthy(trial.distant_end()).with_canary(BEGIN))
+            .seen_at_once()
+            .stays_on(&["CanaryMissing"]),
+        case(
+            "the table has a new stream, the mapping reads the old one, and there is a canary",
+            &[canary],
+            &["RecordsGivenUp", "FreshnessBurnFast", "FreshnessBurnSlow"],
+            with(healthy_until(trial, Fault::StreamReplaced)),
+        )
+        .seen_at_once()
+        .stays_on(&["CanaryMissing"]),
+        case(
+            "the mapping is disabled, and there is a canary",
+            &[page("MappingStopped")],
+            &["RecordsGivenUp", "FreshnessBurnSlow"],
+            with(healthy_until(trial, Fault::MappingDisabled)),
+        )
+        .seen_at_once()
+        .stays_on(&["MappingStopped"]),
+        case(
+            "the function crashes at start, and there is a canary",
+            &[page("InvocationErrors")],
+            SILENT_OUTAGE,
+            with(lasting(trial, Fault::FunctionDoesNotStart)),
+        ),
+        case(
+            "the log does not arrive, and there is a canary",
+            missing,
+            &["TelemetryMissingHourly"],
+            with(healthy_until(trial, Fault::TelemetryLost)),
         ),
     ]
 }

@@ -12,6 +12,6 @@ mod playback;
 mod received;
 pub mod trial;
 
-pub use deployed::{ReadAlarmsError, read_alarms};
+pub use deployed::{DeployedAlarms, ReadAlarmsError};
 pub use playback::{Playback, PlayedCase, play, play_all};
 pub use received::{LATE_MINUTES, REGION, minute_of, resolve, time};

@@ -10,9 +10,40 @@ use super::trial::Rate;
 /// How many days.
 const DAYS: u64 = 30;
 
+/// A month.
+#[derive(Debug, Clone, Copy)]
+pub struct Month {
+    /// How often the table changes.
+    pub rate: Rate,
+    /// Whether there is a canary.
+    pub has_canary: bool,
+}
+
+impl Month {
+    /// Each rate, and the canary where nothing else shows that the path works.
+    pub const ALL: [Self; 4] = [
+        Self { rate: Rate::Quiet, has_canary: false },
+        Self { rate: Rate::Usual, has_canary: false },
+        Self { rate: Rate::Bulk, has_canary: false },
+        Self { rate: Rate::Quiet, has_canary: true },
+    ];
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> String {
+        format!("{}{}", self.rate.words(), if self.has_canary { " and a canary" } else { "" })
+    }
+
+    /// What happens in it.
+    #[must_use]
+    pub fn healthy(self) -> Scenario {
+        let scenario = healthy_month(self.rate);
+        if self.has_canary { scenario.with_canary(DAYS * 24 * HOUR) } else { scenario }
+    }
+}
+
 /// Days and nights, bursts, idle hours, deployments, short throttles, occasional crashes, and redelivered batches.
-#[must_use]
-pub fn healthy_month(rate: Rate) -> Scenario {
+fn healthy_month(rate: Rate) -> Scenario {
     let per_hour = |hour: u64| match (rate, hour / 24 % 7, hour % 24) {
         (Rate::Quiet, ..) => u64::from(hour % 8 == 2),
         // At weekends and at night.

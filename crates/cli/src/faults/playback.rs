@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 
 use chrono::{DateTime, Utc};
-use config_audit_cloudwatch::alarms::{Alarms, State, Transition};
+use config_audit_cloudwatch::alarms::{State, Transition};
 use config_audit_cloudwatch::metrics::Metrics;
 use config_audit_simulator::scenario::Scenario;
 use config_audit_simulator::world::{self, Capture, Tally};
 
 use super::case::FaultCase;
-use super::month;
+use super::deployed::DeployedAlarms;
+use super::month::{self, Month};
 use super::received::{Hiccup, received, time};
-use super::trial::Rate;
 
 /// A run, and what the alarms made of it.
 pub struct Playback {
@@ -38,15 +38,15 @@ pub struct PlayedCase {
 
 /// Plays a scenario.
 #[must_use]
-pub fn play(alarms: &Alarms, scenario: &Scenario) -> Playback {
+pub fn play(alarms: &DeployedAlarms, scenario: &Scenario) -> Playback {
     play_with(alarms, scenario, &[])
 }
 
-fn play_with(alarms: &Alarms, scenario: &Scenario, hiccups: &[Hiccup]) -> Playback {
+fn play_with(alarms: &DeployedAlarms, scenario: &Scenario, hiccups: &[Hiccup]) -> Playback {
     // A run has its own runtime, and so needs its own thread.
     let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Capture::Observed))));
     let metrics = received(&outcome.observed, hiccups);
-    let transitions = alarms.evaluate(&metrics, time(0), time(scenario.end()));
+    let transitions = alarms.of(scenario).evaluate(&metrics, time(0), time(scenario.end()));
     let windows = scenario.fault_windows.iter().map(|window| window.fault);
     let missing = windows.filter(|fault| outcome.faults.of(*fault) == 0);
     let mut missing: Vec<_> = missing.map(|fault| format!("{} did not occur", fault.words())).collect();
@@ -54,15 +54,15 @@ fn play_with(alarms: &Alarms, scenario: &Scenario, hiccups: &[Hiccup]) -> Playba
     Playback { transitions, metrics, tally: outcome.tally, violations: outcome.violations, missing }
 }
 
-/// Plays these faults, and a healthy month at each of these rates, on all processors. The months start first, since they are
+/// Plays these faults and healthy months, on all processors. The months start first, since they are
 /// the longest. Tells `played` after each how many of how many are done.
 #[must_use]
 pub fn play_all(
-    alarms: &Alarms,
+    alarms: &DeployedAlarms,
     cases: Vec<FaultCase>,
-    months: &[Rate],
+    months: &[Month],
     played: impl Fn(usize, usize) + Sync,
-) -> (Vec<PlayedCase>, Vec<(Rate, Playback)>) {
+) -> (Vec<PlayedCase>, Vec<(Month, Playback)>) {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let all = months.len() + cases.len();
     let work = || {
@@ -70,7 +70,7 @@ pub fn play_all(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let playback = match (months.get(index), cases.get(index.wrapping_sub(months.len()))) {
-                (Some(rate), _) => play_with(alarms, &month::healthy_month(*rate), &month::hiccups()),
+                (Some(month), _) => play_with(alarms, &month.healthy(), &month::hiccups()),
                 (None, Some(case)) => play(alarms, &case.scenario),
                 (None, None) => return playbacks,
             };

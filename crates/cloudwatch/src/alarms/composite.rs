@@ -70,6 +70,16 @@ impl CompositeRule {
             Self::All(rules) | Self::Any(rules) => rules.iter().flat_map(Self::alarms).collect(),
         }
     }
+
+    /// The names of the alarms that can make it hold, without those that only keep it from holding.
+    #[must_use]
+    pub fn causes(&self) -> Vec<&str> {
+        match self {
+            Self::Always(_) | Self::Not(_) => Vec::new(),
+            Self::Is(_, alarm) => vec![alarm],
+            Self::All(rules) | Self::Any(rules) => rules.iter().flat_map(Self::causes).collect(),
+        }
+    }
 }
 
 fn disjunction(rest: &mut &str) -> Result<CompositeRule, &'static str> {

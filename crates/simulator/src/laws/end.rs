@@ -42,7 +42,11 @@ pub(crate) fn of_the_destination(
 
 /// A record leaves the stream unread only where nobody polls.
 pub(crate) fn of_an_expiry(scenario: &Scenario, tracked: &TrackedChange) -> Vec<String> {
-    if scenario.fault_windows.iter().any(|window| window.fault == Fault::MappingDisabled) {
+    if scenario
+        .fault_windows
+        .iter()
+        .any(|window| matches!(window.fault, Fault::MappingDisabled | Fault::StreamReplaced))
+    {
         return Vec::new();
     }
     vec![format!("record #{} left the stream while the mapping polled", tracked.change.index)]

@@ -14,9 +14,7 @@ pub(crate) fn of_a_request(ledger: &Ledger, entries: &[&EncodedEntry]) -> Vec<St
     if entries.is_empty() || entries.len() > MAX_BATCH {
         violations.push(format!("a request has {} entries", entries.len()));
     }
-    let changes = ledger.changes();
-    let asks_for = |id: Uuid| changes.iter().any(|tracked| tracked.expected.iter().any(|expected| expected.id == id));
-    for entry in entries.iter().filter(|entry| !asks_for(entry.id)) {
+    for entry in entries.iter().filter(|entry| !ledger.asks_for(entry.id)) {
         violations.push(format!("an entry that no change asked for: {}", entry.id));
     }
     violations

@@ -25,6 +25,10 @@ pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &R
         let pairs = batch.iter().zip(&report.records);
         pairs.filter(|(_, record)| record.outcome == Outcome::Audited).map(|(tracked, _)| tracked)
     };
+    let canaries = batch
+        .iter()
+        .zip(&report.records)
+        .filter(|(tracked, record)| tracked.change.is_of_canary() && record.outcome == Outcome::Unchanged);
     let attributes = audited().flat_map(|tracked| &tracked.expected).filter(|entry| entry.is_of_an_attribute()).count();
     let omitted = audited().flat_map(|tracked| &tracked.expected).map(Expected::omitted).sum::<usize>();
     let counts = [
@@ -36,6 +40,7 @@ pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &R
         (&catalog::ATTRIBUTES_CHANGED, attributes as u64),
         (&catalog::VALUES_OMITTED, omitted as u64),
         (&catalog::RECORDS_UNACCOUNTED, 0),
+        (&catalog::CANARY_SEEN, canaries.count() as u64),
     ];
     for (metric, expected) in counts {
         if sum(&measured, metric) != expected {

@@ -12,8 +12,9 @@ use config_audit_simulator::world::Tally;
 use super::outcome::{CheckedFault, FiredAlarm, HealthyMonth, Outcome};
 use crate::faults::case::{Expected, FaultCase, Severity, Since};
 use crate::faults::catalog::{self, UnknownFault};
+use crate::faults::month::Month;
 use crate::faults::trial::{Cadence, Rate, Trial};
-use crate::faults::{LATE_MINUTES, Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, read_alarms, time};
+use crate::faults::{DeployedAlarms, LATE_MINUTES, Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, time};
 use crate::files::read;
 use crate::terminal::WriteError;
 
@@ -47,7 +48,7 @@ pub enum CheckError {
 /// The deployed alarms, and how fast each must fire.
 #[derive(Debug)]
 pub struct AlarmCheck {
-    alarms: Alarms,
+    alarms: DeployedAlarms,
     /// By the alarm's ID; `None` if there is no runbook, or it does not say.
     promised: BTreeMap<String, Option<Promise>>,
 }
@@ -79,7 +80,7 @@ impl Promise {
 pub struct Played {
     faults: Vec<PlayedCase>,
     /// None if only some faults are played.
-    healthy_months: Vec<(Rate, Playback)>,
+    healthy_months: Vec<(Month, Playback)>,
 }
 
 impl AlarmCheck {
@@ -88,8 +89,8 @@ impl AlarmCheck {
     /// # Errors
     /// When a template cannot be read, or an alarm in it is not valid.
     pub fn read(templates: &Path, runbooks: &Path) -> Result<Self, ReadAlarmsError> {
-        let alarms = read_alarms(templates)?;
-        let promised = alarms.all().iter().map(|alarm| {
+        let alarms = DeployedAlarms::read(templates)?;
+        let promised = alarms.all.all().iter().map(|alarm| {
             let file = runbooks.join(format!("{}.md", kebab_case(&alarm.id)));
             // Another test compares the files with the alarms. A missing runbook promises nothing here.
             let runbook = read(&file).unwrap_or_default();
@@ -102,10 +103,10 @@ impl AlarmCheck {
     /// The alarms.
     #[must_use]
     pub fn alarms(&self) -> &Alarms {
-        &self.alarms
+        &self.alarms.all
     }
 
-    /// Plays the faults with this name, or all faults and the healthy months, at each rate and with each cadence. Tells `played`
+    /// Plays the faults with this name, or all faults and the healthy months; the faults at each rate and with each cadence. Tells `played`
     /// after each how many of how many are done.
     ///
     /// # Errors
@@ -117,7 +118,7 @@ impl AlarmCheck {
                 cases.extend(catalog::named(name, trial)?);
             } else {
                 cases.extend(catalog::all(trial));
-                months = &Rate::ALL;
+                months = &Month::ALL;
             }
         }
         let (faults, healthy_months) = play_all(&self.alarms, cases, months, played);
@@ -131,31 +132,32 @@ impl AlarmCheck {
         let faults = played.faults.iter().map(|played| self.judge_fault(played, &mut problems)).collect();
         let months = played.healthy_months.iter();
         let healthy_months: Vec<_> =
-            months.map(|(rate, month)| self.judge_month(*rate, month, &mut problems)).collect();
+            months.map(|(month, playback)| self.judge_month(*month, playback, &mut problems)).collect();
         if !healthy_months.is_empty() {
             let is_expected = |alarm: &Alarm| {
                 let mut expected = played.faults.iter().flat_map(|played| &played.case.expected);
                 expected.any(|expected| expected.alarm == alarm.id)
             };
-            let own = self.alarms.all().iter().filter(|alarm| !is_for_others(alarm));
+            let own = self.alarms().all().iter().filter(|alarm| !is_for_others(alarm));
             problems
                 .extend(own.filter(|alarm| !is_expected(alarm)).map(|alarm| format!("no fault needs {}", alarm.id)));
         }
         Outcome { faults, healthy_months, problems }
     }
 
-    fn judge_month(&self, rate: Rate, month: &Playback, problems: &mut Vec<String>) -> HealthyMonth {
-        let name = format!("the healthy month, {}", rate.words());
-        problems.extend(month.violations.iter().map(|problem| format!("{name}: {problem}")));
+    fn judge_month(&self, month: Month, playback: &Playback, problems: &mut Vec<String>) -> HealthyMonth {
+        let Month { rate, has_canary } = month;
+        let name = format!("the healthy month, {}", month.words());
+        problems.extend(playback.violations.iter().map(|problem| format!("{name}: {problem}")));
         if rate != Rate::Quiet {
-            problems.extend(month.missing.iter().map(|problem| format!("{name}: {problem}")));
+            problems.extend(playback.missing.iter().map(|problem| format!("{name}: {problem}")));
         }
-        let (changes, lost) = (month.tally.changes, unattended(&month.tally));
+        let (changes, lost) = (playback.tally.changes, unattended(&playback.tally));
         if changes < min_changes_in_a_month(rate) || lost != NOTHING {
             problems.push(format!("{name}, was not healthy: {changes} changes, lost: {lost}"));
         }
         let (mut pages, mut notifications) = (Vec::new(), Vec::new());
-        for (alarm, at) in self.fired(&month.transitions) {
+        for (alarm, at) in self.fired(&playback.transitions) {
             let what = format!("{}, day {}", alarm.id, at / (24 * 60) + 1);
             match self.severity(alarm) {
                 Severity::Page => pages.push(what),
@@ -163,7 +165,7 @@ impl AlarmCheck {
             }
         }
         problems.extend(pages.iter().map(|what| format!("{name}, paged: {what}")));
-        HealthyMonth { rate, changes, pages, notifications }
+        HealthyMonth { rate, has_canary, changes, pages, notifications }
     }
 
     fn judge_fault(&self, PlayedCase { case, playback }: &PlayedCase, problems: &mut Vec<String>) -> CheckedFault {
@@ -198,9 +200,9 @@ impl AlarmCheck {
             let found = fired.iter().find(|fired| fired.alarm == expected.alarm);
             self.judge_expected(expected, found, case, playback).into_iter().for_each(&mut problem);
         }
-        for paging in self.alarms.all().iter().filter(|alarm| is_paging(alarm)) {
+        for paging in self.alarms().all().iter().filter(|alarm| is_paging(alarm)) {
             let is_cause =
-                |fired: &&FiredAlarm| fired.alarm == paging.id || watches(paging, &fired.alarm, &self.alarms);
+                |fired: &&FiredAlarm| fired.alarm == paging.id || watches(paging, &fired.alarm, self.alarms());
             let causes = fired.iter().filter(is_cause);
             let first_cause = causes.map(|fired| begins + fired.after_minutes).min();
             let times: Vec<i64> = pages.iter().filter(|(alarm, _)| alarm.id == paging.id).map(|(_, at)| *at).collect();
@@ -286,7 +288,7 @@ impl AlarmCheck {
         let ends = case.scenario.fault_windows.iter().map(|window| window.to).max();
         let ends = time(ends.unwrap_or_else(|| case.scenario.end()));
         let mut problems = Vec::new();
-        for alarm in self.alarms.all().iter().filter(|alarm| case.stay_on.contains(&alarm.id.as_str())) {
+        for alarm in self.alarms().all().iter().filter(|alarm| case.stay_on.contains(&alarm.id.as_str())) {
             let state = playback.state_at(&alarm.name, ends);
             if state != State::Alarm {
                 problems.push(format!("{} was {state} when the fault ended", alarm.id));
@@ -298,15 +300,15 @@ impl AlarmCheck {
     /// The alarms that fired and notify somebody, with the minute.
     fn fired<'a>(&'a self, transitions: &'a [Transition]) -> impl Iterator<Item = (&'a Alarm, i64)> {
         transitions.iter().filter(|transition| transition.to == State::Alarm).filter_map(|transition| {
-            let alarm = self.alarms.all().iter().find(|alarm| alarm.name == transition.alarm)?;
+            let alarm = self.alarms().all().iter().find(|alarm| alarm.name == transition.alarm)?;
             (!alarm.alarm_actions.is_empty()).then_some((alarm, minute_of(transition.at)))
         })
     }
 
     /// An alarm wakes somebody if it pages, or an alarm that pages watches it.
     fn severity(&self, alarm: &Alarm) -> Severity {
-        let mut paging = self.alarms.all().iter().filter(|alarm| is_paging(alarm));
-        let pages = paging.any(|paging| paging.id == alarm.id || watches(paging, &alarm.id, &self.alarms));
+        let mut paging = self.alarms().all().iter().filter(|alarm| is_paging(alarm));
+        let pages = paging.any(|paging| paging.id == alarm.id || watches(paging, &alarm.id, self.alarms()));
         if pages { Severity::Page } else { Severity::Notify }
     }
 
@@ -325,11 +327,11 @@ fn is_for_others(alarm: &Alarm) -> bool {
     alarm.alarm_actions.iter().all(|topic| topic == PAGE_TOPIC)
 }
 
-/// Whether a composite alarm watches the alarm with this ID.
+/// Whether the alarm with this ID can make a composite alarm fire.
 fn watches(composite: &Alarm, id: &str, alarms: &Alarms) -> bool {
     let name = alarms.all().iter().find(|alarm| alarm.id == id).map(|alarm| alarm.name.as_str());
     match &composite.kind {
-        Kind::Composite(rule) => name.is_some_and(|name| rule.alarms().contains(&name)),
+        Kind::Composite(rule) => name.is_some_and(|name| rule.causes().contains(&name)),
         Kind::Metric(_) => false,
     }
 }

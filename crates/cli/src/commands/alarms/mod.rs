@@ -28,7 +28,7 @@ enum AlarmsCommand {
     /// The simulator plays each fault through the function's own handler, and the alarms are evaluated as CloudWatch does it.
     /// Each fault must fire the alarms that watch for it, within the time that their runbooks promise, and no others except
     /// those that follow from it. It must page once each time it comes. Thirty days in which nothing is wrong must page nobody. All
-    /// of it is played on a table with three changes a day, with forty an hour, and with bulk loads; the faults with Lambda's
+    /// of it is played on a table with three changes a day, with forty an hour, and with bulk loads; the days with a canary too, the faults with Lambda's
     /// retries two minutes apart, ten minutes apart, and as fast as it can.
     ///
     /// Exit code 0: all of this holds. 1: it does not; the problems are listed. 2: the command line is wrong, or the files

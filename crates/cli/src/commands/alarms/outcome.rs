@@ -6,6 +6,7 @@ use config_audit_cloudwatch::units::{count, duration};
 use serde::Serialize;
 
 use crate::faults::case::Severity;
+use crate::faults::month::Month;
 use crate::faults::trial::{Rate, Trial};
 use crate::terminal::{Text, Tone};
 
@@ -65,6 +66,8 @@ pub struct FiredAlarm {
 pub struct HealthyMonth {
     /// How often the table changed.
     pub rate: Rate,
+    /// Whether there was a canary.
+    pub has_canary: bool,
     /// How many changes that were.
     pub changes: u64,
     /// Those that paged.
@@ -95,11 +98,12 @@ impl Outcome {
             lines.push(format!("  lost if nobody reacts: {}", checked.unattended).into());
             lines.extend(checked.unseen.map(|why| format!("  no alarm can see it: {why}").into()));
         }
-        for HealthyMonth { rate, changes, pages, notifications } in &self.healthy_months {
+        for HealthyMonth { rate, has_canary, changes, pages, notifications } in &self.healthy_months {
             let changes = count(usize::try_from(*changes).unwrap_or(usize::MAX), "change", "changes");
             let pages = count(pages.len(), "page", "pages");
             let fired = count(notifications.len(), "notification", "notifications");
-            lines.push(format!("thirty healthy days, {}: {changes}, {pages}, {fired}", rate.words()).into());
+            let month = Month { rate: *rate, has_canary: *has_canary }.words();
+            lines.push(format!("thirty healthy days, {month}: {changes}, {pages}, {fired}").into());
             lines.extend(notifications.iter().map(|what| format!("  {what}").into()));
         }
         lines.extend(self.problems.iter().map(|problem| Tone::Bad.paint(problem)));

@@ -20,7 +20,7 @@ use self::page::{Data, page};
 use crate::faults::case::FaultCase;
 use crate::faults::catalog::{self, UnknownFault};
 use crate::faults::trial::{Cadence, DAY, Rate, Trial};
-use crate::faults::{REGION, ReadAlarmsError, play, read_alarms, resolve, time};
+use crate::faults::{DeployedAlarms, REGION, ReadAlarmsError, play, resolve, time};
 use crate::files::{Unreadable, read_all};
 use crate::terminal::{Terminal, WriteError};
 /// Which dashboards to draw, with which fault, and where to.
@@ -147,11 +147,12 @@ impl Scene {
         // What exists from the start has no day before it.
         let shift = if begins == 0 { 0 } else { DAY };
         let scenario = if shift > 0 { trial.after_a_healthy_day(scenario) } else { scenario };
-        let alarms = read_alarms(alarms)?;
+        let alarms = DeployedAlarms::read(alarms)?;
         let playback = play(&alarms, &scenario);
         let now = time(begins + shift) + TimeDelta::minutes((*after).into());
         about.push_str(&now.format("; %Y-%m-%d %H:%M UTC").to_string());
-        let states = alarms.all().iter().map(|alarm| (alarm.name.clone(), playback.state_at(&alarm.name, now)));
+        let states =
+            alarms.of(&scenario).all().iter().map(|alarm| (alarm.name.clone(), playback.state_at(&alarm.name, now)));
         let (alarms, began) = (states.collect(), began.map(|began| time(began + shift)));
         Ok(Self { about, began, now, metrics: playback.metrics, alarms })
     }

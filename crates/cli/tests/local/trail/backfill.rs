@@ -126,3 +126,21 @@ async fn what_dynamodb_refuses_gets_a_note_and_what_it_refuses_even_so_is_named(
     assert_eq!((proven.code, &proven.findings().1["provenFromBackfill"]), (0, &json!(32)), "{proven:?}");
     tables.database.stop().await;
 }
+
+#[tokio::test]
+async fn the_canary_is_neither_backfilled_nor_missed_and_what_only_looks_like_it_is_both() {
+    let canary = |value: &str| {
+        let mut canary = with(config_audit::canary::KEY, AttributeValue::N(value.to_owned()));
+        canary.insert("scheduledTime".to_owned(), AttributeValue::S("2026-03-03T10:15:00Z".to_owned()));
+        canary
+    };
+    let tables = Tables::on(Engine::Embedded).await;
+    tables.write(CONFIGURATION, [sdk_item(item("K", &[("a", 1)])), canary("0")]).await;
+    let ran = backfill_all_but(&tables, &[], 1).await;
+    assert!(!ran.stdout.contains("canary"), "{ran:?}");
+    tables.write(CONFIGURATION, [canary("1")]).await;
+    let proven = tables.verify().await;
+    assert!(proven.text().contains("canary"), "{proven:?}");
+    backfill_all_but(&tables, &[], 2).await;
+    tables.database.stop().await;
+}
