@@ -28,8 +28,8 @@ async fn long_work_shows_its_progress_on_a_terminal_and_ends_with_a_verdict() {
         (redrive.to_vec(), "0 objects replayed, ", "1 object is left; it is named above, with the reason."),
         (
             vec!["alarms", "check", "--fault", "the mapping is disabled for three hours"],
-            "9 of 9 runs played",
-            "The alarms are right for 1 fault.",
+            " of 9 runs played",
+            "The alarms are right for 1 fault in 9 runs.",
         ),
     ] {
         let line: Vec<String> = line.into_iter().map(str::to_owned).collect();
