@@ -95,7 +95,7 @@ local: $(DYNAMODB) java ## The function and the command against two real DynamoD
 
 .PHONY: browser
 browser: $(NPM) chromium ## The console in Chromium: a newcomer's way, every page empty, full and failing, for everybody
-	$(CARGO_BUILD) --bins
+	$(CARGO_BUILD) --bins --tests
 	$(NODE_TEST) crates/console/tests/browser.test.js crates/console/tests/soak.test.js
 
 .PHONY: package
