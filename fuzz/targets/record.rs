@@ -83,7 +83,8 @@ fn plan_of<'a>(change: &Change<'a>, context: &Context) -> Plan<'a> {
 
 /// The item, read by another implementation.
 fn tree(item: &JsonItem<'_>) -> HashMap<String, AttributeValue> {
-    serde_json::from_str(item.json()).expect("what was decoded is an item")
+    let value = |json| serde_json::from_str(json).expect("what was decoded is a value");
+    item.attributes().iter().map(|(name, attribute)| (name.to_string(), value(attribute.json()))).collect()
 }
 
 fn check_values(item: &JsonItem<'_>) {
