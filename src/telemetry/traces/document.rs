@@ -110,7 +110,7 @@ pub(super) struct Annotations<'a> {
 pub(super) struct Document {
     /// The header and the first span, open for the ones within it.
     datagram: Vec<u8>,
-    spans: usize,
+    has_others: bool,
 }
 
 impl Document {
@@ -124,27 +124,27 @@ impl Document {
         datagram.extend_from_slice(HEADER);
         serde_json::to_writer(&mut datagram, span)?;
         datagram.pop();
-        Ok(Self { datagram, spans: 1 })
+        Ok(Self { datagram, has_others: false })
     }
 
     /// Adds a span within the first one. `false` where there is no room for it.
     pub(super) fn add<M: Serialize>(&mut self, span: &Span<'_, M>) -> bool {
         let length = self.datagram.len();
-        self.datagram.extend_from_slice(if self.spans == 1 { SUBSEGMENTS } else { b"," });
+        self.datagram.extend_from_slice(if self.has_others { b"," } else { SUBSEGMENTS });
         let is_written = serde_json::to_writer(&mut self.datagram, span).is_ok();
         let fits = is_written && self.datagram.len() + END.len() <= MAX_DATAGRAM;
         if fits {
-            self.spans += 1;
+            self.has_others = true;
         } else {
             self.datagram.truncate(length);
         }
         fits
     }
 
-    /// The datagram, and how many spans it has.
-    pub(super) fn finish(mut self) -> (Vec<u8>, usize) {
-        self.datagram.extend_from_slice(if self.spans == 1 { b"}" } else { END });
-        (self.datagram, self.spans)
+    /// The datagram.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.datagram.extend_from_slice(if self.has_others { END } else { b"}" });
+        self.datagram
     }
 }
 

@@ -16,8 +16,10 @@ mod document;
 mod spans;
 
 use std::io;
+use std::iter::Peekable;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use opentelemetry::trace::SpanContext;
@@ -55,8 +57,8 @@ impl Traces {
             return 0;
         }
         let maker = Maker::new(report, &self.function);
-        let subjects = maker.plan();
-        let mut lost = 1 + subjects.len();
+        let datagrams = Datagrams::new(&maker);
+        let mut lost = datagrams.spans();
         if is_too_old(&report.trace, report.started) {
             tracing::debug!(
                 spans = lost,
@@ -64,28 +66,71 @@ impl Traces {
             );
         } else if clock.instant() < until {
             // Why the others were not sent does not matter: there is nothing to do about it, and they are counted.
-            let _ = timeout_at(until, self.send(&maker, subjects, &mut lost)).await;
+            let _ = timeout_at(until, self.send(datagrams, &mut lost)).await;
         }
         lost
     }
 
     /// Sends all, and takes from `lost` what was sent.
-    async fn send(&self, maker: &Maker<'_>, subjects: Vec<Subject<'_>>, lost: &mut usize) -> io::Result<()> {
+    async fn send(&self, datagrams: Datagrams<'_>, lost: &mut usize) -> io::Result<()> {
         let socket = connect(self.daemon).await?;
-        let mut subjects = subjects.into_iter().peekable();
-        let mut document = maker.invocation()?;
-        loop {
-            while subjects.next_if(|subject| maker.add(subject, &mut document)).is_some() {}
-            let (datagram, spans) = document.finish();
-            socket.send(&datagram).await?;
+        for (number, datagram) in datagrams.enumerate() {
+            if number > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let Datagram { bytes, spans } = datagram?;
+            socket.send(&bytes).await?;
             *lost -= spans;
-            let Some(next) = subjects.next() else { return Ok(()) };
-            tokio::time::sleep(PAUSE).await;
-            document = maker.more()?;
-            *lost += 1;
-            // Each span has room in a document that has no others.
-            maker.add(&next, &mut document);
         }
+        Ok(())
+    }
+}
+
+/// What is sent at once.
+struct Datagram {
+    bytes: Vec<u8>,
+    /// How many spans it has, but for one that only holds the others together.
+    spans: usize,
+}
+
+/// The datagrams of one report, each made when it is asked for.
+struct Datagrams<'a> {
+    maker: &'a Maker<'a>,
+    /// The invocation's span comes first.
+    has_begun: bool,
+    subjects: Peekable<IntoIter<Subject<'a>>>,
+}
+
+impl<'a> Datagrams<'a> {
+    fn new(maker: &'a Maker<'a>) -> Self {
+        Self { maker, has_begun: false, subjects: maker.plan().into_iter().peekable() }
+    }
+
+    /// How many spans there are still.
+    fn spans(&self) -> usize {
+        usize::from(!self.has_begun) + self.subjects.len()
+    }
+
+    fn make(&mut self) -> serde_json::Result<Datagram> {
+        let spans = self.spans();
+        let mut document = if self.has_begun { self.maker.more()? } else { self.maker.invocation()? };
+        if self.has_begun
+            && let Some(subject) = self.subjects.next()
+        {
+            // Each span has room in a document that has no others.
+            self.maker.add(&subject, &mut document);
+        }
+        self.has_begun = true;
+        while self.subjects.next_if(|subject| self.maker.add(subject, &mut document)).is_some() {}
+        Ok(Datagram { bytes: document.finish(), spans: spans - self.spans() })
+    }
+}
+
+impl Iterator for Datagrams<'_> {
+    type Item = serde_json::Result<Datagram>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (self.spans() > 0).then(|| self.make())
     }
 }
 
