@@ -18,7 +18,7 @@ pub fn values(entry: &Entry, columns: usize) -> String {
     let values: Vec<String> = ["oldValue", "newValue"]
         .into_iter()
         .filter_map(|name| match entry.value(name) {
-            // Maps with string keys, numbers and strings do not fail.
+            // Maps with string keys, numbers and strings cannot fail.
             Some(value) => Some(escape(&serde_json::to_string(&value).unwrap_or_default()).into_owned()),
             None => is_of_attribute.then(|| NONE.to_owned()),
         })

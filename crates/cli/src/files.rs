@@ -10,7 +10,7 @@ const MAX_SIZE: u64 = 1 << 20;
 /// A file or a directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The system's reason.
+    /// The operating system's error.
     #[error("{} cannot be read; run this in the repository, or name the directories", path.display())]
     Io {
         /// The file or directory.

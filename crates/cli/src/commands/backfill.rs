@@ -125,7 +125,7 @@ impl Counts {
     fn text(&self, what: &str) -> String {
         let mut text = format!("{}: {} {what}", count(self.items, "item", "items"), thousands(self.backfilled));
         if self.refused > 0 {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, ", {} cannot be", thousands(self.refused));
         }
         text

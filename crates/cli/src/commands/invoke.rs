@@ -119,7 +119,7 @@ pub enum InvokeError {
     ReadEvent {
         /// The file, or standard input.
         place: String,
-        /// The system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// No event was given.

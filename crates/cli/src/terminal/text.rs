@@ -106,7 +106,7 @@ pub fn escape_as_json(text: &str) -> String {
             escaped.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(escaped, "\\u{unit:04x}");
             }
         }
@@ -123,7 +123,7 @@ pub(super) fn escape_document(json: &str) -> String {
 
 /// Whether a terminal shows this character, and does nothing else. An accent that joins the letter before it is printable.
 fn is_printable(character: char) -> bool {
-    // The standard library has the Unicode tables for this, but only as a part of what it escapes.
+    // The standard library has the Unicode tables for this, but exposes them only through escaping.
     matches!(character, ' '..='~') || ['a', character].iter().collect::<String>().escape_debug().eq(['a', character])
 }
 

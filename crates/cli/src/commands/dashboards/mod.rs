@@ -71,7 +71,7 @@ pub enum DashboardsError {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The alarms.

@@ -50,7 +50,7 @@ impl Line {
 
     /// An attribute of the entry as JSON; nothing where it has none.
     fn value(&self, name: &str) -> String {
-        // Maps with string keys, numbers and strings do not fail.
+        // Maps with string keys, numbers and strings cannot fail.
         self.entry.value(name).map_or_else(String::new, |value| serde_json::to_string(&value).unwrap_or_default())
     }
 

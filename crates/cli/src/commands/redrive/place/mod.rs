@@ -124,7 +124,7 @@ pub enum PlaceError {
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A key that is made from a damaged record.
