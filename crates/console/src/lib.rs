@@ -8,8 +8,8 @@
 //! - `trail` works on any Audit table, including one in an account.
 //! - `overview` and its siblings are the pages: each builds a view, which becomes HTML or JSON.
 //!
-//! Of this workspace it uses the local world, the tables and their trail, the mapping's sequence numbers, CloudWatch's units, and the Lambda's library. It
-//! knows nothing of the command.
+//! From this workspace it uses the local world, the tables and their trail, the mapping's sequence numbers,
+//! CloudWatch's units, and the Lambda's library. It does not know the command.
 
 pub mod activity;
 mod address;

@@ -177,7 +177,7 @@ impl Aws {
     /// The Configuration table of this name. Asks AWS for its key.
     ///
     /// # Errors
-    /// When AWS refuses, or the table has a sort key.
+    /// If AWS returns an error, or the table has a sort key.
     pub async fn configuration_table(&self, name: &str) -> Result<ConfigurationTable, TableError> {
         ConfigurationTable::find(self.dynamodb(), name, self.place()).await
     }

@@ -58,7 +58,7 @@ struct Counts {
 /// Runs the command. Returns 0 if every item has an entry, 1 if some cannot have one.
 ///
 /// # Errors
-/// When AWS refuses, or standard output cannot be written.
+/// If AWS returns an error, or standard output cannot be written.
 pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, CommandError> {
     let aws = arguments.aws.load(terminal).await?;
     let configuration = aws.configuration_table(&arguments.tables.configuration_table).await?;

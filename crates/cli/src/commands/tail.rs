@@ -89,7 +89,7 @@ pub enum TailError {
 /// Runs the command until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When AWS refuses, the table is not an Audit table or has no stream, or standard output cannot be written.
+/// If AWS returns an error, the table is not an Audit table or has no stream, or standard output cannot be written.
 pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TailError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(TailError::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(TailError::Signal)?;

@@ -34,7 +34,7 @@ pub struct VerifyArguments {
 /// Runs the command. Returns 0 if the trail is intact, 1 if there are findings.
 ///
 /// # Errors
-/// When AWS refuses, or standard output cannot be written.
+/// If AWS returns an error, or standard output cannot be written.
 pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, CommandError> {
     let aws = arguments.aws.load(terminal).await?;
     let configuration = aws.configuration_table(&arguments.tables.configuration_table).await?;

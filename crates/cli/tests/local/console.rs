@@ -178,7 +178,7 @@ async fn what_is_broken_fails_until_it_is_mended_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_table_that_throttles_and_a_record_that_is_damaged_are_seen_as_what_they_are() {
+async fn a_throttling_table_and_a_damaged_record_are_shown_as_such() {
     let visit = Visit::start().await;
     visit.form("/break", "fault=tableThrottles&on=true").await;
     visit.form("/items", "action=save&key=FLAG&attribute=value&value=on").await;

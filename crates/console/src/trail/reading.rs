@@ -35,7 +35,7 @@ pub(super) enum Reading {
         /// How many entries it had.
         entries: usize,
     },
-    /// AWS refused.
+    /// AWS returned an error.
     Failed {
         /// Why.
         error: String,

@@ -51,7 +51,7 @@ enum Stage {
     Running(String),
     /// Finished.
     Done(DateTime<Utc>, Summary),
-    /// AWS refused.
+    /// AWS returned an error.
     Failed(String),
 }
 

@@ -288,7 +288,7 @@ impl Place {
 
 /// S3 gives the `ETag` of an object that it has stored. An answer without one is somebody else's, such as a proxy's.
 fn proven(action: &str, e_tag: Option<&str>) -> Result<(), PlaceError> {
-    let reason = "the answer does not say that the object is stored".to_owned();
+    let reason = "the response does not confirm that the object is stored".to_owned();
     let missing = || AwsError { action: action.to_owned(), code: None, reason };
     e_tag.map(drop).ok_or_else(|| missing().into())
 }
