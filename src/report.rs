@@ -63,7 +63,7 @@ pub struct Record {
     pub created: Option<DateTime<Utc>>,
     /// When work on it began, and when it was settled.
     pub interval: Interval,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// How many entries it has that are known to be stored.
     pub audits_written: usize,
@@ -114,7 +114,7 @@ pub struct Request {
     pub entries: usize,
     /// How many tries these entries had had before.
     pub retries: u32,
-    /// What came of it.
+    /// The result.
     pub result: Result<Put, StoreError>,
 }
 

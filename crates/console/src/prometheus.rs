@@ -34,7 +34,7 @@ fn exposition(known: &Known, oldest_seconds: f64) -> String {
         ),
         ("processes_started_total", "Function processes started.", counts.processes),
         ("entries_total", "Entries that were stored.", counts.entries),
-        ("retries_total", "Batches that were to be delivered again.", counts.retries),
+        ("retries_total", "Batches scheduled for redelivery.", counts.retries),
         ("records_quarantined_total", "Records that the function put into the failure bucket.", counts.quarantined),
         ("records_given_up_total", "Records that Lambda put into the failure bucket.", counts.given_up),
         ("console_events_missed_total", "Events that the console missed because it was too slow.", known.missed),

@@ -132,7 +132,7 @@ impl Observer for Watcher {
     }
 
     fn progress(&mut self, summary: &Summary, waiting: usize) {
-        let text = format!("{}; {} to read again", summary.read(), count(waiting, "item", "items"));
+        let text = format!("{}; {} to recheck", summary.read(), count(waiting, "item", "items"));
         self.0.verification(|progress| progress.state = Stage::Running(text));
     }
 }

@@ -8,7 +8,7 @@ use serde_dynamo::AttributeValue;
 use crate::terminal::{Terminal, WriteError};
 use config_audit_trail::Item;
 
-/// The attributes of an item, in the order of their names; without values where only the names are wanted.
+/// The attributes of an item, ordered by name; without values if only the names are wanted.
 pub(super) struct ItemAtTime {
     attributes: BTreeMap<String, AttributeValue>,
     names_only: bool,
