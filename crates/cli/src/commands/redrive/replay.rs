@@ -184,7 +184,7 @@ impl Redrive {
         let action = format!("writing to the Audit table {}{place}", table.table());
         if (error.failure, error.code.as_str()) == (Failure::Misconfigured, "ValidationException") {
             let reason =
-                "its key is not `id` of type S alone, so it is not an Audit table; check --audit-table".to_owned();
+                "its key is not only `id` of type S, so it is not an Audit table; check --audit-table".to_owned();
             return RedriveError::Table(AwsError { action, code: Some(error.code.clone()), reason });
         }
         let permission = "dynamodb:BatchWriteItem on the table, and the use of its KMS key, if it has one";
