@@ -1,7 +1,8 @@
-//! The canary: an item that a schedule puts into the Configuration table, to see between changes that the way to here works.
+//! The canary: an item that a schedule puts into the Configuration table, to show between changes that the path to here
+//! works.
 //!
-//! It is not configuration, so it has no audit entries. Nothing but exactly this item is left out, and it has room for nothing
-//! but a time, so nobody who writes to the table can hide a change behind it. `docs/security.md` says more.
+//! It is not configuration, so it has no audit entries. Only exactly this item is left out, and it can carry only a
+//! time, so nobody who writes to the table can hide a change behind it. See `docs/security.md`.
 //!
 //! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints.
 
@@ -16,11 +17,11 @@ use crate::value::JsonItem;
 
 /// The canary's key. `serverless/canary.yml` puts it into the table.
 pub const KEY: &str = "config-audit:canary";
-/// It has this value, so that whoever reads all items as numbers can read it too.
+/// Its value, a number so that programs that read all items as numbers can read it too.
 const VALUE: (&str, &str) = ("value", "0");
-/// What changes each time: a write that changes nothing has no stream record.
+/// The attribute that changes each time, because a write that changes nothing has no stream record.
 const TIME: &str = "scheduledTime";
-/// How the schedule writes the time.
+/// The schedule's time format.
 const FORMAT: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 /// Whether an item is the canary: it has the canary's key, and exactly its attributes.
@@ -37,13 +38,13 @@ pub fn is_canary(item: &HashMap<String, AttributeValue, impl BuildHasher>, key_a
         && text(TIME).is_some_and(is_time)
 }
 
-/// Whether a change is of the canary alone: both before and after, where there is a before and an after.
+/// Whether a change is only of the canary, both before and after the change as far as these exist.
 pub(crate) fn is_of_canary(change: &Change<'_>, key_attribute: &str) -> bool {
     let is = |item: &JsonItem<'_>| match item.tree() {
         Ok(AttributeValue::M(item)) => is_canary(&item, key_attribute),
         _ => false,
     };
-    // No other item costs more than this comparison.
+    // All other items cost only this comparison.
     change.item_key == KEY
         && match &change.images {
             Images::Insert { new: item } | Images::Remove { old: item } => is(item),
@@ -51,7 +52,7 @@ pub(crate) fn is_of_canary(change: &Change<'_>, key_attribute: &str) -> bool {
         }
 }
 
-/// Whether a text is a time and nothing else: another way to write the same time could carry something.
+/// Whether a text is a time in exactly this format: another way to write the same time could carry data.
 fn is_time(text: &str) -> bool {
     NaiveDateTime::parse_from_str(text, FORMAT).is_ok_and(|time| time.format(FORMAT).to_string() == text)
 }
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schedule_writes_what_is_recognised() {
+    fn the_schedule_writes_the_recognised_item() {
         let template = include_str!("../serverless/canary.yml");
         for part in
             [KEY, "\"value\": { \"N\": \"0\" }", "\"scheduledTime\": { \"S\": \"<aws.scheduler.scheduled-time>\" }"]

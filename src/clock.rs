@@ -27,7 +27,7 @@ impl Clock {
     /// The time of day.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+        #[allow(clippy::disallowed_methods, reason = "this is the only place")]
         match self {
             Self::System => SystemTime::now().into(),
             Self::StartingAt(time, start) => *time + start.elapsed(),
@@ -37,7 +37,7 @@ impl Clock {
     /// The monotonic time.
     #[must_use]
     pub fn instant(&self) -> Instant {
-        #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+        #[allow(clippy::disallowed_methods, reason = "this is the only place")]
         Instant::now()
     }
 }

@@ -1,7 +1,7 @@
 //! One invocation: decode each record, do what each asks for next, report.
 //!
 //! **Invariant:** a record is acknowledged only when its entries are known to be stored, or it is known to be in the
-//! failure bucket. All that is not known is reported as failed, and Lambda delivers it again.
+//! failure bucket. All other records are reported as failed, and Lambda redelivers them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -55,7 +55,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         report
     }
 
-    /// Takes every record as far as it gets before the deadline, and reports what came of it.
+    /// Processes every record as far as possible before the deadline, and reports the outcomes.
     async fn process(&self, invocation: &Invocation<'_>, raw: &[&RawValue], report: &mut Report) {
         let until = report.interval.started + working_time(report.allowed);
         let mut writer = Writer::new(&self.store, self.clock, until);
@@ -70,12 +70,12 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
             url: &|key| self.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(key)),
         };
         let all = self.run_journeys(&planning, until, &mut journeys, &mut writer, &mut uploader);
-        // A panic of a client costs what is not settled yet, and nothing else.
+        // A panic in a client affects only records that are not settled yet.
         let result = AssertUnwindSafe(timeout_at(until, all)).catch_unwind().await;
         report.error = match result {
             Err(_) => Some(InvocationError::Panicked),
             Ok(Ok(Err(error))) => Some(error),
-            // At the deadline, what is not settled failed; the invocation itself did not.
+            // At the deadline, unsettled records have failed; the invocation itself has not.
             Ok(Ok(Ok(())) | Err(_)) => None,
         };
 
@@ -101,8 +101,8 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         }
     }
 
-    /// Does what each record asks for next, until there is nothing left to do. Entries are written and objects kept side by
-    /// side, and neither waits for the other but within one record.
+    /// Performs each record's next step until there is nothing left to do. Writing entries and storing objects run
+    /// concurrently, and wait for each other only within one record.
     async fn run_journeys<'a>(
         &'a self,
         planning: &Planning<'_>,
@@ -159,7 +159,7 @@ fn hand_over<'a, S: Store, Q: Quarantine>(
     }
 }
 
-/// Why a record failed that was not settled in the end.
+/// Why an unsettled record failed.
 fn unsettled(error: Option<&InvocationError>) -> Cause {
     let by_error = error.and_then(|error| Some(Cause::new(error.reason()?, error.to_string())));
     by_error.unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! One invocation as Lambda hands it over: how much time there is, and why it can fail as a whole.
+//! One invocation as Lambda passes it: how much time it has, and why it can fail as a whole.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::reason::Reason;
 use crate::store::StoreError;
 use crate::stream::NotAnEvent;
 
-/// What is kept of the time that Lambda allows, to answer and to send the telemetry: a tenth, within these bounds.
+/// The part of the allowed time reserved for the answer and the telemetry: a tenth, within these bounds.
 const MARGIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(150)..=Duration::from_secs(1);
 
-/// One invocation, as Lambda hands it over.
+/// One invocation, as Lambda passes it.
 #[derive(Debug)]
 pub struct Invocation<'a> {
     /// Lambda's ID of the invocation.
     pub request_id: String,
     /// The function's ARN as it was invoked.
     pub function_arn: String,
-    /// Where the invocation belongs in a trace; not valid where Lambda said nothing.
+    /// The invocation's position in a trace; not valid if Lambda sent none.
     pub trace: SpanContext,
     /// Whether this is the first invocation of the process.
     pub cold_start: bool,
@@ -45,7 +45,7 @@ pub fn xray_trace_id(trace: &SpanContext) -> Option<String> {
     Some(format!("1-{time}-{rest}"))
 }
 
-/// Why an invocation failed as a whole, on purpose: nothing is acknowledged, and Lambda delivers the batch again.
+/// Why an invocation failed deliberately: nothing is acknowledged, and Lambda redelivers the batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvocationError {
     /// The event is of another shape.
@@ -57,7 +57,7 @@ pub enum InvocationError {
          disable the table's stream, enable it with NEW_AND_OLD_IMAGES, and map the function to the new stream"
     )]
     ViewType(String),
-    /// The Audit table cannot be written to until somebody changes something.
+    /// The Audit table cannot be written to until someone changes something.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Records failed that cannot be named to Lambda.
@@ -65,16 +65,16 @@ pub enum InvocationError {
         "{0} records failed that have no sequence number, so they cannot be reported one by one, and the whole batch fails"
     )]
     NoSequenceNumber(usize),
-    /// There is not even the time that answering takes.
+    /// There is not even enough time to answer.
     #[error(
-        "Lambda allows {} ms for the invocation, and {} ms of them are kept for the answer, so no record is tried; \
+        "Lambda allows {} ms for the invocation, of which {} ms are reserved for the answer, so no record is tried; \
          raise the function's timeout",
         .0.as_millis(),
         MARGIN.start().as_millis()
     )]
     NoTime(Duration),
     /// A fault of the function itself. Its message is withheld: it could quote configuration.
-    #[error("the function panicked; the log has a line with the place, and this is a bug")]
+    #[error("the function panicked, which is a bug; the log has a line with the location")]
     Panicked,
 }
 
@@ -92,8 +92,8 @@ impl InvocationError {
         }
     }
 
-    /// Why a record failed that was not settled when the invocation failed; `None` where the error itself comes of records
-    /// that failed for other reasons.
+    /// Why a record failed that was unsettled when the invocation failed; `None` if the error itself results from
+    /// records that failed for other reasons.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
         match self {
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(stopped.inspect(|(reason, error)| assert_eq!(reason.code(), error.code())).count(), 3);
     }
 
-    /// Operators look a code up there.
+    /// Operators look codes up there.
     #[test]
     fn each_error_has_its_row_in_the_documents() {
         let page = include_str!("../docs/semantics.md");

@@ -1,6 +1,6 @@
-//! One record's way through an invocation: what it is, what must be done next, and what came of it.
+//! One record's path through an invocation: its content, its next step, and its outcome.
 //!
-//! A journey does no I/O. The handler does what [`Journey::next_step`] asks for and tells the journey how it went, with
+//! A journey does no I/O. The handler performs [`Journey::next_step`] and reports the result to the journey with
 //! [`Journey::written`] or [`Journey::uploaded`], until nothing is left to do. No record waits for another.
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ use crate::report::{Cause, Outcome, Record};
 use crate::stream::{Refusal, decode, identify};
 use crate::writer::{WriteOutcome, Written};
 
-/// One record on its way.
+/// One record in progress.
 #[derive(Debug)]
 pub struct Journey<'a> {
     raw: &'a RawValue,
@@ -44,7 +44,7 @@ pub enum Step<'a> {
     Upload(Upload<'a>),
 }
 
-/// What is still to be done for a record.
+/// What remains to be done for a record.
 #[derive(Debug, Default)]
 enum Next<'a> {
     /// Nothing.
@@ -62,11 +62,11 @@ enum Next<'a> {
 pub struct Planning<'a> {
     /// The Configuration table's key.
     pub key_attribute: &'a str,
-    /// What every entry of the invocation has.
+    /// What all entries of the invocation share.
     pub context: Context,
-    /// When the invocation began: the time of a change that does not say when it was made.
+    /// When the invocation began, which is the time of a change that has none.
     pub started: DateTime<Utc>,
-    /// Where an object of this key is in the failure bucket; empty where there is no bucket.
+    /// The URL of an object with this key in the failure bucket; empty if there is no bucket.
     pub url: &'a dyn Fn(&str) -> String,
 }
 
@@ -75,7 +75,7 @@ pub struct Planning<'a> {
 pub struct WrongViewType(pub String);
 
 impl<'a> Journey<'a> {
-    /// A record of which nothing is known yet.
+    /// A record that has not been decoded yet.
     #[must_use]
     pub fn new(raw: &'a RawValue, now: Instant) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl<'a> Journey<'a> {
     pub fn begin(&mut self, planning: &Planning<'_>, now: Instant) -> Result<Option<Cow<'a, str>>, WrongViewType> {
         self.record.interval = Interval::new(now);
         let raw = self.raw;
-        // A panic on one record must not cost the others. What it may have left half done is thrown away.
+        // A panic on one record must not affect the others. Its partial result is discarded.
         match catch_unwind(AssertUnwindSafe(|| decode_and_plan(raw, planning, now))) {
             Ok(Ok(Planned { stream_arn, record, entries, event_id })) => {
                 self.stream_arn = stream_arn;
@@ -121,13 +121,13 @@ impl<'a> Journey<'a> {
         Ok(None)
     }
 
-    /// No retry mends the record: what can still be read of it is reported, and it is kept as it is.
+    /// No retry can fix the record: it is stored unchanged, and what can be read of it is reported.
     fn not_a_change(&mut self, cause: Cause) {
         self.identify();
         self.next = Next::Upload(self.quarantine(cause));
     }
 
-    /// Takes over what the record says about itself, whatever else is in it.
+    /// Copies the record's own identification, whatever else it contains.
     fn identify(&mut self) {
         let identity = identify(self.raw);
         self.stream_arn = identity.stream_arn;
@@ -135,7 +135,7 @@ impl<'a> Journey<'a> {
         self.record.event_name = identity.event_name;
     }
 
-    /// The full record is kept first, because the entries refer to it.
+    /// The full record is stored first, because the entries refer to it.
     fn upload_then_write(&mut self, event_id: &str, why: &'static str, entries: &[Entry<'_>]) {
         let key = omitted_key(self.stream_arn.as_ref(), event_id);
         let object = Upload { key, cause: Cause::new(Reason::ValueOmitted, why), record: self.raw };
@@ -150,8 +150,8 @@ impl<'a> Journey<'a> {
         self.next = Next::Upload(self.quarantine(Cause::new(Reason::DuplicateEventId, message)));
     }
 
-    /// DynamoDB rejects entries of a sound record. What an entry must have is small, so it is written again with notes in place
-    /// of its values. One that is rejected even so quarantines the record.
+    /// DynamoDB rejects entries of a valid record. The required part of an entry is small, so it is written again with
+    /// notes in place of its values. If that is rejected too, the record is quarantined.
     fn rejected(&mut self, rejected: &[Uuid], planning: &Planning<'_>, now: Instant) {
         if !std::mem::replace(&mut self.has_omitted_values, true)
             && let Ok(Planned { mut entries, event_id, .. }) = decode_and_plan(self.raw, planning, now)
@@ -186,7 +186,7 @@ impl<'a> Journey<'a> {
         self.stream_arn.as_ref()
     }
 
-    /// The next thing to do, once; `None` where nothing is, or nothing before the last step is done.
+    /// The next step, once; `None` if there is none, or none before the last step is done.
     pub fn next_step(&mut self) -> Option<Step<'a>> {
         match std::mem::take(&mut self.next) {
             Next::Done => None,
@@ -199,7 +199,7 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// The record's entries are written, or not.
+    /// The result of writing the record's entries.
     pub fn written(&mut self, written: &Written, planning: &Planning<'_>) {
         self.record.audits_written += written.stored;
         self.record.interval.ended = written.at;
@@ -214,7 +214,7 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// The failure bucket has the record, or does not.
+    /// The result of storing the record in the failure bucket.
     pub fn uploaded(&mut self, uploaded: Uploaded, now: Instant) {
         self.record.interval.ended = now;
         match (uploaded.refused, &self.next) {
@@ -228,7 +228,7 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// What came of the record. One that is not settled failed for `unsettled`, unless it has a cause of its own.
+    /// The record's outcome. An unsettled record failed for `unsettled`, unless it has its own cause.
     #[must_use]
     pub fn end(mut self, unsettled: &Cause, now: Instant) -> Record {
         if self.outcome.is_none() {
@@ -239,7 +239,7 @@ impl<'a> Journey<'a> {
         }
         let failed = || match self.next {
             Next::Upload(Upload { cause, .. }) => {
-                let message = format!("{}; there was no time left to keep it", cause.message);
+                let message = format!("{}; there was no time left to store it", cause.message);
                 Cause::new(cause.reason, message)
             }
             _ => unsettled.clone(),

@@ -1,4 +1,4 @@
-//! The function's life: clients, the first connection, then one invocation after the other.
+//! The function's lifecycle: clients, the first connection, then one invocation after another.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -31,8 +31,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// How long init waits for the connection to DynamoDB; without it the first invocation tries again.
 const INIT: Duration = Duration::from_secs(3);
 
-/// Works on invocations until Lambda ends the process. Without `telemetry` nothing is published of them; that is for
-/// measuring what telemetry costs.
+/// Handles invocations until Lambda ends the process. Without `telemetry` it publishes nothing about them, which is for
+/// measuring the cost of telemetry.
 ///
 /// # Errors
 ///
@@ -87,8 +87,8 @@ pub async fn run(
         .instrument(span)
         .await
     });
-    // The event goes past the runtime, which would copy it, log it at trace level, and answer by itself, without any
-    // telemetry, where it is not JSON.
+    // The event bypasses the runtime, which would copy it, log it at trace level, and answer on its own, without any
+    // telemetry, if it is not valid JSON.
     let past_the_runtime = MapRequestLayer::new(|mut invocation: LambdaInvocation| {
         event.replace(std::mem::replace(&mut invocation.body, Bytes::from_static(b"null")));
         invocation
@@ -102,8 +102,8 @@ pub async fn run(
 #[error("Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API) cannot be used: {0}")]
 struct RuntimeApiError(String);
 
-/// Opens the connection while init runs at full speed. Start-up goes on in any case: the invocation finds what is wrong, and
-/// fails with it, unless it has passed by then.
+/// Opens the connection while init runs at full speed. Start-up continues on errors: the invocation finds what is
+/// wrong, and fails with it, unless the problem is gone by then.
 async fn connect(store: &DynamoDbStore) {
     match tokio::time::timeout(INIT, store.connect()).await {
         Ok(Ok(_)) => {}
@@ -111,11 +111,11 @@ async fn connect(store: &DynamoDbStore) {
             tracing::error!(error = error.code, "no audit can be written: {error}");
         }
         Ok(Err(error)) => tracing::warn!(error = error.code, "DynamoDB is not ready yet: {error}"),
-        Err(_) => tracing::warn!(error = "timeout", "DynamoDB is not ready yet: no connection was open in time"),
+        Err(_) => tracing::warn!(error = "timeout", "DynamoDB is not ready yet: the connection was not open in time"),
     }
 }
 
-/// The invocation's place in its trace; no valid one where Lambda says nothing.
+/// The invocation's position in its trace; not valid if Lambda sent none.
 fn trace(header: Option<&str>) -> SpanContext {
     header.and_then(span_context_from_str).unwrap_or(SpanContext::NONE)
 }

@@ -3,9 +3,9 @@
 //! # A tour
 //!
 //! [`lambda`] takes events from Lambda, one by one. [`handler`] works on each: every record is a [`journey`], which [`stream`]
-//! decodes and [`audit`] plans entries for; [`writer`] writes them through a [`store`], and [`quarantine`] keeps what no retry can
-//! mend. What was done is one value, a [`report`]; [`telemetry`] makes logs, metrics and spans from it, and the answer to Lambda
-//! is made from it too.
+//! decodes and [`audit`] plans entries for; [`writer`] writes them through a [`store`], and [`quarantine`] stores
+//! records that no retry can fix. The result is one value, a [`report`], from which [`telemetry`] makes logs, metrics
+//! and spans, and from which the answer to Lambda is made.
 //!
 //! | to change | go to |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | what an entry has in it; values that are too large for it | [`audit`]; its `limits` |
 //! | which item is the canary, and has no entries | [`canary`] |
 //! | when two values are equal | [`value`] |
-//! | what is done with a record, and in which order | [`journey`] |
+//! | the steps for a record, and their order | [`journey`] |
 //! | batches, retries, time-outs, requests in flight | [`writer`]; which errors are retried: [`store::dynamodb`] |
 //! | connecting, start-up | [`lambda`] |
 //! | objects for the failure bucket, how many at once | [`quarantine::uploader`] |
@@ -26,8 +26,8 @@
 //! | a span | [`telemetry::traces`] |
 //! | a setting | [`settings`] |
 //!
-//! Outside of this crate: the commands and the faults that alarms are tried with are in `crates/cli`, the alarms in `alarms`,
-//! Lambda's redelivery in `serverless/trigger.yml`. `CONTRIBUTING.md` says step by step how each is extended.
+//! Outside this crate: the commands and the faults for testing alarms are in `crates/cli`, the alarms in `alarms`,
+//! Lambda's redelivery in `serverless/trigger.yml`. `CONTRIBUTING.md` explains step by step how to extend each.
 //!
 //! # Invariants
 //!
@@ -35,10 +35,10 @@
 //! - [`stream`], [`audit`], [`canary`] and [`value`] do no I/O, read no clock and no environment, and print nothing.
 //! - Only [`telemetry::output`] writes to standard output and standard error; each line
 //!   on standard output is one JSON object.
-//! - Only [`settings`] reads the environment, and only [`clock`] the time (`clippy.toml` holds both).
+//! - Only [`settings`] reads the environment, and only [`clock`] the time (`clippy.toml` enforces both).
 //! - No value of a configuration item is in a log line, a metric, a span or an error. Errors of libraries that could
 //!   quote one are not passed on; our own words describe the problem.
-//! - What one invocation did is one [`report::Report`]; nothing logs, counts or traces beside it.
+//! - One [`report::Report`] describes everything an invocation did; nothing logs, counts or traces outside it.
 
 pub mod audit;
 pub mod aws;

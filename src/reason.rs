@@ -1,7 +1,8 @@
 //! Why a record failed or was quarantined: every code, as data.
 //!
 //! The code is the `reason` of a log line, a member of `reasons` in the wide line, the `reason` of an object in the failure
-//! bucket and the `error.type` of a record's span. `docs/semantics.md` has the same table; a test holds the two together.
+//! bucket and the `error.type` of a record's span. `docs/semantics.md` has the same table; a test keeps the two in
+//! sync.
 
 use std::fmt;
 
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_a_code_of_its_own_and_says_what_helps() {
+    fn each_reason_has_its_own_code_and_a_remedy() {
         let codes: HashSet<_> = Reason::TABLE.iter().map(|(reason, ..)| reason.code()).collect();
         assert_eq!(codes.len(), Reason::TABLE.len());
         for (reason, meaning, help) in Reason::TABLE {
@@ -144,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Operators look a code up there.
+    /// Operators look codes up there.
     #[test]
     fn each_reason_has_its_row_in_the_documents() {
         let page = include_str!("../docs/semantics.md");

@@ -22,25 +22,25 @@ pub struct Report {
     pub request_id: String,
     /// The function's ARN as it was invoked.
     pub function_arn: String,
-    /// Where the invocation belongs in a trace; not valid where Lambda said nothing.
+    /// The invocation's position in a trace; not valid if Lambda sent none.
     pub trace: SpanContext,
     /// Whether this is the first invocation of the process.
     pub cold_start: bool,
     /// When it began, by the time of day.
     pub started: DateTime<Utc>,
-    /// When it began and ended, by the steady clock that all other instants here are of.
+    /// When it began and ended, by the monotonic clock that all instants here use.
     pub interval: Interval,
     /// How much time Lambda had given it.
     pub allowed: Duration,
     /// The stream that the records came from.
     pub stream_arn: Option<StreamArn<'static>>,
-    /// How many records the event has: counted apart from [`Self::records`], so that one that is lost on the way shows.
+    /// The number of records in the event, counted independently of [`Self::records`] to reveal a lost record.
     pub received: usize,
     /// Each record, in the order of the event.
     pub records: Vec<Record>,
     /// Each request to the Audit table, in the order in which they were sent.
     pub requests: Vec<Request>,
-    /// Each object that was sent to the failure bucket, in that order too.
+    /// Each object sent to the failure bucket, in the same order.
     pub objects: Vec<Object>,
     /// How many entries are known to be stored; an entry of a record that is twice in the event counts once.
     pub audits_written: usize,
@@ -55,19 +55,19 @@ pub struct Report {
 pub struct Record {
     /// Its place in its shard.
     pub sequence_number: Option<String>,
-    /// What was done to the item; `None` where it could not be read.
+    /// What was done to the item; `None` if it could not be read.
     pub event_name: Option<EventName>,
-    /// The key of its item, where it could be read.
+    /// The key of its item, if it could be read.
     pub item_key: Option<String>,
-    /// When the item was changed, where the record says.
+    /// When the item was changed, if the record says.
     pub created: Option<DateTime<Utc>>,
     /// When work on it began, and when it was settled.
     pub interval: Interval,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// How many entries it has that are known to be stored.
     pub audits_written: usize,
-    /// How many attributes it changed, where it is a modification.
+    /// How many attributes it changed, if it is a modification.
     pub attributes_changed: usize,
     /// How many values its entries leave out.
     pub values_omitted: usize,
@@ -75,14 +75,14 @@ pub struct Record {
     pub is_canary: bool,
 }
 
-/// What became of a record. Each record has exactly one outcome.
+/// The outcome of a record. Each record has exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All its entries are known to be stored.
     Audited,
     /// It changed no attribute, or is of the canary, so it has no entries.
     Unchanged,
-    /// No retry mends it; it is in the failure bucket, whole.
+    /// No retry can fix it; the complete record is in the failure bucket.
     Quarantined(Cause),
     /// It is reported to Lambda, which delivers it again.
     Failed(Cause),
@@ -112,22 +112,22 @@ pub struct Request {
     pub interval: Interval,
     /// How many entries it carried.
     pub entries: usize,
-    /// How many tries these entries had had before.
+    /// How many attempts these entries had before.
     pub retries: u32,
-    /// What came of it.
+    /// The result.
     pub result: Result<Put, StoreError>,
 }
 
 /// One object for the failure bucket.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Which record it is of, by its place in the event.
+    /// The index of its record in the event.
     pub record: usize,
     /// When it was sent, and when it was answered or given up.
     pub interval: Interval,
     /// Where it is.
     pub url: String,
-    /// The code of the error, where it was refused.
+    /// The error code, if it was rejected.
     pub error: Option<String>,
 }
 
@@ -145,7 +145,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All of them together.
+    /// The total.
     #[must_use]
     pub const fn total(self) -> usize {
         self.audited + self.unchanged + self.quarantined + self.failed
@@ -164,7 +164,7 @@ impl Outcome {
         }
     }
 
-    /// Why, where it was not audited.
+    /// Why it was not audited, if it was not.
     #[must_use]
     pub const fn cause(&self) -> Option<&Cause> {
         match self {
@@ -175,7 +175,7 @@ impl Outcome {
 }
 
 impl Record {
-    /// A record of which nothing is known yet. Until it is settled it counts as failed.
+    /// A record that has not been decoded yet. Until it is settled it counts as failed.
     #[must_use]
     pub fn unsettled(now: Instant) -> Self {
         Self {
@@ -235,7 +235,7 @@ impl Report {
         counts
     }
 
-    /// The records that Lambda is asked to deliver again.
+    /// The records that Lambda is asked to redeliver.
     pub fn failed(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| matches!(record.outcome, Outcome::Failed(_)))
     }
@@ -245,7 +245,7 @@ impl Report {
         self.records.iter().filter(|record| record.outcome == Outcome::Audited)
     }
 
-    /// `error` where the invocation failed, `partial` where it reports records as failed, else `ok`.
+    /// `error` if the invocation failed, `partial` if it reports records as failed, otherwise `ok`.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match (&self.error, self.failed().next()) {
@@ -304,7 +304,7 @@ mod tests {
     use crate::testing::report;
 
     #[tokio::test(start_paused = true)]
-    async fn instants_have_the_time_of_day_that_the_invocation_began_at() {
+    async fn instants_are_converted_to_the_time_of_day() {
         let report = report();
         assert_eq!(report.duration(), Duration::from_secs(5));
         assert_eq!(report.time_of(report.interval.started), report.started);

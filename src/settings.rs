@@ -1,4 +1,4 @@
-//! Every environment variable that the function reads itself: all are read once, at start-up.
+//! Every environment variable that the function itself reads, once, at start-up.
 //!
 //! The AWS SDK and Lambda's runtime read theirs (`AWS_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
 //! `AWS_LAMBDA_RUNTIME_API`, …).
@@ -23,7 +23,7 @@ pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn get(&self, name: &str) -> Option<String> {
-        #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+        #[allow(clippy::disallowed_methods, reason = "this is the only place")]
         std::env::var(name).ok()
     }
 }
@@ -31,7 +31,7 @@ impl Environment for ProcessEnvironment {
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line, on standard output.
+    /// One JSON object per line, on standard output.
     Json,
     /// Plain lines for people, on standard error. Metrics stay JSON on standard output.
     Text,
@@ -267,7 +267,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_table_alone_is_required_and_the_rest_has_the_contracts_defaults() {
+    fn only_the_table_is_required_and_the_rest_has_the_documented_defaults() {
         let settings = settings();
         assert_eq!(settings.audit_table, "Audit");
         assert_eq!(settings.failure_bucket, None);
@@ -302,7 +302,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_wrong_setting_is_named_with_what_is_accepted() {
+    fn an_invalid_setting_is_reported_with_the_accepted_values() {
         for (variable, value) in [
             ("AUDIT_TABLE", "no spaces please"),
             ("AUDIT_TABLE", ""),

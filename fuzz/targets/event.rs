@@ -174,7 +174,7 @@ fn check_answer(report: &Report) {
     }
 }
 
-/// What must be written for a record, and the key of its full record; none where no retry mends it.
+/// What must be written for a record, and the key of its full record; `None` if no retry can fix it.
 fn planned<'a>(handler: &Parts, raw: &'a RawValue) -> Option<(Plan<'a>, String)> {
     let change = decode(raw, "key").ok()?;
     let key = omitted_key(change.stream_arn.as_ref(), &change.event_id);

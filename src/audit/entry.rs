@@ -136,11 +136,11 @@ impl EntryValue<'_> {
             Self::Item(item) => item.tree(),
             Self::Note(note) => Ok(note.clone()),
         };
-        // It was read before, so it can be read again.
+        // It was parsed before, so this cannot fail.
         tree.as_ref().map(canonical_hash).unwrap_or_default()
     }
 
-    /// How long the value is as JSON, or a little less.
+    /// The length of the value as JSON, or slightly less.
     fn json_len(&self) -> usize {
         match self {
             Self::Attribute(value) => value.json().len(),
@@ -156,17 +156,17 @@ impl Entry<'_> {
     pub fn encode(&self) -> EncodedEntry {
         let values = [&self.old_value, &self.new_value].into_iter().flatten().map(EntryValue::json_len);
         let texts = self.item_key.len() + self.updated_attribute.as_ref().map_or(0, |name| name.len());
-        // In most cases this is enough, and little of it is left.
+        // In most cases this is enough, with little waste.
         let mut json = Vec::with_capacity(OTHER_JSON + texts + values.sum::<usize>());
         // Strings and maps with text as names can always be written as JSON, which is UTF-8.
         let written = serde_json::to_writer(&mut json, self).ok().and_then(|()| String::from_utf8(json).ok());
         EncodedEntry { id: self.id, json: written.unwrap_or_default() }
     }
 
-    /// The item that is sent, for those who read it.
+    /// The item that is sent, for readers.
     #[must_use]
     pub fn item(&self) -> Item {
-        // It was written just now.
+        // It was serialized above, so this cannot fail.
         serde_json::from_str(&self.encode().json).unwrap_or_default()
     }
 }

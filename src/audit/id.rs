@@ -38,7 +38,7 @@ mod tests {
     /// A later release must give a redelivered record the same IDs. The hash is from
     /// `printf 'arn\0id\0value' | sha256sum`.
     #[test]
-    fn ids_stay_what_they_are() {
+    fn ids_are_stable() {
         assert_eq!(id_of("arn", "id", Some("value")).to_string(), "1cfb5917-3592-456f-a518-4c7146a4e455");
     }
 

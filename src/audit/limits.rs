@@ -35,8 +35,8 @@ pub(super) fn fit(entry: &mut Entry<'_>, full_record: &impl Fn() -> String) -> u
 }
 
 impl Entry<'_> {
-    /// Replaces the entry's values by notes, where DynamoDB refuses the entry although it keeps the documented limits.
-    /// Returns how many values it replaced; a note stays as it is.
+    /// Replaces the entry's values with notes, for when DynamoDB rejects the entry although it is within the documented
+    /// limits. Returns how many values it replaced; a note stays as it is.
     pub fn omit_values(&mut self, full_record: &str) -> usize {
         whole_values(self)
             .map(|value| *value = note("DynamoDB rejects the entry with this value", value, full_record.to_owned()))
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_too_large_is_replaced_and_the_other_stays() {
+    fn a_value_that_is_too_large_is_replaced_and_the_other_is_kept() {
         let (number, text) = (raw(&value(json!({"N": "1"}))), text_of(500_000));
         let mut large = entry(Some(&number), Some(&text));
         let hash = large.new_value.as_ref().unwrap().canonical_hash();
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(fit(&mut both, &String::new), 2);
     }
 
-    /// No stream has names and IDs of this length. If one had, its entries would still be stored.
+    /// No stream has names and IDs this long. If one had, its entries would still be stored.
     #[test]
     fn whatever_makes_an_entry_too_large_its_value_is_omitted() {
         let (long, text) = ("x".repeat(300_000), text_of(150_000));

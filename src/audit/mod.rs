@@ -1,4 +1,4 @@
-//! What goes out: the audit entries of a change.
+//! The output: the audit entries of a change.
 //!
 //! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. The same change always has the same
 //! entries, byte for byte.
@@ -29,7 +29,7 @@ pub struct Context {
 /// What must be written for one change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan<'a> {
-    /// The entries; none if nothing changed.
+    /// The entries; empty if nothing changed.
     pub entries: Vec<Entry<'a>>,
     /// How many attributes changed, if the change is a modification.
     pub attributes_changed: usize,
@@ -233,7 +233,7 @@ mod tests {
         );
     }
 
-    /// The same image with new maps. Each map has its own hasher, so its members are in another order.
+    /// The same image with new maps. Each map has its own hasher, so the order of its members differs.
     fn rebuilt(image: &HashMap<String, AttributeValue>) -> HashMap<String, AttributeValue> {
         fn rebuilt_value(value: &AttributeValue) -> AttributeValue {
             match value {
@@ -247,7 +247,7 @@ mod tests {
 
     /// A note that replaces a value has a hash of the value's text, which must not depend on the order of its members.
     #[test]
-    fn the_same_large_value_leaves_the_same_note() {
+    fn the_same_large_value_gets_the_same_note() {
         let members = (0..5_000).map(|n| (format!("member-{n}"), AttributeValue::S("x".repeat(100)))).collect();
         let image = HashMap::from([("value".to_owned(), AttributeValue::M(members))]);
         let (one, other) = (raw(&image), raw(&rebuilt(&image)));

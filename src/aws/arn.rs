@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const UNKNOWN_TABLE: &str = "unknown";
 
 /// The ARN of a table's stream, `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<label>`. An ARN of another shape is
-/// kept as it is.
+/// kept unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamArn<'a>(Cow<'a, str>);
 

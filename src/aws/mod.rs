@@ -1,5 +1,5 @@
-//! What the function knows of AWS itself: the shape of its ARNs, its partitions, the certificates of its endpoints, and how
-//! errors of its clients are put into words.
+//! What the function knows about AWS: ARNs, partitions, the certificates of endpoints, and how to describe the errors
+//! of its clients.
 
 pub mod arn;
 pub mod partition;
@@ -7,7 +7,7 @@ pub mod tls;
 
 use std::error::Error;
 
-/// Whether a text from outside has the form of AWS's error codes, so that it can be told without telling more.
+/// Whether an external text has the form of an AWS error code, so that quoting it reveals nothing else.
 #[must_use]
 pub fn is_error_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -36,7 +36,7 @@ pub fn error_chain(error: &dyn Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        // Some errors say their cause themselves.
+        // Some errors include their cause in their own message.
         if !line.ends_with(&text) {
             line.push_str(": ");
             line.push_str(&text);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_is_said_once() {
+    fn each_cause_appears_once() {
         let error = Failed::Request(Box::new(Failed::Connect(Box::new(Failed::Refused))));
         assert_eq!(error_chain(&error), "the request failed: connecting failed: connection refused");
         assert_eq!(error_chain(&Failed::Refused), "connection refused");

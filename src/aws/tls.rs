@@ -86,8 +86,8 @@ mod tests {
         NoHandshake,
         /// It closes the connection in the middle of an answer that has a length.
         CutAnswer,
-        /// It closes the connection at the end of an answer without a length, but does not say so by TLS. Whoever cuts the
-        /// connection on the way can do the same, so nobody knows whether the answer is whole.
+        /// It closes the connection at the end of an answer without a length, but sends no TLS close notification. An
+        /// attacker who cuts the connection can do the same, so the answer may be incomplete.
         UnsaidEnd,
     }
 
@@ -158,7 +158,7 @@ mod tests {
         assert!(error.contains(reason), "{error}");
     }
 
-    /// No test can present a certificate of Amazon's; the test above shows that the roots are Amazon's.
+    /// No test can present an Amazon certificate; the test above shows that the roots are Amazon's.
     #[tokio::test]
     async fn an_unknown_certificate_is_refused() {
         for trust in [Trust::AmazonRoots, Trust::System] {
@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    /// What the system's clients say of each server whose certificate the system trusts.
+    /// What the system's clients report for each server whose certificate the system trusts.
     const SERVERS: [(Server, Option<&str>); 7] = [
         (Server::Sound, None),
         (Server::Expired, Some("certificate expired")),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    #[ignore = "the test above runs it, in a process of its own"]
+    #[ignore = "the test above runs it in its own process"]
     #[allow(clippy::disallowed_methods, reason = "the test above passes the servers' URLs")]
     async fn in_a_process_that_trusts_the_servers() {
         let urls = std::env::var("TEST_SERVERS").unwrap();

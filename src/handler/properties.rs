@@ -1,4 +1,4 @@
-//! What holds for any event and any answers.
+//! Properties that hold for any event and any answers.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ fn any_record() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever comes in and whatever fails: the books balance, the answer is in time, what is acknowledged is
-    /// stored or in the failure bucket, and no value is in what the invocation says of itself.
+    /// Whatever the event and the failures: the counts balance, the answer is in time, every acknowledged record is
+    /// stored or in the failure bucket, and the invocation's output contains no value.
     #[test]
     fn nothing_is_acknowledged_that_is_not_kept(
         records in prop::collection::vec(any_record(), 0..60),
@@ -54,14 +54,14 @@ proptest! {
         let event = event(records);
         let report = invoke(&mut handler, &event);
         prop_assert_ne!(report.error.as_ref(), Some(&InvocationError::Panicked), "nothing asked for a panic");
-        // All that is ever said of it: its log lines, its wide line, its answer.
+        // All of its output: log lines, the wide line, the answer.
         let telemetry = Telemetry::start(&crate::settings::tests::settings()).unwrap();
         let level = tracing::level_filters::LevelFilter::TRACE;
         let mut said = logs::tests::logged(level, crate::settings::LogFormat::Json, || records::log(&report));
         prop_assert!(said.len() >= report.records.len(), "each record has a line at this level");
         said.extend(telemetry.wide_line(&report).lines());
         said.push(format!("{report:?} {:?}", report.answer()));
-        prop_assert!(said.iter().all(|line| !line.contains(MARKER)), "a value was said");
+        prop_assert!(said.iter().all(|line| !line.contains(MARKER)), "a value was printed");
         let kept = handler.quarantine.map(|bucket| bucket.objects.into_inner().into_values().collect::<String>()).unwrap_or_default();
         for (record, raw) in report.records.iter().zip(event["Records"].as_array().unwrap()) {
             match &record.outcome {

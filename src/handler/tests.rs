@@ -102,7 +102,7 @@ fn an_event_without_records_is_answered() {
 }
 
 #[test]
-fn the_same_event_three_times_leaves_the_same_entries_byte_for_byte() {
+fn the_same_event_three_times_gives_the_same_entries_byte_for_byte() {
     let mut handler = handler(vec![]);
     invoke(&mut handler, &inserts(30));
     let once = handler.store.contents();
@@ -121,7 +121,7 @@ fn a_record_that_is_twice_in_an_event_is_audited_once_and_acknowledged_twice() {
 }
 
 #[test]
-fn nonsense_goes_to_the_failure_bucket_whole_and_costs_the_others_nothing() {
+fn invalid_records_go_to_the_failure_bucket_and_do_not_affect_the_others() {
     let mut handler = handler(vec![]);
     let report = invoke(&mut handler, &event([insert(1), nonsense(), insert(2)]));
     assert_eq!(report.counts(), Counts { audited: 2, quarantined: 1, ..Counts::default() });
@@ -133,7 +133,7 @@ fn nonsense_goes_to_the_failure_bucket_whole_and_costs_the_others_nothing() {
 }
 
 #[test]
-fn without_a_failure_bucket_or_where_it_refuses_nonsense_is_reported() {
+fn without_a_working_failure_bucket_invalid_records_are_reported_as_failed() {
     for quarantine in [None, Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() })] {
         let mut handler = handler(vec![]);
         handler.quarantine = quarantine;
@@ -144,7 +144,7 @@ fn without_a_failure_bucket_or_where_it_refuses_nonsense_is_reported() {
 }
 
 #[test]
-fn a_failure_bucket_that_never_answers_holds_up_only_its_own_records() {
+fn a_failure_bucket_that_never_answers_blocks_only_its_own_records() {
     let mut handler = handler(vec![]);
     handler.quarantine = Some(MemoryQuarantine { never_answers: true, ..MemoryQuarantine::default() });
     let report = invoke(&mut handler, &event([nonsense(), insert(1)]));
@@ -153,7 +153,7 @@ fn a_failure_bucket_that_never_answers_holds_up_only_its_own_records() {
 }
 
 #[test]
-fn a_store_that_fails_for_a_while_loses_nothing_and_doubles_nothing() {
+fn a_store_that_fails_for_a_while_loses_and_duplicates_nothing() {
     let mut handler = handler(vec![
         Reply::Fail(Failure::Unavailable),
         Reply::StoredButUnavailable,
@@ -166,7 +166,7 @@ fn a_store_that_fails_for_a_while_loses_nothing_and_doubles_nothing() {
 }
 
 #[test]
-fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() {
+fn a_store_that_never_answers_is_abandoned_in_time_and_every_record_is_reported() {
     let mut handler = handler(vec![Reply::Never; 10_000]);
     let report = invoke(&mut handler, &inserts(250));
     assert_eq!(report.counts().failed, 250);
@@ -206,7 +206,7 @@ fn an_entry_that_is_invalid_even_without_values_sends_its_record_to_the_failure_
 
 /// An entry's ID is made from the record's, so both cannot be stored.
 #[test]
-fn of_two_records_with_one_event_id_and_different_contents_the_second_is_quarantined() {
+fn a_second_record_with_the_same_event_id_and_other_content_is_quarantined() {
     let mut other = insert(1);
     other["dynamodb"]["NewImage"]["value"] = json!({"S": "other"});
     let mut handler = handler(vec![]);
@@ -222,7 +222,7 @@ fn of_two_records_with_one_event_id_and_different_contents_the_second_is_quarant
 
 /// Their full records would have one name.
 #[test]
-fn of_two_large_records_with_one_event_id_and_different_contents_the_second_is_quarantined() {
+fn a_second_large_record_with_the_same_event_id_and_other_content_is_quarantined() {
     let (one, mut other, mut disjoint) = (oversized(1), oversized(1), oversized(1));
     other["dynamodb"]["NewImage"]["value"] = json!({"S": "y".repeat(420_000)});
     disjoint["eventName"] = json!("MODIFY");
@@ -264,7 +264,7 @@ fn a_wrong_table_fails_the_invocation_and_every_record_that_is_not_stored() {
 }
 
 #[test]
-fn a_stream_without_both_images_fails_the_invocation_and_says_what_to_change() {
+fn a_stream_without_both_images_fails_the_invocation_with_what_to_change() {
     let mut record = insert(1);
     record["dynamodb"]["StreamViewType"] = json!("KEYS_ONLY");
     let mut handler = handler(vec![]);
@@ -285,7 +285,7 @@ fn a_failed_record_that_cannot_be_named_fails_the_invocation() {
 }
 
 #[test]
-fn what_is_no_event_fails_the_invocation() {
+fn an_invalid_event_fails_the_invocation() {
     for event in [json!({}), json!([]), json!(MARKER)] {
         let report = invoke(&mut handler(vec![]), &event);
         assert_eq!(report.answer().unwrap_err(), InvocationError::NotAnEvent(NotAnEvent));
@@ -293,7 +293,7 @@ fn what_is_no_event_fails_the_invocation() {
 }
 
 #[test]
-fn a_value_over_the_limits_is_noted_only_when_its_full_record_is_kept() {
+fn a_value_over_the_limits_is_replaced_by_a_note_only_if_its_full_record_is_stored() {
     let mut record = insert(1);
     record["dynamodb"]["NewImage"]["value"] = json!({"S": "x".repeat(420_000)});
     let mut kept = handler(vec![]);
@@ -322,7 +322,7 @@ fn a_record_without_a_time_has_the_time_of_processing() {
 }
 
 #[test]
-fn a_record_that_the_function_panics_on_is_quarantined_whole_and_costs_the_others_nothing() {
+fn a_record_that_causes_a_panic_is_quarantined_and_does_not_affect_the_others() {
     let record = oversized(1);
     let mut handler = handler(vec![]);
     handler.quarantine = Some(MemoryQuarantine { panics: true, ..MemoryQuarantine::default() });
@@ -350,7 +350,7 @@ fn throttled_beside(records: impl IntoIterator<Item = Value>) -> (TestHandler, V
 }
 
 #[test]
-fn a_throttled_record_holds_up_no_record_that_waits_for_its_object() {
+fn a_throttled_record_does_not_block_a_record_that_waits_for_its_object() {
     let (mut handler, event) = throttled_beside([oversized(1)]);
     let report = invoke(&mut handler, &event);
     assert_eq!(failed(&report), ["1000000"]);
@@ -359,7 +359,7 @@ fn a_throttled_record_holds_up_no_record_that_waits_for_its_object() {
 }
 
 #[test]
-fn a_throttled_record_holds_up_no_record_that_dynamodb_rejects() {
+fn a_throttled_record_does_not_block_a_record_that_dynamodb_rejects() {
     let (mut handler, event) = throttled_beside((1..60).map(insert));
     handler.store = handler.store.and_rejecting("KEY_40");
     let report = invoke(&mut handler, &event);
@@ -381,7 +381,7 @@ fn a_slow_failure_bucket_has_until_the_deadline() {
 }
 
 #[test]
-fn an_error_of_the_invocation_erases_no_cause() {
+fn an_error_of_the_invocation_does_not_erase_causes() {
     // The failure bucket refuses one record, the store throttles all others, and then says of the first of them that their
     // table is gone.
     let throttled = Reply::Fail(Failure::Throttled);
@@ -400,7 +400,7 @@ fn an_error_of_the_invocation_erases_no_cause() {
 }
 
 #[test]
-fn records_that_cannot_be_named_leave_their_neighbours_their_causes() {
+fn records_without_sequence_numbers_do_not_erase_the_causes_of_others() {
     let mut handler = handler(vec![Reply::Fail(Failure::Throttled); 10_000]);
     handler.quarantine = None;
     let report = invoke(&mut handler, &event([json!("nonsense"), insert(1)]));
@@ -411,7 +411,7 @@ fn records_that_cannot_be_named_leave_their_neighbours_their_causes() {
 }
 
 #[test]
-fn a_client_that_panics_costs_only_what_is_not_settled() {
+fn a_client_that_panics_affects_only_unsettled_records() {
     let mut handler = handler(vec![Reply::Ok, Reply::Panic]);
     let report = invoke(&mut handler, &inserts(50));
     assert_eq!(report.error, Some(InvocationError::Panicked));
@@ -420,9 +420,9 @@ fn a_client_that_panics_costs_only_what_is_not_settled() {
     assert_eq!(report.requests.len(), 2, "what was sent is known");
 }
 
-/// Sample events are for people to try: each is run, and what it leaves is kept as a snapshot.
+/// Sample events are for people to try. Each is run, and a snapshot has its results.
 #[test]
-fn each_sample_event_leaves_what_its_name_says() {
+fn each_sample_event_has_the_result_that_its_name_says() {
     let mut names: Vec<_> = std::fs::read_dir("events").unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     assert!(names.len() >= 11);

@@ -12,7 +12,7 @@ use crate::value::hex;
 
 /// Stores records that no retry can fix, and the full records of values that were too large for an entry.
 pub trait Quarantine {
-    /// Puts an object, and replaces one with the same key.
+    /// Puts an object, replacing any with the same key.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ pub trait Quarantine {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct QuarantineError {
-    /// AWS's error code, `unavailable` where there was no answer, or `response` where it was another than S3's.
+    /// AWS's error code, `unavailable` if there was no answer, or `response` if the answer was not S3's.
     pub code: String,
     /// What was wrong, and what to do.
     pub message: String,

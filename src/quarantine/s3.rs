@@ -2,7 +2,7 @@
 //! runtime.
 //!
 //! The SDK's own S3 crate would be a quarter of the binary, most of it tables of checksums (docs/decisions.md has the
-//! figures). The tests hold the signature to it.
+//! figures). The tests check the signature against it.
 
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ enum PutError {
     /// The request could not be sent, or was not answered.
     #[error("{0}")]
     Unanswered(String),
-    /// Something answered with success, but not S3 that stored an object.
-    #[error("the answer is not that of an object that S3 stored")]
+    /// Something answered with success, but it was not S3 storing an object.
+    #[error("the response does not confirm that S3 stored the object")]
     NotStored,
 }
 
@@ -111,7 +111,7 @@ impl S3Quarantine {
     /// wants the path encoded once, and the body's hash as a header).
     async fn signed(&self, key: &str, body: Vec<u8>) -> Result<Put, PutError> {
         let failed = |what: &str| PutError::Unanswered(format!("the request could not be signed: {what}"));
-        let region = self.config.region().ok_or_else(|| failed("there is no region; set AWS_REGION"))?.as_ref();
+        let region = self.config.region().ok_or_else(|| failed("no region is configured; set AWS_REGION"))?.as_ref();
         let credentials = self.config.credentials_provider().ok_or_else(|| failed("there are no credentials"))?;
         let credentials = credentials.provide_credentials().await.map_err(|error| failed(&error.to_string()))?;
         let identity = credentials.into();
@@ -153,7 +153,7 @@ impl Quarantine for S3Quarantine {
             }
             PutError::NotStored => {
                 let message =
-                    format!("the failure bucket {bucket} sent an answer that does not say that the object is stored");
+                    format!("the response of the failure bucket {bucket} does not confirm that the object is stored");
                 ("response".to_owned(), message)
             }
             PutError::Refused(code) => {
@@ -164,7 +164,7 @@ impl Quarantine for S3Quarantine {
                     "AccessDenied" => format!(
                         "the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"
                     ),
-                    _ => format!("the failure bucket {bucket} refused the object ({code})"),
+                    _ => format!("the failure bucket {bucket} rejected the object ({code})"),
                 };
                 (code, message)
             }

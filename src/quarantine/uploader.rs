@@ -1,4 +1,4 @@
-//! Putting records into the failure bucket: several at once, in the background of all other work.
+//! Puts records into the failure bucket: several at once, in the background.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::clock::{Clock, Interval};
 use crate::invocation::Invocation;
 use crate::report::{Cause, Object};
 
-/// The most objects on their way to the failure bucket at once.
+/// The maximum number of uploads to the failure bucket in flight.
 const MAX_IN_FLIGHT: usize = 8;
-/// The least time in which S3 can be expected to answer: with less left nothing is sent.
+/// The minimum time in which S3 can be expected to answer; with less left, nothing is sent.
 const MIN_ATTEMPT: Duration = Duration::from_millis(5);
 
 /// An object that must be put into the failure bucket.
@@ -29,7 +29,7 @@ pub struct Upload<'a> {
     pub record: &'a RawValue,
 }
 
-/// What came of an [`Upload`].
+/// The result of an [`Upload`].
 #[derive(Debug)]
 pub struct Uploaded {
     /// Whose it is, as it was [added](Uploader::add).
@@ -47,7 +47,7 @@ pub struct Uploader<'a, Q> {
     until: Instant,
     invocation: &'a Invocation<'a>,
     waiting: VecDeque<(usize, Upload<'a>)>,
-    /// What is under way; each number is a place in `attempts`.
+    /// The uploads in flight; each number is an index into `attempts`.
     running: FuturesUnordered<LocalBoxFuture<'a, (usize, Result<(), QuarantineError>)>>,
     attempts: Vec<Attempt>,
 }
@@ -60,7 +60,7 @@ struct Attempt {
 }
 
 impl<'a, Q: Quarantine> Uploader<'a, Q> {
-    /// Puts records into `bucket` and sends nothing after `until`; without a bucket nothing can be kept.
+    /// Puts records into `bucket` and sends nothing after `until`; without a bucket, nothing can be stored.
     #[must_use]
     pub fn new(bucket: Option<&'a Q>, clock: Clock, until: Instant, invocation: &'a Invocation<'a>) -> Self {
         let (waiting, running) = (VecDeque::new(), FuturesUnordered::new());
@@ -72,12 +72,12 @@ impl<'a, Q: Quarantine> Uploader<'a, Q> {
         self.waiting.push_back((record, upload));
     }
 
-    /// Waits for the next object that is stored, or refused; `None` where none is under way. What is under way goes on where
-    /// this is not awaited to its end.
+    /// Waits for the next object to be stored or rejected; `None` if none is in flight. Cancel-safe: uploads continue
+    /// if this is dropped.
     pub async fn next(&mut self) -> Option<Uploaded> {
         let Some(bucket) = self.bucket else {
             let (record, Upload { cause, .. }) = self.waiting.pop_front()?;
-            let refused = Some("it is not kept anywhere, because FAILURE_BUCKET is not set".to_owned());
+            let refused = Some("it is not stored anywhere, because FAILURE_BUCKET is not set".to_owned());
             return Some(Uploaded { record, cause, refused });
         };
         while self.running.len() < MAX_IN_FLIGHT
@@ -110,14 +110,14 @@ impl<'a, Q: Quarantine> Uploader<'a, Q> {
         let body = kept.body();
         let place = self.attempts.len();
         let interval = Interval::new(self.clock.instant());
-        // Until it is answered it counts as given up.
+        // Until it is answered, it counts as abandoned.
         let object = Object { record, interval, url: bucket.url(&key), error: Some("deadline".to_owned()) };
         self.attempts.push(Attempt { object, cause: Some(cause) });
         self.running.push(Box::pin(async move { (place, bucket.put(&key, body).await) }));
     }
 
-    /// Gives up what is under way and what has not been tried. Returns that, and every object that was sent, in the order
-    /// in which they were sent.
+    /// Abandons uploads in flight and uploads not started. Returns those, and every object that was sent, in the order
+    /// of sending.
     pub fn finish(self) -> (Vec<Uploaded>, Vec<Object>) {
         let now = self.clock.instant();
         let mut left = Vec::new();
@@ -133,7 +133,7 @@ impl<'a, Q: Quarantine> Uploader<'a, Q> {
         left.extend(self.waiting.into_iter().map(|(record, Upload { cause, .. })| Uploaded {
             record,
             cause,
-            refused: Some("there was no time left to keep it".to_owned()),
+            refused: Some("there was no time left to store it".to_owned()),
         }));
         (left, objects)
     }

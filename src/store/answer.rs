@@ -1,20 +1,20 @@
-//! Whether an answer is DynamoDB's, as DynamoDB sent it.
+//! Checks that an answer is exactly as DynamoDB sent it.
 
 use aws_sdk_dynamodb::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 
-/// Refuses an answer that DynamoDB did not send like this: a success with another status than 200, or a body that is not the
-/// one that the CRC-32 in its header `x-amz-crc32` is of (Amazon DynamoDB Developer Guide, "Low-level API"). An answer without
-/// the header is taken as it is.
+/// Rejects an answer that DynamoDB did not send like this: a success with a status other than 200, or a body that does
+/// not match the CRC-32 in its header `x-amz-crc32` (Amazon DynamoDB Developer Guide, "Low-level API"). An answer
+/// without the header is accepted.
 #[derive(Debug)]
 pub(super) struct AnswerInterceptor;
 
 #[derive(Debug, thiserror::Error)]
 enum WrongAnswer {
-    #[error("the answer's status is {0}, and DynamoDB's is 200")]
+    #[error("the answer's status is {0}, but DynamoDB's is 200")]
     Status(u16),
-    /// The body was altered, or cut off, on its way.
+    /// The body was altered or truncated in transit.
     #[error("the answer's body does not match its x-amz-crc32 header")]
     Checksum,
 }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_was_altered_on_its_way_is_refused() {
+    async fn an_answer_altered_in_transit_is_rejected() {
         let answer = json!({ "TableNames": ["Audit"] });
         let right = crc32fast::hash(answer.to_string().as_bytes()).to_string().leak();
         let config = config_audit_fake_aws::service(move |_, _| (200, answer.clone()));

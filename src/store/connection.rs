@@ -1,4 +1,4 @@
-//! Opening the connection to DynamoDB before there is anything to write.
+//! Opens the connection to DynamoDB before there is anything to write.
 
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
@@ -13,10 +13,10 @@ use aws_smithy_types::body::SdkBody;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long the answer may take: as long as Lambda's own limit for init. Nobody waits for it.
+/// The timeout of the answer, the same as Lambda's limit for init. Nothing waits for it.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// What a request for an operation has, and a health check does not.
+/// The headers of an operation's request that a health check does not have.
 const HEADERS: [&str; 6] =
     ["authorization", "content-length", "content-type", "x-amz-date", "x-amz-security-token", "x-amz-target"];
 
@@ -42,7 +42,7 @@ impl Intercept for HealthCheck {
         for name in HEADERS {
             request.headers_mut().remove(name);
         }
-        // The SDK has put it there, to close a connection that fails.
+        // The SDK put it there, to close a connection that fails.
         if let Some(connection) = config.load::<CaptureSmithyConnection>() {
             let _ = self.0.set(connection.clone());
         }

@@ -68,7 +68,7 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// A store that writes to `table`. The client must not retry by itself: the writer does, and counts it.
+    /// A store that writes to `table`. The client must not retry, because the writer does, and counts retries.
     #[must_use]
     pub fn new(client: Client, table: &str) -> Self {
         let region = client.config().region().map_or_else(|| "(none)".to_owned(), ToString::to_string);
@@ -81,14 +81,14 @@ impl DynamoDbStore {
         &self.table
     }
 
-    /// Opens the connection, as far as that needs no answer of DynamoDB's. Returns the task that reads the answer, if it is not
-    /// there yet.
+    /// Opens the connection without waiting for DynamoDB's answer. Returns the task that reads the answer, if it has
+    /// not arrived yet.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where no connection can be opened, or there are no credentials.
     pub async fn connect(&self) -> Result<Option<JoinHandle<()>>, StoreError> {
-        // The answer is not one to the operation, so the SDK takes it for an error, and would close the connection.
+        // It is not an answer to the operation, so the SDK treats it as an error, and would close the connection.
         let retries = RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections);
         let request = self.client.batch_write_item().request_items(&self.table, Vec::new()).customize();
         let request = request.config_override(aws_sdk_dynamodb::config::Builder::new().retry_config(retries));
@@ -100,7 +100,7 @@ impl DynamoDbStore {
         }
     }
 
-    /// Finds out whether entries can be written, without writing any.
+    /// Checks whether entries can be written, without writing any.
     ///
     /// The request puts an item without attributes, which no table can store. DynamoDB checks the caller's permission
     /// and the table before the item, so the answer that the item is invalid says that all else is right.
@@ -184,12 +184,12 @@ impl DynamoDbStore {
             }
             (Failure::Rejected, _) => "DynamoDB finds the entry invalid (ValidationException)".to_owned(),
             (Failure::Throttled, _) => {
-                format!("DynamoDB throttles writes to the Audit table {table} ({code}, HTTP status {status})")
+                format!("DynamoDB is throttling writes to the Audit table {table} ({code}, HTTP status {status})")
             }
             (Failure::Unavailable, _) => {
                 format!("DynamoDB could not write to the Audit table {table} ({code}, HTTP status {status})")
             }
-            (Failure::Refused, _) => format!("DynamoDB refused the request ({code}, HTTP status {status})"),
+            (Failure::Refused, _) => format!("DynamoDB rejected the request ({code}, HTTP status {status})"),
         };
         let request_id = service.err().meta().request_id().map(str::to_owned);
         StoreError { failure, code: code.to_owned(), message, request_id }
@@ -197,7 +197,7 @@ impl DynamoDbStore {
 
     fn wrong_key(&self, code: &str) -> StoreError {
         let message = format!(
-            "the key of the table {} in {} is not `id` of type S alone, so it is not an Audit table; set AUDIT_TABLE to the name of one",
+            "the key of the table {} in {} is not only `id` of type S, so it is not an Audit table; set AUDIT_TABLE to an Audit table",
             self.table, self.region
         );
         StoreError { failure: Failure::Misconfigured, code: code.to_owned(), message, request_id: None }
@@ -208,8 +208,8 @@ impl DynamoDbStore {
         StoreError { failure: Failure::Unavailable, code: "response".to_owned(), message, request_id: None }
     }
 
-    /// Failures on the way, before or after DynamoDB's own work. Their texts come from the client alone and quote no
-    /// entry, but for a response's that cannot be read.
+    /// Failures in transit, before or after DynamoDB's own work. Their texts come only from the client and quote no
+    /// entry, except for an unreadable response.
     fn classify_unanswered(&self, error: &SdkError<BatchWriteItemError>) -> StoreError {
         let region = &self.region;
         let misconfigured = |message: &str| (Failure::Misconfigured, "request", message.to_owned());
@@ -221,7 +221,7 @@ impl DynamoDbStore {
                 misconfigured("the function has no credentials; check that its role exists and Lambda can assume it")
             }
             _ if self.client.config().region().is_none() => {
-                misconfigured("there is no region in which to find the Audit table; set AWS_REGION")
+                misconfigured("no region is configured for the Audit table; set AWS_REGION")
             }
             SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() || dispatch.is_io() => (
                 Failure::Unavailable,
@@ -229,13 +229,13 @@ impl DynamoDbStore {
                 format!("DynamoDB in {region} could not be reached: {}", root_cause(error)),
             ),
             SdkError::ResponseError(_) => return self.unreadable_answer(),
-            SdkError::ConstructionFailure(_) => {
-                misconfigured("no request to DynamoDB could be made; check AWS_REGION and the function's credentials")
-            }
+            SdkError::ConstructionFailure(_) => misconfigured(
+                "the request to DynamoDB could not be built; check AWS_REGION and the function's credentials",
+            ),
             _ => (
                 Failure::Unavailable,
                 "dispatch",
-                format!("no request could be sent to DynamoDB in {region}: {}", root_cause(error)),
+                format!("the request to DynamoDB in {region} could not be sent: {}", root_cause(error)),
             ),
         };
         StoreError { failure, code: code.to_owned(), message, request_id: None }
@@ -260,7 +260,7 @@ impl Store for DynamoDbStore {
     async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
         let items = entries.iter().map(|entry| &*entry.json);
         let output = self.send(items).await.map_err(|error| self.classify(&error))?;
-        // Only an answer that lists what was not written says anything about the rest.
+        // Only an answer that lists unwritten items confirms the others.
         let Some(unprocessed_items) = output.unprocessed_items() else { return Err(self.unreadable_answer()) };
         let given_back: Vec<&WriteRequest> = unprocessed_items.values().flatten().collect();
         let consumed = output.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units);
@@ -277,7 +277,7 @@ impl Store for DynamoDbStore {
         let unprocessed: Vec<usize> =
             (0..entries.len()).filter(|index| ids.contains(&entries[*index].id.to_string())).collect();
         Ok(Put {
-            // What cannot be matched is not known to be stored: then none of the request is.
+            // If a returned item cannot be matched, nothing in the request is known to be stored.
             unprocessed: if unprocessed.len() == given_back.len() { unprocessed } else { (0..entries.len()).collect() },
             ..put
         })
@@ -323,22 +323,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_given_back_is_named_by_its_place() {
+    async fn unprocessed_items_are_identified_by_index() {
         let entries = entries(5);
         let put = put_and_get(given_back(&[put_request(&entries[4]), put_request(&entries[1])]), &entries).await;
         assert_eq!(put.unprocessed, [1, 4]);
     }
 
     #[tokio::test]
-    async fn what_cannot_be_matched_leaves_nothing_known_to_be_stored() {
+    async fn if_an_item_cannot_be_matched_nothing_is_known_to_be_stored() {
         let nobodys = json!({ "DeleteRequest": { "Key": { "id": { "S": "x" } } } });
         let put = put_and_get(given_back(&[nobodys]), &entries(3)).await;
         assert_eq!(put.unprocessed, [0, 1, 2]);
     }
 
-    /// A proxy on the way may answer so.
+    /// A proxy in between may answer like this.
     #[tokio::test]
-    async fn an_answer_that_lists_nothing_stores_nothing() {
+    async fn an_answer_without_a_list_confirms_nothing() {
         for body in [Value::Null, json!({}), json!({ "message": "ok" }), json!("ok"), json!([])] {
             let answer = body.clone();
             let config = config_audit_fake_aws::service(move |_, _| (200, answer.clone()));
@@ -356,7 +356,7 @@ mod tests {
         DynamoDbStore::new(Client::new(&config), "Audit").put(&[&entries[0]]).await.unwrap_err()
     }
 
-    /// Operators look a code up there.
+    /// Operators look codes up there.
     #[test]
     fn each_error_code_has_its_row_in_the_documents() {
         let page = include_str!("../../docs/semantics.md");
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_error_of_dynamodb_is_known_for_what_it_means() {
+    async fn each_error_of_dynamodb_is_classified() {
         for (status, code, message, failure) in [
             (400, "ProvisionedThroughputExceededException", "", Failure::Throttled),
             (400, "ThrottlingException", "", Failure::Throttled),
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_an_error_code_is_not_told() {
+    async fn an_invalid_error_code_is_not_passed_on() {
         assert_eq!(error(418, "a secret, not a code", "").await.code, "Http418");
     }
 
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_keeps_a_request_from_being_sent_is_said_in_one_line() {
+    async fn a_failure_to_send_is_described_in_one_line() {
         let refused = crate::aws::tls::http_client(crate::aws::tls::Trust::System).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_misconfigured_says_what_to_change() {
+    async fn a_misconfiguration_says_what_to_change() {
         for (code, advice) in [
             ("ResourceNotFoundException", "set AUDIT_TABLE"),
             ("AccessDeniedException", "allow its role dynamodb:BatchWriteItem"),

@@ -6,7 +6,7 @@ pub mod dynamodb;
 
 use crate::audit::EncodedEntry;
 
-/// The most entries in one request (Amazon DynamoDB API Reference, `BatchWriteItem`).
+/// The maximum number of entries in one request (Amazon DynamoDB API Reference, `BatchWriteItem`).
 pub const MAX_BATCH: usize = 25;
 
 /// Where entries are written.
@@ -15,37 +15,37 @@ pub trait Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; what was written then is not known.
+    /// [`StoreError`]; it is then unknown what was written.
     fn put(&self, entries: &[&EncodedEntry]) -> impl Future<Output = Result<Put, StoreError>>;
 }
 
 /// What an answered request did.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Put {
-    /// The indices of the entries that DynamoDB gave back unwritten.
+    /// The indices of the entries that DynamoDB returned unprocessed.
     pub unprocessed: Vec<usize>,
-    /// AWS's name of the request.
+    /// AWS's request ID.
     pub request_id: Option<String>,
-    /// The write capacity units that it took.
+    /// The write capacity units consumed.
     pub consumed_capacity: Option<f64>,
 }
 
 /// What a failed request means for the entries in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// DynamoDB asks to be called less. A retry helps.
+    /// DynamoDB is throttling. A retry helps.
     Throttled,
     /// DynamoDB failed, or could not be reached, or did not answer. A retry helps; the entries may be written already.
     Unavailable,
-    /// DynamoDB finds an entry invalid. No retry helps that entry; the others of the request are not to blame.
+    /// DynamoDB finds an entry invalid. Retrying that entry does not help; the request's other entries may be fine.
     Rejected,
-    /// The table, its key or the function's permissions are wrong. Nothing can be written until somebody changes that.
+    /// The table, its key or the function's permissions are wrong. Nothing can be written until someone changes that.
     Misconfigured,
-    /// DynamoDB refuses the request for another reason. Retrying at once is of no use.
+    /// DynamoDB rejects the request for another reason. Retrying at once does not help.
     Refused,
 }
 
-/// A request that failed. Never quotes DynamoDB where that could quote an entry.
+/// A failed request. Never quotes DynamoDB if that could quote an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
@@ -55,6 +55,6 @@ pub struct StoreError {
     pub code: String,
     /// What was wrong, and what to do.
     pub message: String,
-    /// AWS's name of the request, where it was answered.
+    /// AWS's request ID, if there was an answer.
     pub request_id: Option<String>,
 }

@@ -3,7 +3,7 @@
 /// Declares the names, and the list of them.
 macro_rules! event_names {
     ($($(#[doc = $meaning:literal])* $variant:ident = $name:literal;)*) => {
-        /// What was done to an item, as a record's `eventName` says it.
+        /// What was done to an item, according to a record's `eventName`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventName {
             $($(#[doc = $meaning])* $variant,)*
@@ -29,12 +29,12 @@ event_names! {
     Insert = "INSERT";
     /// The item was changed.
     Modify = "MODIFY";
-    /// The item was deleted, by somebody or by its time to live.
+    /// The item was deleted, by a user or by its time to live.
     Remove = "REMOVE";
 }
 
 impl EventName {
-    /// Reads an `eventName`; `None` where DynamoDB Streams has no such event.
+    /// Parses an `eventName`; `None` if DynamoDB Streams has no such event.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|name| name.as_str() == text)

@@ -1,7 +1,7 @@
-//! What comes in: an event of DynamoDB Streams, record by record.
+//! The input: an event of DynamoDB Streams, record by record.
 //!
 //! **Invariant:** nothing here does I/O, reads a clock or the environment, or prints. Each record is decoded on its own
-//! from its raw JSON, so that a bad one never costs the others.
+//! from its raw JSON, so that a bad record never affects the others.
 
 mod event_name;
 mod record;
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_an_event_is_refused_without_being_quoted() {
+    fn an_invalid_event_is_rejected_without_being_quoted() {
         for event in [
             &b""[..],
             b"{}",

@@ -16,14 +16,14 @@ use crate::value::{InvalidValue, JsonItem, JsonText, JsonValue, base64_text};
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
 pub const MAX_KEY_BYTES: usize = 2048;
 
-/// A change of one item, as one record of the stream describes it. What it says is borrowed from the record's text.
+/// A change of one item, as one record of the stream describes it. Borrows from the record's text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change<'a> {
-    /// The ARN of the stream; `None` where the record has none.
+    /// The ARN of the stream; `None` if the record has none.
     pub stream_arn: Option<StreamArn<'a>>,
     /// The record's unique ID; the same each time the record is delivered.
     pub event_id: Cow<'a, str>,
-    /// The record's place in its shard, and its name in the answer to Lambda.
+    /// The record's position in its shard, which also identifies it in the answer to Lambda.
     pub sequence_number: Option<Cow<'a, str>>,
     /// The item's key as text: a string as it is, a number as its decimal text, binary as base64.
     pub item_key: Cow<'a, str>,
@@ -50,7 +50,7 @@ pub enum Images<'a> {
         /// The whole item after.
         new: JsonItem<'a>,
     },
-    /// The item was deleted, by somebody or by its time to live.
+    /// The item was deleted, by a user or by its time to live.
     Remove {
         /// The whole item as it was.
         old: JsonItem<'a>,
@@ -95,7 +95,7 @@ pub enum NotAChange {
     /// The key is too long for the Audit table's index.
     #[error("the record's key is longer than 2,048 bytes as text, too long for the Audit table's index")]
     KeyTooLong,
-    /// The record has a value that DynamoDB would refuse.
+    /// The record has a value that DynamoDB would reject.
     #[error("an attribute has an invalid value: {0}")]
     InvalidValue(InvalidValue),
     /// The time of the change is not one that an entry could have.
@@ -170,7 +170,7 @@ pub fn decode<'a>(raw: &'a RawValue, key_attribute: &str) -> Result<Change<'a>, 
         let known = ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"].into_iter().find(|known| *known == view);
         return Err(Refusal::ViewType(known.unwrap_or("unknown").to_owned()));
     }
-    // Without an ID, a redelivered record could not be told from a new change.
+    // Without an ID, a redelivered record could not be distinguished from a new change.
     let event_id = some_text(record.event_id).ok_or(NotAChange::Missing("eventID"))?;
     let event_name = record.event_name.ok_or(NotAChange::Missing("eventName"))?;
     let event_name = EventName::parse(&event_name.0).ok_or(NotAChange::UnknownEventName)?;
@@ -247,7 +247,7 @@ fn from_epoch_seconds(seconds: f64) -> Option<DateTime<Utc>> {
         .filter(|time| time.year() > 1970)
 }
 
-/// Reads what can be read of a record, whatever the rest of it is.
+/// Reads what can be read of a record, whatever else it contains.
 #[must_use]
 pub fn identify(raw: &RawValue) -> Identity<'_> {
     #[derive(Default, Deserialize)]

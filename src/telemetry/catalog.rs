@@ -30,13 +30,13 @@ impl Unit {
 /// How a metric's values are taken from the report of an invocation.
 #[derive(Debug, Clone, Copy)]
 pub enum Measure {
-    /// A count, which leaves with each invocation, zero or not, so that no data means no invocation.
+    /// A count, emitted with each invocation, even if zero, so that no data means no invocation.
     Count(fn(&Report) -> usize),
-    /// Like a count, but a zero does not leave: CloudWatch charges for each metric that is ever seen.
+    /// Like a count, but a zero is not emitted, because CloudWatch charges for each metric it ever receives.
     RareCount(fn(&Report) -> usize),
-    /// A rare count of what took longer than the objective allows.
+    /// A rare count of records that took longer than the objective allows.
     LateCount(fn(&Report, Duration) -> usize),
-    /// Each value leaves as it is, since percentiles need all of them.
+    /// Each value is emitted, because percentiles need all of them.
     Samples(fn(&Report) -> Vec<f64>),
 }
 
@@ -53,7 +53,7 @@ pub struct Metric {
     pub meaning: &'static str,
 }
 
-/// There is one metric of a name.
+/// Metric names are unique.
 impl PartialEq for Metric {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -63,7 +63,7 @@ impl PartialEq for Metric {
 /// What an invocation adds to a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Measured {
-    /// So many.
+    /// A count.
     Count(usize),
     /// These values, in the order in which they came.
     Samples(Vec<f64>),
@@ -115,7 +115,7 @@ catalog! {
         "Records that changed no attribute, or are of the canary, and so have no entries.",
         Measure::Count(|report| report.counts().unchanged);
     RECORDS_QUARANTINED = "RecordsQuarantined", Count,
-        "Records that no retry can mend, put whole into the failure bucket.",
+        "Records that no retry can fix, put whole into the failure bucket.",
         Measure::Count(|report| report.counts().quarantined);
     RECORDS_FAILED = "RecordsFailed", Count,
         "Records reported to Lambda, which delivers them again.",
@@ -128,7 +128,7 @@ catalog! {
         Measure::Count(|report| report.audited().map(|record| record.attributes_changed).sum());
     AUDIT_LAG = "AuditLag", Milliseconds,
         "From the change of the item to its last stored entry; one sample for each audited record.",
-        // DynamoDB gives whole seconds: finer than a millisecond says nothing.
+        // DynamoDB's times are whole seconds, so anything finer than a millisecond is meaningless.
         Measure::Samples(|report| report.records.iter().filter_map(|record| Some(report.lag(record)?.as_millis() as f64)).collect());
     WRITE_LATENCY = "WriteLatency", Milliseconds,
         "One request to the Audit table, from sending to its answer.",
@@ -167,7 +167,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn names_are_what_cloudwatch_takes_and_each_is_there_once() {
+    fn names_are_valid_in_cloudwatch_and_unique() {
         let names: HashSet<_> = ALL.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), ALL.len());
         for metric in ALL {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_count_leaves_at_zero_and_a_rare_one_does_not() {
+    async fn a_zero_count_is_emitted_unless_it_is_rare() {
         let names: Vec<&str> =
             measure(&testing::report(), Duration::ZERO).into_iter().map(|(metric, _)| metric.name).collect();
         assert!(names.contains(&"RecordsFailed"));

@@ -1,8 +1,8 @@
 //! The embedded metric format: metrics as JSON lines on standard output, which CloudWatch reads
 //! (Amazon CloudWatch User Guide, "Specification: Embedded metric format").
 //!
-//! The first line of an invocation is its wide line: the metrics, and all else there is to say about it. Where there are
-//! more samples than one line may carry, more lines follow with the rest.
+//! The first line of an invocation is its wide line: the metrics and everything else about it. If there are more
+//! samples than one line may carry, more lines follow with the rest.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ const MAX_VALUES: usize = 100;
 /// The most sequence numbers in one line, so that it stays far below the 256 KB of a log event.
 const MAX_FAILED: usize = 1_000;
 
-/// What one invocation says.
+/// The output of one invocation.
 #[derive(Debug, Clone)]
 pub struct Wide<'a> {
     /// The time of the metrics, in milliseconds since 1970.
@@ -204,7 +204,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn one_line_says_all_of_a_small_invocation() {
+    fn one_line_describes_a_small_invocation() {
         let lines = wide(vec![652.0, 1_234.567_89], vec![4.25], vec![]).lines();
         assert_eq!(
             lines,
@@ -222,7 +222,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn ten_thousand_failures_are_all_named_within_the_size_of_an_event() {
+    fn ten_thousand_failures_are_all_listed_within_the_size_of_an_event() {
         let numbers: Vec<String> = (0..10_000).map(|n| format!("{n:040}")).collect();
         let lines = wide(vec![], vec![], numbers.iter().map(String::as_str).collect()).lines();
         let named: usize = lines
@@ -254,9 +254,9 @@ pub(crate) mod tests {
             prop_assert_eq!(found.remove("RecordsReceived").unwrap(), vec![lags.len() as f64]);
         }
 
-        /// One that is not a number is left out, and costs the others nothing.
+        /// A sample that is not a number is omitted, and does not affect the others.
         #[test]
-        fn what_is_not_a_number_is_left_out(mut lags in prop::collection::vec(any::<f64>(), 1..300), at in any::<prop::sample::Index>()) {
+        fn samples_that_are_not_numbers_are_omitted(mut lags in prop::collection::vec(any::<f64>(), 1..300), at in any::<prop::sample::Index>()) {
             let numbers = lags.iter().filter(|lag| lag.is_finite()).count();
             lags.insert(at.index(lags.len() + 1), f64::NAN);
             let mut found = 0;

@@ -1,7 +1,7 @@
 //! Logs: `tracing` events as Lambda's JSON lines, or as text for people.
 //!
-//! Only this crate's own events are logged at the level that is set. Of other crates only warnings and errors are: at
-//! debug and trace levels the SDK and the runtime log whole requests and events, and configuration may be secret.
+//! Only this crate's own events are logged at the configured level. Other crates' events are logged only from WARN on:
+//! at debug and trace levels the SDK and the runtime log whole requests and events, and configuration may be secret.
 
 use std::fmt::Write;
 use std::panic::PanicHookInfo;
@@ -39,12 +39,12 @@ pub fn start(level: LevelFilter, format: LogFormat, clock: Clock) {
         LogFormat::Text => output::text_line,
     };
     let subscriber = tracing_subscriber::registry().with(LineLayer { level, format, clock, write });
-    // Fails only where there is one already, and then that one stays.
+    // Fails only if there already is one, which then stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// Logs where a panic was. Its message only where it is a literal of the program: a formatted one could quote
+/// Logs the location of a panic. Logs its message only if it is a literal in the program: a formatted one could quote
 /// configuration.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map_or_else(String::new, ToString::to_string);
@@ -208,7 +208,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn other_crates_are_heard_only_when_they_warn() {
+    fn other_crates_are_logged_only_from_warn_on() {
         let lines = logged(LevelFilter::TRACE, LogFormat::Json, || {
             tracing::trace!(target: "lambda_runtime::runtime", body = "secret", "event");
             tracing::debug!(target: "aws_smithy_runtime", "secret");

@@ -51,11 +51,11 @@ impl Telemetry {
         })
     }
 
-    /// Makes an invocation visible, before its answer leaves: Lambda freezes the process then.
+    /// Publishes an invocation's telemetry before its answer is sent, because Lambda then freezes the process.
     pub async fn publish(&self, report: &mut Report, clock: Clock) {
         records::log(report);
         if let Some(traces) = &self.traces {
-            // What is left after the work is for the spans first, and the last half of it for the lines and the answer.
+            // The first half of the remaining time is for the spans, the second half for the lines and the answer.
             let deadline = report.interval.started + report.allowed;
             let left = deadline.saturating_duration_since(clock.instant());
             report.spans_lost = traces.export(report, clock, deadline.checked_sub(left / 2).unwrap_or(deadline)).await;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 /// Writes one line to standard output. It must be one complete JSON object: Lambda takes each line for one.
 ///
-/// A line that cannot be written is given up: there is nowhere left to say so.
+/// A line that cannot be written is dropped: there is nowhere left to report it.
 pub fn line(json: &str) {
     write(&mut std::io::stdout().lock(), json);
 }
@@ -15,7 +15,7 @@ pub fn text_line(text: &str) {
 }
 
 fn write(to: &mut impl Write, line: &str) {
-    // In one piece, so that lines of other processes on the same pipe do not come between.
+    // In one write, so that lines of other processes on the same pipe are not interleaved.
     let mut whole = String::with_capacity(line.len() + 1);
     whole.push_str(line);
     whole.push('\n');

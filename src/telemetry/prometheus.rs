@@ -1,4 +1,4 @@
-//! Prometheus, for a process that lives long: a frozen Lambda cannot be scraped.
+//! Prometheus, for a long-lived process: a frozen Lambda cannot be scraped.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ enum Handle {
 
 /// Prometheus' endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("PROMETHEUS_LISTEN is {address}, and no endpoint can be opened there: {cause}")]
+#[error("PROMETHEUS_LISTEN is {address}, but cannot listen there: {cause}")]
 pub struct PrometheusError {
     address: SocketAddr,
     cause: String,

@@ -28,7 +28,7 @@ pub fn log(report: &Report) {
     if without > 0 {
         tracing::warn!(
             records = without,
-            "{without} more records have no line of their own; this invocation's wide line counts all reasons and names every \
+            "{without} more records have no line of their own; this invocation's wide line counts all reasons and lists every \
              record that failed"
         );
     }
@@ -42,7 +42,7 @@ fn deserves_line(record: &Record, stopped_by: Option<&Reason>, has_error: bool) 
     match &record.outcome {
         Outcome::Quarantined(_) => true,
         Outcome::Failed(cause) => Some(&cause.reason) != stopped_by,
-        // Where the batch is delivered again, that delivery says it.
+        // If the batch is redelivered, that delivery logs it.
         Outcome::Audited => record.created.is_none() && !has_error,
         Outcome::Unchanged => false,
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_went_wrong_has_a_line_and_what_did_not_has_none() {
+    async fn only_problems_have_log_lines() {
         let report = testing::report_of_everything();
         let lines = lines(&report);
         let codes: Vec<(&str, &str)> = lines.iter().map(|(level, code, _)| (level.as_str(), code.as_str())).collect();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beyond_fifty_lines_one_says_how_many_have_none() {
+    async fn after_fifty_lines_one_says_how_many_are_omitted() {
         let mut report = testing::report();
         let record = Record { outcome: failed(Reason::Timeout), ..testing::report_of_everything().records[0].clone() };
         report.records = vec![record; 53];

@@ -1,6 +1,6 @@
 //! What goes to standard error: errors, and what a run is at.
 
-#![allow(clippy::print_stderr, reason = "this is the one place")]
+#![allow(clippy::print_stderr, reason = "this is the only place")]
 
 use std::fmt::Display;
 

@@ -1,4 +1,4 @@
-//! The values of an audit entry, in a line for people.
+//! The values of an audit entry, on one line for people.
 
 use config_audit_local::aws::entry::Entry;
 
@@ -7,18 +7,18 @@ use crate::terminal::text::{cut, escape, width};
 
 /// Between the old value and the new one.
 const ARROW: &str = " → ";
-/// In the place of the value of an attribute that did not exist.
+/// Shown in place of the value of an attribute that did not exist.
 const NONE: &str = "(none)";
 
-/// The values of an entry, such as `3600 → 1800`; those of a whole item that was created or removed have no other side. Long
-/// ones are cut, so that the text takes about this many columns.
+/// The values of an entry, such as `3600 → 1800`; a whole item that was created or removed has only one side. Long
+/// values are truncated, so that the text takes about this many columns.
 #[must_use]
 pub fn values(entry: &Entry, columns: usize) -> String {
     let is_of_attribute = !entry.text("updatedAttribute").is_empty();
     let values: Vec<String> = ["oldValue", "newValue"]
         .into_iter()
         .filter_map(|name| match entry.value(name) {
-            // Maps with string keys, numbers and strings do not fail.
+            // Maps with string keys, numbers and strings cannot fail.
             Some(value) => Some(escape(&serde_json::to_string(&value).unwrap_or_default()).into_owned()),
             None => is_of_attribute.then(|| NONE.to_owned()),
         })
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn the_values_of_an_entry_are_shown_and_long_ones_are_cut() {
+    fn the_values_of_an_entry_are_shown_and_long_ones_truncated() {
         let long = "x".repeat(100);
         assert_eq!(shown(80, &[("updatedAttribute", "a"), ("oldValue", "3600"), ("newValue", "1800")]), "3600 → 1800");
         assert_eq!(shown(80, &[("updatedAttribute", "a"), ("newValue", "1800")]), "(none) → 1800");

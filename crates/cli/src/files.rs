@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// The largest file that is read, in bytes. `CloudFormation` takes no larger template.
+/// The maximum file size in bytes, which is `CloudFormation`'s limit for a template.
 const MAX_SIZE: u64 = 1 << 20;
 
 /// A file or a directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The system's reason.
-    #[error("{} cannot be read; run this in the repository, or name the directories", path.display())]
+    /// The operating system's error.
+    #[error("{} cannot be read; run this in the repository, or specify the directories", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// Why.
         source: Error,
     },
-    /// A directory, a pipe or a device, which might have no end.
-    #[error("{} is not a file; remove it, or name another directory", path.display())]
+    /// A directory, a pipe or a device, which might never end.
+    #[error("{} is not a file; remove it, or specify another directory", path.display())]
     NotAFile {
         /// Its path.
         path: PathBuf,
     },
     /// It would take much time and memory.
-    #[error("{} is larger than 1 MB, the most that CloudFormation takes", path.display())]
+    #[error("{} is larger than 1 MB, CloudFormation's limit", path.display())]
     TooLarge {
         /// Its path.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum Unreadable {
 /// The texts of all files with this extension, by their paths.
 ///
 /// # Errors
-/// The first that cannot be read.
+/// The first file that cannot be read.
 pub fn read_all(directory: &Path, extension: &str) -> Result<BTreeMap<PathBuf, String>, Unreadable> {
     let mut texts = BTreeMap::new();
     for file in std::fs::read_dir(directory).map_err(io(directory))? {
@@ -57,7 +57,7 @@ pub fn read_all(directory: &Path, extension: &str) -> Result<BTreeMap<PathBuf, S
 /// The text of a file.
 ///
 /// # Errors
-/// When it cannot be read, or is not a text file of a sensible size.
+/// If it cannot be read, or is not a text file of a sensible size.
 pub fn read(file: &Path) -> Result<String, Unreadable> {
     let path = file.to_owned();
     let metadata = std::fs::metadata(file).map_err(io(file))?;

@@ -1,9 +1,9 @@
-//! The command `config-audit`: for those who run the audit Lambda, and for those who read what it wrote.
+//! The command `config-audit`, for operators of the audit Lambda and readers of its audit trail.
 //!
-//! [`commands`] has one file or folder for each command. What the entries of the Audit table say together is in
+//! [`commands`] has one file or folder for each command. What the entries of the Audit table say as a whole is in
 //! `config-audit-trail`, and `config-audit-tables` reads both tables; [`tables`] has their options. [`faults`] plays faults for
 //! the alarms and the dashboards. [`aws`] is the user's account, [`moment`] a time on the command line, [`files`] the files of a
-//! directory, [`entry`] an entry in a line for people, [`telemetry`] what the function reports of itself, [`progress`] the
+//! directory, [`entry`] an entry in a line for people, [`telemetry`] the function's telemetry, [`progress`] the
 //! progress of long commands, and [`terminal`] the one module that writes.
 //!
 //! It may use every package of this workspace. No package uses this one: it is a library only for its tests.

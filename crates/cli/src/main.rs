@@ -12,7 +12,7 @@ use config_audit_cli::commands::{
 use config_audit_cli::terminal::text::escape;
 use config_audit_cli::terminal::{Terminal, WriteError};
 
-/// The exit code where standard output is a pipe that nobody reads any more: as if SIGPIPE had ended the command.
+/// The exit code if standard output is a closed pipe: as if SIGPIPE had ended the command.
 const CLOSED_PIPE: u8 = 128 + 13;
 
 /// Runs the audit Lambda on your machine, and reads, checks and repairs what it wrote
@@ -37,60 +37,62 @@ enum Command {
     Local(local::LocalArguments),
     /// Replay the records in the failure bucket through the function's own code
     ///
-    /// A record makes the same entries each time, so entries that are stored already do not change, except for
+    /// A record produces the same entries each time, so entries that are already stored do not change, except for
     /// `provenance.traceId`: that is the trace of the last delivery, and a replay has none. You may run this twice, or while the
     /// function runs. Use --key-attribute and --provenance as the function is configured.
     ///
-    /// An object whose records all have their entries moves to redriven/. What fails again stays, with the new reason. What is
-    /// not an object, such as a symbolic link in a directory, is named and left. Full records of omitted values (omitted/) are
-    /// never replayed, because audit entries refer to them.
+    /// An object whose records all have their entries moves to redriven/. A record that fails again stays, with the new
+    /// reason. Anything that is not an object, such as a symbolic link in a directory, is reported and left alone. Full
+    /// records of omitted values (omitted/) are never replayed, because audit entries refer to them.
     ///
     /// Objects in redriven/ are not replayed again, unless you name them: after the Audit table was restored from a backup, it
     /// lacks the entries of records that were replayed since, and `redrive s3://BUCKET/redriven/` writes them again. The objects
     /// stay where they are.
     ///
     /// Exit code 0: everything was replayed, or there was nothing to do. 1: something is left, or nothing can be replayed; the
-    /// output says what and why. 2: the command line is wrong.
+    /// output says why. 2: the command line is wrong.
     Redrive(redrive::RedriveArguments),
     /// Check the deployed alarms
     Alarms(alarms::AlarmsArguments),
     /// Draw the deployed dashboards as they would look during a fault
     ///
-    /// Each dashboard becomes a page for a browser; the paths are printed. Exit code 0: the pages are written. 2: they are
-    /// not; the error says why.
+    /// Writes each dashboard as a page for a browser, and prints the paths. Exit code 0: the pages are written. 2: they
+    /// are not; the error says why.
     Dashboards(dashboards::DashboardsArguments),
     /// Show the changes of an item, or what the item was at a given time
     ///
-    /// Exit code 0: it is shown. 1: there are no entries, or the item did not exist at that time. 2: the command line is
+    /// Exit code 0: success. 1: there are no entries, or the item did not exist at that time. 2: the command line is
     /// wrong, or AWS returned an error.
     History(history::HistoryArguments),
     /// Show new audit entries as they are written, and entries that are altered or deleted
     Tail(tail::TailArguments),
     /// Prove that the trail is complete and unaltered, or list each missing or altered change
     ///
-    /// Nothing in a trail tells whether an item is older than it, or its creation was deleted: the command names such items, and
-    /// with --complete each is a finding. So is an item that changed so often within one second that the command cannot try all
-    /// orders of its changes; its trail is undecided.
+    /// A trail cannot tell whether an item is older than it, or its creation was deleted: the command lists such items,
+    /// and with
+    /// --complete each is a finding. So is an item that changed so often within one second that the command cannot try
+    /// all orders of its changes; its trail is undecided.
     ///
-    /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS refused.
+    /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS
+    /// returned an error.
     Verify(verify::VerifyArguments),
     /// Show the trail of an account in a browser, read-only
     ///
     /// The pages are on 127.0.0.1. They show entries, an item's history and the item at any time, and with --configuration-table
     /// whether the trail is intact. Values are hidden until you ask for them.
     ///
-    /// Exit code 0: it was stopped. 2: the command line is wrong, AWS refused, or the port is in use.
+    /// Exit code 0: it was stopped. 2: the command line is wrong, AWS returned an error, or the port is in use.
     Console(console::ConsoleArguments),
     /// Write a first entry for each item that is older than the trail
     ///
     /// You may run this again, and while the function runs. An item that is too large or nested too deeply for an entry gets one
-    /// with a note: its size, its hash, and as the record `dynamodb:TABLE/KEY`, the item itself. There is no other copy of it.
-    /// An item that cannot have an entry is named, and the others get theirs.
+    /// with a note: its size, its hash, and the record `dynamodb:TABLE/KEY`, which is the item itself. There is no
+    /// other copy of it. The command reports items that cannot have an entry, and the others get theirs.
     ///
     /// Exit code 0: every item has an entry. 1: some items cannot have one; the output names them. 2: the command line is wrong,
     /// or AWS returned an error.
     Backfill(backfill::BackfillArguments),
-    /// Print the script that makes a shell complete the words of this command
+    /// Print a shell completion script for this command
     ///
     /// For bash: source <(config-audit completions bash). For zsh, into a directory of $fpath: config-audit completions zsh >
     /// _config-audit. For fish: config-audit completions fish > ~/.config/fish/completions/config-audit.fish
@@ -140,7 +142,7 @@ impl Failure {
     }
 }
 
-/// The message of a panic: only its place, because the panic's own message could contain a configuration value.
+/// The message of a panic: only its location, because the panic's own message could contain a configuration value.
 fn panic_message(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     format!("config-audit: a panic at {place}; this is a bug")
@@ -179,11 +181,11 @@ fn report(Failure { error, exit_code }: &Failure, terminal: Terminal) -> u8 {
         return CLOSED_PIPE;
     }
     terminal.note(format!("config-audit: {}", config_audit::aws::error_chain(&**error)));
-    // What is printed in part could be taken for a finding.
+    // Partial output could be mistaken for a finding.
     if write_error.is_some() { 2 } else { *exit_code }
 }
 
-/// The error of standard output that led to this one, or is it.
+/// The standard output error that is this error or caused it.
 fn write_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a WriteError> {
     error.downcast_ref().or_else(|| write_error(error.source()?))
 }
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_reported_with_its_place_and_without_its_message() {
+    fn a_panic_is_reported_with_its_location_but_without_its_message() {
         let (sender, receiver) = channel();
         std::panic::set_hook(Box::new(move |panic| sender.send(panic_message(panic)).unwrap()));
         let panicked = std::panic::catch_unwind(|| panic!("{}", "s3cr3t"));

@@ -1,4 +1,4 @@
-//! A time on the command line, as people give it: a time with its offset, a day, or how long ago.
+//! A time on the command line: a time with an offset, a day, or how long ago.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::Args;
 use config_audit::clock::{Clock, timestamp};
 
-/// What is accepted, for help and errors.
+/// The accepted formats, for help and errors.
 const ACCEPTED: &str = "a time such as 2026-03-03T10:00:00Z or 2026-03-03T12:00:00+02:00, a day in UTC such as 2026-03-03, or \
      how long ago, such as 90s, 1h or 7d";
 
@@ -23,7 +23,7 @@ impl Moment {
     /// Reads an argument.
     ///
     /// # Errors
-    /// What is accepted instead.
+    /// The accepted formats.
     pub fn parse(text: &str) -> Result<Self, String> {
         Self::parse_at(text, now())
     }
@@ -32,13 +32,13 @@ impl Moment {
         let (first, last) = day(text)
             .or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| (time.to_utc(), time.to_utc())))
             .or_else(|| ago(text, now).map(|time| (time, time)))
-            // The trail has no others, and times of these years compare as text.
+            // The trail has no other years, and times in these compare as text.
             .filter(|(first, last)| first.year() >= 0 && last.year() <= 9999)
             .ok_or_else(|| format!("expected {ACCEPTED}"))?;
         Ok(Self { text: text.to_owned(), first, last })
     }
 
-    /// The first time that an entry of this moment can have, as entries write it.
+    /// The first time that an entry of this moment can have, in the entries' format.
     #[must_use]
     pub fn first(&self) -> String {
         timestamp(self.first)
@@ -50,10 +50,10 @@ impl Moment {
         timestamp(self.last)
     }
 
-    /// Fails for a time that is still to come. A day that has begun has not ended, but is not a mistake.
+    /// Fails for a time in the future. A day that has begun but not ended is fine.
     ///
     /// # Errors
-    /// With the option's name.
+    /// Names the option.
     pub fn check_past(&self, option: &'static str) -> Result<(), RangeError> {
         if self.first > now() { Err(RangeError::Future { option, text: self.text.clone() }) } else { Ok(()) }
     }
@@ -83,15 +83,15 @@ pub struct RangeArguments {
     /// ago: 90s, 1h, 7d
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     since: Option<Moment>,
-    /// Only changes up to and including this time, given like --since; a day is included whole
+    /// Only changes up to and including this time, in the format of --since; a day includes its end
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     until: Option<Moment>,
 }
 
-/// Why a time cannot be meant.
+/// Why a time is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum RangeError {
-    /// It is still to come.
+    /// It is in the future.
     #[error("{option} {text} is in the future")]
     Future {
         /// The option.
@@ -99,8 +99,8 @@ pub enum RangeError {
         /// As it was given.
         text: String,
     },
-    /// No time is in the range.
-    #[error("--since {since} is after --until {until}, so no time is between them")]
+    /// The range is empty.
+    #[error("--since {since} is after --until {until}, so the range is empty")]
     Empty {
         /// As it was given.
         since: String,
@@ -109,7 +109,7 @@ pub enum RangeError {
     },
 }
 
-/// Where a time is, seen from a range.
+/// The position of a time relative to a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
     /// Before it.
@@ -121,7 +121,7 @@ pub enum Position {
 }
 
 impl RangeArguments {
-    /// Fails for a range that nothing can be in.
+    /// Fails for an empty range.
     ///
     /// # Errors
     /// Why.
@@ -135,7 +135,7 @@ impl RangeArguments {
         }
     }
 
-    /// Where the time of an entry is, seen from this range.
+    /// The position of an entry's time relative to this range.
     #[must_use]
     pub fn position(&self, time: &str) -> Position {
         if self.since.as_ref().is_some_and(|since| *time < *since.first()) {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_people_give_them() {
+    fn times_are_parsed_in_all_formats() {
         for (text, first) in [
             ("2026-03-03T10:00:00Z", "2026-03-03T10:00:00.000Z"),
             ("2026-03-03T12:00:00+02:00", "2026-03-03T10:00:00.000Z"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_what_is_accepted() {
+    fn anything_else_is_rejected_with_the_accepted_formats() {
         for text in [
             "",
             "now",
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_nothing_can_be_in_is_refused() {
+    fn an_empty_range_is_rejected() {
         let moment = |text: &str| Some(Moment::parse(text).unwrap());
         let check = |since: Option<&str>, until: Option<&str>| {
             let range = RangeArguments { since: since.and_then(moment), until: until.and_then(moment) };
@@ -218,7 +218,7 @@ mod tests {
     }
 
     proptest! {
-        /// A range has a before, a within and an after, in this order, and a day is in it whole.
+        /// A range has a before, a within and an after, in this order, and includes whole days.
         #[test]
         fn a_time_is_before_in_or_after_a_range(mut days in prop::array::uniform3(0_i64..20_000)) {
             days.sort_unstable();

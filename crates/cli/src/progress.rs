@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::terminal::Terminal;
 
-/// Shows how far a long command is, several times a second.
+/// Shows the progress of a long command, several times per second.
 #[derive(Debug)]
 pub struct Progress {
     terminal: Terminal,
@@ -23,7 +23,7 @@ impl Progress {
         Self { terminal, last: None }
     }
 
-    /// Shows this, unless something was shown just now.
+    /// Shows this, unless the last update is too recent.
     pub fn show(&mut self, text: impl FnOnce() -> String) {
         let now = Clock::System.instant();
         if self.last.is_none_or(|last| now.duration_since(last) >= Self::INTERVAL) {

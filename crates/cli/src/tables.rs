@@ -1,4 +1,4 @@
-//! The two tables on the command line, and why a command that reads them ends.
+//! The two tables on the command line, and why a command that reads them fails.
 
 use clap::Args;
 use clap::builder::UnknownArgumentValueParser;

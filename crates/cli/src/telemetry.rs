@@ -1,4 +1,4 @@
-//! What the function reports of itself, as lines for people.
+//! The function's telemetry, as lines for people.
 
 use config_audit_cloudwatch::line::EmfMetric;
 use config_audit_cloudwatch::span::Span;

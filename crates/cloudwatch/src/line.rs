@@ -96,7 +96,7 @@ impl<'a> Line<'a> {
         let mut text = format!("{:<5} {}", member("level"), member("message")).trim().to_owned();
         for (name, value) in members {
             if !["level", "message", "timestamp", "requestId", "target"].contains(&name.as_str()) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(text, " {name}={}", plain(value));
             }
         }

@@ -6,7 +6,7 @@ const address = document.body.dataset.live
 const status = document.getElementById('connection')
 let source
 
-// What has the focus keeps it, if the new content has the same thing.
+// Restore the focus if the new content has the same element.
 function replace (element, content) {
   const focused = element.contains(document.activeElement) ? document.activeElement : undefined
   element.innerHTML = content
@@ -34,7 +34,7 @@ function disconnect () {
 }
 
 if (address && status) {
-  // A tab that nobody sees asks for nothing.
+  // A hidden tab keeps no connection open.
   document.addEventListener('visibilitychange', () => document.hidden ? disconnect() : connect())
   window.addEventListener('pagehide', () => source?.close())
   if (!document.hidden) connect()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// An address, to which parameters are added.
+/// An address that parameters can be added to.
 #[derive(Debug, Clone)]
 pub(crate) struct Address(String);
 
@@ -14,12 +14,12 @@ impl Address {
         Self(path.to_owned())
     }
 
-    /// Below this path, the page of this name.
+    /// The page of this name below this path.
     pub(crate) fn below(path: &str, name: &str) -> Self {
         Self(format!("{path}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC)))
     }
 
-    /// With a parameter, unless its value is empty.
+    /// Adds a parameter, unless its value is empty.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         if !value.is_empty() {
             self.0.push(if self.0.contains('?') { '&' } else { '?' });

@@ -1,5 +1,5 @@
-//! The style sheet and the script, embedded in the binary. Their addresses change with their content, so a browser may keep
-//! them.
+//! The style sheet and the script, embedded in the binary. Their addresses change with their content, so browsers may
+//! cache them.
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -7,7 +7,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use config_audit::value::hex;
 
-/// A file that is embedded.
+/// An embedded file.
 pub(crate) struct Asset {
     name: &'static str,
     content_type: &'static str,
@@ -47,7 +47,7 @@ impl Asset {
     }
 }
 
-/// Answers with an asset.
+/// Serves an asset.
 pub(crate) async fn serve(Path((_, name)): Path<(String, String)>) -> Response {
     const HEADERS: [HeaderName; 2] = [CONTENT_TYPE, CACHE_CONTROL];
     match [STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name == name) {

@@ -1,4 +1,4 @@
-//! The console: starts with a world, and ends with it.
+//! The console, which starts and ends with a world.
 
 use std::io;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::site::{Site, trail_only};
 use crate::token::FormToken;
 use crate::trail::Trail;
 
-/// The port of the console where it is free.
+/// The console's default port.
 pub const DEFAULT_CONSOLE_PORT: u16 = 8010;
 
-/// What the console must know of a world.
+/// What the console must know about a world.
 #[derive(Debug, Clone)]
 pub struct ConsoleSettings {
     /// The Configuration table.
@@ -42,7 +42,7 @@ pub struct Console {
     tasks: JoinSet<()>,
 }
 
-/// Why there is no console.
+/// Why the console cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     /// The port cannot be bound.
@@ -50,11 +50,11 @@ pub enum ConsoleError {
     Port {
         /// The port.
         port: u16,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The world has no tables of its own.
-    #[error("the console needs a world with tables on this machine")]
+    #[error("the console needs a local world whose tables are on this machine")]
     NoTables,
     /// The Configuration table cannot be read.
     #[error(transparent)]
@@ -64,17 +64,17 @@ pub enum ConsoleError {
     Alarms(#[from] AlarmsError),
 }
 
-/// Where the local world's tables are, as errors say it.
+/// Where the local world's tables are, for error messages.
 const LOCAL_PLACE: &str = "in the local world";
-/// What the pages of an account say first.
+/// The message at the top of an account's pages.
 const READ_ONLY: &str = "This console can only read the account. Values are hidden until you ask for them.";
 
 impl Console {
-    /// The console of this world. `events` must be subscribed before the world starts, so that nothing is missed:
+    /// The console of this world. Subscribe `events` before the world starts, so that nothing is missed:
     /// [`Activity::subscribe`].
     ///
     /// # Errors
-    /// When the world has no tables on this machine, or they cannot be read.
+    /// If the world has no tables on this machine, or they cannot be read.
     pub async fn new(world: &World, settings: &ConsoleSettings, events: BoundedEvents) -> Result<Self, ConsoleError> {
         let database = world.database().ok_or(ConsoleError::NoTables)?;
         let client = database.client().clone();
@@ -90,7 +90,7 @@ impl Console {
         let trail = Arc::new(Trail::new(frame.clone(), audit, Some(configuration), entries, seen, token.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&activity).follow(events));
-        // Entries of an earlier run, in a directory.
+        // Entries from an earlier run with the same directory.
         tasks.spawn(Arc::clone(&trail).read());
         let alarms = Arc::new(Alarms::bundled()?);
         tasks.spawn(Arc::clone(&alarms).follow(Arc::clone(&activity)));
@@ -107,8 +107,8 @@ impl Console {
         Ok(Self { router, activity: Some(activity), trail, server: None, tasks })
     }
 
-    /// The console of an account's trail, which can only read. Without the Configuration table it cannot tell whether a trail
-    /// ends where its item is.
+    /// The read-only console of an account's trail. Without the Configuration table, it cannot tell whether an item's
+    /// trail ends in the item's current state.
     #[must_use]
     pub fn of_account(audit: AuditTable, configuration: Option<ConfigurationTable>) -> Self {
         let place = format!("table {} {}", audit.name(), audit.place());
@@ -118,20 +118,20 @@ impl Console {
         Self { router: trail_only(Arc::clone(&trail)), activity: None, trail, server: None, tasks: JoinSet::new() }
     }
 
-    /// Serves it on 127.0.0.1, at this port, or at one that the system picks for 0.
+    /// Serves it on 127.0.0.1, on this port; with 0, the system picks one.
     ///
     /// # Errors
-    /// When the port cannot be bound.
+    /// If the port cannot be bound.
     pub async fn listen(&mut self, port: u16) -> Result<(), ConsoleError> {
         let server = Server::start(port, self.router.clone(), Callers::Browser).await;
         self.server = Some(server.map_err(|source| ConsoleError::Port { port, source })?);
         Ok(())
     }
 
-    /// Serves it at the port that somebody asked for; if nobody did, at this one, or at any if that is in use.
+    /// Serves it on the requested port; without one, on the default port, or on any port if that is in use.
     ///
     /// # Errors
-    /// When the port cannot be bound.
+    /// If the port cannot be bound.
     pub async fn listen_at(&mut self, asked: Option<u16>, usual: u16) -> Result<(), ConsoleError> {
         match (self.listen(asked.unwrap_or(usual)).await, asked) {
             (Err(ConsoleError::Port { .. }), None) => self.listen(0).await,
@@ -148,7 +148,7 @@ impl Console {
     /// Stops it.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
-        // A live page would keep its connection open.
+        // Otherwise a live page would keep its connection open.
         self.trail.close();
         if let Some(activity) = &self.activity {
             activity.close();

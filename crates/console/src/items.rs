@@ -1,4 +1,4 @@
-//! The items of the local world's Configuration table, to be changed by hand.
+//! Changes items of the local world's Configuration table by hand.
 
 use std::collections::HashMap;
 
@@ -20,10 +20,10 @@ pub(crate) struct Items {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ItemError {
     /// An item needs a key.
-    #[error("an item needs a key; give it one, such as CACHE_TTL_SEC")]
+    #[error("an item needs a key, such as CACHE_TTL_SEC")]
     NoKey,
-    /// An attribute needs a name, and the key has one already.
-    #[error("an attribute needs a name other than {key_attribute}, which is the key's")]
+    /// The attribute has no name, or that of the key attribute.
+    #[error("an attribute needs a name other than {key_attribute}, which is the key attribute")]
     Attribute {
         /// The key attribute.
         key_attribute: String,
@@ -58,10 +58,10 @@ impl Items {
         &self.audit_table
     }
 
-    /// Sets an attribute of an item, which is created if it does not exist.
+    /// Sets an attribute of an item. Creates the item if it does not exist.
     ///
     /// # Errors
-    /// When a name is missing, or DynamoDB refuses.
+    /// If a name is missing, or DynamoDB rejects the request.
     pub(crate) async fn set(&self, key: &str, attribute: &str, value: &str) -> Result<(), ItemError> {
         let key = self.key(key)?;
         if attribute.is_empty() || attribute == self.key_attribute {
@@ -74,10 +74,10 @@ impl Items {
         sent.map(drop).map_err(|error| self.refused(error_message(&error)))
     }
 
-    /// Deletes an item. Does nothing where there is none, as DynamoDB does.
+    /// Deletes an item. Like DynamoDB, does nothing if the item does not exist.
     ///
     /// # Errors
-    /// When the key is missing, or DynamoDB refuses.
+    /// If the key is missing, or DynamoDB rejects the request.
     pub(crate) async fn delete(&self, key: &str) -> Result<(), ItemError> {
         let key = self.key(key)?;
         let sent = self.client.delete_item().table_name(&self.table).set_key(Some(key)).send().await;
@@ -96,11 +96,11 @@ impl Items {
     }
 }
 
-/// What somebody typed: JSON becomes what it is in DynamoDB, all else is a string.
+/// Converts user input: JSON becomes the matching DynamoDB type, everything else a string.
 fn read_value(text: &str) -> AttributeValue {
     let is_number = !text.is_empty() && text.parse::<f64>().is_ok_and(f64::is_finite);
     match serde_json::from_str::<Value>(text) {
-        // The digits as they were typed: a float has fewer.
+        // Keep the digits as typed; a float would lose some.
         Ok(Value::Number(_)) if is_number => AttributeValue::N(text.trim().to_owned()),
         Ok(value) => of_json(value),
         Err(_) => AttributeValue::S(text.to_owned()),
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_becomes_what_it_is_and_all_else_is_text() {
+    fn json_becomes_the_matching_type_and_everything_else_is_text() {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let number = |digits: &str| AttributeValue::N(digits.to_owned());
         for (typed, value) in [

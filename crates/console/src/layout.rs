@@ -1,4 +1,4 @@
-//! The frame of every page.
+//! The layout of every page.
 
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,7 @@ pub(crate) enum Section {
     Overview,
     /// The entries of the Audit table.
     Trail,
-    /// The calls of the function.
+    /// The function's invocations.
     Invocations,
     /// The bundled alarms.
     Alarms,
@@ -37,14 +37,14 @@ impl Section {
     }
 }
 
-/// What all pages of a console have in common.
+/// What all pages of a console share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Frame {
-    /// The sections that there are.
+    /// The sections of this console.
     pub(crate) sections: &'static [Section],
     /// What is shown, such as the tables.
     pub(crate) place: String,
-    /// What every page says first.
+    /// The message at the top of every page.
     pub(crate) notice: Option<&'static str>,
 }
 
@@ -63,7 +63,7 @@ impl Page {
         Self { title: title.into(), section, live: None, content }
     }
 
-    /// With live parts, which come from this address. They have IDs, and the class `live`.
+    /// Adds live parts, which come from this address. They have IDs and the class `live`.
     pub(crate) fn live(mut self, address: String) -> Self {
         self.live = Some(address);
         self
@@ -71,7 +71,7 @@ impl Page {
 }
 
 impl Frame {
-    /// A page, or what it says as JSON, whichever was asked for.
+    /// A page, or its view as JSON, whichever the client asked for.
     pub(crate) fn respond(&self, headers: &HeaderMap, view: &impl Serialize, page: impl FnOnce() -> Page) -> Response {
         if wants_json(headers) { axum::Json(view).into_response() } else { self.render(&page()).into_response() }
     }

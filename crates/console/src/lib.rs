@@ -1,15 +1,15 @@
 //! The console: web pages that show the local world while it runs.
 //!
-//! [`Console`] serves them on 127.0.0.1. Everything is rendered here, as HTML with SVG, and embedded in the binary; a browser
-//! without JavaScript shows all of it, and one with it shows what happens as it happens.
+//! [`Console`] serves them on 127.0.0.1. Everything is embedded in the binary and rendered here as HTML with SVG. A
+//! browser without JavaScript shows all of it; with JavaScript, pages update live.
 //!
-//! - [`activity`] is what happened lately, in bounded memory, made from the world's events.
-//! - `site` has the addresses, and what keeps the pages to themselves; `live` sends what changes.
-//! - `trail` works on any Audit table, an account's too.
-//! - `overview` and its neighbours are the pages: each makes a view of what it shows, which becomes HTML or JSON.
+//! - [`activity`] is the recent activity, built from the world's events and kept in bounded memory.
+//! - `site` has the routes and the security headers; `live` sends updates.
+//! - `trail` works on any Audit table, including one in an account.
+//! - `overview` and its siblings are the pages: each builds a view, which becomes HTML or JSON.
 //!
-//! Of this workspace it uses the local world, the tables and their trail, the mapping's sequence numbers, CloudWatch's units, and the Lambda's library. It
-//! knows nothing of the command.
+//! From this workspace it uses the local world, the tables and their trail, the mapping's sequence numbers,
+//! CloudWatch's units, and the Lambda's library. It does not know the command.
 
 pub mod activity;
 mod address;

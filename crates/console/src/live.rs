@@ -1,7 +1,7 @@
-//! Live parts of pages, by server-sent events.
+//! Live parts of pages, using server-sent events.
 //!
-//! A client gets the newest state of each part, at most a few times a second, and no history. So there is no queue: while it
-//! does not read, nothing is made for it.
+//! A client gets the newest state of each part, at most a few times per second, and no history. So there is no queue:
+//! while a client does not read, nothing is rendered for it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use crate::site::Site;
 
 /// The shortest time between two events.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The longest time between two looks, because rates and ages change by themselves.
+/// The longest time between two updates, because rates and ages change on their own.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A part of a page: its ID, and its content.
@@ -32,7 +32,7 @@ pub(crate) async fn overview(State(site): State<Arc<Site>>) -> Sse<impl Stream<I
     stream(site.activity.revision(), move || overview::parts(&site))
 }
 
-/// Live parts, which are looked at when the revision changes, and every second.
+/// Live parts, rendered when the revision changes and every second.
 pub(crate) fn stream(
     revision: watch::Receiver<u64>,
     parts: impl Fn() -> Vec<Part> + Send + 'static,
@@ -40,7 +40,7 @@ pub(crate) fn stream(
     Sse::new(events(revision, parts))
 }
 
-/// The parts that changed since the last event, as a JSON object from IDs to markup; ends with the console.
+/// The parts that changed since the last event, as a JSON object of markup by ID; ends with the console.
 fn events(
     revision: watch::Receiver<u64>,
     parts: impl Fn() -> Vec<Part> + Send + 'static,
@@ -66,7 +66,7 @@ fn events(
                 let event = Event::default().data(serde_json::Value::from(changed).to_string());
                 return Some((Ok(event), (revision, sent, parts, false)));
             }
-            // An error is the end of the console.
+            // An error means that the console has ended.
             if let Ok(Err(_)) = tokio::time::timeout(TICK, revision.changed()).await {
                 return None;
             }

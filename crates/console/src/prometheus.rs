@@ -1,4 +1,4 @@
-//! The world's numbers for Prometheus, in its text format.
+//! The world's metrics in Prometheus's text format.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,8 +18,7 @@ pub(crate) async fn page(State(site): State<Arc<Site>>) -> Response {
         let age = known.oldest().map_or(0.0, |oldest| (now - oldest).num_milliseconds().max(0) as f64 / 1000.0);
         exposition(known, age)
     });
-    text +=
-        &metric("alarms_on", "Bundled alarms that are in ALARM.", "gauge", site.alarms.on(&site.activity, now) as f64);
+    text += &metric("alarms_on", "Bundled alarms in ALARM.", "gauge", site.alarms.on(&site.activity, now) as f64);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
@@ -33,25 +32,21 @@ fn exposition(known: &Known, oldest_seconds: f64) -> String {
             "Invocations that failed, or reported a record as failed.",
             counts.failed_invocations,
         ),
-        ("processes_started_total", "Processes of the function that were started.", counts.processes),
+        ("processes_started_total", "Function processes started.", counts.processes),
         ("entries_total", "Entries that were stored.", counts.entries),
-        ("retries_total", "Batches that were to be delivered again.", counts.retries),
+        ("retries_total", "Batches scheduled for redelivery.", counts.retries),
         ("records_quarantined_total", "Records that the function put into the failure bucket.", counts.quarantined),
         ("records_given_up_total", "Records that Lambda put into the failure bucket.", counts.given_up),
-        ("console_events_missed_total", "Events that the console was too slow for.", known.missed),
+        ("console_events_missed_total", "Events that the console missed because it was too slow.", known.missed),
     ];
     let mut text: String =
         counters.iter().map(|(name, help, value)| metric(name, help, "counter", *value as f64)).collect();
     let gauges = [
-        ("records_waiting", "Records that were read and are not done.", known.waiting() as f64),
-        ("oldest_record_seconds", "The age of the oldest record that is not done.", oldest_seconds),
-        (
-            "last_lag_seconds",
-            "From a change to its entry, of the last one.",
-            known.last_lag_ms.unwrap_or_default() / 1000.0,
-        ),
+        ("records_waiting", "Records that were read but are not done yet.", known.waiting() as f64),
+        ("oldest_record_seconds", "The age of the oldest pending record.", oldest_seconds),
+        ("last_lag_seconds", "The latest change-to-entry lag.", known.last_lag_ms.unwrap_or_default() / 1000.0),
         ("function_running", "Whether the function has a process.", if known.process.is_some() { 1.0 } else { 0.0 }),
-        ("metric_samples", "Samples of metrics that the console keeps.", known.metrics.metrics().samples() as f64),
+        ("metric_samples", "Metric samples that the console keeps.", known.metrics.metrics().samples() as f64),
     ];
     text.extend(gauges.iter().map(|(name, help, value)| metric(name, help, "gauge", *value)));
     text
@@ -60,7 +55,7 @@ fn exposition(known: &Known, oldest_seconds: f64) -> String {
 fn metric(name: &str, help: &str, kind: &str, value: f64) -> String {
     let mut text = String::new();
     let name = format!("config_audit_world_{name}");
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     text
 }
@@ -71,7 +66,7 @@ mod tests {
     use crate::activity::Activity;
 
     #[test]
-    fn each_metric_has_its_help_its_type_and_one_value() {
+    fn each_metric_has_a_help_text_a_type_and_one_value() {
         let text = Activity::new(None).read(|known| exposition(known, 1.5));
         let lines: Vec<&str> = text.lines().collect();
         for group in lines.chunks(3) {

@@ -1,4 +1,4 @@
-//! What all pages share, and the addresses.
+//! What all pages share, and the routes.
 
 use std::sync::Arc;
 
@@ -25,38 +25,38 @@ use crate::token::FormToken;
 use crate::trail::Trail;
 use crate::{alarms, faults, invocations, live, overview, prometheus};
 
-/// The largest form, in bytes: a value of an item, which DynamoDB limits to 400 KB, with all of it percent-encoded.
+/// The largest form, in bytes: a fully percent-encoded value, which DynamoDB limits to 400 KB.
 const MAX_FORM: usize = 2 << 20;
 
-/// Nothing but our own: no inline script or style, no frame, no form that goes elsewhere.
+/// Allows only our own resources: no inline scripts or styles, no frames, no forms to other sites.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What the pages of the local world show.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// What all pages have in common.
+    /// What all pages share.
     pub(crate) frame: Frame,
-    /// What happens in the local world.
+    /// The activity in the local world.
     pub(crate) activity: Arc<Activity>,
-    /// The alarms that are deployed.
+    /// The deployed alarms.
     pub(crate) alarms: Arc<Alarms>,
     /// Breaks the world.
     pub(crate) breaker: WorldBreaker,
-    /// Changes items, many a second.
+    /// Changes many items per second.
     pub(crate) load: Load,
-    /// The items, to be changed.
+    /// Changes items.
     pub(crate) items: Items,
-    /// What every form carries.
+    /// The token that every form carries.
     pub(crate) token: FormToken,
 }
 
 impl Site {
-    /// The sections that there are.
+    /// The sections of this console.
     pub(crate) const SECTIONS: &'static [Section] =
         &[Section::Overview, Section::Trail, Section::Invocations, Section::Alarms, Section::BreakIt];
 
-    /// All addresses.
+    /// All routes.
     pub(crate) fn router(self, trail: Arc<Trail>) -> Router {
         let pages = Router::new()
             .route("/", get(overview::page))
@@ -79,12 +79,12 @@ impl Site {
     }
 }
 
-/// The addresses of a console that has a trail only.
+/// The routes of a console that has only a trail.
 pub(crate) fn trail_only(trail: Arc<Trail>) -> Router {
     protected(Router::new().route("/", get(async || Redirect::to("/trail"))).merge(trail.router()))
 }
 
-/// With what all consoles have, and what keeps their pages to themselves.
+/// Adds what all consoles have, and the security headers.
 fn protected(pages: Router) -> Router {
     pages
         .route("/assets/{version}/{name}", get(assets::serve))
@@ -93,23 +93,23 @@ fn protected(pages: Router) -> Router {
         .layer(from_fn(secure))
 }
 
-/// Whether a client asked for JSON: it names it, and not HTML.
+/// Whether a client asked for JSON: it accepts JSON but not HTML.
 pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let accepted = accepted.collect::<Vec<_>>().join(",");
     accepted.contains("application/json") && !accepted.contains("text/html")
 }
 
-/// Why there is no page.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// No such address.
     #[error("there is no page at this address")]
     NotFound,
     /// A form without the token of this console.
-    #[error("the form is of an earlier console: open the page again, and send the form from there")]
+    #[error("the form is from an earlier console; reload the page and submit the form again")]
     Token,
-    /// What a form says cannot be done.
+    /// The form is not valid.
     #[error("{0}")]
     Invalid(String),
     /// DynamoDB refused.
@@ -140,7 +140,7 @@ impl Refusal {
     fn page(&self) -> Markup {
         let content = html! {
             p { (Visible(&self.to_string())) "." }
-            p { a href="/" { "Back to the first page" } }
+            p { a href="/" { "Back to the start page" } }
         };
         let title = self.status().canonical_reason().unwrap_or("Error");
         Frame::default().render(&Page::new(title, Section::Overview, content))
@@ -149,14 +149,14 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        // `secure` turns it into JSON for those who want that.
+        // `secure` turns it into JSON for clients that want JSON.
         let mut response = (self.status(), self.page()).into_response();
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Adds the headers that keep a page to itself.
+/// Adds the security headers.
 async fn secure(request: Request, next: Next) -> Response {
     let is_json = wants_json(request.headers());
     let mut response = next.run(request).await;
@@ -167,7 +167,7 @@ async fn secure(request: Request, next: Next) -> Response {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // With `no-referrer`, a browser would not say that our own form is ours.
+        // With `no-referrer`, browsers would not mark our own forms as same-origin.
         (REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),

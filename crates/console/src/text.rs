@@ -1,9 +1,9 @@
-//! Text of others in a page: escaped, and with every character visible.
+//! Untrusted text in a page: escaped, and with every character visible.
 
 use maud::{Markup, Render, html};
 
-/// A text of others, such as a key: what it consists of is seen, and it changes nothing around it. Characters that a browser
-/// would not show, or by which it would turn the text around, are shown by their code points.
+/// An untrusted text, such as a key: all of it is visible, and it does not affect the text around it. Characters that
+/// are invisible or change the text's direction are shown as code points.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visible<'a>(pub &'a str);
 
@@ -16,7 +16,7 @@ impl Render for Visible<'_> {
                         (run)
                     } @else {
                         @for character in run.chars() {
-                            span.invisible title="a character that is not visible" { (format!("U+{:04X}", u32::from(character))) }
+                            span.invisible title="an invisible character" { (format!("U+{:04X}", u32::from(character))) }
                         }
                     }
                 }
@@ -25,7 +25,7 @@ impl Render for Visible<'_> {
     }
 }
 
-/// The text in runs of characters that are all printable, or all not.
+/// The text in runs of characters that are all printable or all unprintable.
 fn runs(text: &str) -> Vec<(&str, bool)> {
     let mut runs = Vec::new();
     let mut rest = text;
@@ -39,13 +39,13 @@ fn runs(text: &str) -> Vec<(&str, bool)> {
     runs
 }
 
-/// Whether a browser shows this character, and does nothing else.
+/// Whether a browser simply shows this character.
 pub(crate) fn is_printable(character: char) -> bool {
-    // The standard library has the Unicode tables for this, but only as a part of what it escapes.
+    // The standard library has the Unicode tables for this, but exposes them only through escaping.
     matches!(character, ' '..='~') || ['a', character].iter().collect::<String>().escape_debug().eq(['a', character])
 }
 
-/// The text, cut after this many characters.
+/// The text, truncated to this many characters.
 #[must_use]
 pub(crate) fn cut(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
@@ -54,7 +54,7 @@ pub(crate) fn cut(text: &str, characters: usize) -> String {
     }
 }
 
-/// A time as a person reads it, and as a machine does.
+/// A time for people and for machines.
 #[must_use]
 pub(crate) fn time(at: chrono::DateTime<chrono::Utc>) -> Markup {
     let machine = config_audit::clock::timestamp(at);
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_cannot_become_markup_or_turn_the_page_around() {
+    fn a_text_cannot_become_markup_or_change_the_direction_of_the_page() {
         let hostile = "<script>alert(1)</script>\"'&\u{202e}\u{1b}[31m\n\u{200b}é";
         let shown = Visible(hostile).render().into_string();
         assert!(shown.starts_with("<bdi>&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&amp;<span"), "{shown}");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
+    fn a_long_text_is_truncated_between_characters() {
         assert_eq!((cut("häuser", 2), cut("ab", 2)), ("hä…".to_owned(), "ab".to_owned()));
     }
 }

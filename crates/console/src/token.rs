@@ -1,4 +1,4 @@
-//! The token that every form carries. A page of somebody else's cannot read it, so it cannot send our forms.
+//! The token that every form carries. Other sites cannot read it, so they cannot submit our forms.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -22,7 +22,7 @@ impl FormToken {
         &self.0
     }
 
-    /// Whether a form carried this token. Takes the same time wherever they differ.
+    /// Whether a form carried this token. Runs in constant time.
     #[must_use]
     pub(crate) fn is(&self, carried: &str) -> bool {
         let differences = self.0.bytes().zip(carried.bytes()).fold(0, |all, (own, other)| all | (own ^ other));
@@ -30,7 +30,7 @@ impl FormToken {
     }
 }
 
-/// A form that carries a token, and nothing else.
+/// A form that carries only a token.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct TokenForm {
@@ -39,7 +39,7 @@ pub(crate) struct TokenForm {
 
 impl TokenForm {
     /// # Errors
-    /// When the token is not ours.
+    /// If the token is not ours.
     pub(crate) fn check(&self, token: &FormToken) -> Result<(), Refusal> {
         if token.is(&self.token) { Ok(()) } else { Err(Refusal::Token) }
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_itself_only() {
+    fn a_token_equals_only_itself() {
         let token = FormToken::random();
         assert!(token.is(token.as_str()) && token.as_str().len() == 64);
         for other in ["", "x", &token.as_str()[1..], FormToken::random().as_str(), &format!("{}0", token.as_str())] {

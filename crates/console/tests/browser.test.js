@@ -1,6 +1,6 @@
 'use strict'
 
-// The console in a browser: Debian's Chromium, driven by playwright-core, with axe-core looking for what not everybody can use.
+// The console in a browser: Debian's Chromium, driven by playwright-core, with axe-core checking accessibility.
 //
 //   node --test crates/console/tests/browser.test.js              after `cargo build --workspace --bins`
 //   make pictures                                                 also takes the pictures of every page, and those in docs/images
@@ -26,13 +26,13 @@ const VIEWS = [
 
 let browser
 before(async () => {
-  // As root, as in a container, Chromium does not start with its sandbox.
+  // Chromium does not start with its sandbox as root, which containers use.
   const args = process.getuid() === 0 ? ['--no-sandbox'] : []
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args })
 })
 after(() => browser?.close())
 
-/** Opens a page that may neither complain nor ask anybody else for anything. */
+/** Opens a page that may neither report errors nor send requests to other hosts. */
 async function visitor (world, options = {}) {
   const context = await browser.newContext(options)
   context.setDefaultTimeout(PATIENCE)
@@ -86,14 +86,14 @@ describe('the console', () => {
   test('each page that is empty says what to do next, to everybody', async () => {
     await checkAll(world, PAGES, 'empty')
     const visit = await visitor(world)
-    for (const [address, words] of [['/', 'No change yet'], ['/trail', 'No entry yet'], ['/invocations', 'No invocation here yet']]) {
+    for (const [address, words] of [['/', 'No changes yet'], ['/trail', 'No entries yet'], ['/invocations', 'No invocations yet']]) {
       await visit.open(address)
       await visit.page.getByText(words).waitFor()
     }
     await visit.end()
   })
 
-  test('a newcomer sees a change arrive, breaks the table, reads the failed trace, and mends it', async () => {
+  test('a newcomer sees a change arrive, breaks the table, reads the failed trace, and fixes the table', async () => {
     const visit = await visitor(world, { viewport: { width: 1280, height: 800 } })
     const { page } = visit
     await visit.open('/')
@@ -106,9 +106,9 @@ describe('the console', () => {
 
     await page.getByRole('link', { name: 'Break it' }).click()
     await page.getByRole('button', { name: 'Break: The Audit table answers with errors' }).click()
-    await page.getByRole('button', { name: 'Mend: The Audit table answers with errors' }).waitFor()
+    await page.getByRole('button', { name: 'Fix: The Audit table answers with errors' }).waitFor()
     await page.getByRole('link', { name: 'Overview' }).click()
-    await page.getByText('Broken on purpose').waitFor()
+    await page.getByText('Deliberately broken').waitFor()
     await page.getByLabel('Value').fill('900')
     await page.getByRole('button', { name: 'Save' }).click()
     await world.until('/invocations?outcome=failed', view => view.invocations.length > 0)
@@ -117,7 +117,7 @@ describe('the console', () => {
     await page.locator('.waterfall .failed').first().waitFor()
 
     await page.getByRole('link', { name: 'Break it' }).click()
-    await page.getByRole('button', { name: 'Mend everything' }).click()
+    await page.getByRole('button', { name: 'Fix everything' }).click()
     await page.getByText('Nothing is broken.').waitFor()
     await world.until('/', view => view.waiting === 0)
     await page.getByRole('link', { name: 'Overview' }).click()

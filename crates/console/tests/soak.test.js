@@ -1,6 +1,6 @@
 'use strict'
 
-// The console under a load of 200 changes a second. `make soak` runs it for ten minutes, `make test` for twenty seconds.
+// The console under a load of 200 changes per second. `make soak` runs it for ten minutes, `make test` for twenty seconds.
 
 const assert = require('node:assert')
 const fs = require('node:fs')
@@ -11,7 +11,7 @@ const { World } = require('./world')
 
 const SECONDS = Number(process.env.SECONDS ?? 20)
 const RATE = 200
-// docs/console.md: what the console keeps, and what the rest of the world needs beside it.
+// docs/console.md: what the console keeps, and what the rest of the world needs besides.
 const MAX_MEMORY = 400 << 20
 
 function memory (pid) {
@@ -19,14 +19,14 @@ function memory (pid) {
   return Number(resident[1]) * 1024
 }
 
-test(`${RATE} changes a second for ${SECONDS} s: nothing is lost, and memory stays within its bound`, async t => {
+test(`${RATE} changes per second for ${SECONDS} s: nothing is lost, and memory stays within its bound`, async t => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'console-soak-'))
   const world = await World.start(['--directory', directory])
   t.after(async () => {
     await world.stop()
     fs.rmSync(directory, { recursive: true })
   })
-  // A browser that listens, and one that was forgotten: it never reads.
+  // One browser that listens, and a forgotten one that never reads.
   const listener = await fetch(world.url + '/live/overview')
   const forgotten = await fetch(world.url + '/live/overview')
   const end = Date.now() + SECONDS * 1000

@@ -46,7 +46,7 @@ class World {
     assert.ok(response.ok, `${address}: ${response.status} ${await response.text()}`)
   }
 
-  /** Asks for a page again until it says what is wanted. */
+  /** Requests a page repeatedly until it satisfies the condition. */
   async until (address, isWanted) {
     const deadline = Date.now() + PATIENCE
     for (;;) {

@@ -30,7 +30,7 @@ pub enum WorldEvent {
     RecordRead {
         /// The shard it was read from.
         shard_id: String,
-        /// Its place in the shard.
+        /// Its position in the shard.
         sequence_number: SequenceNumber,
         /// `eventID`, which the IDs of its entries are made from.
         event_id: String,
@@ -45,7 +45,7 @@ pub enum WorldEvent {
     RecordDelivered {
         /// The shard it was read from.
         shard_id: String,
-        /// Its place in the shard.
+        /// Its position in the shard.
         sequence_number: SequenceNumber,
         /// `INSERT`, `MODIFY` or `REMOVE`.
         event_name: String,

@@ -117,7 +117,7 @@ pub enum WorldError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Another world uses the directory.

@@ -73,7 +73,7 @@ impl Default for MappingSettings {
 /// A record of the stream, as the mapping handles it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRecord {
-    /// Its place in the shard.
+    /// Its position in the shard.
     pub sequence_number: SequenceNumber,
     /// `ApproximateCreationDateTime`, in milliseconds since 1970.
     pub created_ms: i64,

@@ -35,7 +35,7 @@ pub struct Tally {
     pub deliveries: u64,
     /// Records delivered in them.
     pub records: u64,
-    /// Records that had been delivered before.
+    /// The number of redelivered records.
     pub redelivered: u64,
     /// Entries in the Audit table at the end.
     pub entries: u64,

@@ -17,12 +17,12 @@ use config_audit_trail::Step;
 pub struct AuditTable {
     client: Client,
     name: String,
-    /// Where it is, as errors say it.
+    /// Where it is, for error messages.
     place: String,
 }
 
 impl AuditTable {
-    /// The table of this name. `place` is where it is, as errors say it: `in eu-central-1`.
+    /// The table of this name. `place` says where it is in error messages: `in eu-central-1`.
     #[must_use]
     pub fn new(client: Client, name: &str, place: impl Into<String>) -> Self {
         Self { client, name: name.to_owned(), place: place.into() }
@@ -31,9 +31,9 @@ impl AuditTable {
     /// All entries of an item, by time.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn entries(&self, key: &str) -> Result<Vec<SdkItem>, AwsError> {
-        // No entry can have such a key, and DynamoDB refuses to look for it.
+        // No entry can have such a key, and DynamoDB rejects the query.
         if key.len() > MAX_KEY_BYTES {
             return Ok(Vec::new());
         }
@@ -52,16 +52,16 @@ impl AuditTable {
     /// All entries of an item, as steps.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn steps(&self, key: &str) -> Result<Vec<Step>, AwsError> {
         let entries = self.entries(key).await?;
         Ok(entries.into_iter().map(|entry| Step::read(item(entry))).collect())
     }
 
-    /// A page of the keys of all entries, in the index's order, and where the next page begins.
+    /// A page of the keys of all entries, in the index's order, and the start of the next page.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn keys(&self, start: Option<SdkItem>) -> Result<(Vec<String>, Option<SdkItem>), AwsError> {
         let request = self.client.scan().table_name(&self.name).index_name(HISTORY_INDEX);
         let request = request.projection_expression("itemKey").set_exclusive_start_key(start);
@@ -71,27 +71,27 @@ impl AuditTable {
             _ => None,
         };
         let mut keys: Vec<String> = page.items.unwrap_or_default().into_iter().filter_map(key).collect();
-        // The entries of one item follow each other.
+        // The entries of one item are adjacent.
         keys.dedup();
         Ok((keys, page.last_evaluated_key))
     }
 
-    /// A page of all entries, in no order, and where the next page begins.
+    /// A page of all entries, in no particular order, and the start of the next page.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn page(&self, start: Option<SdkItem>) -> Result<(Vec<SdkItem>, Option<SdkItem>), AwsError> {
         let request = self.client.scan().table_name(&self.name).set_exclusive_start_key(start);
         let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 
-    /// The entry with this ID; `None` where there is none.
+    /// The entry with this ID, if there is one.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
-        // No entry can have such a key, and DynamoDB refuses to look for it.
+        // No entry can have such a key, and DynamoDB rejects the query.
         if id.is_empty() || id.len() > MAX_KEY_BYTES {
             return Ok(None);
         }
@@ -105,26 +105,26 @@ impl AuditTable {
         &self.name
     }
 
-    /// Where it is, as errors say it.
+    /// Where it is, for error messages.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// Writes an entry, unless the table has one with its ID; then false.
+    /// Writes an entry. Returns false if the table already has one with its ID.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn put_new(&self, entry: SdkItem) -> Result<bool, AwsError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(entry));
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         match request.condition_expression("attribute_not_exists(id)").send().await {
-            // Only DynamoDB answers with what was asked for; a proxy that says that all is well does not.
+            // Only DynamoDB returns what was requested; a proxy that answers 200 does not.
             Ok(output) if output.consumed_capacity.is_some() => Ok(true),
             Ok(_) => Err(AwsError {
                 action: format!("writing to table {} {}", self.name, self.place),
                 code: None,
-                reason: "the answer does not say that the entry is stored".to_owned(),
+                reason: "the response does not confirm that the entry is stored".to_owned(),
             }),
             Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
                 Ok(false)
@@ -136,10 +136,10 @@ impl AuditTable {
         }
     }
 
-    /// The ARN of the table's stream; `None` where it has none with both images.
+    /// The ARN of the table's stream; `None` if it has no stream with both images.
     ///
     /// # Errors
-    /// When AWS refuses, or the table is not an Audit table.
+    /// If AWS returns an error, or the table is not an Audit table.
     pub async fn stream(&self) -> Result<Option<String>, TableError> {
         let description = describe(&self.client, &self.name, &self.place).await?;
         match lacks(&description) {
@@ -177,12 +177,12 @@ impl AuditTable {
                 return AwsError::new(action, &permission, error);
             }
         };
-        // Not DynamoDB's code: the table is to blame, not the request.
+        // Not DynamoDB's code, because the problem is the table, not the request.
         AwsError { action, code: None, reason }
     }
 }
 
-/// What a table lacks that every Audit table has.
+/// What a table lacks to be an Audit table.
 fn lacks(table: &TableDescription) -> Option<&'static str> {
     let is_id = matches!(table.key_schema(), [key] if key.attribute_name == "id" && key.key_type == KeyType::Hash);
     let is_text = table

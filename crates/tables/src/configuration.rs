@@ -25,13 +25,13 @@ const MAX_BATCH: usize = 100;
 pub struct ConfigurationTable {
     client: Client,
     name: String,
-    /// Where it is, as errors say it.
+    /// Where it is, for error messages.
     place: String,
     key_attribute: String,
     key_type: ScalarAttributeType,
 }
 
-/// An item of the Configuration table, and the text by which entries name it.
+/// An item of the Configuration table, and its key as entries write it.
 #[derive(Debug, Clone)]
 pub struct KeyedItem {
     /// Its `itemKey`.
@@ -44,7 +44,7 @@ impl ConfigurationTable {
     /// The table of this name. Asks AWS for its key.
     ///
     /// # Errors
-    /// When AWS refuses, or the table has a sort key.
+    /// If AWS returns an error, or the table has a sort key.
     pub async fn find(client: Client, name: &str, place: impl Into<String>) -> Result<Self, TableError> {
         let place = place.into();
         let description = describe(&client, name, &place).await?;
@@ -61,10 +61,10 @@ impl ConfigurationTable {
         Ok(Self { client, name: name.to_owned(), place, key_attribute, key_type })
     }
 
-    /// A page of all items but the canary, and where the next page begins.
+    /// A page of all items except the canary, and the start of the next page.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn page(&self, start: Option<SdkItem>) -> Result<(Vec<KeyedItem>, Option<SdkItem>), AwsError> {
         let request = self.client.scan().table_name(&self.name).consistent_read(true).set_exclusive_start_key(start);
         let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
@@ -75,23 +75,23 @@ impl ConfigurationTable {
         Ok((items.collect(), page.last_evaluated_key))
     }
 
-    /// The item that entries with this `itemKey` belong to; `None` where there is none.
+    /// The item that entries with this `itemKey` belong to, if there is one.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn item(&self, key: &str) -> Result<Option<Item>, AwsError> {
         let Some(value) = self.key_value(key) else { return Ok(None) };
         let request = self.client.get_item().table_name(&self.name).consistent_read(true);
         let output = request.key(&self.key_attribute, value).send().await;
         let item = output.map_err(|error| self.error("dynamodb:GetItem", &error))?.item.map(item);
-        // DynamoDB finds the item 1 by the key 1.0 too, but the item's entries all name it 1.
+        // DynamoDB also finds item 1 by the key 1.0, but all of the item's entries have the key 1.
         Ok(item.filter(|item| self.key(item).as_deref() == Some(key)))
     }
 
-    /// Which of these keys name no item.
+    /// Which of these keys have no item.
     ///
     /// # Errors
-    /// When AWS refuses.
+    /// If AWS returns an error.
     pub async fn missing(&self, keys: &[String]) -> Result<Vec<String>, AwsError> {
         let mut existing = HashSet::new();
         for batch in self.distinct(keys).chunks(MAX_BATCH) {
@@ -109,14 +109,14 @@ impl ConfigurationTable {
                 let output = output.map_err(|error| self.error("dynamodb:BatchGetItem", &error))?;
                 let found = output.responses.unwrap_or_default().into_values().flatten();
                 existing.extend(found.filter_map(|attributes| self.key(&item(attributes))));
-                // Asks again for what DynamoDB did not get to; the client slows down when DynamoDB throttles.
+                // Request unprocessed keys again; the client backs off when DynamoDB throttles.
                 left.extend(output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys));
             }
         }
         Ok(keys.iter().filter(|key| !existing.contains(*key)).cloned().collect())
     }
 
-    /// The key values that these texts stand for, each once: DynamoDB refuses a batch that asks for 1 and 1.0.
+    /// The distinct key values of these texts: DynamoDB rejects a batch with both 1 and 1.0.
     fn distinct(&self, keys: &[String]) -> Vec<AttributeValue> {
         let mut numbers = HashSet::new();
         let is_new = |value: &AttributeValue| match value {
@@ -126,12 +126,12 @@ impl ConfigurationTable {
         keys.iter().filter_map(|key| self.key_value(key)).filter(is_new).collect()
     }
 
-    /// The text by which entries name an item; `None` for an item without a key.
+    /// An item's key as entries write it; `None` for an item without a key.
     fn key(&self, item: &Item) -> Option<String> {
         item.get(&self.key_attribute).and_then(key_text)
     }
 
-    /// The key that an entry's text stands for; `None` for text that no key has.
+    /// The key value of an entry's text; `None` for text that cannot be a key.
     fn key_value(&self, key: &str) -> Option<AttributeValue> {
         match self.key_type {
             ScalarAttributeType::N => Number::parse(key).map(|_| AttributeValue::N(key.to_owned())),

@@ -1,4 +1,4 @@
-//! What DynamoDB says about a table, and why it cannot be used.
+//! A table's description from DynamoDB, and why the table cannot be used.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::TableDescription;
@@ -8,7 +8,7 @@ use crate::error::AwsError;
 /// Why a table cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// AWS refused, or could not be asked.
+    /// AWS returned an error, or could not be reached.
     #[error(transparent)]
     Aws(#[from] AwsError),
     /// Its items cannot be audit entries.
@@ -18,7 +18,7 @@ pub enum TableError {
         table: String,
         /// Where it is.
         place: String,
-        /// What every Audit table has.
+        /// The missing part.
         lack: &'static str,
     },
     /// Entries name an item by one attribute.

@@ -1,4 +1,4 @@
-//! Why AWS refused, or could not be asked: in one line, what, where, and what to do.
+//! Why an AWS request failed, in one line: what, where, and what to do.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -7,20 +7,20 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use config_audit::aws::{causes, error_chain, is_error_code, root_cause};
 
-/// What to do where nothing answers.
+/// What to do if nothing answers.
 const CHECK_CONNECTION: &str = "check --endpoint-url, --region, the network and proxies";
-const NO_ANSWER: &str = "no answer came in time; check the network and proxies, or run the command again";
-const NOT_AWS: &str = "the answer does not come from AWS; check --endpoint-url and proxies";
+const NO_ANSWER: &str = "the request timed out; check the network and proxies, or run the command again";
+const NOT_AWS: &str = "the response is not from AWS; check --endpoint-url and proxies";
 
-/// AWS refused, or could not be asked. Quotes AWS only where no value can be in it.
+/// AWS returned an error, or could not be reached. Quotes AWS only if the text cannot contain a value.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} failed: {reason}")]
 pub struct AwsError {
-    /// What was asked, and where, such as "reading table Audit in eu-central-1".
+    /// What was requested, and where, such as "reading table Audit in eu-central-1".
     pub action: String,
-    /// AWS's error code, where it answered.
+    /// AWS's error code, if it responded.
     pub code: Option<String>,
-    /// Why it was refused, and what to do.
+    /// Why it failed, and what to do.
     pub reason: String,
 }
 
@@ -33,7 +33,7 @@ impl AwsError {
     {
         match (error.code(), error) {
             (Some(code), _) => Self::of_code(action, permission, code),
-            // An answer without a code does not come from AWS, and could contain anything.
+            // A response without a code is not from AWS, and could contain anything.
             (None, SdkError::ServiceError(_) | SdkError::ResponseError(_)) => {
                 Self { action: action.into(), code: None, reason: NOT_AWS.to_owned() }
             }
@@ -41,13 +41,13 @@ impl AwsError {
         }
     }
 
-    /// The error that has this code at AWS.
+    /// The error with this AWS error code.
     pub fn of_code(action: impl Into<String>, permission: &str, code: &str) -> Self {
-        // What is behind a custom endpoint may send anything as a code.
+        // A custom endpoint may send anything as a code.
         let code = if is_error_code(code) { code } else { "an error without a valid code" };
         let reason = match code {
             "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
-                format!("your credentials lack a permission; this needs {permission}")
+                format!("your credentials lack a permission; this requires {permission}")
             }
             "ResourceNotFoundException" => {
                 "there is no such table or index; check --region, --profile and the name".to_owned()
@@ -66,17 +66,17 @@ impl AwsError {
             | "IncompleteSignatureException"
             | "MissingAuthenticationTokenException"
             | "SignatureDoesNotMatch" => {
-                format!("your credentials are not accepted ({code}); check --profile, or log in again")
+                format!("AWS does not accept your credentials ({code}); check --profile, or log in again")
             }
             "ProvisionedThroughputExceededException" => {
-                format!("the table is at its capacity ({code}); raise it, or run the command again later")
+                format!("the table has reached its capacity ({code}); raise it, or run the command again later")
             }
             "ThrottlingException"
             | "Throttling"
             | "RequestLimitExceeded"
             | "RequestThrottled"
             | "TooManyRequestsException"
-            | "SlowDown" => format!("AWS throttles your requests ({code}); run the command again later"),
+            | "SlowDown" => format!("AWS is throttling your requests ({code}); run the command again later"),
             "InternalServerError" | "InternalFailure" | "InternalError" | "ServiceUnavailable" => {
                 format!("AWS failed ({code}); run the command again later")
             }
@@ -86,27 +86,27 @@ impl AwsError {
         Self { action: action.into(), code: Some(code.to_owned()), reason }
     }
 
-    /// The error of the function's own writer, which has these codes where AWS has none. Its messages are for those who run the
-    /// function.
+    /// The error of the function's own writer, which uses these codes where AWS has none. Its messages are for
+    /// operators of the function.
     pub fn of_writer(action: impl Into<String>, permission: &str, code: &str) -> Self {
         let reason = match code {
-            "connection" => format!("there is no connection; {CHECK_CONNECTION}"),
+            "connection" => format!("cannot connect; {CHECK_CONNECTION}"),
             "timeout" => NO_ANSWER.to_owned(),
-            "request" | "dispatch" => "no request could be sent; check --region and your credentials".to_owned(),
+            "request" | "dispatch" => "the request could not be sent; check --region and your credentials".to_owned(),
             code if code == "response" || code.starts_with("Http") => NOT_AWS.to_owned(),
             _ => return Self::of_code(action, permission, code),
         };
         Self { action: action.into(), code: Some(code.to_owned()), reason }
     }
 
-    /// Whether DynamoDB refused the request because of what is in it, and would again.
+    /// Whether DynamoDB rejected the request's content, so that retrying is pointless.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.code.as_deref() == Some("ValidationException")
     }
 }
 
-/// Why there is no answer.
+/// Why there was no response.
 fn unanswered<E, R>(error: &SdkError<E, R>) -> String
 where
     E: Error + 'static,
@@ -125,9 +125,9 @@ where
     }
     match error {
         SdkError::DispatchFailure(dispatch) if dispatch.is_io() => {
-            format!("there is no connection: {}; {CHECK_CONNECTION}", root_cause(error))
+            format!("cannot connect: {}; {CHECK_CONNECTION}", root_cause(error))
         }
-        _ => format!("no request could be made ({})", one_line(error)),
+        _ => format!("the request could not be built ({})", one_line(error)),
     }
 }
 
@@ -156,15 +156,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_without_an_answer_has_its_reason_in_one_line() {
+    fn a_request_without_a_response_has_its_reason_in_one_line() {
         let dispatch = |error: ConnectorError| SdkError::<QueryError>::dispatch_failure(error);
         let other = |error: CredentialsError| dispatch(ConnectorError::other(error.into(), None));
         for (error, words) in [
-            (SdkError::timeout_error("first\nsecond"), "failed: no answer came in time; check the network"),
-            (dispatch(ConnectorError::timeout("first\nsecond".into())), "failed: no answer came in time"),
+            (SdkError::timeout_error("first\nsecond"), "failed: the request timed out; check the network"),
+            (dispatch(ConnectorError::timeout("first\nsecond".into())), "failed: the request timed out"),
             (
                 dispatch(ConnectorError::io(io::Error::from(io::ErrorKind::ConnectionReset).into())),
-                "failed: there is no connection: connection reset; check --endpoint-url",
+                "failed: cannot connect: connection reset; check --endpoint-url",
             ),
             (other(CredentialsError::not_loaded("first\nsecond")), "failed: there are no credentials; log in"),
             (
@@ -178,9 +178,9 @@ mod tests {
         }
     }
 
-    /// What is behind a custom endpoint may be anything.
+    /// A custom endpoint may be anything.
     #[test]
-    fn a_code_that_is_not_one_is_not_quoted() {
+    fn an_invalid_error_code_is_not_quoted() {
         for code in ["", "a secret", "two\nlines", "\u{1b}[2K", &"x".repeat(65)] {
             let text = AwsError::of_code("reading", "dynamodb:Query", code).to_string();
             assert_eq!(text, "reading failed: AWS answered an error without a valid code");

@@ -1,10 +1,10 @@
-//! The Configuration and the Audit table, read page by page and several items at a time, and checked against each other.
+//! The Configuration table and the Audit table: reads them page by page, and checks them against each other.
 //!
-//! [`AuditTable`] and [`ConfigurationTable`] read; [`Verification`] proves that the trail is complete, or says what is wrong with
-//! it. [`AwsError`] says why AWS refused.
+//! [`AuditTable`] and [`ConfigurationTable`] read; [`Verification`] proves that the trail is complete, or reports what
+//! is wrong with it. [`AwsError`] says why a request failed.
 //!
-//! Of this workspace it uses the trail, what is true of tables anywhere (`config_audit_local::aws`), and CloudWatch's units. It knows
-//! nothing of the command, of the console, or of how clients are made.
+//! From this workspace it uses the trail, the shared facts about tables (`config_audit_local::aws`), and CloudWatch's
+//! units. It does not know the command, the console, or how clients are made.
 
 mod audit;
 mod configuration;
@@ -26,13 +26,13 @@ pub use error::{AwsError, without_credentials};
 pub use summary::{Soundness, Summary};
 pub use verification::{Observer, Verification, VerificationSettings};
 
-/// How many items the commands read at the same time.
+/// How many items the commands read concurrently.
 pub const CONCURRENCY: usize = 16;
 
 /// An item in the SDK's type.
 pub type SdkItem = HashMap<String, AttributeValue>;
 
-/// The item in the SDK's type, to be written. [`config_audit_local::aws::item`] is the way back.
+/// The item in the SDK's type, for writing. [`config_audit_local::aws::item`] is the inverse.
 #[must_use]
 pub fn sdk_item(item: Item) -> SdkItem {
     item.into_iter().map(|(name, value)| (name, value.into())).collect()

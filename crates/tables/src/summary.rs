@@ -1,21 +1,21 @@
-//! What a verification has checked.
+//! The results of a verification.
 
 use config_audit_cloudwatch::units::{count, thousands};
 use config_audit_trail::{Origin, Verdict};
 use serde_json::{Value, json};
 
-/// Whether a trail is as it was written.
+/// Whether a trail is intact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Soundness {
-    /// It is.
+    /// It is intact.
     Intact,
-    /// It is, as far as it goes, but items look older than it.
+    /// It is intact as far as it goes, but some items look older than the trail.
     Doubtful,
-    /// It is not, or nobody can tell.
+    /// It is not intact, or cannot be decided.
     Broken,
 }
 
-/// What was checked. The counts of proven items include deleted ones.
+/// What was checked. Counts of proven items include deleted items.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Summary {
     /// Items of the Configuration table.
@@ -23,17 +23,17 @@ pub struct Summary {
     /// Items that only have entries.
     pub deleted: usize,
     entries: usize,
-    /// Items that are proven from their creation.
+    /// Items proven from their creation.
     created: usize,
-    /// Items that are proven from their backfilled entry.
+    /// Items proven from their backfilled entry.
     backfilled: usize,
-    /// Items that are proven from their first entry, though no entry records their creation.
+    /// Items proven from their first entry, although no entry records their creation.
     older: usize,
     /// Items with findings.
     broken: usize,
     /// What is wrong.
     pub findings: usize,
-    /// The findings that say only that nobody can tell.
+    /// The findings that are undecided.
     undecided: usize,
 }
 
@@ -73,7 +73,7 @@ impl Summary {
         format!("{items}, {deleted}, {entries}")
     }
 
-    /// What that proves, in one sentence.
+    /// The conclusion, in one sentence.
     #[must_use]
     pub fn verdict(&self) -> (Soundness, String) {
         let findings = count(self.findings, "finding", "findings");
@@ -93,9 +93,10 @@ impl Summary {
                     thousands(older)
                 ),
             ),
-            (all, undecided_only, _) if all == undecided_only => {
-                (Soundness::Broken, format!("Nobody can tell whether the trail is intact: {undecided} undecided."))
-            }
+            (all, undecided_only, _) if all == undecided_only => (
+                Soundness::Broken,
+                format!("It cannot be determined whether the trail is intact: {undecided} undecided."),
+            ),
             (_, 0, _) => (Soundness::Broken, format!("The trail is not intact: {findings}.")),
             _ => (Soundness::Broken, format!("The trail is not intact: {findings}, {undecided} of them undecided.")),
         }

@@ -1,12 +1,12 @@
-//! Is the trail complete, and is it as it was written?
+//! Is the trail complete and unaltered?
 //!
-//! First it reads every item of the Configuration table, folds its entries, and compares the end of the trail with the item.
-//! Then it reads the keys of all entries, and does the same for those that no longer name an item: their trail must end with a
-//! removal. An item without an entry of its creation looks older than the trail, whether it is older or the entry was deleted:
-//! each is named, and where every creation should be there, each is a finding.
+//! First the verification reads every item of the Configuration table, folds its entries, and compares the end of the
+//! trail with the item. Then it reads the keys of all entries, and does the same for those whose item no longer exists:
+//! their trail must end with a removal. An item without a creation entry looks older than the trail, whether it is
+//! older or the entry was deleted. Such items are listed; if every creation should be recorded, each is a finding.
 //!
-//! It holds in memory one page of each table, the entries of [`CONCURRENCY`] items, 16 bytes for each deleted key, and the
-//! keys of [`MAX_SUSPECTS`] items at most.
+//! In memory it keeps one page of each table, the entries of [`CONCURRENCY`] items, 16 bytes for each deleted key, and
+//! the keys of at most [`MAX_SUSPECTS`] items.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,16 +23,16 @@ use crate::configuration::{ConfigurationTable, KeyedItem};
 use crate::error::AwsError;
 use crate::summary::Summary;
 
-/// How often what does not fit is read again.
+/// How many times items that do not fit are read again.
 const ROUNDS: u32 = 3;
-/// How many items that do not fit may wait to be read again.
+/// The maximum number of items that wait to be read again.
 const MAX_SUSPECTS: usize = 5_000;
-/// How large they may be together, in bytes: they are read again all at once.
+/// Their maximum total size in bytes, because they are read again all at once.
 const MAX_SUSPECT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Learns what a verification finds, while it goes on.
+/// Receives what a verification finds while it runs.
 pub trait Observer {
-    /// Why the verification cannot go on.
+    /// Why the verification cannot continue.
     type Error: From<AwsError>;
 
     /// Something is wrong with the trail of the item with this key.
@@ -41,22 +41,22 @@ pub trait Observer {
     /// When the verification should stop.
     fn finding(&mut self, key: &str, finding: &Finding) -> Result<(), Self::Error>;
 
-    /// The item looks older than the trail, which need not be wrong.
+    /// The item looks older than the trail, which is not necessarily wrong.
     ///
     /// # Errors
     /// When the verification should stop.
     fn older(&mut self, key: &str, finding: &Finding) -> Result<(), Self::Error>;
 
-    /// One more item was checked; this many wait to be read again.
+    /// Another item was checked; this many wait to be read again.
     fn progress(&mut self, summary: &Summary, waiting: usize);
 }
 
-/// What to demand of a trail.
+/// The requirements on a trail.
 #[derive(Debug, Clone, Copy)]
 pub struct VerificationSettings {
-    /// How long the entries of a change may take to be written and seen. Meanwhile what does not fit is read again.
+    /// How long the entries of a change may take to become visible. Until then, items that do not fit are read again.
     pub settle: Duration,
-    /// Whether every item should have an entry of its creation, or a backfilled one.
+    /// Whether every item should have a creation entry or a backfilled entry.
     pub is_complete: bool,
 }
 
@@ -74,7 +74,7 @@ pub struct Verification<O> {
 }
 
 impl<O: Observer> Verification<O> {
-    /// Checks these tables, and tells the observer.
+    /// Checks these tables and reports to the observer.
     #[must_use]
     pub fn new(
         configuration: ConfigurationTable,
@@ -86,10 +86,10 @@ impl<O: Observer> Verification<O> {
         Self { configuration, audit, settings, observer, suspects, suspect_bytes, summary }
     }
 
-    /// Checks everything; returns what was checked.
+    /// Checks everything; returns the summary.
     ///
     /// # Errors
-    /// When AWS refuses, or the observer stops.
+    /// If AWS returns an error, or the observer stops.
     pub async fn run(mut self) -> Result<Summary, O::Error> {
         self.check_items().await?;
         self.check_deleted_items().await?;
@@ -127,7 +127,7 @@ impl<O: Observer> Verification<O> {
 
     /// Checks every item that only has entries.
     async fn check_deleted_items(&mut self) -> Result<(), O::Error> {
-        // The ID is a hash of the key, 122 bits long, and takes less memory.
+        // The ID is a 122-bit hash of the key, and takes less memory.
         let mut seen = HashSet::new();
         let mut start = None;
         loop {
@@ -171,14 +171,14 @@ impl<O: Observer> Verification<O> {
         Ok(())
     }
 
-    /// Makes it a finding that an item looks older than the trail, where every creation should be there.
+    /// If every creation should be recorded, makes it a finding that an item looks older than the trail.
     fn demand_creation(&self, mut verdict: Verdict) -> Verdict {
         let older = verdict.older.take_if(|_| self.settings.is_complete);
         verdict.findings.extend(older.map(Finding::Older));
         verdict
     }
 
-    /// Counts an item, and tells the observer what there is to say about it.
+    /// Counts an item, and reports its findings to the observer.
     fn report(&mut self, key: &str, verdict: &Verdict) -> Result<(), O::Error> {
         for finding in &verdict.findings {
             self.observer.finding(key, finding)?;
@@ -190,7 +190,8 @@ impl<O: Observer> Verification<O> {
         Ok(())
     }
 
-    /// Reads again what did not fit, because a change may have been under way, and reports what does not fit in the end.
+    /// Reads items that did not fit again, because a change may have been in progress, and reports those that still do
+    /// not fit.
     async fn check_suspects(&mut self) -> Result<(), O::Error> {
         let mut suspects: Vec<(String, Option<Verdict>)> =
             std::mem::take(&mut self.suspects).into_iter().map(|key| (key, None)).collect();

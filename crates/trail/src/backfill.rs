@@ -1,4 +1,4 @@
-//! The entry that backfilling gives an item: its ID, its content, and how it is recognised.
+//! The entry that backfilling writes for an item: its ID, its content, and how to recognise it.
 
 use chrono::{DateTime, Utc};
 use config_audit::audit::{Context, Plan, entry_id, plan};
@@ -8,22 +8,23 @@ use config_audit::value::JsonItem;
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
 
-/// What stands in the stream's place in the ID of a backfilled entry. It must never change: the ID identifies such entries.
+/// Takes the place of the stream in the ID of a backfilled entry. It must never change: the ID identifies such entries.
 const BACKFILL: &str = "config-audit backfill";
 
-/// What a backfilled entry's note says where the full record is, before the names of the table and the item.
+/// The prefix of the record in a backfilled entry's note, before the names of the table and the item.
 const RECORD: &str = "dynamodb:";
 
-/// The ID of the entry that backfilling gives an item: the same in every run, and different from that of any stream record.
+/// The ID of an item's backfilled entry: the same in every run, and different from that of any stream record.
 #[must_use]
 pub fn backfill_id(item_key: &str) -> Uuid {
     entry_id(Some(&StreamArn::new(BACKFILL)), item_key, None)
 }
 
-/// What backfilling writes for an item that was read at this time: one entry, in the form of a creation.
+/// The backfilled entry of an item that was read at this time, in the form of a creation.
 ///
-/// An entry that would be over DynamoDB's limits has a note in the place of the item. The item itself is the only full
-/// record, so the note names it (`dynamodb:<table>/<item key>`); once the item changes, only the note's hash is left of it.
+/// An entry that would exceed DynamoDB's limits has a note in place of the item. The item itself is the only full
+/// record, so the note refers to it (`dynamodb:<table>/<item key>`); once the item changes, only the note's hash
+/// remains.
 #[must_use]
 pub fn backfill_plan<'a>(table: &str, item_key: &'a str, item: JsonItem<'a>, time: DateTime<Utc>) -> Plan<'a> {
     let change = Change {
@@ -38,7 +39,7 @@ pub fn backfill_plan<'a>(table: &str, item_key: &'a str, item: JsonItem<'a>, tim
     plan(change, time, &Context::default(), || record(table, item_key))
 }
 
-/// Puts a note in the place of the item, where DynamoDB refuses an entry that keeps the documented limits.
+/// Puts a note in place of the item, for when DynamoDB rejects an entry within the documented limits.
 pub fn omit_item(plan: &mut Plan<'_>, table: &str) {
     let omitted = plan.entries.iter_mut().map(|entry| entry.omit_values(&record(table, &entry.item_key)));
     plan.values_omitted += omitted.sum::<usize>();

@@ -1,7 +1,7 @@
-//! Whether changes can be in any order at all, without trying one.
+//! Whether any order of changes can fit, without trying one.
 //!
-//! A change must follow one that left the value that it begins with. So for each attribute and each value, no more changes may
-//! begin with the value than leave it, except that one may begin with the value before all of them.
+//! A change must follow one that ends with the value that it begins with. So for each attribute and value, no more
+//! changes may begin with the value than end with it, except for one if it is the value before all changes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use super::image::State;
 use super::step::{Change, Step, WholeItem};
 use super::value::{Attributes, Value};
 
-/// Whether no order of these steps can fit. If this is false, it may still be that none does.
+/// Whether no order of these steps can fit. False does not mean that one does.
 pub(super) fn is_impossible(state: &State, steps: &[&Step]) -> bool {
     let mut balance = Balance::default();
     for step in steps {
@@ -18,15 +18,15 @@ pub(super) fn is_impossible(state: &State, steps: &[&Step]) -> bool {
     !balance.exists_alternately(state) || balance.lacks_a_value(state)
 }
 
-/// How often each value is needed and left.
+/// How often changes begin and end with each value.
 #[derive(Default)]
 struct Balance<'a> {
     creations: usize,
     removals: usize,
-    /// The creations and removals of items that were too large for an entry: any value may be what the former leave.
+    /// The creations and removals of items that were too large for an entry: such a creation may end with any value.
     omitted_creations: i64,
     omitted_removals: i64,
-    /// For each attribute and value, how many more changes begin with it than leave it.
+    /// For each attribute and value, how many more changes begin with it than end with it.
     needed: BTreeMap<&'a str, HashMap<Option<&'a str>, i64>>,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Balance<'a> {
         creations == self.removals || creations == self.removals + 1
     }
 
-    /// Whether more changes of an attribute begin with some value than can have left it.
+    /// Whether more changes of an attribute begin with some value than can have ended with it.
     fn lacks_a_value(&self, state: &State) -> bool {
         self.needed.iter().any(|(name, needed)| {
             let start = state.as_ref().map_or(Some(None), |image| image.get(name));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_nothing_left_makes_every_order_impossible() {
+    fn a_value_that_no_change_ends_with_makes_every_order_impossible() {
         let omitted = || WholeItem::Omitted("0".repeat(64));
         let unknown = || Some(Image::unknown());
         for (state, changes, expected) in [

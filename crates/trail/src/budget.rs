@@ -1,13 +1,13 @@
-//! How many steps the searches of one fold may take together.
+//! How many steps all searches of one fold may take in total.
 
 use std::cell::Cell;
 
-/// The steps that the searches of one fold may still take. One step is one entry looked at from one position in an order, or
-/// one kilobyte of values that is compared or hashed for it.
+/// The remaining steps of the searches of one fold. One step is one entry examined at one position in an order, or one
+/// kilobyte of values compared or hashed for it.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: Cell<usize>,
-    /// The steps that are kept for later.
+    /// The steps reserved for later.
     reserve: Cell<usize>,
     was_cut_short: Cell<bool>,
 }
@@ -23,18 +23,18 @@ impl Budget {
         self.left.get().saturating_sub(self.reserve.get())
     }
 
-    /// Keeps this many steps for later, instead of as many as before.
+    /// Changes the number of steps reserved for later.
     pub(super) fn set_reserve(&self, steps: usize) {
         self.reserve.set(steps);
     }
 
-    /// Takes this many steps; false if not so many are left.
+    /// Takes this many steps; false if fewer are left.
     #[must_use]
     pub(super) fn spend(&self, steps: usize) -> bool {
         self.spend_down_to(0, steps)
     }
 
-    /// Takes this many steps if it can leave `rest`; otherwise false.
+    /// Takes this many steps if at least `rest` remain; otherwise false.
     #[must_use]
     pub(super) fn spend_down_to(&self, rest: usize, steps: usize) -> bool {
         let can = self.left() >= rest.saturating_add(steps);
@@ -44,12 +44,12 @@ impl Budget {
         can
     }
 
-    /// Notes that something ended early because no steps were left, so that what it did not find may exist all the same.
+    /// Notes that a search was cut short because no steps were left, so what it did not find may still exist.
     pub(super) fn note_cut_short(&self) {
         self.was_cut_short.set(true);
     }
 
-    /// Whether something ended early because no steps were left.
+    /// Whether a search was cut short because no steps were left.
     pub(super) fn was_cut_short(&self) -> bool {
         self.was_cut_short.get()
     }

@@ -1,18 +1,18 @@
 //! The order of changes of one attribute that were made within one second.
 //!
-//! A change begins with the value that the one before it left. So each value is a node, each change an edge that must be
-//! walked once, and the order is an Eulerian path.
+//! A change begins with the value that the previous one ended with. So each value is a node, each change an edge that
+//! must be walked once, and the order is an Eulerian path.
 
 use std::collections::HashMap;
 
 use super::budget::Budget;
 use super::value::{Attribute, Value};
 
-/// The order of changes of one attribute, as indices. Where no order fits, it is one with few breaks. `None` when the budget
+/// The order of changes of one attribute, as indices. If no order fits, it is one with few breaks. `None` if the budget
 /// is spent.
 ///
-/// `start` is the attribute's value before the changes, where it is known. Where it is not, and the changes form a circle,
-/// `choose` says which of these values comes first.
+/// `start` is the attribute's value before the changes, if known. If it is not, and the changes form a cycle, `choose`
+/// picks which of these values comes first.
 pub(super) fn chain<'a>(
     start: Option<Attribute<'a>>,
     changes: &[(Attribute<'a>, Attribute<'a>)],
@@ -76,7 +76,7 @@ impl<'a> Graph<'a> {
         graph
     }
 
-    /// A node where a path must begin.
+    /// A node at which a path must begin.
     fn surplus(&self) -> Option<usize> {
         self.balance.iter().position(|balance| *balance > 0)
     }

@@ -7,15 +7,15 @@ use std::fmt;
 pub struct Gap {
     /// What must be missing, unless an entry was altered.
     pub kind: GapKind,
-    /// The time of the last entry that fits; `None` where there is none.
+    /// The time of the last entry that fits, if any.
     pub after: Option<String>,
-    /// The time of the entry that does not fit; `None` where the Configuration table does not fit.
+    /// The time of the entry that does not fit; `None` if the Configuration table does not fit.
     pub before: Option<String>,
     /// The ID of that entry.
     pub entry: Option<String>,
 }
 
-/// What is missing at a gap, or altered.
+/// What is missing or altered at a gap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GapKind {
     /// A change of this attribute.
@@ -30,7 +30,7 @@ pub enum GapKind {
     Snapshot(Option<String>),
     /// Neither the function nor backfilling writes an entry like this.
     Unreadable,
-    /// The budget was spent before an order was found in which all changes fit: nobody knows whether there is one.
+    /// The budget ran out before an order was found in which all changes fit, so there may or may not be one.
     Undecided,
 }
 
@@ -69,8 +69,8 @@ impl fmt::Display for Gap {
                 let at = self.before.as_ref().map(|time| format!(" at {time}")).unwrap_or_default();
                 write!(
                     formatter,
-                    "nobody can tell whether a change is missing or an entry was altered: too many changes were made within \
-                     one second{at} to try all their orders"
+                    "it cannot be determined whether a change is missing or an entry was altered: too many changes were made \
+                     within one second{at} to try all their orders"
                 )
             }
         }

@@ -1,4 +1,4 @@
-//! An item at one time, as far as the trail tells.
+//! An item at one time, as far as the trail shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use super::gap::GapKind;
 use super::step::{Change, WholeItem};
 use super::value::{Attribute, Attributes, Item, Value, same};
 
-/// An item at one time, as far as the trail tells.
+/// An item at one time, as far as the trail shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
-    /// The attributes that the trail records. `None` is known not to exist.
+    /// The attributes that the trail records. `None` means known not to exist.
     pub known: BTreeMap<String, Option<Value>>,
     /// Whether there may be attributes that nothing records. Otherwise only the known ones exist.
     pub is_open: bool,
@@ -27,12 +27,12 @@ impl Image {
         Self { known, is_open: false }
     }
 
-    /// An item of which nothing is known.
+    /// An unknown item.
     pub(super) fn unknown() -> Self {
         Self { known: BTreeMap::new(), is_open: true }
     }
 
-    /// What is known of an attribute; `None` where nothing is.
+    /// What is known about an attribute; `None` if nothing is.
     pub(super) fn get(&self, attribute: &str) -> Option<Attribute<'_>> {
         match self.known.get(attribute) {
             Some(value) => Some(value.as_ref()),
@@ -53,7 +53,7 @@ impl Image {
         self.known.iter().filter(|(_, value)| value.as_ref().is_some_and(Value::is_omitted)).map(|(name, _)| name)
     }
 
-    /// The hash of the item; `None` where not all of its values are known.
+    /// The hash of the item; `None` if not all of its values are known.
     pub(super) fn hash(&self) -> Option<String> {
         let is_whole = !self.is_open && self.omitted().next().is_none();
         is_whole.then(|| canonical_hash(&AttributeValue::M(self.item())))
@@ -71,8 +71,8 @@ impl Image {
         names.into_iter().filter(differs).cloned().collect()
     }
 
-    /// Learns from the whole item at a later time what this one was: the attributes of which nothing was known even `then` are
-    /// as they were from the beginning.
+    /// Learns from the whole item at a later time what this one was: attributes still unknown `then` are as they were
+    /// from the beginning.
     pub(super) fn complete_with(&mut self, then: &Self, item: &Attributes) {
         for (name, value) in item.iter().filter(|(name, _)| !then.known.contains_key(*name)) {
             self.known.entry(name.clone()).or_insert_with(|| Some(value.clone()));

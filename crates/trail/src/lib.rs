@@ -1,7 +1,7 @@
-//! The trail: what the entries of the Audit table say together.
+//! The trail: what the entries of the Audit table say as a whole.
 //!
 //! [`Step`] is one entry, as a step in the life of its item. [`fold`](fold()) puts the steps of an item in order, and finds
-//! what is missing or altered. It is pure: it knows neither tables nor the local world.
+//! what is missing or altered. It is pure: it does not access tables or the local world.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | `backfill` | the entry that backfilling writes |
 //! | `step` | one entry as a change |
 //! | `gap` | a place where the trail breaks |
-//! | `image` | an item at one time: which changes fit it, what they make of it |
-//! | `balance` | whether changes can be in any order at all |
+//! | `image` | an item at one time: which changes fit it, and their results |
+//! | `balance` | whether any order of changes can fit |
 //! | `chain`, `search` | the order of changes within one second, of one attribute and of whole items |
 //! | `budget` | how many steps the searches of one fold may take |
 //! | `fold` | all of it together |

@@ -1,7 +1,7 @@
 //! The order of changes within one second, some of which are about the whole item.
 //!
 //! Those tie the item's attributes together, so there is no path to walk as for one attribute ([`super::chain`]): the search
-//! tries what fits, and goes back where nothing does.
+//! tries what fits, and backtracks if nothing does.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -27,8 +27,8 @@ pub(super) enum Found {
     CutShort,
 }
 
-/// Searches an order in which all steps fit, and which ends in a state that `accepts`. It leaves `reserve` steps of the budget
-/// for others. If no order is possible, it does not look long for the one that breaks latest.
+/// Searches for an order in which all steps fit and whose final state `accepts`. It leaves `reserve` steps of the
+/// budget for others. If no order is possible, it does not spend long looking for the one that breaks latest.
 pub(super) fn search<'a>(
     state: &State,
     steps: &'a [&'a Step],
@@ -83,7 +83,7 @@ pub(super) fn search<'a>(
     }
 }
 
-/// What a change says. Of changes that say the same it makes no difference which comes first.
+/// What a change says. The order of changes that say the same does not matter.
 fn class(change: &Change) -> Vec<Option<&str>> {
     let (kind, item) = match change {
         Change::Modify { attribute, old, new } => {
@@ -108,7 +108,7 @@ fn class(change: &Change) -> Vec<Option<&str>> {
 
 struct Search<'a> {
     steps: &'a [&'a Step],
-    /// For each step, what it costs to try it.
+    /// For each step, the cost of trying it.
     costs: Vec<usize>,
     /// For each step, the first one that says the same.
     classes: Vec<usize>,
@@ -125,7 +125,7 @@ struct Search<'a> {
 struct Position<'a> {
     /// Which steps are in the order.
     is_used: Vec<bool>,
-    /// For each class, how many.
+    /// For each class, the number of steps.
     used: Vec<usize>,
     order: Vec<usize>,
     /// The attribute of the last step. Changes of different attributes can be swapped, so only orders that have them by name
@@ -136,7 +136,7 @@ struct Position<'a> {
 }
 
 impl Search<'_> {
-    /// Whether the other steps fit in some order; `None` when the budget is spent.
+    /// Whether the other steps fit in some order; `None` if the budget is spent.
     fn go(&mut self, state: &State) -> Option<bool> {
         if self.position.order.len() > self.best.len() {
             self.best.clone_from(&self.position.order);
@@ -169,7 +169,8 @@ impl Search<'_> {
             advance(&mut next, &step.change);
             let (last, writers) = (self.position.last, self.position.writers.clone());
             self.position.push(index, attribute, self.classes[index]);
-            // A change of the whole item settles so much that it is worth asking whether the others can still fit.
+            // A change of the whole item determines so much that checking whether the others can still fit is
+            // worthwhile.
             if (attribute.is_some() || self.is_possible(&next)?) && self.go(&next)? {
                 return Some(true);
             }

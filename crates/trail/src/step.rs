@@ -13,9 +13,9 @@ use super::value::{Attributes, Item, Value, attributes};
 pub struct Step {
     /// The entry's ID.
     pub id: String,
-    /// When the change was made, as the entry says it: fixed in width, so that times compare as text.
+    /// When the change was made, according to the entry: fixed in width, so that times compare as text.
     pub time: String,
-    /// The change's place in the stream, where entries carry their provenance.
+    /// The change's position in the stream, if entries carry their provenance.
     pub sequence: Option<SequenceNumber>,
     /// What was done.
     pub change: Change,
@@ -26,7 +26,7 @@ pub struct Step {
 pub enum Change {
     /// The item was created.
     Insert(WholeItem),
-    /// One attribute was changed. `None` is an attribute that does not exist.
+    /// One attribute was changed. `None` means that the attribute does not exist.
     Modify {
         /// Its name.
         attribute: String,
@@ -37,7 +37,7 @@ pub enum Change {
     },
     /// The item was deleted.
     Remove(WholeItem),
-    /// Nothing was done: this is the item that backfilling read.
+    /// Nothing was done: backfilling recorded the existing item.
     Snapshot(WholeItem),
     /// Neither the function nor backfilling writes an entry like this.
     Unreadable,
@@ -53,7 +53,7 @@ pub enum WholeItem {
 }
 
 impl Step {
-    /// Reads an item of the Audit table. What is not an entry becomes a [`Change::Unreadable`].
+    /// Reads an item of the Audit table. If it is not an entry, returns a [`Change::Unreadable`].
     #[must_use]
     pub fn read(mut entry: Item) -> Self {
         let sequence = match entry.get("provenance") {
@@ -102,7 +102,7 @@ impl Change {
         if let Self::Modify { attribute, .. } = self { Some(attribute) } else { None }
     }
 
-    /// The item, for a change of the whole item that says what it was.
+    /// The item, for a change of the whole item that records it.
     fn item(&self) -> Option<&Attributes> {
         match self {
             Self::Insert(WholeItem::Known(item))
@@ -112,12 +112,12 @@ impl Change {
         }
     }
 
-    /// How many attributes it is about; at least one.
+    /// How many attributes it affects; at least one.
     pub(super) fn attributes(&self) -> usize {
         self.item().map_or(1, |item| item.len().max(1))
     }
 
-    /// The bytes of all its values, as DynamoDB counts them.
+    /// The size of all its values in bytes, as DynamoDB counts them.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Modify { old, new, .. } => old.iter().chain(new).map(Value::size).sum(),

@@ -13,14 +13,14 @@ pub type Item = HashMap<String, AttributeValue>;
 /// The attributes of an item.
 pub type Attributes = HashMap<String, Value>;
 
-/// The value of an attribute, or the note in its place where it was too large for an entry. Cheap to clone.
+/// The value of an attribute, or a note in its place if it was too large for an entry. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Value(Arc<Hashed>);
 
 #[derive(Debug)]
 struct Hashed {
     value: AttributeValue,
-    /// The value's hash, once somebody needed it.
+    /// The value's hash, computed on first use.
     hash: OnceLock<String>,
 }
 
@@ -31,7 +31,7 @@ impl Value {
         &self.0.value
     }
 
-    /// Whether it is a note in the place of a value.
+    /// Whether it is a note in place of a value.
     #[must_use]
     pub fn is_omitted(&self) -> bool {
         omitted_hash(self.get()).is_some()
@@ -43,13 +43,13 @@ impl Value {
         omitted_hash(self.get()).unwrap_or_else(|| self.0.hash.get_or_init(|| canonical_hash(self.get())))
     }
 
-    /// The bytes that DynamoDB counts for it.
+    /// Its size in bytes, as DynamoDB counts it.
     #[must_use]
     pub fn size(&self) -> usize {
         size(self.get())
     }
 
-    /// Whether both are the same value, where a note may stand for either.
+    /// Whether both are the same value; a note may stand for either.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -78,7 +78,7 @@ pub(super) fn attributes(item: Item) -> Attributes {
     item.into_iter().map(|(name, value)| (name, value.into())).collect()
 }
 
-/// Whether two attributes have the same value; `None` is an attribute that does not exist.
+/// Whether two attributes have the same value; `None` means that the attribute does not exist.
 pub(super) fn same(one: Attribute<'_>, other: Attribute<'_>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.is_same(other),

@@ -13,12 +13,12 @@ pub struct Verdict {
     pub origin: Origin,
     /// What is wrong.
     pub findings: Vec<Finding>,
-    /// The time of the first entry, where the item looks older than that.
+    /// The time of the first entry, if the item looks older than that.
     pub older: Option<String>,
 }
 
 impl Verdict {
-    /// What these entries prove of an item that is not being changed.
+    /// What these entries prove about an item that is not being changed.
     #[must_use]
     pub fn of(steps: Vec<Step>, item: Option<&Item>) -> Self {
         let entries = steps.len();
@@ -61,12 +61,12 @@ pub enum Finding {
     NoEntry,
     /// No entry records its creation; the first one has this time.
     Older(String),
-    /// The trail breaks, or nobody can tell whether it does.
+    /// The trail breaks, or it is undecided whether it does.
     Gap(Gap),
 }
 
 impl Finding {
-    /// Whether it says only that nobody can tell.
+    /// Whether it is only undecided.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         matches!(self, Self::Gap(Gap { kind: GapKind::Undecided, .. }))

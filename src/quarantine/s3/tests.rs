@@ -29,9 +29,9 @@ fn answer(status: u16, etag: Option<&'static str>) -> HttpResponse {
     response
 }
 
-/// Proxies and captive portals have other ways to say that all is well.
+/// Proxies and captive portals signal success in other ways.
 #[test]
-fn only_s3s_own_answer_says_that_an_object_is_stored() {
+fn only_s3s_own_answer_confirms_that_an_object_is_stored() {
     let etag = Some("\"d41d8cd98f00b204e9800998ecf8427e\"");
     for (status, etag, is_stored) in [(200, etag, true), (200, None, false), (204, etag, false), (202, None, false)] {
         assert_eq!(response(&answer(status, etag)).is_ok(), is_stored, "{status} {etag:?}");
@@ -149,7 +149,7 @@ fn a_bucket_has_the_address_at_which_s3_serves_it() {
 }
 
 #[test]
-fn an_error_is_known_by_its_code() {
+fn an_error_is_identified_by_its_code() {
     for (status, body, code) in [
         (403, "<Error><Code>AccessDenied</Code><Message>secret</Message></Error>", "AccessDenied"),
         (500, "", "Http500"),

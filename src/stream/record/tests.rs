@@ -58,9 +58,9 @@ fn members_that_no_entry_needs_may_be_missing() {
     }
 }
 
-/// A time of processing in its place would be another at each delivery.
+/// A time of processing in its place would differ at each delivery.
 #[test]
-fn a_time_that_cannot_be_one_is_refused_and_a_missing_one_is_none() {
+fn an_invalid_time_is_rejected_and_a_missing_one_is_none() {
     let decoded = |time: &Value| {
         let record = with("/dynamodb/ApproximateCreationDateTime", time.clone());
         decode(&raw(&record), "key").map(|change| change.created.map(|time| time.to_rfc3339()))
@@ -107,7 +107,7 @@ fn a_time_to_live_expiry_names_its_principal() {
 }
 
 #[test]
-fn a_record_that_is_refused_says_why_and_keeps_its_sequence_number() {
+fn a_rejected_record_has_a_reason_and_its_sequence_number() {
     for (record, code) in [
         (with("/eventName", json!("UPSERT")), "unknown_event_name"),
         (with("/eventName", Value::Null), "incomplete"),
@@ -159,7 +159,7 @@ fn a_record_is_identified_whatever_else_it_contains() {
 }
 
 #[test]
-fn a_stream_without_both_images_is_refused_as_a_stream() {
+fn a_stream_without_both_images_is_rejected_as_a_whole() {
     for (view, named) in
         [("KEYS_ONLY", "KEYS_ONLY"), ("NEW_IMAGE", "NEW_IMAGE"), ("OLD_IMAGE", "OLD_IMAGE"), ("secret", "unknown")]
     {
@@ -182,7 +182,7 @@ fn expected<'a>(record: &'a RawValue, path: &str, text: &'a str) -> Result<Chang
 
 /// The place is just behind the value.
 #[test]
-fn a_malformed_value_has_its_place_in_the_record() {
+fn a_malformed_value_is_reported_with_its_position() {
     let record = "{\"eventID\":\"x\",\"eventName\":\"INSERT\",\n\"dynamodb\":{\"NewImage\":\n{\"a\":{\"S\":\"é\"},\n \"b\":{\"X\":\"\"}}}}";
     let error = decode(serde_json::from_str(record).unwrap(), "key").unwrap_err();
     assert_eq!(error, NotAChange::Undecodable { line: 4, column: 14 }.into());
@@ -227,7 +227,7 @@ const PATHS: [&str; 11] = [
 
 proptest! {
     #[test]
-    fn a_text_is_taken_where_it_belongs_and_refused_elsewhere(
+    fn a_text_is_accepted_where_it_belongs_and_rejected_elsewhere(
         text in "secret.*", path in prop::sample::select(PATHS.to_vec()),
     ) {
         let (record, without) = (raw(&with(path, json!(text))), raw(&insert()));
@@ -243,7 +243,7 @@ proptest! {
 
     /// A record is either a change, and then it is identified as that change, or it is refused without being quoted.
     #[test]
-    fn any_json_is_a_change_or_is_refused_unquoted(json in any_json(), path in prop::sample::select(PATHS.to_vec())) {
+    fn any_json_is_a_change_or_is_rejected_unquoted(json in any_json(), path in prop::sample::select(PATHS.to_vec())) {
         for record in [raw(&json), raw(&with(path, json.clone()))] {
             match decode(&record, "key") {
                 Ok(change) => prop_assert_eq!(identify(&record), Identity {

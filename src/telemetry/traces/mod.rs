@@ -1,7 +1,7 @@
 //! Spans: from a report to AWS X-Ray, by way of the daemon that Lambda runs.
 //!
 //! Spans are made after the work, from the report, and only for a trace that is sampled: an invocation whose trace is
-//! not sampled pays nothing for them. All of them are subsegments that hang below the segment that Lambda itself makes of the
+//! not sampled pays nothing for them. All of them are subsegments below the segment that Lambda itself creates for the
 //! function; a segment would be a second node on the map.
 //!
 //! The invocation's span and those within it are one document. Where one has no room for all, the others go into more
@@ -10,7 +10,7 @@
 //!
 //! A large batch is bounded: all records that were not audited as they should be, and the [`spans::MAX_HEALTHY`] slowest of the
 //! others; the same for requests and objects. Those that there is no time to send before the deadline are counted as lost.
-//! What UDP loses after it was sent, nobody can count.
+//! Spans that UDP loses after sending cannot be counted.
 
 mod document;
 mod spans;
@@ -60,12 +60,9 @@ impl Traces {
         let datagrams = Datagrams::new(&maker);
         let mut lost = datagrams.spans();
         if is_too_old(&report.trace, report.started) {
-            tracing::debug!(
-                spans = lost,
-                "no span was sent: the trace is older than 30 days, and X-Ray takes none of it"
-            );
+            tracing::debug!(spans = lost, "no span was sent: the trace is older than 30 days, so X-Ray rejects it");
         } else if clock.instant() < until {
-            // Why the others were not sent does not matter: there is nothing to do about it, and they are counted.
+            // The reason does not matter: nothing can be done about it, and unsent spans are counted.
             let _ = timeout_at(until, self.send(datagrams, &mut lost)).await;
         }
         lost

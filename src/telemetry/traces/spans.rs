@@ -23,7 +23,7 @@ pub(super) const MAX_HEALTHY: usize = 100;
 /// The name of the span that holds what had no room in the document of the invocation's span.
 const MORE: &str = "more of the invocation";
 
-/// What all invocations of the process have in common.
+/// What all invocations of the process share.
 #[derive(Debug)]
 pub(super) struct Function {
     name: String,
@@ -31,7 +31,7 @@ pub(super) struct Function {
     audit_table: String,
     region: Option<String>,
     log_group: Option<String>,
-    /// What else is known of the process, by OpenTelemetry's names for a resource.
+    /// What else is known about the process, by OpenTelemetry's resource attribute names.
     resource: BTreeMap<String, Value>,
 }
 
@@ -351,7 +351,7 @@ impl<'a> Maker<'a> {
         }
 
         let error_type = object.error.as_deref();
-        let failure = error_type.map(|code| (code, "the failure bucket did not take a record"));
+        let failure = error_type.map(|code| (code, "the failure bucket did not accept a record"));
         document.add(&Span {
             namespace: Some("aws"),
             aws: Some(Aws { operation: Some("PutObject"), ..Aws::default() }),

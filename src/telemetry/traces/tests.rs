@@ -128,7 +128,7 @@ fn many_spans_are_few_documents_and_none_is_larger_than_x_ray_takes() {
 }
 
 #[test]
-fn what_x_ray_takes_no_more_is_counted_and_said_once() {
+fn a_trace_too_old_for_x_ray_is_counted_and_logged_once() {
     let (documents, lost, lines) = exported(31, "Audit", MINUTE);
     assert_eq!((documents.len(), lost), (0, 9));
     assert_eq!(lines.len(), 1);
@@ -144,7 +144,7 @@ fn a_long_name_costs_no_span() {
 }
 
 #[test]
-fn with_no_time_left_nothing_is_sent_and_all_of_it_is_counted() {
+fn with_no_time_left_nothing_is_sent_and_all_spans_are_counted() {
     let (documents, lost, lines) = exported(0, "Audit", Duration::ZERO);
     assert_eq!((documents.len(), lost, lines), (0, 9, vec![]));
 }

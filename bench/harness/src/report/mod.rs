@@ -29,7 +29,7 @@ pub(crate) struct DocumentError {
 pub(crate) struct Report<'a> {
     /// What was measured.
     pub(crate) plan: &'a Plan,
-    /// What came of it.
+    /// The results.
     pub(crate) figures: &'a Figures,
     /// Whether that is good enough.
     pub(crate) verdicts: &'a [Verdict],

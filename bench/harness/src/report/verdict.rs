@@ -63,7 +63,7 @@ impl Verdict {
         format!("{}: {measured}, must be {}", self.what, self.limit.texts(self.unit).0)
     }
 
-    /// In one word.
+    /// Its name, in one word.
     fn word(&self) -> &'static str {
         match self.measured.map(|value| self.limit.is_met(value)) {
             None => "not measured",

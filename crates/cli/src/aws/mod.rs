@@ -1,8 +1,7 @@
-//! The user's AWS account, or an endpoint in its place: the options that the commands share, and the one place that builds
-//! their SDK clients.
+//! The user's AWS account, or an endpoint instead of it: the options that the commands share, and the one place that
+//! builds their SDK clients.
 //!
-//! [`error`] says in one line why AWS refused or could not be asked, [`retry`] what is tried again and how the user learns of
-//! it.
+//! [`error`] says in one line why a request failed; [`retry`] retries, and tells the user about it.
 
 mod retry;
 
@@ -29,19 +28,19 @@ use crate::terminal::Terminal;
 
 pub use self::retry::RetryNotice;
 
-/// How long a connection may take to open, and how long an answer; the AWS CLI waits as long.
+/// The connect timeout and the read timeout, the same as in the AWS CLI.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// How long the account's ID may take: it is shown, and needed for nothing else.
+/// The timeout for getting the account ID, which is only displayed.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a request is sent, unless `AWS_MAX_ATTEMPTS` says otherwise.
+/// The number of attempts, unless `AWS_MAX_ATTEMPTS` overrides it.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// The account, or the endpoint in its place.
+/// The account, or the endpoint to use instead.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "AWS")]
 pub struct AwsArguments {
-    /// The profile of your AWS configuration, even if the environment has credentials [default: `AWS_PROFILE`, or the usual
-    /// chain of credentials]
+    /// The profile in your AWS configuration, even if the environment has credentials [default: `AWS_PROFILE`, or the
+    /// usual chain of credentials]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
     /// The region [default: `AWS_REGION`, or the profile's]
@@ -56,43 +55,39 @@ pub struct AwsArguments {
 #[derive(Debug, Clone)]
 pub struct Aws {
     config: SdkConfig,
-    /// The endpoint of the command line, which overrides those of the environment.
+    /// The endpoint from the command line, which overrides those in the environment.
     endpoint_url: Option<String>,
     retries: RetryNotice,
 }
 
-/// Why there is no account to ask.
+/// Why the account cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// Nothing names a region.
-    #[error("there is no region; give --region, or set AWS_REGION, or `region` in your profile")]
+    /// No region is configured.
+    #[error("no region is configured; use --region, or set AWS_REGION, or `region` in your profile")]
     NoRegion,
     /// The profile is in neither file.
     #[error(
         "there is no profile {0} in your AWS configuration; check --profile and AWS_PROFILE (`aws configure list-profiles`)"
     )]
     NoProfile(String),
-    /// The files of profiles cannot be read.
+    /// The profile files cannot be read.
     #[error("your AWS configuration cannot be read: {0}")]
     Profiles(String),
-    /// Nobody to sign requests as.
+    /// There are no credentials.
     #[error("{0}")]
     NoCredentials(String),
-    /// An endpoint that is not a URL.
-    #[error("the endpoint {0} of your environment or profile is not a URL; write its scheme, such as http://{0}")]
+    /// The endpoint is not a URL.
+    #[error("the endpoint {0} in your environment or profile is not a URL; add its scheme, such as http://{0}")]
     Endpoint(String),
 }
 
 /// A URL on the command line.
 ///
 /// # Errors
-/// When it has no scheme, or another one than HTTP's.
+/// If it has no scheme, or one other than HTTP or HTTPS.
 pub fn url(text: &str) -> Result<String, &'static str> {
-    if is_url(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected a URL with its scheme, such as http://127.0.0.1:8000")
-    }
+    if is_url(text) { Ok(text.to_owned()) } else { Err("expected a URL with a scheme, such as http://127.0.0.1:8000") }
 }
 
 fn is_url(text: &str) -> bool {
@@ -125,7 +120,7 @@ impl AwsArguments {
         let mut config = loader.load().await;
         let Some(region) = config.region().cloned() else { return Err(AccountError::NoRegion) };
         if let Some(profile) = &self.profile {
-            // The SDK's own chain takes the environment's keys first.
+            // The SDK's own chain prefers the keys in the environment.
             let conf = ProviderConfig::without_region().with_region(Some(region)).with_http_client(http_client);
             let of_profile = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&conf).build();
             let chain = CredentialsProviderChain::first_try("Profile", of_profile)
@@ -142,9 +137,9 @@ impl AwsArguments {
         }
     }
 
-    /// The SDK would use other credentials instead of those of a profile that does not exist.
+    /// If the profile does not exist, the SDK would use other credentials.
     async fn check_profile(&self) -> Result<(), AccountError> {
-        #[allow(clippy::default_trait_access, reason = "the SDK does not mean these types to be named")]
+        #[allow(clippy::default_trait_access, reason = "these SDK types are not meant to be named")]
         let (fs, environment, files) = (Default::default(), Default::default(), Default::default());
         let profiles = aws_config::profile::load(&fs, &environment, &files, None).await.map_err(|error| {
             // The SDK's text has a line break.
@@ -177,19 +172,19 @@ impl Aws {
     /// The Configuration table of this name. Asks AWS for its key.
     ///
     /// # Errors
-    /// When AWS refuses, or the table has a sort key.
+    /// If AWS returns an error, or the table has a sort key.
     pub async fn configuration_table(&self, name: &str) -> Result<ConfigurationTable, TableError> {
         ConfigurationTable::find(self.dynamodb(), name, self.place()).await
     }
 
-    /// A DynamoDB client that does not retry, for the function's own writer: it retries itself, and counts that.
+    /// A DynamoDB client that does not retry, for the function's own writer, which retries itself and counts retries.
     #[must_use]
     pub fn dynamodb_without_retries(&self) -> aws_sdk_dynamodb::Client {
         let config = aws_sdk_dynamodb::config::Builder::from(&self.config).retry_config(RetryConfig::disabled());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    /// For what retries without the SDK: tells the user.
+    /// Tells the user about retries outside the SDK.
     #[must_use]
     pub fn retry_notice(&self) -> &RetryNotice {
         &self.retries
@@ -202,7 +197,7 @@ impl Aws {
         let endpoint_url = endpoint_url.or_else(|| self.endpoint_of("S3"));
         let mut config = aws_sdk_s3::config::Builder::from(&self.config);
         config = config.interceptor(self.retries.clone()).retry_classifier(Unreachable);
-        // Behind such a URL, no bucket has a host name of its own.
+        // Behind such a URL, buckets do not have their own host names.
         config = config.force_path_style(endpoint_url.is_some() || self.config.endpoint_url().is_some());
         if let Some(url) = endpoint_url {
             config = config.endpoint_url(url);
@@ -218,8 +213,8 @@ impl Aws {
         aws_sdk_dynamodbstreams::Client::from_conf(config.build())
     }
 
-    /// Fails if there are no credentials. The function's own writer, which `redrive` uses, would say it to those who run the
-    /// function.
+    /// Fails if there are no credentials. The error of the function's own writer, which `redrive` uses, is meant for
+    /// operators of the function.
     ///
     /// # Errors
     /// Why there are none.
@@ -229,7 +224,7 @@ impl Aws {
         loaded.map(drop).map_err(|error| AccountError::NoCredentials(without_credentials(&error)))
     }
 
-    /// Where DynamoDB is, as errors say it: `in eu-central-1`, or `at http://127.0.0.1:8000`.
+    /// Where DynamoDB is, for error messages: `in eu-central-1`, or `at http://127.0.0.1:8000`.
     #[must_use]
     pub fn place(&self) -> String {
         self.place_of(self.endpoint("DynamoDB"))
@@ -242,8 +237,8 @@ impl Aws {
         self.place_of(endpoint_url.map(str::to_owned).or_else(configured))
     }
 
-    /// Whose tables are written, for the user who is about to write: the account and the region, or the endpoint and the
-    /// region. Asks AWS for the account.
+    /// Whose tables the user is about to write to: the account and the region, or the endpoint and the region. Asks AWS
+    /// for the account.
     pub async fn whose(&self) -> String {
         let region = self.region();
         match (self.endpoint("DynamoDB"), self.endpoint("STS")) {
@@ -252,7 +247,7 @@ impl Aws {
                 let place = url.map_or_else(String::new, |url| format!(" at {url}"));
                 match self.account().await {
                     Some(account) => format!("of account {account} in {region}{place}"),
-                    None => format!("in {region}{place} (of which account is unknown: sts:GetCallerIdentity failed)"),
+                    None => format!("in {region}{place} (account unknown: sts:GetCallerIdentity failed)"),
                 }
             }
         }
@@ -273,13 +268,13 @@ impl Aws {
         endpoint.map_or_else(|| format!("in {}", self.region()), |url| format!("at {url}"))
     }
 
-    /// The endpoint that stands in AWS's place for this service, by the SDK's rules.
+    /// The endpoint that replaces AWS for this service, by the SDK's rules.
     fn endpoint(&self, service: &str) -> Option<String> {
         let shared = || self.config.endpoint_url().map(str::to_owned);
         self.endpoint_url.clone().or_else(|| self.endpoint_of(service)).or_else(shared)
     }
 
-    /// The endpoint that the environment (`AWS_ENDPOINT_URL_…`) or the profile has for this service alone.
+    /// The endpoint that the environment (`AWS_ENDPOINT_URL_…`) or the profile sets for this service only.
     fn endpoint_of(&self, service: &str) -> Option<String> {
         let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
         let url = self.config.service_config()?.load_config(key.build().ok()?);
@@ -292,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_has_its_scheme() {
+    fn an_endpoint_must_have_a_scheme() {
         for valid in ["http://127.0.0.1:8000", "https://dynamodb.example.com", "http://localhost/"] {
             assert_eq!(url(valid).as_deref(), Ok(valid));
         }
@@ -303,9 +298,9 @@ mod tests {
         }
     }
 
-    /// A test that waited for them would take a minute.
+    /// A test that waits for the timeouts would take a minute.
     #[tokio::test]
-    async fn the_command_waits_as_long_as_the_aws_cli() {
+    async fn the_timeouts_are_those_of_the_aws_cli() {
         let arguments = AwsArguments { region: Some("eu-central-1".to_owned()), ..AwsArguments::default() };
         let aws = arguments.load(Terminal::new()).await.unwrap();
         let timeouts = aws.config.timeout_config().unwrap();

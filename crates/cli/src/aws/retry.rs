@@ -1,4 +1,4 @@
-//! What is tried again, and how the user learns of it.
+//! Retries, and how the user learns about them.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,16 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The time between two notices: several requests are under way at once.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Says `retrying…` when a request has failed and has not succeeded within two seconds. Its clones are one.
+/// Says `retrying…` if a failed request has not succeeded within two seconds. Clones share one state.
 #[derive(Debug, Clone)]
 pub struct RetryNotice {
     terminal: Terminal,
     last: Arc<Mutex<Option<Instant>>>,
-    /// For attempts that the SDK does not know of as such: since when they have all failed.
+    /// For retries outside the SDK: since when all attempts have failed.
     failing_since: Arc<Mutex<Option<Instant>>>,
 }
 
-/// A request under way.
+/// A request in progress.
 #[derive(Debug)]
 struct UnderWay {
     began: Instant,
@@ -50,7 +50,7 @@ impl RetryNotice {
         Self { terminal, last: Arc::default(), failing_since: Arc::default() }
     }
 
-    /// A writer that retries by itself has sent a request.
+    /// Records a request of a writer that retries on its own.
     pub fn attempted(&self, has_failed: bool) {
         let now = Clock::System.instant();
         let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +107,7 @@ impl Intercept for RetryNotice {
     }
 }
 
-/// Where nothing listens, nothing will in a second: the user should know at once.
+/// If nothing listens now, nothing will in a second, so the user should know at once.
 #[derive(Debug)]
 pub(super) struct Unreachable;
 

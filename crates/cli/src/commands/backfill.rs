@@ -1,8 +1,8 @@
 //! `config-audit backfill`: a first entry for items that are older than the trail.
 //!
-//! The entry says what the item was when it was read, in the form of a creation. Its ID
-//! ([`backfill_id`](config_audit_trail::backfill_id)) shows that it is not one, and lets the command write it once, however often it
-//! runs.
+//! The entry records the item as it was read, in the form of a creation. Its ID
+//! ([`backfill_id`](config_audit_trail::backfill_id)) shows that it is not one, and ensures that the command writes it
+//! only once, however often it runs.
 
 use std::fmt::Write;
 
@@ -34,16 +34,16 @@ pub struct BackfillArguments {
     aws: AwsArguments,
 }
 
-/// What became of one item.
+/// The outcome for one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Its entries tell all of it already.
+    /// Its entries already record all of it.
     Complete,
-    /// It was given an entry.
+    /// It got an entry.
     Backfilled,
-    /// It was given an entry with its hash alone, because DynamoDB takes none with the whole item.
+    /// It got an entry with only its hash, because DynamoDB does not accept one with the whole item.
     BackfilledByHash,
-    /// It cannot be given an entry, for this reason.
+    /// It cannot have an entry, for this reason.
     Refused(&'static str),
 }
 
@@ -58,7 +58,7 @@ struct Counts {
 /// Runs the command. Returns 0 if every item has an entry, 1 if some cannot have one.
 ///
 /// # Errors
-/// When AWS refuses, or standard output cannot be written.
+/// If AWS returns an error, or standard output cannot be written.
 pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8, CommandError> {
     let aws = arguments.aws.load(terminal).await?;
     let configuration = aws.configuration_table(&arguments.tables.configuration_table).await?;
@@ -75,11 +75,11 @@ pub async fn run(arguments: BackfillArguments, terminal: Terminal) -> Result<u8,
     let mut counts = Counts::default();
     let mut start = None;
     loop {
-        // The time before the page is read: what changes meanwhile has an entry of its own, which comes after.
+        // The time before the page is read: a change in the meantime has its own entry, which comes later.
         let time = Clock::System.now();
         let (page, next) = configuration.page(start.clone()).await?;
         if Clock::System.now() - time > SNAPSHOT_WINDOW {
-            // That took too long to say when an item was like this, so the page is read again.
+            // Reading took too long to know when the items were in this state, so read the page again.
             continue;
         }
         let outcomes = iter(page).map(|keyed| {
@@ -125,7 +125,7 @@ impl Counts {
     fn text(&self, what: &str) -> String {
         let mut text = format!("{}: {} {what}", count(self.items, "item", "items"), thousands(self.backfilled));
         if self.refused > 0 {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, ", {} cannot be", thousands(self.refused));
         }
         text
@@ -140,7 +140,7 @@ struct Backfill {
 }
 
 impl Backfill {
-    /// Gives an item its entry. What DynamoDB refuses about this one item is an outcome, so that it does not cost the others.
+    /// Writes an item's entry. If DynamoDB rejects this item, that is an outcome, so that the others still get theirs.
     async fn item(&self, keyed: KeyedItem, time: DateTime<Utc>) -> Result<Outcome, AwsError> {
         let KeyedItem { key, item } = keyed;
         if key.len() > MAX_KEY_BYTES {
@@ -150,7 +150,7 @@ impl Backfill {
         }
         let steps = self.audit.steps(&key).await?;
         let is_backfilled = steps.iter().any(Step::is_backfilled);
-        // Entries about some attributes only leave the others unknown.
+        // Entries about only some attributes leave the others unknown.
         let is_complete = !steps.is_empty() && {
             let fold = fold(steps, Some(&item));
             !(fold.origin == Origin::Unknown && fold.is_open())
@@ -171,22 +171,20 @@ impl Backfill {
                 Ok(true) => return Ok(Outcome::Backfilled),
                 // Another run may have been first, or the index may be late.
                 Ok(false) => return Ok(Outcome::Complete),
-                // The limits that DynamoDB documents are approximate.
+                // DynamoDB's documented limits are approximate.
                 Err(error) if error.is_invalid() && !has_tried_a_note => {
                     omit_item(&mut plan, &self.table);
                     has_tried_a_note = true;
                 }
                 Err(error) if error.is_invalid() => {
-                    return Ok(Outcome::Refused(
-                        "DynamoDB does not take its entry, not even with a note in place of the item",
-                    ));
+                    return Ok(Outcome::Refused("DynamoDB rejects its entry, even with a note in place of the item"));
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Writes the entry, unless the table has it already; then false.
+    /// Writes the entry. Returns false if the table already has it.
     async fn write(&self, plan: &Plan<'_>) -> Result<bool, AwsError> {
         for entry in &plan.entries {
             if !self.dry_run && !self.audit.put_new(sdk_item(entry.item().into_inner())).await? {

@@ -1,4 +1,4 @@
-//! `config-audit completions`: what makes a shell complete the command's words.
+//! `config-audit completions`: shell completion scripts.
 
 use clap::{Args, Command, ValueEnum};
 use clap_complete::Shell;
@@ -34,7 +34,7 @@ pub fn run(arguments: &CompletionsArguments, mut command: Command, terminal: Ter
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, &name, &mut script);
-    // For bash, clap_complete writes a name with a hyphen in two ways, and bash then finds no option of a subcommand
+    // For bash, clap_complete writes a name with a hyphen in two ways, and bash then does not find subcommand options
     // (https://github.com/clap-rs/clap/issues/6421).
     let script = String::from_utf8_lossy(&script).replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"));
     terminal.document(&script)?;

@@ -8,7 +8,7 @@ use crate::aws::AwsArguments;
 use crate::tables::CommandError;
 use crate::terminal::{Terminal, Tone, WriteError};
 
-/// The pages, and the table that they show.
+/// The console, and the tables that it shows.
 #[derive(Debug, Args)]
 pub struct ConsoleArguments {
     /// The Audit table
@@ -17,14 +17,14 @@ pub struct ConsoleArguments {
     /// The Configuration table, to check the trail against it
     #[arg(long, value_name = "NAME")]
     configuration_table: Option<String>,
-    /// The port of the pages on 127.0.0.1; 0 is any free port [default: 8010, or any if that is in use]
+    /// The port of the pages on 127.0.0.1; 0 picks any free port [default: 8010, or any if that is in use]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
     #[command(flatten)]
     aws: AwsArguments,
 }
 
-/// Why there are no pages.
+/// Why the console ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleCommandError {
     /// The account or its tables.
@@ -44,7 +44,7 @@ pub enum ConsoleCommandError {
 /// Serves the pages until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When there is no account, the Configuration table cannot be described, or the port is in use.
+/// If there is no account, the Configuration table cannot be described, or the port is in use.
 pub async fn run(arguments: ConsoleArguments, terminal: Terminal) -> Result<u8, ConsoleCommandError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ConsoleCommandError::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ConsoleCommandError::Signal)?;
@@ -57,7 +57,7 @@ pub async fn run(arguments: ConsoleArguments, terminal: Terminal) -> Result<u8, 
     console.listen_at(arguments.port, DEFAULT_CONSOLE_PORT).await?;
     terminal.line(Tone::Heading.paint("Console") + format!("   {}  (open it in a browser)", console.url()))?;
     terminal
-        .line(Tone::Quiet.paint("It can only read, and hides values until you ask for them. Press Ctrl-C to stop."))?;
+        .line(Tone::Quiet.paint("It is read-only, and hides values until you ask for them. Press Ctrl-C to stop."))?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! `config-audit invoke`: one event through the real bootstrap, and everything that it led to.
+//! `config-audit invoke`: sends one event through the real bootstrap, and shows everything that it caused.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
@@ -19,7 +19,7 @@ use config_audit_local::bucket::StoredObject;
 use config_audit_local::event::LogSource;
 use config_audit_local::{EventBus, Outcome, Store, World, WorldError, WorldEvent, WorldSettings};
 
-/// One event for the real bootstrap, which runs with a Lambda Runtime API.
+/// One event for the real bootstrap, which runs against a local Lambda Runtime API.
 #[derive(Debug, Args)]
 pub struct InvokeArguments {
     /// The file with the event; without --event and --data the event is read from standard input
@@ -42,16 +42,16 @@ pub struct InvokeArguments {
     output: Output,
 }
 
-/// The function's settings, which `invoke` and `local` have in common.
+/// The function's settings, which `invoke` and `local` share.
 #[derive(Debug, Args)]
 pub struct FunctionArguments {
-    /// The function's binary [default: `bootstrap` beside this command]
+    /// The function's binary [default: `bootstrap` next to this command]
     #[arg(long, value_name = "PATH")]
     pub bootstrap: Option<PathBuf>,
     /// Seconds after which an invocation is killed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u16).range(1..=900))]
     pub timeout: u16,
-    /// The function's memory in MB; the function is told, but nothing enforces it
+    /// The function's memory in MB; passed to the function but not enforced
     #[arg(long, value_name = "MB", default_value = "128", value_parser = clap::value_parser!(u32).range(128..=10_240))]
     pub memory: u32,
     /// An environment variable of the function; may be repeated
@@ -66,21 +66,21 @@ impl FunctionArguments {
         self.environment.iter().cloned().collect()
     }
 
-    /// The function's binary: the one named, or the one beside this command.
+    /// The function's binary: the given one, or the one next to this command.
     ///
     /// # Errors
-    /// When there is no such file.
+    /// If there is no such file.
     pub fn bootstrap(&self) -> Result<PathBuf, InvokeError> {
         let path = match &self.bootstrap {
             Some(path) => path.clone(),
             None => std::env::current_exe().map_err(InvokeError::Executable)?.with_file_name("bootstrap"),
         };
-        // A bare file name would be looked up on PATH.
+        // A bare file name would be searched for on PATH.
         let path = std::path::absolute(path).map_err(InvokeError::Executable)?;
         if path.is_file() { Ok(path) } else { Err(InvokeError::NoBootstrap { path }) }
     }
 
-    /// The settings of a local world for this function. The table and the bucket that --env names are created.
+    /// The settings of a local world for this function. It creates the table and the bucket that --env names.
     ///
     /// # Errors
     /// When there is no binary.
@@ -89,7 +89,7 @@ impl FunctionArguments {
         settings.function.timeout = Duration::from_secs(self.timeout.into());
         settings.function.memory_mb = self.memory;
         settings.function.environment = self.variables();
-        // The function itself rejects an empty name; the world has a table and a bucket in any case.
+        // The function itself rejects an empty name; the world always has a table and a bucket.
         let named = |name: &str| settings.function.environment.get(name).filter(|value| !value.is_empty()).cloned();
         let (table, bucket) = (named("AUDIT_TABLE"), named("FAILURE_BUCKET"));
         settings.audit_table = table.unwrap_or(settings.audit_table);
@@ -119,25 +119,25 @@ pub enum InvokeError {
     ReadEvent {
         /// The file, or standard input.
         place: String,
-        /// The system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// No event was given.
-    #[error("no event: give --event FILE or --data JSON, or pipe one in")]
+    #[error("no event: use --event FILE or --data JSON, or pipe one in")]
     NoEvent,
     /// Lambda accepts only JSON.
     #[error("the event is not valid JSON")]
     NotJson(#[source] serde_json::Error),
     /// There is no binary.
     #[error(
-        "there is no {}: build it with `cargo build --bin bootstrap`, or give the path with --bootstrap", path.display()
+        "there is no {}: build it with `cargo build --bin bootstrap`, or give its path with --bootstrap", path.display()
     )]
     NoBootstrap {
         /// The path.
         path: PathBuf,
     },
     /// The path of this command is unknown.
-    #[error("cannot find the bootstrap binary beside this command; give its path with --bootstrap")]
+    #[error("cannot find the bootstrap binary next to this command; give its path with --bootstrap")]
     Executable(#[source] std::io::Error),
     /// The local world.
     #[error(transparent)]
@@ -158,7 +158,7 @@ impl InvokeError {
     }
 }
 
-/// Everything that one invocation led to.
+/// Everything that one invocation caused.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// How it ended.
@@ -189,7 +189,7 @@ pub async fn invoke_once(settings: WorldSettings, event: Vec<u8>) -> Result<Repo
     world.stop().await;
     let invoked = invoked?;
     let (mut lines, mut segments) = (Vec::new(), Vec::new());
-    // The world has stopped, so there is a last event.
+    // The world has stopped, so the events end.
     while let Some(event) = events.recv().await {
         match &*event {
             WorldEvent::LogLine { source, line } => lines.push((*source, line.clone())),
@@ -309,7 +309,7 @@ pub fn describe(outcome: &Outcome) -> String {
 /// Bytes as JSON if they are JSON, otherwise as a JSON string.
 fn json_or_text(bytes: &[u8]) -> Box<RawValue> {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    // A string does not fail.
+    // A string cannot fail.
     let quoted = |text: &str| serde_json::value::to_raw_value(text).unwrap_or_default();
     RawValue::from_string(text.clone()).unwrap_or_else(|_| quoted(&text))
 }

@@ -1,5 +1,5 @@
-//! The commands of `config-audit`, one file or folder each: its arguments, what it does, and how it prints the result.
-//! `main.rs` has the list of them with their help.
+//! The commands of `config-audit`, one file or folder each, with arguments, logic and output. `main.rs` lists them with
+//! their help.
 
 pub mod alarms;
 pub mod backfill;

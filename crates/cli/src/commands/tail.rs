@@ -1,7 +1,7 @@
-//! `config-audit tail`: new entries as they are written, and loudly what happens to old ones.
+//! `config-audit tail`: shows new entries as they are written, and warns about changes to old ones.
 //!
-//! An entry is written once. The function may write it again with the same content when Lambda redelivers a record. Whoever
-//! changes or deletes an entry tampers with the trail, unless it is DynamoDB's time to live.
+//! An entry is written once. The function may write it again with the same content when Lambda redelivers a record.
+//! Changing or deleting an entry is tampering, unless DynamoDB's time to live does it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use config_audit_local::aws::stream::{Page, StreamError, StreamReader};
 use config_audit_tables::AwsError;
 use config_audit_trail::{Item, backfill_id};
 
-/// The time between two polls; a stream takes five requests a second from all its readers together.
+/// The time between two polls; a stream allows five requests per second from all its readers in total.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of polls between two searches for new shards.
 const POLLS_PER_REFRESH: u32 = 20;
@@ -41,13 +41,13 @@ pub struct TailArguments {
     audit_table: String,
     #[arg(long = "table", hide = true, value_parser = UnknownArgumentValueParser::suggest_arg("--audit-table"))]
     _former_name: Option<String>,
-    /// Begin with the oldest entry in the stream, up to 24 hours old, instead of the next new one
+    /// Start with the oldest entry in the stream, up to 24 hours old, instead of the next new one
     #[arg(long)]
     since_start: bool,
     /// Show the values of the configuration, not just the names of attributes
     #[arg(long)]
     values: bool,
-    /// Do not cut long values in the lines for people
+    /// Do not truncate long values in the lines for people
     #[arg(long, requires = "values")]
     wide: bool,
     /// How to print each entry: a line for people, or a JSON object
@@ -72,7 +72,7 @@ pub enum TailError {
         /// The Audit table.
         table: String,
     },
-    /// AWS refused to let the stream be read.
+    /// AWS denied access to the stream.
     #[error(transparent)]
     Refused(AwsError),
     /// The stream cannot be read.
@@ -89,7 +89,7 @@ pub enum TailError {
 /// Runs the command until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When AWS refuses, the table is not an Audit table or has no stream, or standard output cannot be written.
+/// If AWS returns an error, the table is not an Audit table or has no stream, or standard output cannot be written.
 pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, TailError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(TailError::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(TailError::Signal)?;
@@ -118,7 +118,7 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tai
     if !arguments.since_start {
         reader.skip_to_now().await.map_err(refused)?;
     }
-    terminal.note(format!("Following table {table}. Press Ctrl-C to end."));
+    terminal.note(format!("Following table {table}. Press Ctrl-C to stop."));
     let (mut polls, mut failures) = (0_u32, 0);
     loop {
         let print = |page: Page| {
@@ -146,10 +146,10 @@ enum PollError {
     Output(WriteError),
 }
 
-/// Prints what is new in all shards; a shard's records come after those of its parent.
+/// Prints new records of all shards; a shard's records come after those of its parent.
 ///
-/// The reader does not give a page twice, so each page is printed before the next shard is read. A shard that cannot be read
-/// holds up none of the others; the first error is returned at the end.
+/// The reader does not return a page twice, so each page is printed before the next shard is read. A shard that cannot
+/// be read does not block the others; the first error is returned at the end.
 async fn poll(
     reader: &mut StreamReader,
     refresh: bool,
@@ -194,16 +194,16 @@ enum Event {
 #[derive(Debug)]
 struct EntryNotice {
     event: Event,
-    /// The entry as it is, or as it was before it was deleted.
+    /// The entry as it is now, or before it was deleted.
     entry: Entry,
     /// The entry's attributes that were altered.
     altered: Vec<String>,
-    /// When it happened, where that is not the time of the entry.
+    /// When it happened, if that is not the time of the entry.
     time: Option<DateTime<Utc>>,
 }
 
 impl EntryNotice {
-    /// `None` for a record of an entry that was written again with the same content.
+    /// `None` for a record of an entry that was rewritten with the same content.
     fn of(record: &Record) -> Option<Self> {
         let change = record.dynamodb.as_ref()?;
         let time = change.approximate_creation_date_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
@@ -242,7 +242,7 @@ impl EntryNotice {
         }
     }
 
-    /// For people. Has the values only where there is a limit for how wide the line may be.
+    /// For people. Includes values only if a line width is given.
     fn text(&self, limit: Option<usize>) -> Text {
         let entry = &self.entry;
         let what = match (entry.text("updatedAttribute"), entry.value("oldValue"), entry.value("newValue")) {
@@ -253,7 +253,7 @@ impl EntryNotice {
             (name, Some(_), None) => format!("{name} removed"),
             (name, Some(_), Some(_)) => format!("{name} changed"),
         };
-        // What is escaped is wider.
+        // Escaped text is wider.
         let line = format!("{}  {}  {what}", entry.text("modificationTime"), entry.text("itemKey"));
         let mut line = escape(&line).into_owned();
         if let Some(limit) = limit {
@@ -297,7 +297,7 @@ fn written(entry: &Item) -> Event {
     if is_backfilled { Event::Backfilled } else { Event::Written }
 }
 
-/// The entry's attributes that differ, except for the trace: a redelivery writes the entry again with its own.
+/// The entry's attributes that differ, except for the trace, which changes with each redelivery.
 fn altered(old: &Item, new: &Item) -> Vec<String> {
     let plain = |item: &Item, name: &str| {
         let mut value = item.get(name).cloned()?;
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_records_of_one_shard_are_printed_although_another_fails() {
+    async fn a_shards_records_are_printed_even_if_another_shard_fails() {
         let config = service(|operation, input| match operation {
             "DescribeStream" => {
                 (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "a-refused" }, { "ShardId": "good" }] } }))

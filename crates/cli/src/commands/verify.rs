@@ -1,4 +1,4 @@
-//! `config-audit verify`: is the trail complete, and is it as it was written?
+//! `config-audit verify`: is the trail complete and unaltered?
 
 use std::time::Duration;
 
@@ -18,13 +18,15 @@ use crate::terminal::{Output, Terminal, Text, Tone, WriteError};
 pub struct VerifyArguments {
     #[command(flatten)]
     tables: TableArguments,
-    /// How long the entries of a change may take to be written and seen; meanwhile the command reads again what does not fit
+    /// How long the entries of a change may take to become visible; until then, the command rereads items that do not
+    /// fit
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     settle: u32,
-    /// For a trail that began with its table, or was backfilled: an item that looks older than the trail is a finding
+    /// For a trail that began with its table, or was backfilled: report an item that looks older than the trail as a
+    /// finding
     #[arg(long)]
     complete: bool,
-    /// How to print the findings: for people, or as one JSON object a line, of which the last is the summary
+    /// How to print the findings: for people, or as one JSON object per line, the last of which is the summary
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
@@ -34,7 +36,7 @@ pub struct VerifyArguments {
 /// Runs the command. Returns 0 if the trail is intact, 1 if there are findings.
 ///
 /// # Errors
-/// When AWS refuses, or standard output cannot be written.
+/// If AWS returns an error, or standard output cannot be written.
 pub async fn run(arguments: VerifyArguments, terminal: Terminal) -> Result<u8, CommandError> {
     let aws = arguments.aws.load(terminal).await?;
     let configuration = aws.configuration_table(&arguments.tables.configuration_table).await?;
@@ -78,11 +80,11 @@ impl Observer for Printer {
     }
 
     fn progress(&mut self, summary: &Summary, waiting: usize) {
-        self.progress.show(|| format!("{}; {} to read again", summary.read(), count(waiting, "item", "items")));
+        self.progress.show(|| format!("{}; {} to recheck", summary.read(), count(waiting, "item", "items")));
     }
 }
 
-/// What was checked, for people. The verdict is a line of its own.
+/// What was checked, for people. The verdict is on its own line.
 fn lines(summary: &Summary) -> Vec<Text> {
     let (soundness, verdict) = summary.verdict();
     let tone = match soundness {
@@ -94,8 +96,8 @@ fn lines(summary: &Summary) -> Vec<Text> {
     if soundness == Soundness::Doubtful {
         // A backfilled entry would hide that a creation was deleted.
         lines.push(
-            "Find out which, before `config-audit backfill` gives them a first entry. If the trail began with its table, \
-             or was backfilled, use --complete: then each of them is a finding."
+            "Find out which before `config-audit backfill` writes them a first entry. If the trail began with its \
+             table, or was backfilled, use --complete to report each of them as a finding."
                 .into(),
         );
     }

@@ -1,11 +1,11 @@
-//! A fault, and what it must set off.
+//! A fault, and the alarms that it must trigger.
 
 use config_audit_simulator::scenario::{Millis, Scenario};
 use serde::Serialize;
 
 use super::trial::{Rate, Trial};
 
-/// A fault, and what it must set off.
+/// A fault, and the alarms that it must trigger.
 #[derive(Debug)]
 pub struct FaultCase {
     /// The fault, in words.
@@ -14,17 +14,17 @@ pub struct FaultCase {
     pub trial: Trial,
     /// When it begins.
     pub begins: Millis,
-    /// When it can first be seen: with the first change after it began, unless something stands still.
+    /// When it can first be seen: with the first change after it began, unless it stops something.
     pub seen: Millis,
     /// The alarms that must fire.
     pub expected: Vec<Expected>,
-    /// The alarms that may also fire, because of what the fault leads to. No other alarm may fire.
+    /// The alarms that may also fire because of the fault's consequences. No other alarm may fire.
     pub may_follow: Vec<&'static str>,
-    /// How often each alarm that pages does. None: again and again, as the fault comes.
+    /// How often each paging alarm pages. `None`: repeatedly, as the fault recurs.
     pub pages: Option<usize>,
     /// The alarms that must still be in `ALARM` when the fault ends, or the run does.
     pub stay_on: &'static [&'static str],
-    /// Whether it pages for each change where changes are hours apart.
+    /// Whether it pages for each change if changes are hours apart.
     pub(super) is_separate_when_quiet: bool,
     /// Why no alarm can see it, if none can.
     pub unseen: Option<&'static str>,
@@ -39,7 +39,7 @@ pub struct Expected {
     pub alarm: &'static str,
     /// Whom it must notify.
     pub severity: Severity,
-    /// When the time begins in which it must fire.
+    /// When its time limit to fire begins.
     pub since: Since,
 }
 
@@ -47,14 +47,14 @@ pub struct Expected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// It wakes somebody.
+    /// It wakes someone.
     Page,
     /// It is read in working hours.
     Notify,
 }
 
 impl Severity {
-    /// As the alarms' files write it.
+    /// As written in the alarms' files.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,14 +64,14 @@ impl Severity {
     }
 }
 
-/// When the time begins in which an alarm must fire.
+/// When an alarm's time limit to fire begins.
 #[derive(Debug, Clone, Copy)]
 pub enum Since {
     /// When the fault can first be seen.
     Fault,
-    /// With the first value of this metric that is at least this large, for alarms on what a fault leads to.
+    /// With the first value of this metric that is at least this large, for alarms on a fault's consequences.
     First(&'static str, f64),
-    /// With the third record that is audited late: the alarms in alarms/freshness.yml ignore fewer.
+    /// With the third late record: the alarms in alarms/freshness.yml ignore fewer.
     ThirdLate,
 }
 
@@ -99,7 +99,7 @@ impl FaultCase {
         self
     }
 
-    /// At three changes a day each is lost or given up on its own.
+    /// At three changes a day, each change is lost or given up on separately.
     pub(super) fn pages_for_each_change_when_quiet(self) -> Self {
         Self { is_separate_when_quiet: true, ..self }
     }
@@ -113,12 +113,12 @@ impl FaultCase {
         Self { pages: None, ..self }
     }
 
-    /// It can be seen although nothing changes.
+    /// It can be seen even if nothing changes.
     pub(super) fn seen_at_once(self) -> Self {
         Self { seen: self.begins, ..self }
     }
 
-    /// At three changes a day no alarm can see it, for this reason.
+    /// At three changes a day, no alarm can see it, for this reason.
     pub(super) fn unseen_when_quiet(mut self, trial: Trial, why: &'static str) -> Self {
         if trial.rate == Rate::Quiet {
             let expected = std::mem::take(&mut self.expected);

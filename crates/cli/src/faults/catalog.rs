@@ -13,14 +13,14 @@ pub(super) const HOUR: Millis = 60 * MINUTE;
 /// When a fault begins. By then the alarms are in state OK.
 pub const BEGIN: Millis = 2 * HOUR;
 
-/// The alarms that follow when no record is audited for a day, although the function is invoked.
+/// The alarms that follow if no record is audited for a day although the function is invoked.
 const OUTAGE: &[&str] = &[
     "RecordsFailing",
     "DurationHigh",
     "IteratorAgeHigh",
     "IteratorAgeCritical",
     "RecordsGivenUp",
-    // When the fault has ended and the records that waited are audited.
+    // When the fault has ended and the waiting records are audited.
     "FreshnessBurnFast",
     "FreshnessBurnSlow",
 ];
@@ -35,7 +35,7 @@ const SILENT_OUTAGE: &[&str] = &[
     "FreshnessBurnSlow",
 ];
 
-/// All faults, as they are played in a trial.
+/// All faults, as played in a trial.
 #[must_use]
 pub fn all(trial: Trial) -> Vec<FaultCase> {
     let groups = [of_the_store, of_the_function, of_records, of_telemetry, with_consequences, that_heal, with_a_canary];
@@ -46,13 +46,13 @@ pub fn all(trial: Trial) -> Vec<FaultCase> {
 #[derive(Debug, thiserror::Error)]
 #[error("no fault has {wanted:?} in its name; choose one of the {} above", known.len())]
 pub struct UnknownFault {
-    /// What was asked for.
+    /// The requested name.
     pub wanted: String,
     /// The names of all faults. The commands list them above the error.
     pub known: Vec<&'static str>,
 }
 
-/// The fault of this name, or else all faults whose names contain it, as they are played in a trial.
+/// The fault with this name, or else all faults whose names contain it, as played in a trial.
 ///
 /// # Errors
 /// When there is none.
@@ -72,7 +72,7 @@ pub fn named(name: &str, trial: Trial) -> Result<Vec<FaultCase>, UnknownFault> {
 fn case(name: &'static str, expected: &[Expected], may_follow: &[&'static str], scenario: Scenario) -> FaultCase {
     // These faults exist from the start.
     let begins = if scenario.wrong_view_type || scenario.clock_ahead != 0 { 0 } else { BEGIN };
-    // Nothing is wrong that could be seen before something changes.
+    // Nothing can be seen before something changes.
     let changes = scenario.writes.iter().map(|write| write.at);
     let seen = changes.filter(|at| *at >= begins).min().unwrap_or(begins);
     let (expected, may_follow) = (expected.to_vec(), may_follow.to_vec());
@@ -141,14 +141,14 @@ fn of_the_function(trial: Trial) -> Vec<FaultCase> {
         // Records are late in bursts that are hours apart, and each burst pages.
         case(
             "seven in ten invocations are throttled",
-            // With fast retries no record is late.
+            // With fast retries, no record is late.
             &[&[throttles.after("Throttles", 1.0)][..], if trial.cadence == Cadence::Fast { &[] } else { &late }]
                 .concat(),
             &["FreshnessBurnFast", "FreshnessBurnSlow", "IteratorAgeHigh", "InvocationsBlocked"],
             trial.healthy(trial.distant_end()).with(Fault::FunctionThrottled, BEGIN, trial.distant_end(), 70),
         )
         .pages_again()
-        .unseen_when_quiet(trial, "there is capacity again before the record is late"),
+        .unseen_when_quiet(trial, "capacity is back before the record is late"),
         case(
             "every invocation is throttled",
             &[throttles, page("InvocationsBlocked")],
@@ -182,7 +182,7 @@ fn of_records(trial: Trial) -> Vec<FaultCase> {
     let refused = |scenario: Scenario| scenario.with(Fault::BucketRefuses, BEGIN, end, 100);
     // There is one such record every two to three hours.
     let again = |fault, defect| case(fault, &[quarantined], &[], with_defect(defect));
-    // Lambda puts what the failure bucket refused into it in the end.
+    // In the end, Lambda puts the records that the failure bucket rejected into it.
     let refusing = |fault, scenario| case(fault, &[failing], OUTAGE, scenario).may_follow("RecordsQuarantined");
     vec![
         again("records without a key", RecordDefect::NoKey),
@@ -215,7 +215,7 @@ fn of_records(trial: Trial) -> Vec<FaultCase> {
 
 fn of_telemetry(trial: Trial) -> Vec<FaultCase> {
     let refused = notify("EmfRefused");
-    // Of a table that changes seldom, nobody is woken: an hour's only invocation may just be late.
+    // A table that seldom changes pages nobody: an hour's only invocation may just be late.
     let is_quiet = trial.rate == Rate::Quiet;
     let missing = if is_quiet { notify("TelemetryMissingHourly") } else { page("TelemetryMissing") };
     let clock = |hours: i64| {
@@ -242,12 +242,12 @@ fn of_telemetry(trial: Trial) -> Vec<FaultCase> {
             &["FreshnessBurnFast", "FreshnessBurnSlow", "TelemetryMissing", "TelemetryMissingHourly"],
             clock(1),
         ),
-        // An hour behind would look like metrics that come an hour late, which CloudWatch's sometimes do.
+        // An hour behind would look like metrics that arrive an hour late, which happens in CloudWatch.
         case("the function's clock is two hours behind", &[missing], hourly, clock(-2)),
     ]
 }
 
-/// Faults whose alarms fire because of what the fault leads to.
+/// Faults whose alarms fire because of the fault's consequences.
 fn with_consequences(trial: Trial) -> Vec<FaultCase> {
     let end = trial.distant_end();
     let failing = || healthy_until(trial, Fault::StoreFails);
@@ -286,7 +286,7 @@ fn with_consequences(trial: Trial) -> Vec<FaultCase> {
         .pages_for_each_change_when_quiet(),
         case(
             "the function fails for six minutes, again and again",
-            // With slow retries one time has one failure, and the next one begins when that is forgotten.
+            // With slow retries, each occurrence has one failure, and the next begins after the alarms have cleared.
             &[&[notify("FreshnessBurnSlow").after_three_late_records()][..], &errors[..repeated]].concat(),
             &["FreshnessBurnFast", "InvocationErrors"],
             often,
@@ -296,7 +296,7 @@ fn with_consequences(trial: Trial) -> Vec<FaultCase> {
     ]
 }
 
-/// Faults that end. The records that waited are audited then, and nobody is paged again for them.
+/// Faults that end. The waiting records are then audited, and page nobody again.
 fn that_heal(trial: Trial) -> Vec<FaultCase> {
     let healing = |fault| trial.healthy(BEGIN + 12 * HOUR).with(fault, BEGIN, BEGIN + 3 * HOUR, 100);
     vec![
@@ -319,7 +319,7 @@ fn that_heal(trial: Trial) -> Vec<FaultCase> {
     ]
 }
 
-/// What a canary sees, and what pages without it. Its own alarm keeps silent about what another one pages for.
+/// What a canary sees, and what pages without it. Its own alarm is silent about faults that another alarm pages for.
 fn with_a_canary(trial: Trial) -> Vec<FaultCase> {
     let canary = page("CanaryMissing");
     let with = |scenario: Scenario| {
@@ -381,7 +381,7 @@ fn healthy_until(trial: Trial, fault: Fault) -> Scenario {
     trial.healthy(trial.distant_end()).with(fault, BEGIN, trial.distant_end(), 100)
 }
 
-/// With this defect in one record of a hundred from `BEGIN` on.
+/// With this defect in one of a hundred records from `BEGIN` on.
 fn with_defect(trial: Trial, defect: RecordDefect) -> Scenario {
     let mut scenario = trial.healthy(trial.distant_end());
     for write in scenario.writes.iter_mut().filter(|write| write.at >= BEGIN).step_by(100) {

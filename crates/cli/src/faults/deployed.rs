@@ -8,7 +8,7 @@ use config_audit_simulator::scenario::Scenario;
 use super::received::resolve;
 use crate::files::{Unreadable, read_all};
 
-/// The file with the alarms that are deployed with a canary only.
+/// The file with the alarms that are deployed only with a canary.
 const CANARY: &str = "canary.yml";
 
 /// Alarms that cannot be read.

@@ -1,8 +1,8 @@
 //! The faults that alarms are checked against and dashboards are drawn for.
 //!
 //! [`catalog`] lists them. The simulator plays each through the function's own handler ([`play`]), and CloudWatch gets what it
-//! would get in production: the log lines of the function, minutes late, and AWS's own metrics. The alarms are those that are
-//! deployed, and [`config_audit_cloudwatch`] evaluates them.
+//! would get in production: the function's log lines, minutes late, and AWS's own metrics. The alarms are the deployed
+//! ones, and [`config_audit_cloudwatch`] evaluates them.
 
 pub mod case;
 pub mod catalog;

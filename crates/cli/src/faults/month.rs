@@ -1,4 +1,4 @@
-//! Thirty days in which nothing goes wrong that does not resolve itself.
+//! Thirty days in which every problem resolves itself.
 
 use config_audit_simulator::fault::Fault;
 use config_audit_simulator::scenario::Scenario;
@@ -20,7 +20,7 @@ pub struct Month {
 }
 
 impl Month {
-    /// Each rate, and the canary where nothing else shows that the path works.
+    /// Each rate, and the canary if nothing else shows that the path works.
     pub const ALL: [Self; 4] = [
         Self { rate: Rate::Quiet, has_canary: false },
         Self { rate: Rate::Usual, has_canary: false },
@@ -78,15 +78,15 @@ fn healthy_month(rate: Rate) -> Scenario {
                 scenario = scenario.with_burst(begin + 10 * HOUR + 20 * MINUTE, 2 * MINUTE, 3_000);
             }
             Rate::Quiet | Rate::Usual => {}
-            // At the time of the throttles.
+            // During the throttling.
             Rate::Bulk => scenario = scenario.with_burst(begin + 10 * HOUR, 10 * MINUTE, 2_000),
         }
     }
     scenario
 }
 
-/// CloudWatch's own troubles in such a month, at another hour each day: metrics that are missing for ten minutes or come an
-/// hour late, of AWS, of the function, or of both.
+/// CloudWatch's own problems in such a month, at a different hour each day: metrics of AWS, the function, or both that
+/// are missing for ten minutes or arrive an hour late.
 #[must_use]
 pub fn hiccups() -> Vec<Hiccup> {
     let of_day = |day: u64| {

@@ -14,15 +14,15 @@ use super::deployed::DeployedAlarms;
 use super::month::{self, Month};
 use super::received::{Hiccup, received, time};
 
-/// A run, and what the alarms made of it.
+/// A run, and how the alarms responded.
 pub struct Playback {
     /// How the alarms' states changed.
     pub transitions: Vec<Transition>,
-    /// The metric data that CloudWatch has in the end.
+    /// The metric data in CloudWatch at the end.
     pub metrics: Metrics,
-    /// How much was done and lost.
+    /// How many changes were audited and lost.
     pub tally: Tally,
-    /// The broken promises of the function.
+    /// The guarantees that the function violated.
     pub violations: Vec<String>,
     /// The faults that did not occur.
     pub missing: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Playback {
 pub struct PlayedCase {
     /// The fault.
     pub case: FaultCase,
-    /// What came of it.
+    /// The run.
     pub playback: Playback,
 }
 
@@ -43,7 +43,7 @@ pub fn play(alarms: &DeployedAlarms, scenario: &Scenario) -> Playback {
 }
 
 fn play_with(alarms: &DeployedAlarms, scenario: &Scenario, hiccups: &[Hiccup]) -> Playback {
-    // A run has its own runtime, and so needs its own thread.
+    // A run has its own runtime, so it needs its own thread.
     let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Capture::Observed))));
     let metrics = received(&outcome.observed, hiccups);
     let transitions = alarms.of(scenario).evaluate(&metrics, time(0), time(scenario.end()));
@@ -55,7 +55,7 @@ fn play_with(alarms: &DeployedAlarms, scenario: &Scenario, hiccups: &[Hiccup]) -
 }
 
 /// Plays these faults and healthy months, on all processors. The months start first, since they are
-/// the longest. Tells `played` after each how many of how many are done.
+/// the longest. Calls `played` after each with the number done and the total.
 #[must_use]
 pub fn play_all(
     alarms: &DeployedAlarms,

@@ -14,16 +14,16 @@ const DELAY_OF_METRICS: i64 = 1;
 /// Metrics from log lines arrive later, with one of these delays in minutes.
 const DELAYS_OF_LOGS: [i64; 3] = [1, 2, 3];
 
-/// A time in which CloudWatch has trouble of its own.
+/// A period in which CloudWatch itself has problems.
 #[derive(Debug, Clone, Copy)]
 pub struct Hiccup {
-    /// What it concerns.
+    /// The affected metrics.
     pub source: Source,
     /// From when.
     pub from: Millis,
     /// Until when.
     pub to: Millis,
-    /// What happens to the metrics of this time.
+    /// What happens to the metrics of this period.
     pub delay: Delay,
 }
 
@@ -36,12 +36,12 @@ pub enum Source {
     Logs,
 }
 
-/// What happens to metrics in a time of trouble.
+/// What happens to metrics while CloudWatch has problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delay {
     /// They never arrive.
     Lost,
-    /// They arrive an hour later than they would.
+    /// They arrive an hour late.
     Hour,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn received(observed: &Observed, hiccups: &[Hiccup]) -> Metrics {
     let log_group = |name| Metric::new("AWS/Logs", name, &[("LogGroupName", group.as_str())]);
     for (written, line) in &observed.lines {
         let now = time(*written);
-        // The same delay for one metric of all lines of a minute; from minute to minute, and from metric to metric, it looks
+        // All lines of a minute have the same delay for one metric; across minutes and metrics, the delay looks
         // random.
         let delay = |number: u64| DELAYS_OF_LOGS[((written / 60_000 * 7 + number * 5) % 11 % 3) as usize];
         match Line::parse(line).ingest(now) {
@@ -94,7 +94,7 @@ pub fn minute_of(at: DateTime<Utc>) -> i64 {
     (at - time(0)).num_seconds().div_euclid(60)
 }
 
-/// A record that is audited later than this is late: the default of the deployment parameter `lateMinutes`.
+/// A record audited later than this is late: the default of the deployment parameter `lateMinutes`.
 pub const LATE_MINUTES: u64 = 5;
 /// The default of the deployment parameter `criticalAgeMinutes`.
 const CRITICAL_AGE_MINUTES: u64 = 120;

@@ -8,18 +8,18 @@ use serde::Serialize;
 
 use super::catalog::{BEGIN, HOUR, MINUTE};
 
-/// How long nothing is wrong before a fault is drawn.
+/// The healthy time before a fault on a dashboard.
 pub const DAY: Millis = 24 * HOUR;
 
 /// How often the table changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum Rate {
-    /// Three changes a day, as of a table with configuration.
+    /// Three changes a day, typical for a configuration table.
     Quiet,
     /// Forty changes an hour.
     Usual,
-    /// The same, and a bulk of changes within ten minutes.
+    /// The same, plus a bulk load within ten minutes.
     Bulk,
 }
 
@@ -27,7 +27,7 @@ pub enum Rate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cadence {
-    /// As fast as it can. Played as three a minute: alarms look at minutes, and cannot tell more from it.
+    /// As fast as possible. Simulated as three per minute: alarms evaluate minutes, and would see no difference.
     Fast,
     /// Two minutes.
     TwoMinutes,
@@ -83,7 +83,7 @@ impl Cadence {
 }
 
 impl Trial {
-    /// What a fault is drawn with, and what the table of all alarms shows.
+    /// The trial for dashboards and for the table of all alarms.
     pub const USUAL: Self = Self { rate: Rate::Usual, cadence: Cadence::TwoMinutes };
 
     /// Each rate with each cadence.
@@ -97,8 +97,8 @@ impl Trial {
         format!("{}, {}", self.rate.words(), self.cadence.words())
     }
 
-    /// When a lasting fault ends: after longer than Lambda retries and the stream keeps its records. With fast retries it ends
-    /// sooner, since the days after would be the same with a hundred times the invocations.
+    /// When a lasting fault ends: later than Lambda's retries and the stream's retention. With fast retries it ends
+    /// sooner, because the following days would be the same with a hundred times the invocations.
     pub(super) fn end(self) -> Millis {
         if self.cadence == Cadence::Fast { BEGIN + 4 * HOUR } else { self.distant_end() }
     }
@@ -108,7 +108,7 @@ impl Trial {
         BEGIN + if self.rate == Rate::Quiet { 40 } else { 28 } * HOUR
     }
 
-    /// The scenario, a day later, and this rate in that day, with nothing wrong.
+    /// The scenario a day later, after a healthy day at this rate.
     #[must_use]
     pub fn after_a_healthy_day(self, scenario: Scenario) -> Scenario {
         let day = Scenario::of_traffic(8, DAY / HOUR, |hour| self.per_hour(hour));
@@ -124,7 +124,7 @@ impl Trial {
         }
     }
 
-    /// How many changes an hour has.
+    /// The number of changes per hour.
     fn per_hour(self, hour: u64) -> u64 {
         match self.rate {
             // One before a fault begins, and one in its first hour.
@@ -133,7 +133,7 @@ impl Trial {
         }
     }
 
-    /// This rate for so long, with nothing wrong.
+    /// A healthy period of this length at this rate.
     pub(super) fn healthy(self, until: Millis) -> Scenario {
         let mut scenario = Scenario::of_traffic(7, until / HOUR + 1, |hour| self.per_hour(hour));
         if self.rate == Rate::Bulk {

@@ -4,13 +4,14 @@ use super::text::{Text, escape_as_json};
 
 /// Rows as lines of CSV.
 ///
-/// No cell has a line feed or moves a cursor. A spreadsheet takes a cell for a formula that begins as one does, so such a cell
-/// gets an apostrophe before it, unless it is a number. Cells are quoted, because a spreadsheet may take semicolons for commas.
+/// No cell has a line feed or moves a cursor. A spreadsheet treats a cell that begins like a formula as one, so such a
+/// cell gets a leading apostrophe, unless it is a number. Cells are quoted, because a spreadsheet may treat semicolons
+/// as separators.
 #[must_use]
 pub fn csv(rows: impl IntoIterator<Item = Vec<String>>) -> Vec<Text> {
     let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::NonNumeric).from_writer(Vec::new());
     for row in rows {
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = writer.write_record(row.iter().map(|text| cell(text)));
     }
     let bytes = writer.into_inner().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! The one module that writes: results to standard output; notices, progress and errors to standard error.
 //!
-//! Keys, names and values are written by anyone who may change the configuration. So everything is written as lines, and a
-//! terminal shows each character of a line instead of acting on it ([`text`]). Colours and progress are for terminals only,
-//! and not where `NO_COLOR` or `TERM=dumb` forbids them.
+//! Anyone who may change the configuration controls keys, names and values. So all output consists of lines, and a
+//! terminal shows each character of a line instead of acting on it ([`text`]). Colours and progress are only for
+//! terminals, unless `NO_COLOR` or `TERM=dumb` disables them.
 
 pub mod csv;
 pub mod table;
@@ -20,9 +20,9 @@ pub use self::text::{Text, Tone};
 use self::text::{cut, escape, escape_document};
 use config_audit::settings::{Environment, ProcessEnvironment};
 
-/// How wide a line should be where nobody knows the width.
+/// The line width if the terminal's width is unknown.
 const DEFAULT_WIDTH: usize = 120;
-/// Starts the line again: the cursor moves to its start, and the rest is cleared.
+/// Restarts the line: moves the cursor to its start and clears the rest.
 const CLEAR_LINE: &str = "\r\u{1b}[K";
 
 /// Whether the last line on standard error is progress, which the next line replaces. A process has one standard error.
@@ -37,13 +37,13 @@ pub enum Output {
     Json,
 }
 
-/// Standard output does not take what was written.
+/// Standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output")]
 pub struct WriteError(#[source] std::io::Error);
 
 impl WriteError {
-    /// Whether it is a pipe that nobody reads any more, as after `| head`.
+    /// Whether it is a closed pipe, as after `| head`.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         self.0.kind() == std::io::ErrorKind::BrokenPipe
@@ -75,7 +75,7 @@ impl Terminal {
         self.colours
     }
 
-    /// How many columns a line of a result should have at most.
+    /// The maximum width of a result line, in columns.
     #[must_use]
     pub fn width(self) -> usize {
         columns(std::io::stdout()).unwrap_or(DEFAULT_WIDTH)
@@ -103,7 +103,7 @@ impl Terminal {
     /// When it cannot be written.
     pub fn json_line(self, value: &impl Serialize) -> Result<(), WriteError> {
         let json = serde_json::to_string(value).map_err(|error| WriteError(error.into()))?;
-        // Outside of strings, a line feed is only space.
+        // Outside strings, a line feed is only whitespace.
         self.document(&escape_document(&json).replace('\n', " "))
     }
 
@@ -116,7 +116,7 @@ impl Terminal {
         self.document(&escape_document(&json))
     }
 
-    /// Prints several lines of the program's own as they are. Nothing of anybody else's may be in them.
+    /// Prints several lines of the program's own unchanged. They must not contain untrusted text.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -126,18 +126,18 @@ impl Terminal {
         writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush()).map_err(WriteError)
     }
 
-    /// Prints a line to standard error: a notice, or an error. Nobody can be told if that fails.
+    /// Prints a notice or an error to standard error. If that fails, it cannot be reported.
     pub fn note(self, text: impl Into<Text>) {
         clear_progress();
         let _ = writeln!(std::io::stderr().lock(), "{}", text.into());
     }
 
-    /// Shows how far a long command is, where standard error is a terminal. The next line takes its place.
+    /// Shows the progress of a long command, if standard error is a terminal. The next line replaces it.
     pub fn show_progress(self, text: &str) {
         if self.progress {
             let width = columns(std::io::stderr()).unwrap_or(DEFAULT_WIDTH);
             let text = escape(text);
-            // A terminal may wrap a line that is as wide as itself.
+            // A terminal may wrap a line of exactly its width.
             let text = cut(&text, width.saturating_sub(1));
             PROGRESS_IS_SHOWN.store(true, Ordering::Relaxed);
             let mut output = std::io::stderr().lock();
@@ -159,7 +159,7 @@ fn clear_progress() {
     }
 }
 
-/// The width of a terminal; `None` for what is not one, or does not know it.
+/// The width of a terminal; `None` if it is not a terminal, or its width is unknown.
 fn columns(output: impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(output).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())

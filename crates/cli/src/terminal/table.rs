@@ -4,11 +4,11 @@ use super::text::{Text, Tone, cut, escape, width};
 
 /// The space between two columns.
 const GAP: &str = "  ";
-/// A column is not made narrower than this.
+/// The minimum width of a column.
 const MIN_WIDTH: usize = 8;
 
-/// Rows as lines, in columns; the first row is the heading. Where the table would be wider than `limit`, the widest columns are
-/// cut, but never the first one.
+/// Rows as lines, in columns; the first row is the heading. If the table would be wider than `limit`, the widest
+/// columns are truncated, but never the first one.
 #[must_use]
 pub fn table(rows: &[impl AsRef<[String]>], limit: Option<usize>) -> Vec<Text> {
     let cells = |row: &[String]| row.iter().map(|cell| escape(cell).into_owned()).collect();
@@ -27,7 +27,7 @@ pub fn table(rows: &[impl AsRef<[String]>], limit: Option<usize>) -> Vec<Text> {
     lines.collect()
 }
 
-/// Makes these widths smaller until they are `limit` together: the widest gives way first.
+/// Reduces these widths until their sum is `limit`, the widest first.
 pub fn fit(widths: &mut [usize], limit: usize) {
     for width in widths.iter_mut() {
         *width = (*width).min(limit.max(MIN_WIDTH));
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_widest_columns_are_cut_and_the_others_stay() {
+    fn only_the_widest_columns_are_truncated() {
         let long = "x".repeat(100);
         let rows = [["2024-09-11T09:02:28.000Z", "short", long.as_str()], ["", &long, &long]];
         for limit in [50, 60, 80, 120] {
@@ -71,7 +71,7 @@ mod tests {
             assert!(lines[0].starts_with("2024-09-11T09:02:28.000Z  short "), "{lines:#?}");
             assert!(lines[1].ends_with('…') && width(&lines[1]) == limit, "{lines:#?}");
         }
-        // Nothing is left of a column that is narrower.
+        // A narrower column would show nothing.
         assert_eq!(lines(&rows, Some(1))[1].matches("xxxxxxx…").count(), 2);
     }
 }

@@ -1,7 +1,7 @@
-//! Text that is safe to show on a terminal, whoever wrote it.
+//! Untrusted text made safe for a terminal.
 //!
-//! What is not printable could hide or forge output: control characters move the cursor, marks of direction reverse the text,
-//! others cannot be seen. Each is shown as its escape, such as `\u{1b}` for people, and `\u001b` in JSON.
+//! Unprintable characters could hide or forge output: control characters move the cursor, direction marks reverse the
+//! text, others are invisible. Each is shown as its escape, such as `\u{1b}` for people, and `\u001b` in JSON.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -9,7 +9,7 @@ use std::ops::Add;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// What a piece of text is.
+/// The meaning of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     /// A heading.
@@ -45,7 +45,7 @@ impl Tone {
 pub struct Text(Vec<(Option<Tone>, String)>);
 
 impl Text {
-    /// The text as a terminal gets it.
+    /// The text with colours.
     pub(super) fn render(&self, colours: bool) -> String {
         let piece = |(tone, text): &(Option<Tone>, String)| match tone {
             Some(tone) if colours => format!("\u{1b}[{}m{}\u{1b}[0m", tone.code(), escape(text)),
@@ -74,7 +74,7 @@ impl From<&str> for Text {
     }
 }
 
-/// The text with another behind it.
+/// The text with another appended.
 impl<T: Into<Text>> Add<T> for Text {
     type Output = Self;
 
@@ -106,7 +106,7 @@ pub fn escape_as_json(text: &str) -> String {
             escaped.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(escaped, "\\u{unit:04x}");
             }
         }
@@ -114,26 +114,26 @@ pub fn escape_as_json(text: &str) -> String {
     escaped
 }
 
-/// A JSON document that says the same without such characters. Lines stay as they are.
+/// An equivalent JSON document without such characters. Line breaks stay.
 pub(super) fn escape_document(json: &str) -> String {
-    // In a string, a control character would have been escaped already, so this is space.
+    // In a string, a control character would already be escaped, so this is whitespace.
     let lines: Vec<String> = json.replace(['\r', '\t'], " ").split('\n').map(escape_as_json).collect();
     lines.join("\n")
 }
 
-/// Whether a terminal shows this character, and does nothing else. An accent that joins the letter before it is printable.
+/// Whether a terminal simply shows this character. A combining accent is printable.
 fn is_printable(character: char) -> bool {
-    // The standard library has the Unicode tables for this, but only as a part of what it escapes.
+    // The standard library has the Unicode tables for this, but exposes them only through escaping.
     matches!(character, ' '..='~') || ['a', character].iter().collect::<String>().escape_debug().eq(['a', character])
 }
 
-/// How many columns a text takes.
+/// The width of a text in columns.
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text in this many columns at most: a longer one ends with an ellipsis.
+/// The text in at most this many columns; a longer one ends with an ellipsis.
 #[must_use]
 pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// Characters that a terminal acts on, or that nobody can see.
+    /// Characters that a terminal acts on, or that are invisible.
     const HOSTILE: &str = "\u{0}\u{7}\u{8}\t\n\u{b}\r\u{1b}\u{7f}\u{80}\u{85}\u{9b}\u{9d}\u{ad}\u{61c}\u{200b}\u{200e}\u{200f}\
                            \u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\
                            \u{e0041}";
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_stays_and_what_a_terminal_acts_on_is_escaped() {
+    fn ordinary_text_is_kept_and_control_characters_are_escaped() {
         for text in ["a \"b\" 'c' \\d", "naïve", "nai\u{308}ve", "हिन्दी", "日本語", "🦀", "{\"a\":[1]}"]
         {
             assert_eq!(escape(text), text);
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_colours_its_piece_and_no_piece_can_do_so_itself() {
+    fn only_a_tone_can_colour_a_piece() {
         let text = Tone::Bad.paint("evil\u{1b}[32m") + ": " + Tone::Good.paint("ok");
         assert_eq!(text.render(true), "\u{1b}[31mevil\\u{1b}[32m\u{1b}[0m: \u{1b}[32mok\u{1b}[0m");
         assert_eq!(text.to_string(), "evil\\u{1b}[32m: ok");
     }
 
     #[test]
-    fn a_cut_text_says_so_and_fits() {
+    fn a_truncated_text_shows_it_and_fits() {
         for (text, columns, expected) in [
             ("four", 4, "four"),
             ("fives", 4, "fiv…"),
@@ -208,21 +208,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn escaped_text_is_one_harmless_line_and_stays_as_it_is(text in any::<String>()) {
+        fn escaping_gives_one_harmless_line_and_is_idempotent(text in any::<String>()) {
             let escaped = escape(&text).into_owned();
             prop_assert!(!escaped.contains(is_hostile), "{escaped:?}");
             prop_assert_eq!(escape(&escaped), escaped.as_str());
         }
 
         #[test]
-        fn escaped_json_says_the_same(text in any::<String>()) {
+        fn escaped_json_is_equivalent(text in any::<String>()) {
             let json = escape_document(&serde_json::to_string_pretty(&[&text]).unwrap());
             prop_assert!(!json.replace('\n', "").contains(is_hostile), "{json:?}");
             prop_assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), [text]);
         }
 
         #[test]
-        fn a_cut_text_is_never_too_wide(text in "\\PC{0,30}", columns in 1_usize..40) {
+        fn a_truncated_text_is_never_too_wide(text in "\\PC{0,30}", columns in 1_usize..40) {
             prop_assert!(width(&cut(&escape(&text), columns)) <= columns);
         }
     }

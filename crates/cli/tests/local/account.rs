@@ -199,14 +199,14 @@ async fn what_is_wrong_with_the_account_is_said_in_one_line() {
     };
     let at = |url| [("AWS_ENDPOINT_URL", url)];
     for (variables, words) in [
-        (with(&[], &["REGION"]), &["there is no region", "give --region", "AWS_REGION"][..]),
+        (with(&[], &["REGION"]), &["no region is configured", "use --region", "AWS_REGION"][..]),
         (with(&at("127.0.0.1:8000"), &[]), &["127.0.0.1:8000", "scheme", "http://127.0.0.1:8000"]),
-        (with(&at(&nobody), &[]), &[&nobody, "there is no connection", "check --endpoint-url"]),
+        (with(&at(&nobody), &[]), &[&nobody, "cannot connect", "check --endpoint-url"]),
         (with(&at(&nobody), &["KEY"]), &["there are no credentials", "log in"]),
         (with(&at(&expired.url), &[]), &[&expired.url, "your credentials have expired", "log in"]),
         (with(&at(&throttling.url), &[]), &[&throttling.url, "ThrottlingException", "later"]),
-        (with(&at(&page.url), &[]), &[&page.url, "does not come from AWS"]),
-        (with(&at(&unready.url), &[]), &[&unready.url, "does not come from AWS"]),
+        (with(&at(&page.url), &[]), &[&page.url, "is not from AWS"]),
+        (with(&at(&unready.url), &[]), &[&unready.url, "is not from AWS"]),
     ] {
         for mut command in commands() {
             let ran = run(command.envs(variables.clone())).await;

@@ -99,5 +99,5 @@ async fn the_local_world_ends_cleanly_when_it_is_told_to() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let status = tokio::time::timeout(GENEROUS, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(0));
-    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "something is left behind");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "a file was left behind");
 }

@@ -109,7 +109,7 @@ impl Visit {
 #[tokio::test]
 async fn a_change_is_made_with_the_form_and_seen_arriving() {
     let visit = Visit::start().await;
-    assert!(visit.page("/").await.contains("No change yet"));
+    assert!(visit.page("/").await.contains("No changes yet"));
     let saved = visit.form("/items", "action=save&key=FLAG&attribute=value&value=on").await;
     assert_eq!((saved.status, saved.location.as_str()), (303, "/?saved=FLAG#change-heading"));
     // The badge of the change; what to try next mentions the trail too.
@@ -131,7 +131,7 @@ async fn a_change_is_made_with_the_form_and_seen_arriving() {
 #[tokio::test]
 async fn the_trail_of_a_change_leads_to_its_item_and_is_intact() {
     let visit = Visit::start().await;
-    assert!(visit.page("/trail").await.contains("No entry yet"));
+    assert!(visit.page("/trail").await.contains("No entries yet"));
     for value in ["on", "off"] {
         visit.form("/items", &format!("action=save&key=FLAG&attribute=value&value={value}")).await;
     }
@@ -165,7 +165,7 @@ async fn what_is_broken_fails_until_it_is_mended_and_nothing_is_lost() {
     let failed = |view: &Value| view["invocations"].as_array().is_some_and(|all| !all.is_empty());
     let list = visit.json_until("/invocations?outcome=failed", failed).await;
     assert_eq!(list["invocations"][0]["outcome"], "failed", "{list}");
-    assert!(visit.page("/").await.contains("Broken on purpose: The function crashes"));
+    assert!(visit.page("/").await.contains("Deliberately broken: The function crashes"));
     assert_eq!(visit.form("/break", "fault=none").await.status, 303);
     let trail = visit.json_until("/trail", |trail| trail["entries"].as_array().is_some_and(|all| all.len() == 1)).await;
     assert_eq!(trail["entries"][0]["itemKey"], "FLAG");
@@ -178,7 +178,7 @@ async fn what_is_broken_fails_until_it_is_mended_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_table_that_throttles_and_a_record_that_is_damaged_are_seen_as_what_they_are() {
+async fn a_throttling_table_and_a_damaged_record_are_shown_as_such() {
     let visit = Visit::start().await;
     visit.form("/break", "fault=tableThrottles&on=true").await;
     visit.form("/items", "action=save&key=FLAG&attribute=value&value=on").await;

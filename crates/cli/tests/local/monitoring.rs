@@ -36,7 +36,10 @@ async fn dashboards_are_drawn_or_the_error_says_why_not() {
     assert!(error.contains("no fault has \"rain\" in its name") && error.contains(fault), "{error}");
     let (code, _, error) = run(pages.path(), &["dashboards"]).await;
     assert_eq!(code, Some(2));
-    assert!(error.contains("alarms cannot be read; run this in the repository, or name the directories: "), "{error}");
+    assert!(
+        error.contains("alarms cannot be read; run this in the repository, or specify the directories: "),
+        "{error}"
+    );
     std::fs::write(pages.path().join("file"), "").unwrap();
     let below_a_file = pages.path().join("file/below");
     let (code, _, error) = run(&repository(), &["dashboards", "--to", below_a_file.to_str().unwrap()]).await;

@@ -1,19 +1,19 @@
-//! A change of an item, and where it is now.
+//! A change to an item, and where it is now.
 
 use chrono::{DateTime, Utc};
 use config_audit_mapping::SequenceNumber;
 use serde::Serialize;
 
-/// A change of an item, from the stream to its entries.
+/// A change to an item, from the stream to its entries.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The item's key; empty if the record has none.
+    /// The item's key; empty if the record does not have one.
     pub key: String,
     /// `INSERT`, `MODIFY` or `REMOVE`.
     pub event_name: String,
-    /// When the item was changed, as the stream says it: a whole second.
+    /// When the item was changed, to the second, as the stream reports it.
     pub created: DateTime<Utc>,
-    /// Its place in the shard.
+    /// Its position in the shard.
     pub sequence_number: SequenceNumber,
     /// `eventID`.
     pub event_id: String,
@@ -21,34 +21,34 @@ pub struct Change {
     pub shard_id: String,
     /// Where it is now.
     pub place: Place,
-    /// How often it was delivered to the function.
+    /// How many times it was delivered to the function.
     pub deliveries: usize,
-    /// The last invocation with it.
+    /// The last invocation that received it.
     pub request_id: Option<String>,
     /// How many of its entries are stored.
     pub entries: usize,
-    /// The attribute that changed, if it is one.
+    /// The attribute that changed, if only one did.
     pub attribute: Option<String>,
     /// From the change to its last entry.
     pub lag_ms: Option<f64>,
 }
 
-/// Where a change is on its way.
+/// How far a change has got.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "place")]
 pub enum Place {
     /// It is in the stream, and the mapping has not delivered it yet.
     InStream,
-    /// The function works on it.
+    /// The function is processing it.
     InFunction,
-    /// The function could not audit it, or failed as a whole.
+    /// The function could not audit it, or the whole invocation failed.
     Failed {
         /// Why.
         reason: String,
     },
     /// It will be delivered again.
     AwaitingRetry {
-        /// Which retry that will be, from 1.
+        /// The number of that retry, from 1.
         retry: u32,
         /// When.
         at: DateTime<Utc>,
@@ -69,12 +69,12 @@ pub enum Place {
         /// Lambda's condition.
         condition: String,
     },
-    /// It is done. Nothing that was received says what became of it.
+    /// It is done, but the console received nothing that says how.
     Done,
 }
 
 impl Place {
-    /// Whether nothing more will happen to it.
+    /// Whether it is in its final place.
     #[must_use]
     pub fn is_final(&self) -> bool {
         !matches!(self, Self::InStream | Self::InFunction | Self::Failed { .. } | Self::AwaitingRetry { .. })

@@ -1,4 +1,4 @@
-//! An invocation, with all that the function sent during it.
+//! An invocation, with everything that the function sent during it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Invocation {
     pub trace_header: String,
     /// When it began.
     pub started: DateTime<Utc>,
-    /// Whether a process was started for it.
+    /// Whether it was a cold start.
     pub is_cold: bool,
     /// The sequence numbers of its records.
     pub records: Vec<String>,
@@ -24,11 +24,11 @@ pub struct Invocation {
     pub lines: Vec<(LogSource, String)>,
     /// The segment documents, as JSON.
     pub documents: Vec<String>,
-    /// Whether lines and documents were dropped to stay within the memory.
+    /// Whether lines and documents were dropped to stay within the memory limit.
     pub is_trimmed: bool,
-    /// The entries that it stored, as far as they were seen.
+    /// The entries that it stored, as far as the console saw them.
     pub entries: Vec<StoredEntry>,
-    /// How it ended; none while it goes on.
+    /// How it ended; `None` while it is running.
     pub ended: Option<Ended>,
 }
 
@@ -48,7 +48,7 @@ pub struct StoredEntry {
 pub struct Ended {
     /// How long it took.
     pub duration: Duration,
-    /// The sequence numbers that it reported as failed, or why it failed as a whole.
+    /// The sequence numbers that it reported as failed, or why the whole invocation failed.
     pub outcome: Result<Vec<String>, String>,
 }
 
@@ -68,7 +68,7 @@ impl Invocation {
         }
     }
 
-    /// The bytes of its lines and documents.
+    /// The size of its lines and documents, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.lines.iter().map(|(_, line)| line.len()).chain(self.documents.iter().map(String::len)).sum()
     }
@@ -79,7 +79,7 @@ impl Invocation {
         (self.lines, self.documents) = (Vec::new(), Vec::new());
     }
 
-    /// Whether it failed as a whole, or reported a record as failed.
+    /// Whether it failed, or reported a record as failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| !matches!(&ended.outcome, Ok(failed) if failed.is_empty()))

@@ -1,16 +1,17 @@
-//! The metrics of the local world, as CloudWatch would have them: the function's from its log lines, AWS's own from what happened.
+//! The metrics of the local world, as CloudWatch would have them: the function's from its log lines, AWS's own from the
+//! world's events.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use config_audit_cloudwatch::line::{Ingested, Line};
 use config_audit_cloudwatch::metrics::{Metric, Metrics};
 use config_audit_local::WorldEvent;
 
-/// How long metrics are kept: longer than any alarm looks back but the one of a day.
+/// How long metrics are kept: longer than the window of every alarm except the one-day one.
 pub const KEPT_HOURS: i64 = 3;
-/// How many samples are kept at most; a sample takes 24 bytes.
+/// The maximum number of samples; a sample takes 24 bytes.
 pub const MAX_SAMPLES: usize = 1_000_000;
 
-/// The names that the alarms' templates refer to have themselves as their values here.
+/// In the local world, each name that the alarm templates refer to is its own value.
 const FUNCTION: [(&str, &str); 1] = [("FunctionName", "AuditLambdaFunction")];
 const MAPPING: [(&str, &str); 1] = [("EventSourceMappingUUID", "ConfigurationStreamMapping")];
 const TABLE: [(&str, &str); 1] = [("TableName", "ConfigurationTableName")];
@@ -20,7 +21,7 @@ const LOG_GROUP: [(&str, &str); 1] = [("LogGroupName", "AuditLogGroup")];
 #[derive(Debug, Default)]
 pub struct WorldMetrics {
     metrics: Metrics,
-    /// The records that were delivered to the invocation that begins next, and the oldest one's time.
+    /// The number of records delivered to the next invocation, and the time of the oldest one.
     delivered: usize,
     oldest: Option<DateTime<Utc>>,
     /// The minute in which old samples were last dropped.
@@ -34,12 +35,12 @@ impl WorldMetrics {
         &self.metrics
     }
 
-    /// `oldest` is when the oldest record that is not done was changed.
+    /// `oldest` is the change time of the oldest pending record.
     pub(super) fn apply(&mut self, event: &WorldEvent, oldest: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         match event {
             WorldEvent::RecordRead { .. } => {
                 self.add("AWS/Lambda", "PolledEventCount", &MAPPING, now, 1.0);
-                // A record in the stream is a write that the table has taken.
+                // Each record in the stream is a write that the table accepted.
                 self.add("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &TABLE, now, 1.0);
             }
             WorldEvent::RecordDelivered { .. } => {
@@ -95,7 +96,7 @@ impl WorldMetrics {
         self.metrics.add(&Metric::new(namespace, name, dimensions), at, at, value);
     }
 
-    /// Drops what is too old once a minute, and more if that is not enough.
+    /// Drops old samples once a minute, and more of them if that does not free enough.
     fn trim(&mut self, now: DateTime<Utc>) {
         let minute = now.timestamp() / 60;
         if minute == self.trimmed {
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happens_becomes_the_metrics_that_aws_would_have() {
+    fn events_become_the_metrics_that_aws_would_have() {
         let mut metrics = WorldMetrics::default();
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let started = WorldEvent::InvocationStarted { request_id: String::new(), trace_header: String::new() };
@@ -125,7 +126,7 @@ mod tests {
         metrics.apply(&started, None, now);
         let value = |name: &str| metrics.metrics().at_least(name, 0.0).first().map(|(_, value)| *value);
         assert_eq!((value("InvokedEventCount"), value("IteratorAge")), (Some(3.0), Some(7000.0)));
-        // Three hours later all that is forgotten.
+        // Three hours later, all of it has been dropped.
         metrics.apply(&started, None, now + TimeDelta::hours(4));
         assert_eq!(metrics.metrics().at_least("IteratorAge", 0.0).len(), 1);
     }

@@ -1,7 +1,7 @@
-//! What happened in the local world lately, in bounded memory.
+//! Recent activity in the local world, in bounded memory.
 //!
-//! [`Activity`] subscribes to the world's events. Pages read its [`State`], and learn of each change of it by a counter, so a
-//! browser that is slow or forgotten has no queue that could grow.
+//! [`Activity`] subscribes to the world's events. Pages read its [`State`], and a counter tells them that it changed,
+//! so there is no queue that could grow while a browser is slow or forgotten.
 
 mod change;
 mod invocation;
@@ -33,12 +33,12 @@ pub const MAX_INVOCATIONS: usize = 1_000;
 pub const MAX_TEXT: usize = 32 << 20;
 /// How many notices are kept.
 pub const MAX_NOTICES: usize = 100;
-/// The revision after which nothing happens.
+/// The revision after which nothing changes.
 pub const CLOSED: u64 = u64::MAX;
-/// How many events wait for the console at most.
+/// The maximum number of events that wait for the console.
 const MAX_QUEUE: usize = 65_536;
 
-/// What happened in the local world lately.
+/// Recent activity in the local world.
 #[derive(Debug)]
 pub struct Activity {
     state: Mutex<State>,
@@ -48,14 +48,14 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Nothing yet, of a world whose changes come from this stream.
+    /// No activity yet, in a world whose changes come from this stream.
     #[must_use]
     pub fn new(stream_arn: Option<&str>) -> Self {
         let state = Mutex::new(State::new(stream_arn, Clock::System.now()));
         Self { state, entries: Arc::default(), revision: watch::Sender::new(0) }
     }
 
-    /// The trail's entries, each of which is added as it is stored.
+    /// The trail's entries. Each is added as it is stored.
     pub(crate) fn entries(&self) -> &Arc<Index> {
         &self.entries
     }
@@ -66,7 +66,7 @@ impl Activity {
         bus.subscribe_bounded(MAX_QUEUE)
     }
 
-    /// Takes all events, until the world is gone.
+    /// Consumes events until the world is gone.
     pub async fn follow(self: Arc<Self>, mut events: BoundedEvents) {
         while let Some(received) = events.recv().await {
             if let Received::Event(event) = &received
@@ -89,23 +89,23 @@ impl Activity {
         }
     }
 
-    /// Reads what is known. Nothing happens meanwhile, so be quick.
+    /// Reads the state. This blocks all updates, so be quick.
     pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes what is known, as events do.
+    /// Updates the state, as events do.
     #[cfg(test)]
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Nothing will happen any more: whoever waits for the next revision ends.
+    /// Marks the end: tasks that wait for the next revision finish.
     pub fn close(&self) {
         self.revision.send_replace(CLOSED);
     }
 
-    /// Changes whenever something happened; [`CLOSED`] at the end.
+    /// Changes whenever the state does; [`CLOSED`] at the end.
     #[must_use]
     pub fn revision(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()

@@ -1,24 +1,24 @@
-//! The newest of many things, numbered in the order in which they came.
+//! A bounded list of the newest values, numbered in order of arrival.
 
 use std::collections::VecDeque;
 
-/// The newest things, at most `limit` of them.
+/// The newest values, at most `limit` of them.
 #[derive(Debug)]
 pub struct Recent<T> {
     items: VecDeque<T>,
     limit: usize,
-    /// How many have been dropped; the number of the oldest that is left.
+    /// How many have been dropped, which is also the number of the oldest one kept.
     dropped: usize,
 }
 
 impl<T> Recent<T> {
-    /// Nothing yet.
+    /// An empty list.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { items: VecDeque::new(), limit, dropped: 0 }
     }
 
-    /// Adds the newest. Returns what had to be dropped for it.
+    /// Adds a value. Returns the one that was dropped to make room.
     pub fn push(&mut self, item: T) -> Option<T> {
         self.items.push_back(item);
         if self.items.len() <= self.limit {
@@ -34,7 +34,7 @@ impl<T> Recent<T> {
         self.dropped + self.items.len()
     }
 
-    /// How many were dropped because they were the oldest.
+    /// How many of the oldest were dropped.
     #[must_use]
     pub fn dropped(&self) -> usize {
         self.dropped
@@ -58,7 +58,7 @@ impl<T> Recent<T> {
         self.items.back()
     }
 
-    /// The one with this number, unless it was dropped.
+    /// The value with this number, unless it was dropped.
     pub fn get_mut(&mut self, number: usize) -> Option<&mut T> {
         self.items.get_mut(number.checked_sub(self.dropped)?)
     }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_is_dropped_and_the_numbers_of_the_others_stay() {
+    fn the_oldest_is_dropped_and_the_others_keep_their_numbers() {
         let mut recent = Recent::new(2);
         assert_eq!((recent.push('a'), recent.push('b'), recent.push('c')), (None, None, Some('a')));
         assert_eq!(recent.newest_first().collect::<String>(), "cb");

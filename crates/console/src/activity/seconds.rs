@@ -1,4 +1,4 @@
-//! How much happened in each of the last seconds.
+//! Activity counts for each of the last seconds.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 /// How many seconds are kept.
 pub const KEPT_SECONDS: i64 = 300;
 
-/// What happened within some time.
+/// The activity within a period.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Amounts {
@@ -18,7 +18,7 @@ pub struct Amounts {
     pub entries: usize,
     /// Invocations that ended.
     pub invocations: usize,
-    /// Those of them that failed, or reported a record as failed.
+    /// Of these, the ones that failed or reported a record as failed.
     pub failed: usize,
     /// Batches that will be delivered again.
     pub retries: usize,
@@ -26,7 +26,7 @@ pub struct Amounts {
     pub longest_lag_ms: f64,
 }
 
-/// The last seconds in which something happened.
+/// The last seconds with any activity.
 #[derive(Debug, Default)]
 pub struct Seconds {
     /// Each with its second since 1970, oldest first.
@@ -34,9 +34,9 @@ pub struct Seconds {
 }
 
 impl Seconds {
-    /// What happened in the second of this time, to be added to.
+    /// The amounts for the second of this time, so that the caller can add to them.
     pub fn at(&mut self, now: DateTime<Utc>) -> &mut Amounts {
-        // The clock may be set back; then the last second goes on.
+        // If the clock is set back, this adds to the newest second.
         let second = self.amounts.back().map_or(now.timestamp(), |(last, _)| now.timestamp().max(*last));
         if self.amounts.back().is_none_or(|(last, _)| *last != second) {
             self.amounts.push_back((second, Amounts::default()));
@@ -48,14 +48,14 @@ impl Seconds {
         &mut self.amounts[last].1
     }
 
-    /// What happened in this many seconds up to now.
+    /// The activity in this many seconds up to now.
     #[must_use]
     pub fn last(&self, seconds: i64, now: DateTime<Utc>) -> Amounts {
         let recent = self.amounts.iter().rev().take_while(|(second, _)| *second > now.timestamp() - seconds);
         recent.fold(Amounts::default(), |sum, (_, more)| sum.and(more))
     }
 
-    /// What happened in each of the last `number` intervals of this many seconds, oldest first.
+    /// The activity in each of the last `number` intervals of this many seconds, oldest first.
     #[must_use]
     pub fn intervals(&self, seconds: i64, number: usize, now: DateTime<Utc>) -> Vec<Amounts> {
         let mut intervals = vec![Amounts::default(); number];
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_added_up_by_second_and_forgotten_after_five_minutes() {
+    fn amounts_are_summed_per_second_and_dropped_after_five_minutes() {
         let mut seconds = Seconds::default();
         for second in [0, 0, 10, 299, 300] {
             seconds.at(at(second)).changes += 1;
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(seconds.last(60, at(1000)), Amounts::default());
         let intervals = seconds.intervals(150, 2, at(300)).iter().map(|amounts| amounts.changes).collect::<Vec<_>>();
         assert_eq!(intervals, [1, 2]);
-        // A clock that is set back adds to the newest second.
+        // If the clock is set back, amounts are added to the newest second.
         seconds.at(at(200)).changes += 1;
         assert_eq!(seconds.last(1, at(300)).changes, 2);
     }

@@ -1,4 +1,4 @@
-//! Makes of the world's events what the pages show.
+//! Turns the world's events into the state that the pages show.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -19,10 +19,10 @@ use super::recent::Recent;
 use super::seconds::Seconds;
 use super::{MAX_CHANGES, MAX_INVOCATIONS, MAX_NOTICES, MAX_TEXT};
 
-/// How many entries of an invocation are kept.
+/// The maximum number of entries kept for an invocation.
 const MAX_ENTRIES: usize = 1_000;
 
-/// How much has happened since the console was started.
+/// The activity since the console was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -30,13 +30,13 @@ pub struct Counts {
     pub changes: usize,
     /// Invocations that ended.
     pub invocations: usize,
-    /// Those of them that failed, or reported a record as failed.
+    /// Of these, the ones that failed or reported a record as failed.
     pub failed_invocations: usize,
     /// Processes that were started.
     pub processes: usize,
     /// Entries that were stored.
     pub entries: usize,
-    /// Batches that were to be delivered again.
+    /// Batches scheduled for redelivery.
     pub retries: usize,
     /// Records that the function put into the failure bucket.
     pub quarantined: usize,
@@ -44,13 +44,13 @@ pub struct Counts {
     pub given_up: usize,
 }
 
-/// A batch that waits for its next delivery.
+/// A batch that is waiting for its next delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
     /// How many records.
     pub records: usize,
-    /// Which retry that will be, from 1.
+    /// The number of that retry, from 1.
     pub retry: u32,
     /// When.
     pub at: DateTime<Utc>,
@@ -58,7 +58,7 @@ pub struct Retry {
     pub reason: String,
 }
 
-/// Something that a person should know.
+/// Something that an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
@@ -70,37 +70,37 @@ pub struct Notice {
     pub text: String,
 }
 
-/// A shard's records that are not done.
+/// A shard's pending records.
 #[derive(Debug, Default)]
 struct Shard {
     outstanding: VecDeque<(SequenceNumber, DateTime<Utc>)>,
     retry: Option<Retry>,
 }
 
-/// What is known of the world.
+/// What the console knows about the world.
 #[derive(Debug)]
 pub struct State {
-    /// When the console began to watch.
+    /// When the console started watching.
     pub since: DateTime<Utc>,
-    /// How many events it missed, because it was too slow.
+    /// How many events it missed because it was too slow.
     pub missed: usize,
-    /// How much has happened since.
+    /// The activity since then.
     pub counts: Counts,
-    /// How much happened in each of the last seconds.
+    /// The activity in each of the last seconds.
     pub seconds: Seconds,
     /// The last changes.
     pub changes: Recent<Change>,
     /// The last invocations.
     pub invocations: Recent<Invocation>,
-    /// What a person should know.
+    /// What an operator should know.
     pub notices: Recent<Notice>,
     /// The metrics as CloudWatch would have them.
     pub metrics: WorldMetrics,
-    /// The process of the function, while there is one.
+    /// The function's process, while it has one.
     pub process: Option<u32>,
-    /// Whether the failure bucket refused the last object that Lambda put into it.
+    /// Whether the failure bucket rejected the last object that Lambda sent to it.
     pub bucket_refuses: bool,
-    /// From a change to its entry, of the last one.
+    /// The latest change-to-entry lag.
     pub last_lag_ms: Option<f64>,
     stream_arn: Option<StreamArn<'static>>,
     shards: BTreeMap<String, Shard>,
@@ -108,11 +108,11 @@ pub struct State {
     by_sequence: HashMap<String, usize>,
     /// The invocations by the IDs of their entries.
     by_entry: HashMap<String, String>,
-    /// Records that were delivered to the invocation that begins next.
+    /// Records delivered to the next invocation.
     delivered: Vec<String>,
-    /// Lambda's condition for the records that were given up last.
+    /// Lambda's condition for the records that it gave up on last.
     given_up: Option<String>,
-    /// The bytes of all lines and documents.
+    /// The size of all lines and documents, in bytes.
     text: usize,
 }
 
@@ -140,19 +140,19 @@ impl State {
         }
     }
 
-    /// How many records were read and are not done.
+    /// How many records were read but are not done yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shards.values().map(|shard| shard.outstanding.len()).sum()
     }
 
-    /// When the oldest record that is not done was changed.
+    /// The change time of the oldest pending record.
     #[must_use]
     pub fn oldest(&self) -> Option<DateTime<Utc>> {
         self.shards.values().filter_map(|shard| shard.outstanding.front()).map(|(_, created)| *created).min()
     }
 
-    /// The batches that wait for their next delivery.
+    /// The batches that are waiting for their next delivery.
     pub fn retries(&self) -> impl Iterator<Item = &Retry> {
         self.shards.values().filter_map(|shard| shard.retry.as_ref())
     }
@@ -229,7 +229,7 @@ impl State {
                 }
             }
             WorldEvent::SegmentRejected { reason } => {
-                self.notice(now, false, format!("the X-Ray daemon received what is not a segment document: {reason}"));
+                self.notice(now, false, format!("the X-Ray daemon received an invalid segment document: {reason}"));
             }
             WorldEvent::InvocationEnded(completed) => self.end(&Ended::of(completed), now),
             WorldEvent::EntryStored { entry } => self.add_entry(entry, now),
@@ -247,11 +247,15 @@ impl State {
                 self.bucket_refuses = false;
                 self.counts.given_up += records;
                 self.given_up = Some(condition.as_str().to_owned());
-                self.notice(now, false, format!("Lambda gave up {records} records ({}): {key}", condition.as_str()));
+                self.notice(now, false, format!("Lambda gave up on {records} records ({}): {key}", condition.as_str()));
             }
             WorldEvent::DestinationFailed { message } => {
                 self.bucket_refuses = true;
-                self.notice(now, false, format!("the failure bucket refused records, which are kept: {message}"));
+                self.notice(
+                    now,
+                    false,
+                    format!("the failure bucket rejected records, which Lambda will resend: {message}"),
+                );
             }
             WorldEvent::Warning { message } => self.notice(now, false, message.clone()),
             WorldEvent::Recovered { message } => self.notice(now, true, message.clone()),
@@ -304,7 +308,7 @@ impl State {
         }
     }
 
-    /// Of each record of the invocation that ended: what became of it, from what the function sent.
+    /// Derives the outcome of each record of the invocation that ended, from what the function sent.
     fn end(&mut self, ended: &Ended, now: DateTime<Utc>) {
         let Some(invocation) = self.running_mut() else { return };
         invocation.ended = Some(ended.clone());
@@ -315,7 +319,7 @@ impl State {
         let second = self.seconds.at(now);
         second.invocations += 1;
         second.failed += usize::from(has_failed);
-        // Lambda delivers again from the first record that failed, in the order of the shard.
+        // Lambda redelivers from the first failed record on, in the shard's order.
         let failed: HashSet<&String> = ended.outcome.iter().flatten().collect();
         let mut comes_again = false;
         for sequence_number in &records {
@@ -340,7 +344,7 @@ impl State {
         self.trim();
     }
 
-    /// Drops the lines and documents of the oldest invocations, until the others fit into the memory.
+    /// Drops the lines and documents of the oldest invocations until the rest fit into the memory limit.
     fn trim(&mut self) {
         let mut oldest_first = self.invocations.newest_first_mut().rev();
         while self.text > MAX_TEXT
@@ -413,7 +417,8 @@ impl State {
     }
 }
 
-/// What became of each record, and why, by its sequence number: from the spans, and from the lines about single records.
+/// The outcome of each record and its reason, by sequence number: from the spans and the log lines about single
+/// records.
 fn outcomes(invocation: &Invocation) -> HashMap<String, (String, String)> {
     let mut outcomes = HashMap::new();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,8 +1,8 @@
-//! The alarms and runbooks that operators deploy and read, embedded in the binary.
+//! The alarms that operators deploy and the runbooks that they read, embedded in the binary.
 
 use config_audit_cloudwatch::alarms::{Alarm, Alarms, AlarmsError, Kind};
 
-/// The files with alarms that are always deployed.
+/// The files of the alarms that are always deployed.
 const TEMPLATES: &[(&str, &str)] = &[
     ("alarms/freshness.yml", include_str!("../../../../alarms/freshness.yml")),
     ("alarms/incident.yml", include_str!("../../../../alarms/incident.yml")),
@@ -19,7 +19,7 @@ macro_rules! runbooks {
     };
 }
 
-/// The runbooks by the names of their files.
+/// The runbooks by file name.
 const RUNBOOKS: &[(&str, &str)] = runbooks![
     "README",
     "audit-policy-changed",
@@ -51,12 +51,12 @@ const RUNBOOKS: &[(&str, &str)] = runbooks![
 /// The bundled alarms, with the names and defaults of the deployed stack.
 ///
 /// # Errors
-/// When a file is not valid; the tests hold that none is.
+/// If a file is not valid; the tests check that all are.
 pub(super) fn alarms() -> Result<Alarms, AlarmsError> {
     Alarms::read(TEMPLATES, &|name| Some(value(name)))
 }
 
-/// The value of a name in a template: the defaults of the deploy parameters. Everything else is its own name here.
+/// The value of a name in a template: the default of the deploy parameter, or else the name itself.
 fn value(name: &str) -> String {
     match name {
         "Service" => "config-audit",
@@ -77,24 +77,24 @@ pub(super) fn runbook(name: &str) -> Option<&'static str> {
     RUNBOOKS.iter().find(|(other, _)| *other == name).map(|(_, text)| *text)
 }
 
-/// The name of an alarm's runbook. An alarm that only others watch has the one of the alarm whose name its own begins with.
+/// The name of an alarm's runbook. An alarm that only others watch shares that of the alarm whose name is its prefix.
 pub(super) fn runbook_of(alarm: &Alarm) -> Option<&'static str> {
     let name = kebab(&alarm.id);
     let matching = RUNBOOKS.iter().map(|(other, _)| *other).filter(|other| name.starts_with(other));
     matching.max_by_key(|other| other.len())
 }
 
-/// Whether an alarm wakes somebody.
+/// Whether an alarm pages.
 pub(super) fn pages(alarm: &Alarm) -> bool {
     alarm.alarm_actions.iter().any(|action| action == "PageTopic")
 }
 
-/// Whether an alarm notifies somebody. One that does not is a part of another one's rule.
+/// Whether an alarm notifies. An alarm that does not is part of another alarm's rule.
 pub(super) fn notifies(alarm: &Alarm) -> bool {
     !alarm.alarm_actions.is_empty()
 }
 
-/// The alarm that watches this one, for one that does not page: the one that pages if there is one.
+/// The alarm that watches this one, if this one does not page; preferably an alarm that pages.
 pub(super) fn watcher<'a>(alarms: &'a Alarms, alarm: &Alarm) -> Option<&'a Alarm> {
     let watches = |other: &&Alarm| watched(other).contains(&alarm.name.as_str());
     alarms.all().iter().filter(watches).max_by_key(|other| pages(other)).filter(|_| !pages(alarm))
@@ -138,7 +138,7 @@ mod tests {
     fn every_file_is_bundled() {
         let templates = TEMPLATES.iter().map(|(path, _)| path.trim_start_matches("alarms/").trim_end_matches(".yml"));
         let mut deployed = files("alarms", "yml");
-        // It is deployed with the canary only, which the local world does not have.
+        // It is deployed only with the canary, which the local world does not have.
         assert!(deployed.remove("canary"));
         assert_eq!(templates.map(str::to_owned).collect::<BTreeSet<_>>(), deployed);
         let runbooks: BTreeSet<String> = RUNBOOKS.iter().map(|(name, _)| (*name).to_owned()).collect();

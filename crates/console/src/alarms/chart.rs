@@ -9,10 +9,10 @@ use maud::{Markup, html};
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 180.0;
 
-/// A line through the points, with gaps where there is no data, and the threshold; all values are in a table as well.
+/// A line through the points, with gaps where there is no data, and the threshold. A table lists all values.
 pub(super) fn chart(points: &[(DateTime<Utc>, Option<f64>)], threshold: f64) -> Markup {
     let values = points.iter().filter_map(|(_, value)| *value);
-    // Room above the highest, so that the threshold never lies on the frame.
+    // Leave room at the top, so that the threshold is never on the frame.
     let top = values.fold(threshold.max(0.0), f64::max).max(f64::MIN_POSITIVE) * 1.15;
     let top = if top < 1e-9 { 1.0 } else { top };
     let step = WIDTH / points.len().saturating_sub(1).max(1) as f64;
@@ -52,7 +52,7 @@ fn line(points: &[(DateTime<Utc>, Option<f64>)], step: f64, height: &impl Fn(f64
     for (index, (_, value)) in points.iter().enumerate() {
         if let Some(value) = value {
             let command = if is_drawing { "L" } else { "M" };
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(path, "{command}{:.1} {:.1}", index as f64 * step, height(*value));
         }
         is_drawing = value.is_some();
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn points_are_joined_but_not_over_a_gap_and_the_threshold_is_drawn() {
+    fn the_line_breaks_at_gaps_and_the_threshold_is_drawn() {
         let points: Vec<_> =
             [Some(0.0), Some(10.0), None, Some(5.0)].map(|value| (DateTime::UNIX_EPOCH, value)).to_vec();
         let drawn = chart(&points, 8.0).into_string();

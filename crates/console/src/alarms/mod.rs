@@ -1,4 +1,4 @@
-//! The bundled alarms in their true states: CloudWatch's rules on the local world's metrics.
+//! The bundled alarms, evaluated by CloudWatch's rules on the local world's metrics.
 
 mod bundled;
 mod chart;
@@ -31,11 +31,11 @@ use crate::text::time;
 
 pub(crate) use runbook::page as runbook;
 
-/// Between two looks at whether a minute has passed.
+/// How often to check whether a minute has passed.
 const PAUSE: Duration = Duration::from_secs(15);
-/// How many changes of an alarm are kept, the newest.
+/// How many of an alarm's newest state changes are kept.
 const MAX_TIMELINE: usize = 100;
-/// How many periods a chart shows.
+/// The number of periods in a chart.
 const CHARTED: u16 = 30;
 
 /// The bundled alarms, evaluated.
@@ -45,7 +45,7 @@ pub(crate) struct Alarms {
     evaluated: Mutex<Arc<Evaluated>>,
 }
 
-/// The states of the alarms up to a minute.
+/// The states of the alarms as of a minute.
 #[derive(Debug, Clone, Default)]
 struct Evaluated {
     /// Counted from 1970; 0 before the first evaluation.
@@ -61,11 +61,11 @@ struct Watched {
     id: String,
     #[serde(serialize_with = "state_name")]
     state: State,
-    /// `None` if the state has been the same from the beginning.
+    /// `None` if the state has never changed.
     since: Option<DateTime<Utc>>,
-    /// Whether it wakes somebody by itself.
+    /// Whether it pages on its own.
     pages: bool,
-    /// Whether it notifies anybody by itself.
+    /// Whether it notifies on its own.
     notifies: bool,
     /// The alarm that watches it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,12 +118,13 @@ impl Watched {
         self.timeline.drain(..dropped);
     }
 
-    /// Whether it says that something is wrong. A part of another alarm's rule may be in ALARM on a healthy day.
+    /// Whether it means that something is wrong. An alarm that is part of another one's rule may be in ALARM on a
+    /// healthy day.
     fn is_on(&self) -> bool {
         self.state == State::Alarm && self.notifies
     }
 
-    /// Whom it tells.
+    /// Whom it notifies.
     fn reach(&self) -> Markup {
         let through = |verb: &str, other: &Parent| {
             html! { (verb) " " a href=(Address::below("/alarms", &other.id)) { (other.id) } }
@@ -131,22 +132,22 @@ impl Watched {
         match &self.parent {
             _ if self.pages => html! { b { "pages" } },
             Some(other) if self.notifies && other.pages => through("notifies; pages through", other),
-            Some(other) if !self.notifies => through("is a part of", other),
+            Some(other) if !self.notifies => through("is part of", other),
             _ => html! { "notifies" },
         }
     }
 }
 
 impl Alarms {
-    /// The alarms that are deployed.
+    /// The deployed alarms.
     ///
     /// # Errors
-    /// When a bundled file is not valid.
+    /// If a bundled file is not valid.
     pub(crate) fn bundled() -> Result<Self, AlarmsError> {
         Ok(Self { definitions: bundled::alarms()?, evaluated: Mutex::default() })
     }
 
-    /// Evaluates every minute, whether somebody looks or not.
+    /// Evaluates every minute, even if nobody opens the page.
     pub(crate) async fn follow(self: Arc<Self>, activity: Arc<Activity>) {
         loop {
             self.at(&activity, Clock::System.now());
@@ -154,7 +155,7 @@ impl Alarms {
         }
     }
 
-    /// The states now. CloudWatch evaluates once a minute, and so does this.
+    /// The current states. Like CloudWatch, this evaluates once a minute.
     fn at(&self, activity: &Activity, now: DateTime<Utc>) -> Arc<Evaluated> {
         let minute = now.timestamp().div_euclid(60);
         let mut evaluated = self.evaluated.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,7 +165,7 @@ impl Alarms {
         Arc::clone(&evaluated)
     }
 
-    /// Goes on from the last evaluation, since the metrics of earlier minutes may have been forgotten.
+    /// Continues from the last evaluation, because the metrics of earlier minutes may have been dropped.
     fn advance(&self, former: &Evaluated, activity: &Activity, minute: i64) -> Evaluated {
         let definitions = self.definitions.all();
         let time = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap_or_default();
@@ -186,20 +187,20 @@ impl Alarms {
         Evaluated { minute, alarms }
     }
 
-    /// How many alarms are on.
+    /// How many alarms are in ALARM.
     pub(crate) fn on(&self, activity: &Activity, now: DateTime<Utc>) -> usize {
         self.at(activity, now).alarms.iter().filter(|alarm| alarm.is_on()).count()
     }
 
-    /// The alarms that are on, for the overview.
+    /// The alarms that are in ALARM, for the overview.
     pub(crate) fn strip(&self, activity: &Activity, now: DateTime<Utc>) -> Markup {
         let evaluated = self.at(activity, now);
         let on: Vec<&Watched> = evaluated.alarms.iter().filter(|alarm| alarm.is_on()).collect();
         html! {
             @if on.is_empty() {
-                p.quiet { "No alarm is on. " a href="/alarms" { "All alarms" } }
+                p.quiet { "No alarm is in ALARM. " a href="/alarms" { "All alarms" } }
             } @else {
-                p { (count(on.len(), "alarm is on", "alarms are on")) ": "
+                p { (count(on.len(), "alarm is in ALARM", "alarms are in ALARM")) ": "
                     @for alarm in on {
                         a.badge.bad href=(Address::below("/alarms", &alarm.id)) { span aria-hidden="true" { "! " } (alarm.id) } " "
                     }
@@ -209,7 +210,7 @@ impl Alarms {
     }
 }
 
-/// Whether there is a runbook of this name.
+/// Whether there is a runbook with this name.
 #[cfg(test)]
 pub(crate) fn has_runbook(name: &str) -> bool {
     bundled::runbook(name).is_some()
@@ -246,7 +247,7 @@ pub(crate) async fn live(Shared(site): Shared<Arc<Site>>) -> Sse<impl Stream<Ite
 
 fn list(evaluated: &Evaluated) -> Markup {
     let mut alarms: Vec<&Watched> = evaluated.alarms.iter().collect();
-    // Those that are on come first, and of those the ones that page.
+    // Alarms in ALARM come first; among those, the ones that page.
     alarms.sort_by_key(|alarm| (!alarm.is_on(), !alarm.pages, !alarm.notifies, alarm.id.as_str()));
     html! {
         div.scroll tabindex="0" role="region" aria-label="Alarms" {
@@ -275,7 +276,7 @@ fn list(evaluated: &Evaluated) -> Markup {
 struct View {
     #[serde(flatten)]
     alarm: Watched,
-    /// In words, when it goes on.
+    /// When it goes into ALARM, in words.
     rule: String,
     threshold: Option<f64>,
     points: Vec<Point>,
@@ -320,7 +321,7 @@ pub(crate) async fn detail(
     Ok(site.frame.respond(&headers, &view, || Page::new(id, Section::Alarms, content(&view))))
 }
 
-/// When an alarm goes on, in words.
+/// When an alarm goes into ALARM, in words.
 fn rule(kind: &Kind) -> String {
     match kind {
         Kind::Metric(alarm) => {
@@ -332,14 +333,14 @@ fn rule(kind: &Kind) -> String {
                 Comparison::LessThanOrEqualTo => "at or below",
             };
             format!(
-                "Goes on when {} of {} are {comparison} {}, each of {}.",
+                "Goes into ALARM when {} of {} are {comparison} {}, each of {}.",
                 rule.datapoints_to_alarm,
                 count(rule.evaluation_periods, "period", "periods"),
                 number(rule.threshold),
                 count(*period_minutes as usize, "minute", "minutes"),
             )
         }
-        Kind::Composite(_) => "Goes on by the states of other alarms.".to_owned(),
+        Kind::Composite(_) => "Goes into ALARM depending on the states of other alarms.".to_owned(),
     }
 }
 
@@ -352,7 +353,7 @@ fn content(view: &View) -> Markup {
         div.columns.even {
             div {
                 section aria-labelledby="points-heading" {
-                    h2 #points-heading { "What it looks at" }
+                    h2 #points-heading { "What it watches" }
                     @if let Some(threshold) = view.threshold { (chart::chart(&points, threshold)) }
                     @if !view.watches.is_empty() {
                         ul.notices {

@@ -26,7 +26,7 @@ pub(crate) async fn page(
     Ok(site.frame.respond(&headers, &view, || Page::new("Runbook", Section::Alarms, render(text))))
 }
 
-/// The text as HTML, with its headings one level lower, below the page's own.
+/// The text as HTML, with its headings one level below the page's own.
 pub(super) fn render(markdown: &str) -> Markup {
     let mut dropped = 0;
     let events = Parser::new_ext(markdown, Options::ENABLE_TABLES).filter_map(|event| {
@@ -46,14 +46,14 @@ pub(super) fn render(markdown: &str) -> Markup {
                 dropped -= 1;
                 return None;
             }
-            // Our own texts have none; nothing in them becomes markup that is not Markdown's.
+            // Our own texts contain no HTML; anything that looks like it stays text.
             Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
             other => other,
         })
     });
     let mut page = String::new();
     pulldown_cmark::html::push_html(&mut page, events);
-    // A wide table or a long command is scrolled by keyboard too.
+    // Make wide tables and long commands scrollable by keyboard.
     let page = page.replace("<pre>", "<pre tabindex=\"0\">");
     html! { article.runbook { (PreEscaped(page)) } }
 }
@@ -68,7 +68,7 @@ fn lower(level: HeadingLevel) -> HeadingLevel {
     }
 }
 
-/// Where a link leads in the console; `None` where its file is not here.
+/// A link's target in the console; `None` if its file is not in the console.
 fn address(link: &str) -> Option<String> {
     if link.starts_with('#') || link.starts_with("https://") {
         return Some(link.to_owned());
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runbook_is_rendered_below_the_pages_heading_and_links_to_its_neighbours() {
+    fn a_runbook_is_rendered_below_the_page_heading_and_links_to_other_runbooks() {
         let text = "# Title\n\n<b>x</b> [one](incident.md#a) [two](../security.md) [three](https://example.com)\n\n```sh\nls\n```\n";
         let page = render(text).into_string();
         assert!(page.contains("<h2>Title</h2>") && page.contains("&lt;b&gt;x"), "{page}");

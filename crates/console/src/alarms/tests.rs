@@ -17,11 +17,11 @@ fn failing(activity: &Activity, from: DateTime<Utc>, minutes: i64) {
 }
 
 #[test]
-fn an_alarm_goes_on_in_the_minute_in_which_cloudwatch_would_let_it_and_the_overview_says_so() {
+fn an_alarm_fires_in_the_same_minute_as_in_cloudwatch_and_the_overview_shows_it() {
     let activity = Activity::new(None);
     let alarms = Alarms::bundled().unwrap();
     let start = activity.read(|known| known.since);
-    assert!(alarms.strip(&activity, start).into_string().contains("No alarm is on"));
+    assert!(alarms.strip(&activity, start).into_string().contains("No alarm is in ALARM"));
     failing(&activity, start, 20);
     let evaluated = alarms.at(&activity, start + TimeDelta::minutes(20));
     let alarm = evaluated.alarms.iter().find(|alarm| alarm.id == "InvocationErrors").unwrap();
@@ -36,7 +36,7 @@ fn an_alarm_goes_on_in_the_minute_in_which_cloudwatch_would_let_it_and_the_overv
 }
 
 #[test]
-fn what_an_alarm_did_stays_when_its_metrics_are_forgotten() {
+fn an_alarm_keeps_its_timeline_when_its_metrics_are_dropped() {
     let activity = Activity::new(None);
     let alarms = Alarms::bundled().unwrap();
     let start = activity.read(|known| known.since);
@@ -47,7 +47,7 @@ fn what_an_alarm_did_stays_when_its_metrics_are_forgotten() {
         (alarm.state, alarm.timeline.iter().map(|change| change.to).collect::<Vec<_>>())
     };
     assert_eq!(timeline(20), (State::Alarm, vec![State::Ok, State::Alarm]));
-    // Five hours later, one invocation makes the console forget all that was before.
+    // Five hours later, one invocation makes the console drop all earlier metrics.
     failing(&activity, start + TimeDelta::hours(5), 1);
     assert_eq!(timeline(302).1[..2], [State::Ok, State::Alarm]);
 }

@@ -1,4 +1,4 @@
-//! Break it: switches on the running world, each with what one will see, and when.
+//! Break it: switches that break the running world, each with what you will see, and when.
 
 mod load;
 
@@ -25,10 +25,10 @@ pub(crate) use load::Load;
 
 /// A switch.
 struct Switch {
-    /// What the form sends.
+    /// Its value in the form.
     name: &'static str,
     label: &'static str,
-    /// What one will see, and when.
+    /// What you will see, and when.
     effect: &'static str,
     runbook: &'static str,
     is_of_table: bool,
@@ -36,7 +36,7 @@ struct Switch {
     set: fn(&mut Faults, bool),
 }
 
-/// Switches one of several faults of the same part on, which switches the others off; or this one off.
+/// Turns on one fault of a part, which turns off the part's other faults; or turns it off.
 fn choose<T: PartialEq>(place: &mut Option<T>, fault: T, on: bool) {
     if on {
         *place = Some(fault);
@@ -49,8 +49,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableThrottles",
         label: "The Audit table throttles",
-        effect: "The function retries until its 30 seconds are nearly used up. Then it reports the records as failed, and Lambda \
-                 delivers them again, with growing pauses. RecordsFailing goes on within 15 minutes.",
+        effect: "The function retries until its 30 seconds are nearly used up. Then it reports the records as failed, \
+                 and Lambda redelivers them with growing delays. RecordsFailing goes into ALARM within 15 minutes.",
         runbook: "records-failing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Throttles),
@@ -59,7 +59,7 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableFails",
         label: "The Audit table answers with errors",
-        effect: "As throttling, with InternalServerError as the reason.",
+        effect: "The same as throttling, with InternalServerError as the reason.",
         runbook: "records-failing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Fails),
@@ -68,7 +68,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableSlow",
         label: "The Audit table is slow",
-        effect: "Each write takes two seconds. Nothing fails; invocations take longer and the lag grows. WriteLatencyHigh notifies.",
+        effect: "Each write takes two seconds. Nothing fails, but invocations take longer and the lag grows. \
+                 WriteLatencyHigh notifies.",
         runbook: "write-latency-high",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Slow),
@@ -77,8 +78,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableSilent",
         label: "The Audit table does not answer",
-        effect: "Writes time out after five seconds and are sent again, until the invocation's time is nearly used up. Then the \
-                 records are reported as failed.",
+        effect: "Writes time out after five seconds and are retried until the invocation's time is nearly used up. \
+                 Then the records are reported as failed.",
         runbook: "records-failing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Silent),
@@ -86,9 +87,9 @@ const SWITCHES: &[Switch] = &[
     },
     Switch {
         name: "tableLosesAnswers",
-        label: "The Audit table's answers get lost",
-        effect: "The entries are stored, but the function cannot know: it reports the records as failed, and writes the same entries \
-                 again once answers arrive. There are no duplicates in the trail.",
+        label: "The Audit table's responses get lost",
+        effect: "The entries are stored, but the function cannot know that. It reports the records as failed, and \
+                 writes the same entries again once responses arrive. The trail has no duplicates.",
         runbook: "records-failing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::LosesAnswers),
@@ -97,8 +98,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "functionCrashes",
         label: "The function crashes",
-        effect: "Its process is killed in each invocation, so no trace and no wide line arrive. InvocationErrors goes on within \
-                 8 minutes, and pages through Incident.",
+        effect: "Its process is killed in each invocation, so no trace and no wide line arrive. InvocationErrors goes \
+                 into ALARM within 8 minutes, and pages through Incident.",
         runbook: "invocation-errors",
         is_of_table: false,
         is_on: |faults| faults.function == Some(FunctionFault::Crashes),
@@ -107,7 +108,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "functionHangs",
         label: "The function hangs",
-        effect: "Its process stops, and is killed at its time-out of 30 seconds. Then as with a crash.",
+        effect: "Its process stops responding and is killed at its timeout of 30 seconds. The rest is the same as for \
+                 a crash.",
         runbook: "invocation-errors",
         is_of_table: false,
         is_on: |faults| faults.function == Some(FunctionFault::Hangs),
@@ -116,8 +118,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "mappingDisabled",
         label: "The event source mapping is disabled",
-        effect: "Changes stay in the stream and nothing is invoked. Nothing fails, so only alarms that watch for absence notice: \
-                 MappingStopped, after more than an hour.",
+        effect: "Changes stay in the stream and the function is not invoked. Nothing fails, so only alarms on missing \
+                 data notice: MappingStopped, after more than an hour.",
         runbook: "mapping-stopped",
         is_of_table: false,
         is_on: |faults| faults.mapping_disabled,
@@ -126,8 +128,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "recordsDamaged",
         label: "Records arrive damaged",
-        effect: "The function cannot audit a record with an unknown event name: it puts the record into the failure bucket at once and \
-                 goes on. RecordsQuarantined notifies within a few minutes.",
+        effect: "The function cannot audit a record with an unknown event name, so it puts the record into the \
+                 failure bucket at once and continues. RecordsQuarantined notifies within a few minutes.",
         runbook: "records-quarantined",
         is_of_table: false,
         is_on: |faults| faults.records_damaged,
@@ -135,9 +137,9 @@ const SWITCHES: &[Switch] = &[
     },
     Switch {
         name: "bucketRefuses",
-        label: "The failure bucket refuses",
-        effect: "You see it with damaged records: what cannot be quarantined is reported as failed, and holds up all that comes \
-                 after it.",
+        label: "The failure bucket rejects objects",
+        effect: "Combine it with damaged records: a record that cannot be quarantined is reported as failed, and \
+                 blocks all records behind it.",
         runbook: "destination-refused",
         is_of_table: false,
         is_on: |faults| faults.bucket_refuses,
@@ -170,7 +172,7 @@ pub(crate) async fn page(State(site): State<Arc<Site>>, headers: HeaderMap) -> R
     site.frame.respond(&headers, &view, || {
         let content = html! {
             p.help { "Break a part of the running world, and watch what the function, its telemetry and the alarms make of it. Nothing
-                outside of this machine is touched. What is broken stays so until you mend it." }
+                outside this machine is touched. A broken part stays broken until you fix it." }
             div.live #broken { (part(&site)) }
         };
         Page::new("Break it", Section::BreakIt, content).live("/live/break".to_owned())
@@ -182,14 +184,14 @@ pub(crate) async fn live(State(site): State<Arc<Site>>) -> Sse<impl Stream<Item 
     live::stream(site.activity.revision(), move || vec![("broken", part(&site))])
 }
 
-/// What is broken, for the overview; nothing where nothing is.
+/// What is broken, for the overview; empty if nothing is.
 pub(crate) fn strip(site: &Site) -> Markup {
     let faults = site.breaker.faults();
     let broken: Vec<&str> =
         SWITCHES.iter().filter(|switch| (switch.is_on)(&faults)).map(|switch| switch.label).collect();
     html! {
         @if !broken.is_empty() {
-            p.message { "Broken on purpose: " (broken.join("; ")) ". " a href="/break" { "Mend it" } }
+            p.message { "Deliberately broken: " (broken.join("; ")) ". " a href="/break" { "Fix it" } }
         }
     }
 }
@@ -202,7 +204,7 @@ fn part(site: &Site) -> Markup {
             form.plain method="post" action="/break" {
                 input type="hidden" name="token" value=(token);
                 input type="hidden" name="fault" value="none";
-                button { "Mend everything" }
+                button { "Fix everything" }
             }
         } @else { p.quiet { "Nothing is broken." } }
         ul.switches {
@@ -214,7 +216,7 @@ fn part(site: &Site) -> Markup {
                         input type="hidden" name="fault" value=(switch.name);
                         input type="hidden" name="on" value=(!is_on);
                         button.second[!is_on] aria-pressed=(is_on) id=(switch.name) {
-                            @if is_on { "Mend: " } @else { "Break: " } (switch.label)
+                            @if is_on { "Fix: " } @else { "Break: " } (switch.label)
                         }
                         @if is_on { span.badge.bad { span aria-hidden="true" { "! " } "broken" } }
                     }
@@ -225,9 +227,10 @@ fn part(site: &Site) -> Markup {
         h2 { "Load" }
         form.plain method="post" action="/break/load" {
             input type="hidden" name="token" value=(token);
-            label { "Changes a second" input name="rate" type="number" min="0" max=(load::MAX_RATE) value=(changes_per_second) required; }
+            label { "Changes per second"
+                input name="rate" type="number" min="0" max=(load::MAX_RATE) value=(changes_per_second) required; }
             button { "Set" }
-            @if changes_per_second > 0 { span.badge.busy { (changes_per_second) " changes a second" } }
+            @if changes_per_second > 0 { span.badge.busy { (changes_per_second) " changes per second" } }
         }
         p.help { "Changes items named LOAD-0 to LOAD-99 at this rate, for ten minutes at most; 0 stops it. The lag on the overview shows
             whether the function keeps up." }
@@ -241,7 +244,7 @@ fn part(site: &Site) -> Markup {
     }
 }
 
-/// A switch that somebody flips.
+/// The form of a switch.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct SwitchForm {
@@ -253,7 +256,7 @@ pub(crate) struct SwitchForm {
 /// Flips a switch.
 ///
 /// # Errors
-/// When the form has not our token, or there is no such switch.
+/// If the form does not have our token, or there is no such switch.
 pub(crate) async fn set(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
@@ -271,7 +274,7 @@ pub(crate) async fn set(
             .find(|switch| switch.name == form.fault && (!switch.is_of_table || site.breaker.has_table()));
         let switch = switch.ok_or_else(|| {
             let names: Vec<&str> = SWITCHES.iter().map(|switch| switch.name).collect();
-            Refusal::Invalid(format!("there is no such fault here; the faults are none, {}", names.join(", ")))
+            Refusal::Invalid(format!("there is no such fault; the faults are none, {}", names.join(", ")))
         })?;
         (switch.set)(&mut faults, form.on);
     }
@@ -279,7 +282,7 @@ pub(crate) async fn set(
     Ok(answer(&site, &headers))
 }
 
-/// A load that somebody sets.
+/// The form of the load.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LoadForm {
@@ -290,7 +293,7 @@ pub(crate) struct LoadForm {
 /// Sets the load.
 ///
 /// # Errors
-/// When the form has not our token, or the rate is too high.
+/// If the form does not have our token, or the rate is too high.
 pub(crate) async fn set_load(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
@@ -300,16 +303,16 @@ pub(crate) async fn set_load(
         return Err(Refusal::Token);
     }
     if form.rate > load::MAX_RATE {
-        return Err(Refusal::Invalid(format!("the rate is at most {} changes a second", load::MAX_RATE)));
+        return Err(Refusal::Invalid(format!("the rate must be at most {} changes per second", load::MAX_RATE)));
     }
     site.load.set(form.rate, &site.items);
     Ok(answer(&site, &headers))
 }
 
-/// Saves a large item twice.
+/// Saves a large item, twice.
 ///
 /// # Errors
-/// When the form has not our token, or DynamoDB refuses.
+/// If the form does not have our token, or DynamoDB rejects the request.
 pub(crate) async fn oversized(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
@@ -335,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_switch_breaks_what_it_says_and_mends_it_again() {
+    fn each_switch_breaks_its_part_and_fixes_it_again() {
         for switch in SWITCHES {
             let mut faults = Faults::default();
             (switch.set)(&mut faults, true);

@@ -1,4 +1,4 @@
-//! One invocation: its trace, its wide line explained, its log lines, and what became of its records.
+//! One invocation: its trace, its wide line explained, its log lines, and the outcome of its records.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ use crate::overview::place;
 use crate::site::{Refusal, Site};
 use crate::text::{Visible, cut};
 
-/// How many records, entries or lines the page shows.
+/// The maximum number of records, entries or lines on the page.
 const MAX_SHOWN: usize = 200;
 
-/// What members of the wide line mean that are not metrics.
+/// The meanings of the wide line's members that are not metrics.
 const MEMBERS: &[(&str, &str)] = &[
     ("requestId", "Lambda's ID of the invocation."),
     ("traceId", "The X-Ray trace."),
-    ("outcome", "ok; partial if records were reported as failed; error if the invocation failed as a whole."),
+    ("outcome", "ok; partial if records were reported as failed; error if the whole invocation failed."),
     ("events", "How many records of each event name."),
     ("writes", "Requests to the Audit table."),
     ("durationMs", "How long the invocation took, in milliseconds."),
     ("allowedMs", "How long it was allowed to take, in milliseconds."),
-    ("error", "Why the invocation failed as a whole."),
+    ("error", "Why the whole invocation failed."),
     ("reasons", "How many records were quarantined or failed, for each reason."),
-    ("failedSequenceNumbers", "The records that Lambda will deliver again."),
+    ("failedSequenceNumbers", "The records that Lambda will redeliver."),
     ("timestamp", "When the line was printed."),
-    ("level", "Always INFO: the line is printed whatever happened."),
+    ("level", "Always INFO: the function prints the line whatever happened."),
     ("message", "What kind of line this is."),
     ("Service", "A dimension of the metrics."),
     ("Stage", "A dimension of the metrics."),
@@ -65,7 +65,7 @@ struct View {
     known: Vec<Option<Change>>,
 }
 
-/// A record, and what became of it.
+/// A record and its outcome.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RecordRow {
@@ -87,7 +87,7 @@ struct EntryRow {
 /// The page.
 ///
 /// # Errors
-/// When the invocation is not known, or not any more.
+/// If the invocation is unknown, or was dropped.
 pub(crate) async fn page(
     State(site): State<Arc<Site>>,
     Path(request_id): Path<String>,
@@ -138,13 +138,13 @@ fn content(view: &View) -> Markup {
             @if row.cold_start { ", cold start" } " · started " time { (row.started.format("%Y-%m-%d %H:%M:%S%.3f")) } " UTC" }
         @if let Outcome::Failed { error } = &row.outcome { p.message.bad { (Visible(error)) } }
         p.quiet { "Request " code { (row.request_id) } @if !view.trace_header.is_empty() { " · trace " code { (view.trace_header) } } }
-        @if view.is_trimmed { p.quiet { "Its lines and spans were dropped to save memory: it is not among the newest." } }
+        @if view.is_trimmed { p.quiet { "Its lines and spans were dropped to save memory, because it is not among the newest." } }
         section aria-labelledby="trace-heading" {
             h2 #trace-heading { "Trace" }
             p.help { "From the X-Ray documents that the function sent. Open a span to see its attributes." }
             (waterfall(&spans(&view.documents)))
         }
-        section aria-labelledby="records-heading" { h2 #records-heading { "Records, and what became of each" } (records(view)) }
+        section aria-labelledby="records-heading" { h2 #records-heading { "Records and their outcomes" } (records(view)) }
         section aria-labelledby="entries-heading" { h2 #entries-heading { "Entries written" } (entries(view)) }
         section aria-labelledby="metrics-heading" { h2 #metrics-heading { "What the function measured" } (wide_line(view)) }
         section aria-labelledby="lines-heading" { h2 #lines-heading { "Log lines" } (lines(view)) }
@@ -164,7 +164,7 @@ fn records(view: &View) -> Markup {
                                 td { (change.verb()) }
                                 td { (place(&change.place, change.deliveries)) }
                             } @else {
-                                td.key { (number.sequence_number) } td {} td.quiet { "no longer known here" }
+                                td.key { (number.sequence_number) } td {} td.quiet { "no longer kept here" }
                             }
                         }
                     }
@@ -177,7 +177,7 @@ fn records(view: &View) -> Markup {
 
 fn entries(view: &View) -> Markup {
     html! {
-        @if view.stored.is_empty() { p.quiet { "None that were new." } } @else {
+        @if view.stored.is_empty() { p.quiet { "No new entries." } } @else {
             ul.notices {
                 @for entry in view.stored.iter().take(MAX_SHOWN) {
                     li { a href=(Address::below("/trail/entry", &entry.id)) { (Visible(&cut(&entry.item_key, 60)))
@@ -189,7 +189,7 @@ fn entries(view: &View) -> Markup {
     }
 }
 
-/// The wide line, member by member: metrics with the catalog's words.
+/// The wide line, member by member; metrics have the catalog's descriptions.
 fn wide_line(view: &View) -> Markup {
     let wide: Vec<Map<String, Value>> = view
         .lines
@@ -198,7 +198,7 @@ fn wide_line(view: &View) -> Markup {
         .filter(|line| line.contains_key("_aws"))
         .collect();
     if wide.is_empty() {
-        return html! { p.empty { "There is no wide line: the function did not come to its end, or the line was dropped here." } };
+        return html! { p.empty { "There is no wide line: the function did not finish, or the console dropped the line." } };
     }
     let meaning = |name: &str| {
         let metric = catalog::ALL.iter().find(|metric| metric.name == name);
@@ -227,7 +227,7 @@ fn wide_line(view: &View) -> Markup {
     }
 }
 
-/// A value of the wide line, with its unit where it is a metric.
+/// A value of the wide line, with its unit if it is a metric.
 fn shown(name: &str, value: &Value) -> Markup {
     let unit = catalog::ALL.iter().find(|metric| metric.name == name).map(|metric| metric.unit.name());
     let number = |value: &Value| match (value.as_f64(), unit) {

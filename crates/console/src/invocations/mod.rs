@@ -1,4 +1,4 @@
-//! The invocations: a list, and a page for each with all that the function said about it.
+//! The invocations: a list, and a page for each with everything that the function reported about it.
 
 mod detail;
 mod waterfall;
@@ -25,16 +25,16 @@ use crate::text::{Visible, cut, time};
 
 pub(crate) use detail::page as detail;
 
-/// How many invocations a page has.
+/// The number of invocations on a page.
 const PAGE: usize = 50;
 
 /// What the address asks for.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Asked {
-    /// `failed` for those that failed.
+    /// `failed` selects only failed ones.
     outcome: String,
-    /// The request ID of the invocation before the first one of this page.
+    /// The request ID of the last invocation on the previous page.
     after: String,
 }
 
@@ -59,7 +59,7 @@ struct Row {
     records: usize,
     entries: usize,
     cold_start: bool,
-    /// Records that had been delivered before.
+    /// The number of redelivered records.
     redelivered: usize,
     duration_ms: Option<f64>,
 }
@@ -68,11 +68,11 @@ struct Row {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "outcome")]
 enum Outcome {
-    /// It goes on.
+    /// It is running.
     Running,
     /// All records are done.
     Ok,
-    /// Some records are to be delivered again.
+    /// Lambda will redeliver some records.
     Partial {
         /// How many.
         failed: usize,
@@ -151,7 +151,7 @@ pub(crate) async fn page(State(site): State<Arc<Site>>, Query(asked): Query<Aske
     let live = Address::new("/live/invocations").with("outcome", &asked.outcome).with("after", &asked.after);
     site.frame.respond(&headers, &view, || {
         let content = html! {
-            p.help { "Each call of the function, newest first, with what it reported about itself." }
+            p.help { "Every invocation of the function, newest first, with what it reported about itself." }
             p.toolbar {
                 @if asked.outcome == "failed" { "failed only · " a href="/invocations" { "show all" } }
                 @else { "all · " a href="/invocations?outcome=failed" { "show failed only" } }
@@ -175,7 +175,7 @@ pub(crate) async fn live(
 fn list(view: &View) -> Markup {
     if view.invocations.is_empty() {
         return html! {
-            p.empty { "No invocation here yet. " a href="/" { "Change an item on the overview" }
+            p.empty { "No invocations yet. " a href="/" { "Change an item on the overview" }
                 ", and the function is invoked within a second." }
         };
     }
@@ -197,7 +197,7 @@ fn list(view: &View) -> Markup {
                             td.number { (thousands(row.entries)) }
                             td.number { @if let Some(milliseconds) = row.duration_ms { (duration(milliseconds)) } }
                             td { @if row.cold_start { "cold start " }
-                                @if row.redelivered > 0 { (count(row.redelivered, "record", "records")) " delivered again" } }
+                                @if row.redelivered > 0 { (count(row.redelivered, "record", "records")) " redelivered" } }
                             td.key { a href=(Address::below("/invocations", &row.request_id)) { (row.request_id[..row.request_id.len().min(8)]) } }
                         }
                     }

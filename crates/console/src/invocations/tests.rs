@@ -8,7 +8,7 @@ fn invocation(id: &str, outcome: Result<Vec<String>, String>) -> Invocation {
 }
 
 #[test]
-fn the_list_leads_from_page_to_page_and_can_show_failures_only() {
+fn the_list_has_pages_and_can_show_only_failures() {
     let activity = Activity::new(None);
     activity.update(|known| {
         for number in 0..120 {
@@ -30,5 +30,5 @@ fn the_list_leads_from_page_to_page_and_can_show_failures_only() {
     let shown = list(&view("failed", "")).into_string();
     assert!(shown.contains("it &lt;crashed&gt;") && shown.contains("✗ "), "{shown}");
     let empty = Activity::new(None).read(|known| View::of(known, &Asked::default()));
-    assert!(list(&empty).into_string().contains("No invocation here yet"));
+    assert!(list(&empty).into_string().contains("No invocations yet"));
 }

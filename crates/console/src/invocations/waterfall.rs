@@ -6,12 +6,12 @@ use maud::{Markup, html};
 
 use crate::text::{Visible, cut};
 
-/// How many spans are drawn; a batch of 10,000 records has as many.
+/// The maximum number of spans drawn; a batch of 10,000 records has that many.
 const MAX_SPANS: usize = 300;
 /// The width of the drawing, in its own units.
 const WIDTH: f64 = 1000.0;
 
-/// A span, as it is drawn.
+/// A span as drawn.
 struct Bar<'a> {
     span: &'a Span,
     depth: usize,
@@ -31,7 +31,7 @@ pub(super) fn waterfall(spans: &[Span]) -> Markup {
     }
     let start = bars.iter().map(|bar| bar.span.start).fold(f64::INFINITY, f64::min);
     let end = bars.iter().map(|bar| bar.span.start + bar.span.milliseconds.unwrap_or_default() / 1000.0);
-    // At least a microsecond, so that there is something to divide by.
+    // At least a microsecond, so that it is never zero as a divisor.
     let total = (end.fold(start, f64::max) - start).max(1e-6);
     html! {
         ol.waterfall {
@@ -69,7 +69,7 @@ fn flatten<'a>(span: &'a Span, depth: usize, bars: &mut Vec<Bar<'a>>) {
     }
 }
 
-/// A bar from this part of the whole on, of this part of its length.
+/// A bar that starts at this fraction of the whole and has this fraction of its length.
 fn bar(from: f64, length: f64) -> Markup {
     let x = from * WIDTH;
     let width = (length * WIDTH).max(3.0).min(WIDTH - x.min(WIDTH - 3.0));
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_span_has_its_bar_where_it_was_in_time_and_failures_say_so() {
+    fn each_bar_shows_when_its_span_ran_and_failures_are_marked() {
         let documents = [json!({ "id": "a", "name": "audit", "start_time": 1.0, "end_time": 3.0, "subsegments": [
             { "id": "b", "name": "<write>", "start_time": 2.0, "end_time": 2.5, "fault": true, "metadata": { "n": "<b>" } },
         ] })];

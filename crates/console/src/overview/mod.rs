@@ -1,4 +1,4 @@
-//! The overview: the pipeline as a picture, what happened lately, and a form to change an item.
+//! The overview: the pipeline as a picture, recent activity, and a form to change an item.
 
 mod parts;
 mod picture;
@@ -26,9 +26,9 @@ use crate::site::{Refusal, Site, wants_json};
 use crate::text::Visible;
 pub(crate) use parts::place;
 
-/// How many changes the page shows.
+/// The maximum number of changes on the page.
 const SHOWN_CHANGES: usize = 20;
-/// How many notices the page shows.
+/// The maximum number of notices on the page.
 const SHOWN_NOTICES: usize = 5;
 
 /// What the page shows.
@@ -37,7 +37,7 @@ const SHOWN_NOTICES: usize = 5;
 struct View {
     since: DateTime<Utc>,
     now: DateTime<Utc>,
-    /// Events that the console missed, because it was too slow.
+    /// Events that the console missed because it was too slow.
     missed_events: usize,
     pipeline: Pipeline,
     counts: Counts,
@@ -51,7 +51,7 @@ struct View {
     changes: Vec<ChangeRow>,
     dropped_changes: usize,
     notices: Vec<Notice>,
-    /// What forms must carry.
+    /// The token that forms must carry.
     token: String,
 }
 
@@ -115,7 +115,7 @@ impl ChangeRow {
     }
 }
 
-/// What a form did, in the address of the page that follows it.
+/// What a form did, in the address of the page that it redirects to.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Done {
     #[serde(default)]
@@ -167,7 +167,7 @@ fn content(view: &View, done: &Done, site: &Site) -> Markup {
             }
         }
         section aria-labelledby="changes-heading" {
-            h2 #changes-heading { "Last changes, and where each is now" }
+            h2 #changes-heading { "Latest changes, and where each is now" }
             (live(changes))
         }
         section aria-labelledby="notices-heading" {
@@ -197,17 +197,17 @@ fn form(view: &View, site: &Site) -> Markup {
                 "Value"
                 textarea name="value" rows="2" aria-describedby="value-help" { "1800" }
             }
-            p.help #value-help { "JSON becomes a number, a list, a map and so on; all else is text." }
+            p.help #value-help { "JSON becomes a number, a list, a map and so on; everything else is text." }
             p.buttons {
                 button name="action" value="save" { "Save" }
                 button.second name="action" value="delete" { "Delete the item" }
             }
-            p.help { "The item is saved in " (site.items.table()) ", as with the AWS CLI; what follows is the real function's work." }
+            p.help { "The item is saved in " (site.items.table()) ", as with the AWS CLI. The real function does the rest." }
         }
     }
 }
 
-/// A change that somebody makes by hand.
+/// A change made by hand.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ChangeForm {
     #[serde(default)]
@@ -225,7 +225,7 @@ pub(crate) struct ChangeForm {
 /// Changes an item.
 ///
 /// # Errors
-/// When the form has not our token, says nothing that can be done, or DynamoDB refuses.
+/// If the form does not have our token, is not valid, or DynamoDB rejects the request.
 pub(crate) async fn change(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
@@ -237,7 +237,7 @@ pub(crate) async fn change(
     let (done, result) = match form.action.as_str() {
         "save" => ("saved", site.items.set(&form.key, &form.attribute, &form.value).await),
         "delete" => ("deleted", site.items.delete(&form.key).await),
-        _ => return Err(Refusal::Invalid("the action is neither save nor delete".to_owned())),
+        _ => return Err(Refusal::Invalid("the action must be save or delete".to_owned())),
     };
     result.map_err(|error| match error {
         ItemError::Refused { .. } => Refusal::Store(error.to_string()),
@@ -246,7 +246,7 @@ pub(crate) async fn change(
     if wants_json(&headers) {
         return Ok(axum::Json(json!({ done: form.key })).into_response());
     }
-    // After a redirect, to reload the page does not change the item again.
+    // Redirect, so that reloading the page does not change the item again.
     let key = percent_encoding::utf8_percent_encode(&form.key, percent_encoding::NON_ALPHANUMERIC);
     Ok(Redirect::to(&format!("/?{done}={key}#change-heading")).into_response())
 }

@@ -1,4 +1,4 @@
-//! The live parts of the overview besides the picture.
+//! The live parts of the overview, except the picture.
 
 use config_audit_cloudwatch::units::{count, duration, thousands};
 use maud::{Markup, html};
@@ -9,10 +9,10 @@ use crate::activity::{Amounts, MAX_CHANGES, Place};
 use crate::address::Address;
 use crate::text::{Visible, cut, time};
 
-/// The longest key that a row shows in full, in characters.
+/// The longest key shown in full, in characters.
 const MAX_KEY: usize = 60;
 
-/// Numbers with their last five minutes.
+/// Figures, each with its last five minutes.
 pub(super) fn figures(view: &View) -> Markup {
     let (minute, five) = (&view.last_minute, &view.last_five_minutes);
     let history = |value: fn(&Amounts) -> f64| view.history.iter().map(value).collect::<Vec<_>>();
@@ -26,14 +26,14 @@ pub(super) fn figures(view: &View) -> Markup {
                 &format!("{} in the last minute", thousands(minute.entries)), &history(|amounts| amounts.entries as f64)))
             (figure("Lag from change to entry", &lag_now,
                 &format!("longest in 5 min: {}", lag(five.longest_lag_ms)), &history(|amounts| amounts.longest_lag_ms)))
-            (figure("Invocations that failed", &thousands(view.counts.failed_invocations),
+            (figure("Failed invocations", &thousands(view.counts.failed_invocations),
                 &format!("{} of {} in 5 min", thousands(failed), thousands(five.invocations)),
                 &history(|amounts| amounts.failed as f64)))
-            (figure("Records that wait", &thousands(view.waiting),
+            (figure("Waiting records", &thousands(view.waiting),
                 &format!("{} in 5 min", count(five.retries, "retry", "retries")), &history(|amounts| amounts.retries as f64)))
         }
         @if view.missed_events > 0 {
-            p.message { "The console was too slow for " (thousands(view.missed_events)) " events, so these numbers are too small." }
+            p.message { "The console was too slow and missed " (thousands(view.missed_events)) " events, so these numbers are too low." }
         }
     }
 }
@@ -49,7 +49,7 @@ fn figure(title: &str, value: &str, more: &str, history: &[f64]) -> Markup {
     }
 }
 
-/// Bars of the last five minutes.
+/// Bars for the last five minutes.
 fn bars(title: &str, values: &[f64]) -> Markup {
     const HEIGHT: f64 = 22.0;
     let highest = values.iter().copied().fold(0.0, f64::max);
@@ -65,15 +65,15 @@ fn bars(title: &str, values: &[f64]) -> Markup {
     }
 }
 
-/// What to do next, with what is done already.
+/// What to try next, and what has been done already.
 pub(super) fn steps(view: &View) -> Markup {
     let happened = |what: &str| view.changes.iter().any(|change| change.what == what && change.place == Place::Audited);
     let mut steps = vec![
         (happened("created"), "Save the item in the form", "An item is created: one entry, with the whole item."),
         (
             happened("changed"),
-            "Change its value, and save again",
-            "One entry for each attribute that changed, old and new.",
+            "Change its value and save again",
+            "One entry for each changed attribute, with the old and the new value.",
         ),
         (happened("deleted"), "Delete the item", "One entry, with the item as it was."),
     ];
@@ -81,12 +81,12 @@ pub(super) fn steps(view: &View) -> Markup {
     steps.push((
         failed,
         "Break it",
-        "Let the table throttle, change an item, and read the trace of the failed invocation.",
+        "Make the table throttle, change an item, and read the trace of the failed invocation.",
     ));
     steps.push((
         failed && view.waiting == 0,
-        "Mend it",
-        "The records that waited are delivered again, and every change is in the trail.",
+        "Fix it",
+        "The waiting records are redelivered, and every change is in the trail.",
     ));
     html! {
         ol.steps {
@@ -106,7 +106,7 @@ pub(super) fn steps(view: &View) -> Markup {
 /// The last changes.
 pub(super) fn changes(view: &View) -> Markup {
     if view.changes.is_empty() {
-        return html! { p.empty { "No change yet. Save an item with the form above, and see it arrive here." } };
+        return html! { p.empty { "No changes yet. Save an item with the form above and watch it arrive here." } };
     }
     html! {
         table {
@@ -151,15 +151,17 @@ fn what(change: &ChangeRow) -> Markup {
 pub(crate) fn place(place: &Place, deliveries: usize) -> Markup {
     let (health, state, reason) = match place {
         Place::InStream => (Health::Busy, "in the stream".to_owned(), None),
-        Place::InFunction => (Health::Busy, "with the function".to_owned(), None),
+        Place::InFunction => (Health::Busy, "in the function".to_owned(), None),
         Place::Failed { reason } => (Health::Bad, "failed".to_owned(), Some(reason)),
         Place::AwaitingRetry { retry, reason, .. } => {
-            (Health::Waiting, format!("waits for retry {retry}"), Some(reason))
+            (Health::Waiting, format!("waiting for retry {retry}"), Some(reason))
         }
         Place::Audited => (Health::Good, "in the trail".to_owned(), None),
         Place::Unchanged => (Health::Good, "no attribute changed, so no entry".to_owned(), None),
         Place::Quarantined { reason } => (Health::Waiting, "in the failure bucket".to_owned(), Some(reason)),
-        Place::GivenUp { condition } => (Health::Bad, "given up, in the failure bucket".to_owned(), Some(condition)),
+        Place::GivenUp { condition } => {
+            (Health::Bad, "given up by Lambda, in the failure bucket".to_owned(), Some(condition))
+        }
         Place::Done => (Health::Good, "done".to_owned(), None),
     };
     html! {
@@ -171,11 +173,11 @@ pub(crate) fn place(place: &Place, deliveries: usize) -> Markup {
     }
 }
 
-/// What a person should know.
+/// What an operator should know.
 pub(super) fn notices(view: &View) -> Markup {
     if view.notices.is_empty() {
         return html! {
-            p.empty { "Nothing went wrong in " (duration((view.now - view.since).num_minutes().max(1) as f64 * 60_000.0)) "." }
+            p.empty { "Nothing has gone wrong in the last " (duration((view.now - view.since).num_minutes().max(1) as f64 * 60_000.0)) "." }
         };
     }
     html! {

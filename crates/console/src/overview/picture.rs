@@ -15,7 +15,7 @@ struct Size {
 
 const WIDE: Size = Size { width: 188, height: 92, characters: 25 };
 const TALL: Size = Size { width: 340, height: 72, characters: 48 };
-/// Between two boxes.
+/// The gap between two boxes.
 const GAP: u32 = 30;
 
 /// The picture.
@@ -33,7 +33,7 @@ fn wide(pipeline: &Pipeline) -> Markup {
     let (width, height) = (x(4) + WIDE.width + 2, below + WIDE.height + 2);
     let arrows = (0..4).map(|column| format!("M{} {middle}h{}", x(column) + WIDE.width, GAP - 5));
     let centre = |column: u32| x(column) + WIDE.width / 2;
-    // From the function down and back to the mapping, and down to the bucket.
+    // From the function back down to the mapping, and down to the bucket.
     let back = format!("M{} {}v22H{}v16", x(3) + 50, 2 + WIDE.height, centre(2));
     let bucket = format!("M{} {}v38", centre(3), 2 + WIDE.height);
     let again = format!("M{} {below}V{}", x(2) + 50, 2 + WIDE.height + 5);

@@ -8,10 +8,10 @@ use crate::activity::State as Known;
 
 /// How long after a change the table counts as busy.
 const BUSY_SECONDS: i64 = 30;
-/// Records may wait this long before that is worth a look. A cold start takes a second or two.
+/// Records may wait this long before the page points it out. A cold start takes a second or two.
 const MAX_WAIT: TimeDelta = TimeDelta::seconds(10);
 
-/// How a part is.
+/// The health of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Health {
@@ -19,9 +19,9 @@ pub(crate) enum Health {
     Good,
     /// It has nothing to do.
     Idle,
-    /// It works on something now.
+    /// It is busy.
     Busy,
-    /// Something waits.
+    /// Something is waiting.
     Waiting,
     /// It fails.
     Bad,
@@ -39,7 +39,7 @@ impl Health {
         }
     }
 
-    /// A sign, because colour alone says nothing to many.
+    /// A sign, because many people cannot tell states by colour alone.
     pub(crate) fn sign(self) -> &'static str {
         match self {
             Self::Good => "✓",
@@ -57,9 +57,9 @@ impl Health {
 pub(crate) struct Station {
     /// What it is.
     pub(crate) name: &'static str,
-    /// How it is.
+    /// Its health.
     pub(crate) health: Health,
-    /// How it is, in words.
+    /// Its state, in words.
     pub(crate) state: String,
     /// What it did.
     pub(crate) details: [String; 2],
@@ -69,7 +69,7 @@ pub(crate) struct Station {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pipeline {
-    /// The way of a change, in order: table, stream, mapping, function, trail.
+    /// The path of a change, in order: table, stream, mapping, function, trail.
     pub(crate) way: [Station; 5],
     /// What waits for its next delivery.
     pub(crate) retry: Station,
@@ -78,7 +78,7 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// The parts, as they are now.
+    /// The current state of the parts.
     pub(crate) fn of(known: &Known, now: DateTime<Utc>) -> Self {
         Self {
             way: [table(known, now), stream(known, now), mapping(known, now), function(known), trail(known, now)],
@@ -87,7 +87,7 @@ impl Pipeline {
         }
     }
 
-    /// All of it in one sentence for each part, for those who do not see the picture.
+    /// One sentence for each part, for people who cannot see the picture.
     pub(crate) fn in_words(&self) -> String {
         let stations = self.way.iter().chain([&self.retry, &self.bucket]);
         let sentence = |station: &Station| {
@@ -103,14 +103,14 @@ fn station(name: &'static str, health: Health, state: impl Into<String>, details
 }
 
 fn per_minute(number: usize) -> String {
-    format!("{} a minute", thousands(number))
+    format!("{} per minute", thousands(number))
 }
 
 fn ms(time: TimeDelta) -> String {
     duration(time.num_milliseconds().max(0) as f64)
 }
 
-/// A time to come or past, in whole seconds: it is shown again each second.
+/// A time from now or ago, in whole seconds, because it is updated every second.
 fn seconds(time: TimeDelta) -> String {
     duration((time.num_milliseconds().max(0) as f64 / 1000.0).round() * 1000.0)
 }
@@ -125,12 +125,12 @@ fn table(known: &Known, now: DateTime<Utc>) -> Station {
 fn stream(known: &Known, now: DateTime<Utc>) -> Station {
     let age = known.oldest().map(|oldest| now - oldest);
     let details = [
-        count(known.waiting(), "record is not done", "records are not done"),
+        count(known.waiting(), "record is pending", "records are pending"),
         age.map_or_else(|| "nothing is late".to_owned(), |age| format!("oldest: {}", seconds(age))),
     ];
     match age {
         None => station("Stream", Health::Good, "caught up", details),
-        Some(age) if age > MAX_WAIT => station("Stream", Health::Waiting, "records wait", details),
+        Some(age) if age > MAX_WAIT => station("Stream", Health::Waiting, "records are waiting", details),
         Some(_) => station("Stream", Health::Busy, "being read", details),
     }
 }
@@ -140,10 +140,10 @@ fn mapping(known: &Known, now: DateTime<Utc>) -> Station {
     let next = known.retries().map(|retry| retry.at).min();
     if let Some(at) = next {
         let details = [format!("next in {}", seconds(at - now)), retries];
-        return station("Mapping", Health::Waiting, "waits before a retry", details);
+        return station("Mapping", Health::Waiting, "waiting to retry", details);
     }
     let details = ["batches of up to 100".to_owned(), retries];
-    station("Mapping", Health::Good, "reads the stream", details)
+    station("Mapping", Health::Good, "reading the stream", details)
 }
 
 fn function(known: &Known) -> Station {
@@ -158,9 +158,9 @@ fn function(known: &Known) -> Station {
     ];
     let last = known.invocations.newest_first().find(|invocation| invocation.ended.is_some());
     let (health, state) = match last {
-        _ if known.running().is_some() => (Health::Busy, "works on a batch"),
-        Some(last) if last.has_failed() => (Health::Bad, "the last one failed"),
-        Some(_) => (Health::Good, "the last one worked"),
+        _ if known.running().is_some() => (Health::Busy, "processing a batch"),
+        Some(last) if last.has_failed() => (Health::Bad, "the last invocation failed"),
+        Some(_) => (Health::Good, "the last invocation succeeded"),
         None => (Health::Idle, "starts with the first change"),
     };
     station("Audit function", health, state, details)
@@ -183,27 +183,27 @@ fn retry(known: &Known, now: DateTime<Utc>) -> Station {
     let records: usize = known.retries().map(|retry| retry.records).sum();
     if let Some(next) = known.retries().min_by_key(|retry| retry.at) {
         let details = [format!("retry {} in {}", next.retry, seconds(next.at - now)), next.reason.clone()];
-        return station("Waits for a retry", Health::Waiting, count(records, "record", "records"), details);
+        return station("Waiting for retry", Health::Waiting, count(records, "record", "records"), details);
     }
-    let details = ["what fails comes again".to_owned(), "for up to 22 hours".to_owned()];
-    station("Waits for a retry", Health::Good, "nothing", details)
+    let details = ["failed records are retried".to_owned(), "for up to 22 hours".to_owned()];
+    station("Waiting for retry", Health::Good, "nothing", details)
 }
 
 fn bucket(known: &Known) -> Station {
     let counts = known.counts;
     let details = [
         format!("{} from the function", thousands(counts.quarantined)),
-        format!("{} given up by Lambda", thousands(counts.given_up)),
+        format!("{} from Lambda", thousands(counts.given_up)),
     ];
     let records = counts.quarantined + counts.given_up;
     match records {
-        _ if known.bucket_refuses => station("Failure bucket", Health::Bad, "refuses", details),
+        _ if known.bucket_refuses => station("Failure bucket", Health::Bad, "rejects objects", details),
         0 => station("Failure bucket", Health::Good, "empty so far", details),
         _ => station("Failure bucket", Health::Waiting, count(records, "record", "records"), details),
     }
 }
 
-/// How long ago, or how long still.
+/// How long ago, or how long from now.
 pub(crate) fn lag(milliseconds: f64) -> String {
     ms(TimeDelta::milliseconds(milliseconds_of(milliseconds)))
 }

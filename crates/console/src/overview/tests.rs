@@ -64,7 +64,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn the_page_keeps_to_itself_and_has_nothing_inline() {
+async fn the_page_has_security_headers_and_nothing_inline() {
     let fixture = fixture().await;
     let (status, headers, page) = fixture.get("/", "text/html,*/*").await;
     assert_eq!(status, StatusCode::OK);
@@ -82,12 +82,12 @@ async fn the_page_keeps_to_itself_and_has_nothing_inline() {
         assert!(status.is_success() && !asset.is_empty(), "{address}");
         assert_eq!(headers["cache-control"], "public, max-age=31536000, immutable");
     }
-    assert!(page.contains("No change yet"), "an empty page says what to do");
+    assert!(page.contains("No changes yet"), "an empty page says what to do");
     fixture.database.stop().await;
 }
 
 #[tokio::test]
-async fn the_same_address_has_json_for_scripts() {
+async fn the_same_address_serves_json_to_scripts() {
     let fixture = fixture().await;
     let (_, headers, body) = fixture.get("/", "application/json").await;
     assert_eq!(headers["content-type"], "application/json");
@@ -116,7 +116,7 @@ async fn a_form_needs_the_token_and_then_changes_the_item() {
         (items[0]["key"].as_s().unwrap().as_str(), items[0]["value"].as_n().unwrap().as_str()),
         (HOSTILE, "1800")
     );
-    // The page that follows names the item, and the name stays text.
+    // The next page names the item, and the name stays text.
     let (_, _, page) = fixture.get(&next, "text/html").await;
     assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;") && page.contains("U+202E"), "{page}");
     assert!(!page.contains("<img") && !page.contains('\u{202e}'), "{page}");

@@ -4,12 +4,12 @@ use maud::{Markup, html};
 
 use crate::text::Visible;
 
-/// How many characters that both texts have are shown on each side of the difference.
+/// The number of common characters shown on each side of the difference.
 const CONTEXT: usize = 60;
-/// How many characters of the difference are shown.
+/// The maximum number of characters shown of the difference.
 const MAX_CHANGED: usize = 400;
 
-/// A text in three parts: what another has too, what only this one has, and what the other has too.
+/// A text in three parts: a common beginning, what differs, and a common end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marked<'a> {
     before: &'a str,
@@ -19,7 +19,7 @@ pub(super) struct Marked<'a> {
 
 /// Both texts, with the difference marked.
 pub(super) fn difference<'a>(one: &'a str, other: &'a str) -> (Marked<'a>, Marked<'a>) {
-    // Of two numbers no digits are the same: 1800 does not become 900 by a change of its beginning.
+    // Two numbers share no digits: 1800 does not become 900 by changing its beginning.
     if [one, other].into_iter().all(|text| text.parse::<f64>().is_ok()) && one != other {
         return (Marked::new(one, 0, 0), Marked::new(other, 0, 0));
     }
@@ -37,8 +37,8 @@ impl<'a> Marked<'a> {
         Self { before, changed, after }
     }
 
-    /// With the difference in an element of its own: `ins` or `del`, which are seen without colours too. A long text is cut
-    /// around the difference, unless all of it is wanted.
+    /// Puts the difference into an `ins` or `del` element, which is visible without colours too. A long text is
+    /// truncated around the difference, unless the caller wants all of it.
     pub(super) fn render(self, is_new: bool, is_whole: bool) -> Markup {
         let (context, changed) = if is_whole { (usize::MAX, usize::MAX) } else { (CONTEXT, MAX_CHANGED) };
         let before = last(self.before, context);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_marked_in_both_texts() {
+    fn the_difference_is_marked_in_both_texts() {
         for (one, other, marked) in [
             ("3600", "1800", ["[3600]", "[1800]"]),
             ("\"a1\"", "\"a2\"", ["\"a[1]\"", "\"a[2]\""]),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_around_the_difference() {
+    fn a_long_text_is_truncated_around_the_difference() {
         let [one, other] = ["x", "y"].map(|middle| format!("{0}{middle}{0}", "a".repeat(1000)));
         let shown = difference(&one, &other).1.render(true, false).into_string();
         assert!(shown.contains("<ins><bdi>y</bdi></ins>") && shown.matches('…').count() == 2, "{shown}");

@@ -1,4 +1,4 @@
-//! One entry, whole: the address to send to a colleague.
+//! One complete entry, at an address to share with a colleague.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) struct Asked {
 /// The page.
 ///
 /// # Errors
-/// When there is no such entry, or DynamoDB refuses.
+/// If there is no such entry, or DynamoDB rejects the request.
 pub(super) async fn page(
     State(trail): State<Arc<Trail>>,
     Path(id): Path<String>,

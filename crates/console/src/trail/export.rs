@@ -1,4 +1,4 @@
-//! The entries of a list as a file.
+//! Exports the entries of a list as a file.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const HEADER: [&str; 7] =
 /// As CSV.
 ///
 /// # Errors
-/// When the filter cannot be meant.
+/// If the filter is not valid.
 pub(super) async fn csv(State(trail): State<Arc<Trail>>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
     let rows = rows(trail, &asked)?.map(|row| row.map(|row| line(&columns(&row))));
     let header = line(&HEADER.map(str::to_owned));
@@ -33,7 +33,7 @@ pub(super) async fn csv(State(trail): State<Arc<Trail>>, Query(asked): Query<Ask
 /// As a JSON array.
 ///
 /// # Errors
-/// When the filter cannot be meant.
+/// If the filter is not valid.
 pub(super) async fn json(State(trail): State<Arc<Trail>>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
     let rows = rows(trail, &asked)?.enumerate().map(|(number, row)| {
         let json = serde_json::to_string(&row?).map_err(io::Error::other)?;
@@ -43,8 +43,8 @@ pub(super) async fn json(State(trail): State<Arc<Trail>>, Query(asked): Query<As
     Ok(file("audit-trail.json", "application/json", text("[").chain(rows).chain(text("]\n"))))
 }
 
-/// The rows, one after the other, whose values are read where they are wanted. A file that AWS did not let us finish ends in an
-/// error, so nobody takes it for whole.
+/// Streams the rows, and reads their values if asked to. If AWS fails before the end, the file ends in an error, so
+/// that nobody takes it for complete.
 fn rows(trail: Arc<Trail>, asked: &Asked) -> Result<impl Stream<Item = io::Result<Row>> + use<>, Refusal> {
     if let Some(mistake) = asked.filter.mistake() {
         return Err(Refusal::Invalid(mistake));
@@ -84,7 +84,7 @@ fn columns(row: &Row) -> [String; 7] {
     ]
 }
 
-/// A line of CSV, in which nothing is a formula to a spreadsheet.
+/// A line of CSV, in which a spreadsheet finds no formulas.
 fn line(columns: &[String; 7]) -> String {
     let cells = columns.iter().map(|text| {
         let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_is_quoted_and_is_no_formula() {
+    fn a_cell_is_quoted_and_is_not_a_formula() {
         let line = line(&["a\"b", "=1+1", "-5", "x\ny", "", "false", "@i"].map(str::to_owned));
         assert_eq!(line, "\"a\"\"b\",\"'=1+1\",-5,\"x\ny\",\"\",\"false\",\"'@i\"\n");
     }

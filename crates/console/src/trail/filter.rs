@@ -1,28 +1,28 @@
-//! Which entries a page shows, as its address says it.
+//! Which entries a page shows, according to its address.
 
 use serde::Deserialize;
 
 use super::index::{Head, Kind};
 use crate::address::Address;
 
-/// Which entries are meant. What is empty means all.
+/// Selects entries. An empty field matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Filter {
-    /// A part of the item's key, in any case.
+    /// A part of the item's key, case-insensitive.
     pub(crate) key: String,
-    /// A part of the attribute's name, in any case.
+    /// A part of the attribute's name, case-insensitive.
     pub(crate) attribute: String,
     /// The kind, by its name.
     pub(crate) kind: String,
-    /// The first time, or the beginning of one, such as `2026-03-03` or `2026-03-03T10:00`. UTC.
+    /// The first time or a prefix of it, such as `2026-03-03` or `2026-03-03T10:00`. UTC.
     pub(crate) from: String,
-    /// The last time, or the beginning of one: a day is included whole.
+    /// The last time or a prefix of it: `2026-03-03` includes the whole day.
     pub(crate) to: String,
 }
 
 impl Filter {
-    /// Whether an entry is meant.
+    /// Whether an entry matches.
     #[must_use]
     pub(crate) fn accepts(&self, head: &Head) -> bool {
         let attribute = head.updated_attribute.as_deref().unwrap_or_default();
@@ -32,13 +32,13 @@ impl Filter {
             && is_within(&head.modification_time, time(&self.from), time(&self.to))
     }
 
-    /// Whether it means all.
+    /// Whether it matches all entries.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Why it cannot be meant, if it cannot.
+    /// Why it is not valid, if it is not.
     #[must_use]
     pub(crate) fn mistake(&self) -> Option<String> {
         let times = [("from", &self.from), ("to", &self.to)];
@@ -71,7 +71,7 @@ fn time(text: &str) -> &str {
     text.trim().trim_end_matches(['Z', 'z'])
 }
 
-/// Whether this is a time, or the beginning of one.
+/// Whether this is a time or a prefix of one.
 fn is_time(text: &str) -> bool {
     const FORM: &str = "0000-00-00T00:00:00.000";
     text.len() <= FORM.len()
@@ -82,7 +82,7 @@ fn is_time(text: &str) -> bool {
         })
 }
 
-/// Times of a fixed width compare as text, and so do their beginnings.
+/// Times of a fixed width compare as text, and so do their prefixes.
 fn is_within(time: &str, from: &str, to: &str) -> bool {
     time >= from && (to.is_empty() || time.starts_with(to) || time < to)
 }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_leaves_out_what_does_not_match() {
+    fn each_field_filters_out_what_does_not_match() {
         let filter = |name: &str, value: &str| {
             let mut filter = Filter::default();
             let field = match name {

@@ -1,4 +1,5 @@
-//! The heads of the newest entries, in memory: all but their values, so that a page of a long trail is found at once.
+//! The heads of the newest entries, in memory: everything but their values, so that any page of a long trail is found
+//! at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -11,7 +12,7 @@ use serde_dynamo::AttributeValue;
 
 use super::filter::Filter;
 
-/// How many entries are known at most, the newest.
+/// The maximum number of entries, the newest ones.
 pub(crate) const MAX_ENTRIES: usize = 200_000;
 
 /// What an entry says was done.
@@ -24,9 +25,9 @@ pub(crate) enum Kind {
     Changed,
     /// The item was deleted.
     Deleted,
-    /// It is the item that backfilling read.
+    /// Backfilling recorded the existing item.
     Backfilled,
-    /// Nobody writes such an entry.
+    /// Not an entry that anything writes.
     Unreadable,
 }
 
@@ -34,7 +35,7 @@ impl Kind {
     /// All kinds.
     pub(crate) const ALL: [Self; 5] = [Self::Created, Self::Changed, Self::Deleted, Self::Backfilled, Self::Unreadable];
 
-    /// In one word.
+    /// Its name, in one word.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -69,7 +70,7 @@ pub(crate) struct Head {
     pub(crate) item_key: Arc<str>,
     /// When the change was made.
     pub(crate) modification_time: Arc<str>,
-    /// The attribute that was changed, if it was one.
+    /// The attribute that was changed, if only one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) updated_attribute: Option<Arc<str>>,
     /// What was done.
@@ -91,7 +92,7 @@ impl Head {
     }
 }
 
-/// When an entry was made, and in which order it became known: entries of one second have no other.
+/// When an entry was made, and the order of arrival: entries of the same second have no other order.
 type Position = (Arc<str>, u64);
 
 /// A page of entries.
@@ -99,7 +100,7 @@ type Position = (Arc<str>, u64);
 pub(crate) struct Found {
     /// The entries, newest first.
     pub(crate) heads: Vec<Head>,
-    /// How many match in all.
+    /// The total number of matches.
     pub(crate) matching: usize,
     /// Whether there are older ones.
     pub(crate) has_older: bool,
@@ -113,7 +114,7 @@ pub(crate) struct Index(Mutex<Known>);
 struct Known {
     heads: BTreeMap<Position, Head>,
     positions: HashMap<Arc<str>, Position>,
-    /// Keys and attributes, each once in memory.
+    /// Keys and attributes, each stored once.
     names: HashMap<Arc<str>, usize>,
     arrivals: u64,
     dropped: usize,
@@ -125,7 +126,7 @@ impl Index {
         self.known(|known| known.add(head, MAX_ENTRIES));
     }
 
-    /// How many entries are known, and how many were dropped because they are older.
+    /// The number of entries kept, and of older ones dropped.
     #[must_use]
     pub(crate) fn size(&self) -> (usize, usize) {
         self.known(|known| (known.heads.len(), known.dropped))
@@ -151,7 +152,7 @@ impl Index {
     pub(crate) fn keys(&self, limit: usize) -> Vec<Arc<str>> {
         self.known(|known| {
             let mut keys: Vec<Arc<str>> = Vec::new();
-            // A few items that change often would otherwise cost a walk through all entries.
+            // Otherwise a few items that change often would cost a walk through all entries.
             for head in known.heads.values().rev().take(10_000) {
                 if keys.len() == limit {
                     break;
@@ -237,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn pages_lead_from_the_newest_entry_to_the_oldest_and_each_entry_is_on_one() {
+    fn pages_go_from_the_newest_entry_to_the_oldest_and_have_each_entry_once() {
         let index = Index::default();
         for (id, second) in [("b", 2), ("d", 4), ("a", 1), ("c", 2), ("b", 2)] {
             index.add(head(id, second, "KEY"));
         }
         let all = Filter::default();
         let first = index.page(&all, None, 3);
-        // Of two entries of one second, the one that became known later is the newer.
+        // Of two entries of the same second, the one that arrived later is newer.
         assert_eq!((ids(&first).as_str(), first.matching, first.has_older), ("dcb", 4, true));
         let last = index.page(&all, Some("b"), 3);
         assert_eq!((ids(&last).as_str(), last.has_older), ("a", false));

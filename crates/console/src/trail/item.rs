@@ -1,4 +1,4 @@
-//! An item's history as a timeline, what is wrong with it, and what the item was at any time.
+//! An item's history as a timeline, what is wrong with it, and the item at any time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::layout::{Page, Section};
 use crate::site::Refusal;
 use crate::text::{Visible, cut};
 
-/// How many entries a page has.
+/// The number of entries on a page.
 const PAGE: usize = 100;
 
 /// What the address asks for.
@@ -31,9 +31,9 @@ const PAGE: usize = 100;
 pub(super) struct Asked {
     /// The item.
     key: String,
-    /// A time, or the beginning of one; all changes within that are made.
+    /// A time or a prefix of one; all changes within it are applied.
     at: String,
-    /// The ID of the entry before the first one of this page.
+    /// The ID of the last entry on the previous page.
     after: String,
     values: String,
 }
@@ -43,10 +43,10 @@ pub(super) struct Asked {
 #[serde(rename_all = "camelCase")]
 struct View {
     item_key: String,
-    /// How many entries the item has.
+    /// The number of the item's entries.
     entries: usize,
     findings: Vec<Value>,
-    /// The item at the time that was asked for.
+    /// The item at the requested time.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<ItemAt>,
     history: Vec<Row>,
@@ -80,7 +80,7 @@ impl Serialize for Shown {
 /// The page.
 ///
 /// # Errors
-/// When DynamoDB refuses.
+/// If DynamoDB rejects the request.
 pub(super) async fn page(
     State(trail): State<Arc<Trail>>,
     Query(asked): Query<Asked>,
@@ -92,7 +92,7 @@ pub(super) async fn page(
         None => Current::Unknown,
     };
     let steps: Vec<Step> = entries.iter().map(|entry| Step::read(item(entry.clone()))).collect();
-    // A long history takes a while to fold, and others want to be answered too.
+    // A long history takes a while to fold, and must not block other requests.
     let folded = tokio::task::spawn_blocking(move || judge(steps, current));
     let (fold, problems) = folded.await.map_err(|error| Refusal::Failed(error.to_string()))?;
     let view = View::of(&trail, &asked, entries, &fold, problems);
@@ -104,7 +104,7 @@ pub(super) async fn page(
 
 /// The item now.
 enum Current {
-    /// It can be read; there may be none.
+    /// It was read; it may not exist.
     Known(Option<Item>),
     /// There is no Configuration table to read it from.
     Unknown,
@@ -131,7 +131,7 @@ impl View {
             by_id.insert(head.id.to_string(), entry);
             rest.push(head.id.to_string());
         }
-        // What cannot be read has no place in the order, and comes first, as what is newest does.
+        // Unreadable entries have no place in the order, so they come first, like the newest.
         let ordered: Vec<String> = fold.steps.iter().rev().map(|step| step.id.clone()).collect();
         rest.retain(|id| !ordered.contains(id));
         let ids: Vec<String> = rest.into_iter().chain(ordered).collect();
@@ -159,7 +159,7 @@ impl View {
 
 impl ItemAt {
     fn of(fold: &Fold, at: &str, shows_values: bool) -> Self {
-        // A tilde comes after everything that a time consists of, so all times that begin so are included.
+        // A tilde sorts after every character of a time, so all times with this prefix are included.
         let last = format!("{}~", at.trim().trim_end_matches(['Z', 'z']).replace(' ', "T"));
         let image = fold.at(&last);
         let item = image.as_ref().map(Image::item).unwrap_or_default();
@@ -180,7 +180,7 @@ fn content(trail: &Trail, asked: &Asked, view: &View) -> Markup {
     html! {
         p.key.large { (Visible(&asked.key)) }
         @if view.entries == 0 {
-            p.empty { "The trail has no entry of this item. " a href="/trail" { "All entries" } }
+            p.empty { "The trail has no entry for this item. " a href="/trail" { "All entries" } }
         } @else {
             (verdict(view))
             section aria-labelledby="state-heading" {
@@ -249,7 +249,7 @@ fn item_at(state: &ItemAt) -> Markup {
                 }
             }
             @if state.is_open {
-                p.quiet { "The item is older than the trail, or was too large for an entry: it may have had other attributes." }
+                p.quiet { "The item is older than the trail, or was too large for an entry, so it may have had other attributes." }
             }
         } @else {
             p.message role="status" { "The item did not exist at " (Visible(&cut(&state.at, 40))) "." }

@@ -23,9 +23,9 @@ use crate::live;
 use crate::site::Refusal;
 use crate::text::is_printable;
 
-/// How many entries a page has.
+/// The number of entries on a page.
 const PAGE: usize = 50;
-/// How many keys a browser suggests.
+/// The maximum number of keys that a browser suggests.
 const SUGGESTED_KEYS: usize = 200;
 
 /// What the address asks for.
@@ -34,7 +34,7 @@ const SUGGESTED_KEYS: usize = 200;
 pub(super) struct Asked {
     #[serde(flatten)]
     pub(super) filter: Filter,
-    /// The ID of the entry before the first one of this page.
+    /// The ID of the last entry on the previous page.
     pub(super) after: String,
     /// `shown` or `hidden`.
     pub(super) values: String,
@@ -52,20 +52,20 @@ impl Asked {
 struct View {
     /// How many entries match.
     matching: usize,
-    /// How many are known.
+    /// How many are kept.
     known: usize,
     reading: Reading,
     entries: Vec<Row>,
     /// The page with older ones.
     older: Option<String>,
-    /// What forms must carry.
+    /// The token that forms must carry.
     token: String,
 }
 
 /// The page.
 ///
 /// # Errors
-/// When the filter cannot be meant, or DynamoDB refuses.
+/// If the filter is not valid, or DynamoDB rejects the request.
 pub(super) async fn page(
     State(trail): State<Arc<Trail>>,
     Query(asked): Query<Asked>,
@@ -102,7 +102,7 @@ fn content(trail: &Trail, asked: &Asked, view: &View, shows_values: bool) -> Mar
         (filter_form(trail, asked))
         @if view.known == 0 { (empty(trail)) }
         @else if view.entries.is_empty() {
-            p.empty { "No entry matches. " a href="/trail" { "Show all entries" } }
+            p.empty { "No entries match. " a href="/trail" { "Show all entries" } }
         } @else {
             p.toolbar {
                 (count(view.matching, "entry", "entries"))
@@ -121,7 +121,7 @@ fn content(trail: &Trail, asked: &Asked, view: &View, shows_values: bool) -> Mar
     }
 }
 
-/// Shows or hides the values of the same page.
+/// The link that shows or hides values on the same page.
 fn values_link(asked: &Asked, shows_values: bool) -> Markup {
     let (other, label) = if shows_values { ("hidden", "hide values") } else { ("shown", "show values") };
     let address = asked.filter.add_to(Address::new("/trail")).with("after", &asked.after).with("values", other);
@@ -134,7 +134,7 @@ fn filter_form(trail: &Trail, asked: &Asked) -> Markup {
         form.filter method="get" action="/trail" role="search" aria-label="Filter the entries" {
             label { "Item" input name="key" value=(key) list="keys" placeholder="any" autocomplete="off"; }
             datalist #keys {
-                // A browser shows suggestions as they are, outside of the page.
+                // Browsers show suggestions unescaped, outside the page.
                 @for key in trail.index.keys(SUGGESTED_KEYS).iter().filter(|key| key.chars().all(is_printable)) { option value=(key) {} }
             }
             label { "Attribute" input name="attribute" value=(attribute) placeholder="any" autocomplete="off"; }
@@ -155,11 +155,11 @@ fn filter_form(trail: &Trail, asked: &Asked) -> Markup {
     }
 }
 
-/// What to do where no entry is known.
+/// What to do while no entries are known.
 fn empty(trail: &Trail) -> Markup {
     html! {
         @if trail.activity.is_some() {
-            p.empty { "No entry yet. " a href="/" { "Change an item on the overview" } ", and its entry appears here." }
+            p.empty { "No entries yet. " a href="/" { "Change an item on the overview" } ", and its entry will appear here." }
         } @else {
             div.empty {
                 p { "The table has not been read. To see one item, open its history; that reads only this item's entries." }
@@ -175,7 +175,7 @@ fn empty(trail: &Trail) -> Markup {
     }
 }
 
-/// What has happened since the page was loaded.
+/// New entries since the page was loaded.
 fn news(trail: &Trail, newest: Option<&str>) -> Markup {
     let newer = match newest {
         Some("") => trail.index.size().0,

@@ -1,7 +1,7 @@
 //! The trail: the entries of the Audit table, newest first; an item's history; whether the trail is intact.
 //!
-//! The pages read a table, and nothing else, so they work on an account as they do on the local world. What differs is how the
-//! index is filled: the local world tells of each entry, an account's table is read when somebody asks for it.
+//! The pages only read a table, so they work on an account as they do on the local world. Only filling the index
+//! differs: the local world announces each entry, an account's table is read on request.
 
 mod difference;
 mod entry;
@@ -34,21 +34,21 @@ pub(crate) use index::{Head, Index};
 pub(crate) struct Trail {
     frame: Frame,
     audit: AuditTable,
-    /// Without it nobody can tell whether a trail ends where its item is.
+    /// Without it, nothing can tell whether an item's trail ends in the item's current state.
     configuration: Option<ConfigurationTable>,
     index: Arc<Index>,
-    /// What happens in the local world; an account's console sees none of it.
+    /// The activity in the local world; `None` for an account.
     activity: Option<Arc<Activity>>,
     token: FormToken,
     reading: Mutex<Reading>,
     verification: Mutex<Progress>,
-    /// Changes as reading and verifying go on.
+    /// Changes as reading and verifying progress.
     revision: watch::Sender<u64>,
 }
 
 impl Trail {
-    /// The trail in this table. `activity` is of the local world, whose values are shown; an account's are hidden until somebody
-    /// asks for them.
+    /// The trail in this table. `activity` is for the local world, whose values are shown; an account's are hidden
+    /// until the user asks for them.
     pub(crate) fn new(
         frame: Frame,
         audit: AuditTable,
@@ -85,7 +85,7 @@ impl Trail {
             .with_state(self)
     }
 
-    /// Whether values are shown, where a page's address says this about them.
+    /// Whether values are shown, given this parameter of a page's address.
     fn shows_values(&self, asked: &str) -> bool {
         match asked {
             "shown" => true,

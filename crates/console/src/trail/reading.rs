@@ -22,7 +22,7 @@ use crate::token::TokenForm;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "state")]
 pub(super) enum Reading {
-    /// Nobody asked for it yet.
+    /// Not requested yet.
     #[default]
     NotRead,
     /// It goes on.
@@ -30,12 +30,12 @@ pub(super) enum Reading {
         /// How many entries have been read.
         entries: usize,
     },
-    /// All of it was read.
+    /// The whole table has been read.
     Done {
-        /// How many entries that were.
+        /// How many entries it had.
         entries: usize,
     },
-    /// AWS refused.
+    /// AWS returned an error.
     Failed {
         /// Why.
         error: String,
@@ -52,7 +52,7 @@ impl Trail {
         self.changed();
     }
 
-    /// Reads the whole table, unless that goes on already.
+    /// Reads the whole table, unless that is in progress already.
     pub(crate) async fn read(self: Arc<Self>) {
         {
             let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ impl Trail {
         }
     }
 
-    /// How far it is, for people.
+    /// The progress, for people.
     pub(super) fn reading_message(&self) -> Markup {
         let dropped = self.index.size().1;
         html! {
@@ -99,7 +99,7 @@ impl Trail {
         }
     }
 
-    /// The button that has the table read.
+    /// The button that starts reading the table.
     pub(super) fn reading_form(&self, label: &str) -> Markup {
         html! {
             form.plain method="post" action="/trail/read" {
@@ -110,10 +110,10 @@ impl Trail {
     }
 }
 
-/// Has the table read.
+/// Starts reading the table.
 ///
 /// # Errors
-/// When the form has not our token.
+/// If the form does not have our token.
 pub(super) async fn start(
     State(trail): State<Arc<Trail>>,
     headers: HeaderMap,

@@ -1,4 +1,4 @@
-//! An entry in a page: when, what, the old value beside the new one.
+//! An entry on a page: when, what, and the old value next to the new one.
 
 use config_audit_local::aws::entry::Entry;
 use config_audit_tables::{AuditTable, AwsError, CONCURRENCY};
@@ -12,10 +12,10 @@ use super::index::{Head, Kind};
 use crate::address::Address;
 use crate::text::{Visible, cut};
 
-/// The longest name that is shown in full, in characters.
+/// The longest name shown in full, in characters.
 const MAX_NAME: usize = 80;
 
-/// An entry, with its values where they are shown.
+/// An entry, with its values if they are shown.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Row {
@@ -34,7 +34,7 @@ pub(super) struct Row {
 enum Content {
     /// All of it.
     Entry(Entry),
-    /// All but the values.
+    /// Everything but the values.
     Head(Head),
 }
 
@@ -46,7 +46,7 @@ impl Row {
         Self { content, kind: head.kind, request_id, head }
     }
 
-    /// The rows of these entries, whose values are read where they are shown.
+    /// The rows of these entries. Reads their values if they are shown.
     pub(super) async fn read(trail: &Trail, heads: Vec<Head>, with_values: bool) -> Result<Vec<Self>, AwsError> {
         if !with_values {
             return Ok(heads.into_iter().map(|head| Self::of(trail, head, None)).collect());
@@ -59,7 +59,7 @@ impl Row {
         entries.buffered(CONCURRENCY).try_collect().await
     }
 
-    /// The entry, where its values are shown.
+    /// The entry, if its values are shown.
     pub(super) fn entry(&self) -> Option<&Entry> {
         match &self.content {
             Content::Entry(entry) => Some(entry),
@@ -67,13 +67,14 @@ impl Row {
         }
     }
 
-    /// An old or new value as JSON, where it is shown and there is one.
+    /// An old or new value as JSON, if there is one and it is shown.
     pub(super) fn value(&self, name: &str) -> Option<String> {
-        // Maps with string keys, numbers and strings do not fail.
+        // Maps with string keys, numbers and strings cannot fail.
         self.entry()?.value(name).map(|value| serde_json::to_string(&value).unwrap_or_default())
     }
 
-    /// An entry of a list. `values` is how the address says whether values are shown; `links` are more links beside it.
+    /// An entry of a list. `values` is the address's parameter that shows or hides values; `links` are more links next
+    /// to it.
     pub(super) fn render(&self, values: &str, links: &Markup) -> Markup {
         let Head { id, item_key, updated_attribute, .. } = &self.head;
         html! {
@@ -93,7 +94,7 @@ impl Row {
         }
     }
 
-    /// The time, as text of others.
+    /// The time, as untrusted text.
     pub(super) fn time(&self) -> Markup {
         moment(&self.head.modification_time)
     }
@@ -105,7 +106,7 @@ impl Row {
         }
         let (old, new) = (self.value("oldValue"), self.value("newValue"));
         let texts = (old.as_deref().unwrap_or_default(), new.as_deref().unwrap_or_default());
-        // A whole item that was created or deleted has no other side to differ from.
+        // A whole item that was created or deleted has no other side to compare with.
         let (one, other) = difference(texts.0, texts.1);
         let is_changed = self.kind == Kind::Changed;
         let side = |class: &str, name: &str, value: Option<&String>, marked: Markup| {
@@ -132,12 +133,12 @@ pub(super) async fn entry(audit: &AuditTable, id: &str) -> Result<Option<Entry>,
     Ok(audit.entry(id).await?.map(Entry::from_item))
 }
 
-/// The page of an item.
+/// The address of an item's page.
 pub(super) fn item_address(key: &str) -> Address {
     Address::new("/trail/item").with("key", key)
 }
 
-/// The kind of an entry.
+/// The badge of an entry's kind.
 pub(super) fn badge(kind: Kind) -> Markup {
     let (class, sign) = match kind {
         Kind::Created => ("good", "+"),
@@ -149,7 +150,7 @@ pub(super) fn badge(kind: Kind) -> Markup {
     html! { span class=(format!("badge {class}")) { span aria-hidden="true" { (sign) " " } (kind.name()) } }
 }
 
-/// An entry's time, as people read it. An entry may have any text as its time.
+/// An entry's time, for people. An entry's time may be any text.
 pub(super) fn moment(text: &str) -> Markup {
     match text.split_once('T') {
         Some((day, time)) if text.len() == 24 && text.is_ascii() => {

@@ -65,7 +65,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn an_accounts_table_is_read_when_somebody_asks_and_only_then() {
+async fn an_accounts_table_is_read_only_on_request() {
     let fixture = fixture("FLAG").await;
     assert!(fixture.page("/trail").await.contains("Read the whole table"));
     assert_eq!(fixture.json("/trail").await["known"], 0);
@@ -83,7 +83,7 @@ async fn an_accounts_table_is_read_when_somebody_asks_and_only_then() {
 }
 
 #[tokio::test]
-async fn values_are_hidden_until_somebody_asks_for_them() {
+async fn values_are_hidden_until_requested() {
     let fixture = fixture("FLAG").await;
     Arc::clone(&fixture.trail).read().await;
     let addresses = [
@@ -107,7 +107,7 @@ async fn values_are_hidden_until_somebody_asks_for_them() {
 }
 
 #[tokio::test]
-async fn an_item_is_shown_as_it_was_at_any_time_and_gaps_are_named() {
+async fn an_item_is_shown_at_any_time_and_gaps_are_listed() {
     let fixture = fixture("FLAG").await;
     let value = async |at: &str| {
         let view = fixture.json(&format!("/trail/item?key=FLAG&values=shown&at={at}")).await;
@@ -126,13 +126,13 @@ async fn an_item_is_shown_as_it_was_at_any_time_and_gaps_are_named() {
         (Some("attribute"), Some("d"))
     );
     assert!(fixture.page("/trail/item?key=FLAG").await.contains("a change of attribute value"));
-    assert!(fixture.page("/trail/item?key=NOBODY").await.contains("no entry of this item"));
+    assert!(fixture.page("/trail/item?key=NOBODY").await.contains("no entry for this item"));
     assert_eq!(fixture.get("/trail/entry/nowhere", "text/html").await.0, StatusCode::NOT_FOUND);
     fixture.database.stop().await;
 }
 
 #[tokio::test]
-async fn a_hostile_key_stays_text_in_every_page_and_every_link() {
+async fn a_hostile_key_stays_text_on_every_page_and_in_every_link() {
     let fixture = fixture(HOSTILE).await;
     Arc::clone(&fixture.trail).read().await;
     let key = crate::address::Address::new("").with("key", HOSTILE).to_string();
@@ -144,7 +144,7 @@ async fn a_hostile_key_stays_text_in_every_page_and_every_link() {
         "/trail/verify".to_owned(),
     ] {
         let page = fixture.page(&address).await;
-        // A field has the text that somebody gave it, and keeps it to itself.
+        // An input field contains the text as given, which cannot affect the page.
         let parts = page.split("value=\"").enumerate();
         let outside: String =
             parts.map(|(number, part)| if number == 0 { part } else { part.split_once('"').unwrap().1 }).collect();

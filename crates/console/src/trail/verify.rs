@@ -27,13 +27,13 @@ use crate::site::{Refusal, wants_json};
 use crate::text::{Visible, cut, time};
 use crate::token::TokenForm;
 
-/// How many findings are kept.
+/// The maximum number of findings kept.
 const MAX_FINDINGS: usize = 1_000;
-/// How long the entries of a change may take, in the local world and on an account.
+/// How long the entries of a change may take, in the local world and in an account.
 const SETTLE_LOCAL: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// How far a verification is, and what it found.
+/// The progress of a verification, and what it found.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     state: Stage,
@@ -41,17 +41,17 @@ pub(super) struct Progress {
     dropped: usize,
 }
 
-/// Where a verification is.
+/// The stage of a verification.
 #[derive(Debug, Default)]
 enum Stage {
-    /// Nobody asked for one.
+    /// Not requested yet.
     #[default]
     NotRun,
-    /// It goes on; what it has read.
+    /// In progress, with what it has read so far.
     Running(String),
-    /// It came to an end.
+    /// Finished.
     Done(DateTime<Utc>, Summary),
-    /// AWS refused.
+    /// AWS returned an error.
     Failed(String),
 }
 
@@ -76,7 +76,7 @@ impl Trail {
         read(&mut self.verification.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Checks the whole trail, unless that goes on already.
+    /// Checks the whole trail, unless that is in progress already.
     async fn verify(self: Arc<Self>) {
         let Some(configuration) = self.configuration.clone() else { return };
         let starts = self.verification(|progress| {
@@ -103,7 +103,7 @@ impl Trail {
     }
 }
 
-/// Keeps what a verification finds.
+/// Collects what a verification finds.
 struct Watcher(Arc<Trail>);
 
 impl Watcher {
@@ -132,7 +132,7 @@ impl Observer for Watcher {
     }
 
     fn progress(&mut self, summary: &Summary, waiting: usize) {
-        let text = format!("{}; {} to read again", summary.read(), count(waiting, "item", "items"));
+        let text = format!("{}; {} to recheck", summary.read(), count(waiting, "item", "items"));
         self.0.verification(|progress| progress.state = Stage::Running(text));
     }
 }
@@ -153,7 +153,7 @@ pub(super) async fn page(State(trail): State<Arc<Trail>>, headers: HeaderMap) ->
 /// Starts a verification.
 ///
 /// # Errors
-/// When the form has not our token, or there is no Configuration table to check against.
+/// If the form does not have our token, or there is no Configuration table to check against.
 pub(super) async fn start(
     State(trail): State<Arc<Trail>>,
     headers: HeaderMap,
@@ -237,7 +237,7 @@ fn part(trail: &Trail) -> Markup {
                 }
             }
             @if progress.dropped > 0 {
-                p.quiet { (thousands(progress.dropped)) " more are not listed here. " code { "config-audit verify" } " lists all." }
+                p.quiet { (thousands(progress.dropped)) " more are not listed here; " code { "config-audit verify" } " lists all." }
             }
         }
     })

@@ -93,7 +93,7 @@ pub struct StreamError {
 }
 
 impl StreamError {
-    /// AWS's error code, where it answered.
+    /// AWS's error code, if it responded.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()

@@ -70,7 +70,7 @@ impl Root {
         Ok(directory.join(key))
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file atomically.
     pub(super) async fn write<F>(&self, file: &Path, content: F) -> io::Result<()>
     where
         F: AsyncFnOnce(&mut fs::File) -> io::Result<()>,

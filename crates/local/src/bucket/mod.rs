@@ -42,7 +42,7 @@ pub enum BucketError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The name would not be one directory.
@@ -77,7 +77,7 @@ pub enum BucketError {
     Read {
         /// The bucket.
         bucket: String,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
 }

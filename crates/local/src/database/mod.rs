@@ -46,7 +46,7 @@ pub enum DatabaseError {
     Port {
         /// The port.
         port: u16,
-        /// The system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// A request failed.
@@ -86,7 +86,7 @@ impl Database {
     /// An embedded database in memory, which ends with this value.
     ///
     /// # Errors
-    /// When the port cannot be bound.
+    /// If the port cannot be bound.
     pub async fn memory(port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
         let database = embedded::open(&embedded::in_memory())
             .map_err(|error| DatabaseError::Open { place: "memory".to_owned(), message: error.to_string() })?;

@@ -28,7 +28,7 @@ pub enum FunctionError {
     CannotRun {
         /// The binary.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// There is no free port, pipe or process.

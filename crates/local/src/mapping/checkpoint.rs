@@ -32,7 +32,7 @@ pub enum CheckpointError {
     File {
         /// The file.
         file: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file's content is not a checkpoint.

@@ -1,4 +1,4 @@
-//! The end of a trail against the item in the Configuration table.
+//! Compares the end of a trail with the item in the Configuration table.
 
 use super::folded::Fold;
 use crate::gap::{Gap, GapKind};
@@ -7,8 +7,8 @@ use crate::step::{Change, WholeItem};
 use crate::value::{Attributes, Item, attributes};
 
 impl Fold {
-    /// Where the trail does not end with this item of the Configuration table, or without one. Nothing where the fold is
-    /// undecided: then its end is not certain.
+    /// The gaps between the end of the trail and this item of the Configuration table, or its absence. Empty if the
+    /// fold is undecided, because its end is then uncertain.
     #[must_use]
     pub fn against(&self, item: Option<&Item>) -> Vec<Gap> {
         if self.is_undecided() {
@@ -39,7 +39,7 @@ impl Fold {
         if has_its_hashes { Vec::new() } else { vec![GapKind::Item] }
     }
 
-    /// Whether the item had the hash that its creation tells, if it was too large for the entry.
+    /// Whether the item had the hash in its creation entry, if it was too large for the entry.
     fn has_created_hash(&self, end: &Image, item: &Attributes) -> bool {
         let Some(hash) = &self.created_hash else { return true };
         let Some((_, beginning)) = self.lifetimes.last_key_value() else { return true };
@@ -48,7 +48,7 @@ impl Fold {
         beginning.may_have_hash(hash)
     }
 
-    /// Whether the item had the hash that its backfilled entry tells, if it was too large for the entry.
+    /// Whether the item had the hash in its backfilled entry, if it was too large for the entry.
     fn has_backfilled_hash(&self, end: &Image, item: &Attributes) -> bool {
         let snapshot = self.steps.iter().find_map(|step| match &step.change {
             Change::Snapshot(WholeItem::Omitted(hash)) => Some((&step.time, hash)),

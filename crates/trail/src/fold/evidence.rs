@@ -1,6 +1,6 @@
-//! What later entries say about a value that an attribute must have had.
+//! What later entries reveal about an attribute's earlier value.
 //!
-//! It decides where an attribute that was unknown ended, when its changes within one second form a circle.
+//! It decides with which value an unknown attribute ended when its changes within one second form a cycle.
 
 use chrono::{DateTime, TimeDelta};
 use config_audit::clock::timestamp;
@@ -9,18 +9,18 @@ use crate::budget::Budget;
 use crate::step::{Change, Step, WholeItem};
 use crate::value::{Attribute, Attributes, same};
 
-/// How far the time of a backfilled entry may be from the moment when the item was read: the time that one page takes, and
-/// the difference of two clocks.
+/// How far the time of a backfilled entry may be from when the item was read: the time to read one page, plus the
+/// difference between two clocks.
 pub const SNAPSHOT_WINDOW: TimeDelta = TimeDelta::minutes(5);
 
-/// All that is known of one item besides the changes that are being put in order.
+/// Everything known about one item besides the changes that are being ordered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Evidence<'a> {
     /// Its changes, by time.
     pub(super) changes: &'a [Step],
     /// Its backfilled entries.
     pub(super) snapshots: &'a [Step],
-    /// What the Configuration table has.
+    /// The item in the Configuration table.
     pub(super) item: Option<&'a Attributes>,
     pub(super) budget: &'a Budget,
 }
@@ -32,8 +32,8 @@ impl<'a> Evidence<'a> {
         values.is_empty() || values.iter().any(|other| same(*other, value))
     }
 
-    /// The values that an attribute may have had before the change of index `later`, as far as the changes from there on and
-    /// the item tell; none where they tell nothing.
+    /// The values that an attribute may have had before the change of index `later`, according to later changes and the
+    /// item; empty if they do not tell.
     pub(super) fn values(self, name: &str, later: usize) -> Vec<Attribute<'a>> {
         let changes = self.changes;
         let mut values: Vec<Attribute<'a>> = Vec::new();
@@ -59,7 +59,7 @@ impl<'a> Evidence<'a> {
                 return values;
             }
             if let Some(item) = removal {
-                // All others came before it, and a circle ends where it began.
+                // All others came before it, and a cycle ends where it began.
                 narrow(&mut values, vec![item.get(name)]);
                 return values;
             }
@@ -75,7 +75,7 @@ impl<'a> Evidence<'a> {
             }
             at = end;
         }
-        // A snapshot says nothing certain about a time near its own, or near that of a later change.
+        // A snapshot proves nothing about a time near its own, or near that of a later change.
         let far = later.checked_sub(1).and_then(|last| around(&changes[last].time)).map(|(_, far)| far);
         let snapshot = self.snapshots.iter().find_map(|step| match &step.change {
             Change::Snapshot(WholeItem::Known(item)) if Some(&step.time) > far.as_ref() => Some(item),
@@ -88,7 +88,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// The attribute's value before and after a step; `None` for a step that does not tell them.
+/// The attribute's value before and after a step; `None` if the step does not record them.
 pub(super) fn values_of<'a>(step: &'a Step, name: &str) -> Option<(Attribute<'a>, Attribute<'a>)> {
     match &step.change {
         Change::Modify { attribute, old, new } if attribute == name => Some((old.as_ref(), new.as_ref())),
@@ -98,7 +98,7 @@ pub(super) fn values_of<'a>(step: &'a Step, name: &str) -> Option<(Attribute<'a>
     }
 }
 
-/// Keeps only the values that are also among `others`. If none is, `others` is ignored.
+/// Keeps only the values that are also in `others`. If there are none, ignores `others`.
 fn narrow<'a>(values: &mut Vec<Attribute<'a>>, others: Vec<Attribute<'a>>) {
     let both: Vec<_> = others.iter().copied().filter(|other| values.iter().any(|value| same(*value, *other))).collect();
     if values.is_empty() {
@@ -108,7 +108,7 @@ fn narrow<'a>(values: &mut Vec<Attribute<'a>>, others: Vec<Attribute<'a>>) {
     }
 }
 
-/// The item that these changes removed, if that is all they did to it as a whole.
+/// The item that these changes removed, if they did nothing else to the whole item.
 fn only_removal(steps: &[Step]) -> Option<&Attributes> {
     let mut whole = steps.iter().filter(|step| !matches!(step.change, Change::Modify { .. }));
     match (whole.next().map(|step| &step.change), whole.next()) {
@@ -117,7 +117,7 @@ fn only_removal(steps: &[Step]) -> Option<&Attributes> {
     }
 }
 
-/// The first and the last time at which an item may have been read for a snapshot of this time.
+/// The earliest and latest time at which an item may have been read for a snapshot of this time.
 pub(super) fn around(time: &str) -> Option<(String, String)> {
     let time = DateTime::parse_from_rfc3339(time).ok()?.to_utc();
     let text = |delta| time.checked_add_signed(delta).map(timestamp);

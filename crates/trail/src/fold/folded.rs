@@ -1,4 +1,4 @@
-//! What the entries of one item tell: the item at any time.
+//! The result of folding one item's entries: the item at any time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,20 +8,20 @@ use crate::gap::{Gap, GapKind};
 use crate::image::{Image, State, advance};
 use crate::step::{Change, Step};
 
-/// What the entries of one item tell.
+/// The result of folding one item's entries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fold {
     /// The entries in the order of the changes, with backfilled ones at the beginning of their second.
     pub steps: Vec<Step>,
     /// Where the trail breaks.
     pub gaps: Vec<Gap>,
-    /// What the trail of the item begins with.
+    /// What the item's trail begins with.
     pub origin: Origin,
     /// The item before all steps.
     pub(super) initial: State,
-    /// What the item was after the steps that created it, by index. More is known of it than those steps say.
+    /// The item after each step that created it, by index. More is known about it than those steps record.
     pub(super) lifetimes: BTreeMap<usize, Image>,
-    /// The hash that the present item was created with, where the entry has no more of it.
+    /// The hash that the present item was created with, if its entry has only that.
     pub(super) created_hash: Option<String>,
     /// The time of the latest entry of each attribute.
     pub(super) last_times: HashMap<String, String>,
@@ -54,7 +54,7 @@ impl Fold {
         }
     }
 
-    /// The item at the end of the trail; `None` where there is none.
+    /// The item at the end of the trail, if it exists then.
     #[must_use]
     pub fn end(&self) -> Option<Image> {
         self.after(self.steps.len())
@@ -66,13 +66,13 @@ impl Fold {
         self.after(self.steps.partition_point(|step| *step.time <= *time))
     }
 
-    /// Whether there may be attributes that no entry records, in the item at the end.
+    /// Whether the item at the end may have attributes that no entry records.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.end().is_some_and(|image| image.is_open)
     }
 
-    /// Whether the budget was spent before an order was found in which everything fits.
+    /// Whether the budget ran out before a fitting order was found.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         self.gaps.iter().any(|gap| gap.kind == GapKind::Undecided)

@@ -2,34 +2,38 @@
 //!
 //! # How it is found
 //!
-//! An entry must begin with the value that the one before it left. The stream's times are exact to the second, so within one
-//! second this is the only order that entries have; where they carry the stream's sequence numbers, those decide. In the end
-//! the item must be what the Configuration table has ([`Fold::against`]).
+//! An entry must begin with the value that the previous one ended with. The stream's times are exact to the second, so
+//! within one second this is the only order that entries have, unless they carry the stream's sequence numbers. At the
+//! end, the item must match the Configuration table ([`Fold::against`]).
 //!
-//! An item that was created before the trail began is unknown at first: an entry tells the value that its attribute had
-//! before, a removal or a backfilled entry tells all of them. An item or a value that was too large for an entry is known by
-//! its hash, and compared by it.
+//! An item that was created before the trail began is unknown at first: an entry records the previous value of its
+//! attribute, a removal or a backfilled entry records all of them. An item or a value that was too large for an entry
+//! is known, and compared, by its hash.
 //!
-//! The orders of one second can be more than anybody can try. So all searches of one fold share a budget, counted in steps.
-//! Where it is spent before everything fits, the fold says so with one gap, [`GapKind::Undecided`]; then nothing that it could
-//! say about the order, or about what is missing, would be certain.
+//! One second can have too many orders to try them all. So all searches of one fold share a budget, counted in steps.
+//! If it runs out before everything fits, the fold reports one gap, [`GapKind::Undecided`], because nothing that it
+//! could report about the order, or about missing entries, would be certain.
 //!
-//! # What is found, and what nobody could find
+//! # What is found, and what cannot be found
 //!
-//! If an item's first entry is its creation, every single loss is found, and every alteration of what a single entry says was
-//! changed: each entry moves one attribute from one value to another, and the sum of these moves is fixed by where the item
-//! began and what it is now. Nothing in the trail itself tells of these:
+//! If an item's first entry is its creation, every single loss is found, and every alteration of the change in a single
+//! entry: each entry moves one attribute from one value to another, and the item's beginning and its current state fix
+//! the sum of these moves. Nothing in the trail itself reveals these:
 //!
 //! - The loss of an item's first entry, its creation: the item then looks older than the trail ([`Origin::Unknown`]). The loss
-//!   of a later creation can look so too, if the item was created and removed within its first second. Where the trail began
-//!   with its table, or all older items have been backfilled, no item should look so (`config-audit verify --complete`).
-//! - The loss of several entries that lead back to where they began: of `1 -> 2` and `2 -> 1`; of a removal and the creation
-//!   of the same item again; of all entries of an item that no longer exists.
+//!   of a later creation can look the same, if the item was created and removed within its first second. If the trail
+//! began
+//!   with its table, or all older items have been backfilled, no item should look like that (`config-audit verify
+//! --complete`).
+//! - The loss of several entries that cancel out: `1 -> 2` and `2 -> 1`; a removal and the creation of the same item
+//! again;
+//!   all entries of an item that no longer exists.
 //! - For an item that is older than the trail, an altered old value in the first entry of an attribute.
 //! - An entry whose time was altered without changing the order, or whose ID or provenance was altered.
-//! - A change of an item that is known only by its hash when it is created, removed or backfilled, if the known values do not
-//!   make up the whole item; or, if it was backfilled so, a change within the same minutes.
-//! - What a note of an omitted value says besides its hash.
+//! - A change to an item that is known only by its hash when it is created, removed or backfilled, if the known values
+//! do not
+//!   make up the whole item; or, if it was backfilled like that, a change within the same minutes.
+//! - An alteration of a note of an omitted value, except for its hash.
 
 mod against;
 mod evidence;
@@ -50,17 +54,17 @@ use super::value::{Item, attributes};
 pub use self::evidence::SNAPSHOT_WINDOW;
 pub use self::folded::{Fold, Origin};
 
-/// The steps that the searches of one fold may take. Straight through a second with n entries takes about n * n of them, so
-/// this is enough for some 2,000 entries within one second; DynamoDB lets an item change 1,000 times.
+/// The steps that the searches of one fold may take. A second with n entries takes about n * n steps without
+/// backtracking, so this is enough for some 2,000 entries within one second; DynamoDB allows 1,000 changes of an item.
 const MAX_STEPS: usize = 4_000_000;
 
-/// How often an item that is not known is folded again with other choices.
+/// How often an unknown item is folded again with other choices.
 const MAX_RUNS: usize = 256;
 
 /// Folds the entries of one item, which may come in any order.
 ///
-/// `item` is what the item is now, where that is known. It only decides what entries leave open: if an attribute was unknown
-/// and went back and forth within one second, where it ended.
+/// `item` is the current item, if known. It only decides what entries leave open: the final value of an unknown
+/// attribute that went back and forth within one second.
 #[must_use]
 pub fn fold(steps: Vec<Step>, item: Option<&Item>) -> Fold {
     fold_within(&Budget::new(MAX_STEPS), steps, item)
@@ -99,12 +103,12 @@ fn fold_within(budget: &Budget, mut steps: Vec<Step>, item: Option<&Item>) -> Fo
     fold
 }
 
-/// The run that fits; where none does, the one with the fewest breaks.
+/// The run that fits; if none does, the one with the fewest breaks.
 fn best_run(evidence: Evidence<'_>) -> Run<'_> {
     let mut best: Option<Run<'_>> = None;
     let beginnings = beginnings(evidence.changes);
     for (tried, existed) in beginnings.iter().enumerate() {
-        // The first beginning may turn out to be the wrong one, and must not use up what the second needs.
+        // The first beginning may turn out to be wrong, and must not use up the budget of the second.
         let is_last = tried + 1 == beginnings.len();
         evidence.budget.set_reserve(if is_last { 0 } else { evidence.budget.left() / 2 });
         let mut choices = Vec::new();
@@ -129,7 +133,7 @@ fn best_run(evidence: Evidence<'_>) -> Run<'_> {
     best.unwrap_or_else(|| Run::of(evidence, true, Vec::new()))
 }
 
-/// The choices of the next run: the last one that has another possibility is changed to that. Nothing when none has.
+/// The choices of the next run, in which the last choice with another possibility takes it; `None` if there is none.
 fn next_choices(made: &[Choice]) -> Vec<usize> {
     let Some(last) = made.iter().rposition(|(choice, of)| choice + 1 < *of) else { return Vec::new() };
     let mut choices: Vec<usize> = made[..=last].iter().map(|(choice, _)| *choice).collect();
@@ -137,7 +141,7 @@ fn next_choices(made: &[Choice]) -> Vec<usize> {
     choices
 }
 
-/// Whether the item existed before these changes; both, where they do not tell.
+/// Whether the item existed before these changes; both values if they do not tell.
 fn beginnings(changes: &[Step]) -> &'static [bool] {
     let Some(first) = changes.first() else { return &[true] };
     let instant = changes.iter().take_while(|step| step.time == first.time && step.sequence == first.sequence);

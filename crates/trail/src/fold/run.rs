@@ -1,6 +1,7 @@
 //! One attempt to put the changes of an item in order.
 //!
-//! Where the item is not known, an attempt has to choose; [`Run::choices`] says what it chose, and of how many possibilities.
+//! If the item is not known, an attempt must choose; [`Run::choices`] records what it chose, and from how many
+//! possibilities.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,7 @@ use crate::search::{Found, search};
 use crate::step::{Change, Step, WholeItem};
 use crate::value::{Attributes, Value, same};
 
-/// How many ends of one second an attempt may choose from.
+/// The maximum number of ends of one second that an attempt may choose from.
 const MAX_ENDS: usize = 8;
 
 /// A choice, and the number of possibilities that it was made from.
@@ -25,7 +26,7 @@ pub(super) struct Run<'a> {
     evidence: Evidence<'a>,
     /// What was chosen.
     pub(super) choices: Vec<Choice>,
-    /// What to choose; the first possibility where this ends.
+    /// What to choose; after these, the first possibility.
     chosen: Vec<usize>,
     /// The changes in their order, by index.
     pub(super) order: Vec<usize>,
@@ -33,23 +34,23 @@ pub(super) struct Run<'a> {
     state: State,
     /// The item before all changes.
     pub(super) initial: State,
-    /// What the item began with when it was created, by the place of its creation in `order`. More is known of it than its
-    /// first change says.
+    /// The item as created, by the position of its creation in `order`. More is known about it than its first change
+    /// records.
     pub(super) lifetimes: BTreeMap<usize, Image>,
-    /// The hash that the present item was created with, where the entry has no more of it, and the index of that change.
+    /// The hash that the present item was created with, if its entry has only that, and the index of that change.
     pub(super) created_hash: Option<(String, usize)>,
     /// The time of the latest entry of each attribute.
     pub(super) last_times: HashMap<String, String>,
     /// When the item was created or removed most recently.
     pub(super) since: Option<String>,
-    /// The time of the first second whose search was cut short, because the budget was spent.
+    /// The time of the first second whose search was cut short because the budget was spent.
     pub(super) cut_short_at: Option<String>,
-    /// Whether all changes are in an order that was found, and not just as they came.
+    /// Whether the order of all changes was found, and is not just the order in which they came.
     is_ordered: bool,
 }
 
 impl<'a> Run<'a> {
-    /// Puts all changes in order. `existed` says whether the item existed before them.
+    /// Puts all changes in order. `existed` is whether the item existed before them.
     pub(super) fn of(evidence: Evidence<'a>, existed: bool, chosen: Vec<usize>) -> Self {
         let state = existed.then(Image::unknown);
         let mut run = Self {
@@ -77,12 +78,12 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// Whether all changes fit, in an order that was found, and the end too.
+    /// Whether an order was found in which all changes and the end fit.
     pub(super) fn fits(&self) -> bool {
         self.is_ordered && self.breaks() == 0
     }
 
-    /// The number of breaks, those at the end included.
+    /// The number of breaks, including those at the end.
     pub(super) fn breaks(&self) -> usize {
         let at_the_end = match (&self.state, self.evidence.item) {
             (Some(image), Some(item)) => image.differences(item).len(),
@@ -106,7 +107,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Applies changes whose order nothing tells.
+    /// Applies changes whose order is not recorded.
     fn apply_unordered(&mut self, begin: usize, end: usize) {
         let changes = self.evidence.changes;
         let (modifications, whole): (Vec<usize>, Vec<usize>) =
@@ -144,11 +145,11 @@ impl<'a> Run<'a> {
             let order = chain(start.as_ref().map(Option::as_ref), &pairs, budget, |values| {
                 let ends = match removed {
                     Some(WholeItem::Known(item)) => vec![item.get(name)],
-                    // Such a removal says nothing, and what comes after it belongs to another item.
+                    // Such a removal reveals nothing, and what follows belongs to another item.
                     Some(WholeItem::Omitted(_)) => Vec::new(),
                     None => self.evidence.values(name, later),
                 };
-                // A circle ends where it began.
+                // A cycle ends where it began.
                 let is_likely = |index: &usize| ends.iter().any(|value| same(*value, values[*index]));
                 let (likely, others): (Vec<_>, Vec<_>) = (0..values.len()).partition(is_likely);
                 [likely, others].concat()[self.choose(values.len())]
@@ -176,7 +177,7 @@ impl<'a> Run<'a> {
                 self.apply(*index);
             }
             if is_broken {
-                // The change that conflicts least comes next; of those alike, a whole item tells most.
+                // The change that conflicts least comes next; among equals, a whole item reveals most.
                 let conflicts = |index: &&usize| {
                     let change = &changes[**index].change;
                     (conflicts_with(&self.state, change).len(), !matches!(change, Change::Modify { .. }))
@@ -191,7 +192,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Applies these changes as they come, because the budget is spent. What breaks then says nothing.
+    /// Applies these changes as they come, because the budget is spent. Breaks then mean nothing.
     fn cut_short(&mut self, indices: Vec<usize>) {
         self.note_cut_short(&indices);
         self.is_ordered = false;
@@ -217,7 +218,7 @@ impl<'a> Run<'a> {
         let Evidence { changes, budget, .. } = self.evidence;
         let steps: Vec<&Step> = left.iter().map(|index| &changes[*index]).collect();
         let makes_unknown = |step: &&Step| matches!(step.change, Change::Insert(WholeItem::Omitted(_)));
-        // If the item is known, all orders end alike.
+        // If the item is known, all orders have the same end.
         if self.state.as_ref().is_some_and(|image| image.is_open) || steps.iter().any(makes_unknown) {
             let later = left.iter().max().map_or(0, |last| last + 1);
             let choice = self.choose(MAX_ENDS);
@@ -234,7 +235,7 @@ impl<'a> Run<'a> {
                 ends.borrow_mut().push(end.clone());
                 is_chosen
             };
-            // Half of the budget is kept for finding any order at all.
+            // Half of the budget is reserved for finding any order at all.
             match search(&self.state, &steps, budget, budget.left() / 2, &is_chosen) {
                 Found::Order(order) => return Found::Order(order),
                 Found::Broken(_) => {
@@ -301,14 +302,14 @@ impl<'a> Run<'a> {
         Gap { kind, after, before: Some(step.time.clone()), entry: Some(step.id.clone()) }
     }
 
-    /// The item comes into being with the next step.
+    /// The next step creates the item.
     fn begin(&mut self, image: Image) {
         self.created_hash = None;
         self.state = Some(image.clone());
         self.lifetimes.insert(self.order.len(), image);
     }
 
-    /// What the present item began with, so that what is learned later can be added.
+    /// The present item as created, so that later knowledge can be added.
     fn beginning(&mut self) -> Option<&mut Image> {
         match self.lifetimes.last_entry() {
             Some(lifetime) => Some(lifetime.into_mut()),
@@ -322,7 +323,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Learns from a removal, which tells the whole item, what the item had from its beginning on.
+    /// Learns from a removal, which records the whole item, what the item had from the beginning.
     fn learn_all(&mut self, item: &Attributes, removal: &str) {
         let Some(now) = self.state.clone().filter(|image| image.is_open) else { return };
         let Some(beginning) = self.beginning() else { return };

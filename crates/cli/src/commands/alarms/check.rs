@@ -1,4 +1,4 @@
-//! Judges what the alarms did while faults were played.
+//! Judges the alarms' behaviour during simulated faults.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::terminal::WriteError;
 
 /// The topic of the alarms that page.
 const PAGE_TOPIC: &str = "PageTopic";
-/// A record that is audited later than this is late (alarms/freshness.yml).
+/// A record audited later than this is late (alarms/freshness.yml).
 const LATE: Duration = Duration::from_mins(LATE_MINUTES);
 /// A healthy month must have at least this many changes, or it proves nothing.
 fn min_changes_in_a_month(rate: Rate) -> u64 {
@@ -49,11 +49,11 @@ pub enum CheckError {
 #[derive(Debug)]
 pub struct AlarmCheck {
     alarms: DeployedAlarms,
-    /// By the alarm's ID; `None` if there is no runbook, or it does not say.
+    /// By alarm ID; `None` if there is no runbook, or it does not promise a time.
     promised: BTreeMap<String, Option<Promise>>,
 }
 
-/// How soon a runbook says that its alarm fires, in minutes.
+/// How soon the alarm fires, in minutes, according to its runbook.
 #[derive(Debug, Clone, Copy)]
 struct Promise {
     usual: i64,
@@ -92,7 +92,7 @@ impl AlarmCheck {
         let alarms = DeployedAlarms::read(templates)?;
         let promised = alarms.all.all().iter().map(|alarm| {
             let file = runbooks.join(format!("{}.md", kebab_case(&alarm.id)));
-            // Another test compares the files with the alarms. A missing runbook promises nothing here.
+            // Another test compares the files with the alarms. A missing runbook makes no promise here.
             let runbook = read(&file).unwrap_or_default();
             (alarm.id.clone(), Promise::read(&runbook))
         });
@@ -106,8 +106,8 @@ impl AlarmCheck {
         &self.alarms.all
     }
 
-    /// Plays the faults with this name, or all faults and the healthy months; the faults at each rate and with each cadence. Tells `played`
-    /// after each how many of how many are done.
+    /// Plays the faults with this name, or all faults and the healthy months; the faults at each rate and with each
+    /// cadence. Calls `played` after each with the number done and the total.
     ///
     /// # Errors
     /// When there is no fault with this name.
@@ -183,7 +183,7 @@ impl AlarmCheck {
             if is_paging(alarm) {
                 pages.push((alarm, at));
             }
-            // The composites page for other alarms alone.
+            // Composite alarms only page for other alarms.
             if !is_for_others(alarm) && !fired.iter().any(|fired| fired.alarm == *id) {
                 let expected = case.expected.iter().find(|expected| expected.alarm == id);
                 let is_expected = expected.is_some();
@@ -216,7 +216,7 @@ impl AlarmCheck {
         CheckedFault { fault, trial, fired, pages, unseen, unattended }
     }
 
-    /// An expected alarm must fire in the time that its runbook promises, and notify whom it must.
+    /// An expected alarm must fire within the time that its runbook promises, with the right severity.
     fn judge_expected(
         &self,
         Expected { alarm, severity, since }: &Expected,
@@ -238,7 +238,7 @@ impl AlarmCheck {
         match (self.promised.get(*alarm), since, fired) {
             (None, ..) => vec![format!("{alarm} must fire, but there is no such alarm")],
             (Some(None), ..) => vec![no_promise(alarm)],
-            (_, None, _) => vec![format!("what {alarm} watches for did not happen")],
+            (_, None, _) => vec![format!("the condition that {alarm} watches for did not occur")],
             (_, _, None) => vec![format!("{alarm} did not fire")],
             (Some(Some(promised)), Some(since), Some(fired)) => {
                 let promised = promised.of(case.trial);
@@ -256,7 +256,7 @@ impl AlarmCheck {
         }
     }
 
-    /// A paging alarm must page once each time the fault comes, soon after the first alarm that it watches.
+    /// A paging alarm must page once each time the fault occurs, soon after the first alarm that it watches.
     fn judge_pages(&self, paging: &Alarm, first_cause: Option<i64>, times: &[i64], case: &FaultCase) -> Vec<String> {
         let mut problems = Vec::new();
         let (id, paged) = (&paging.id, times.len());
@@ -271,7 +271,7 @@ impl AlarmCheck {
         if let (Some(first_cause), Some(first_page)) = (first_cause, times.first()) {
             let took = first_page - first_cause;
             match self.promise(id, case.trial) {
-                // It pages itself.
+                // It pages directly.
                 _ if took == 0 => {}
                 None => problems.push(no_promise(id)),
                 Some(promised) if (0..=promised).contains(&took) => {}
@@ -283,7 +283,7 @@ impl AlarmCheck {
         problems
     }
 
-    /// Alarms that must stay on until the fault ends are still on then.
+    /// Alarms that must stay in ALARM until the fault ends must still be in ALARM then.
     fn judge_end(&self, case: &FaultCase, playback: &Playback) -> Vec<String> {
         let ends = case.scenario.fault_windows.iter().map(|window| window.to).max();
         let ends = time(ends.unwrap_or_else(|| case.scenario.end()));
@@ -297,7 +297,7 @@ impl AlarmCheck {
         problems
     }
 
-    /// The alarms that fired and notify somebody, with the minute.
+    /// The alarms that fired and notify, with the minute.
     fn fired<'a>(&'a self, transitions: &'a [Transition]) -> impl Iterator<Item = (&'a Alarm, i64)> {
         transitions.iter().filter(|transition| transition.to == State::Alarm).filter_map(|transition| {
             let alarm = self.alarms().all().iter().find(|alarm| alarm.name == transition.alarm)?;
@@ -305,7 +305,7 @@ impl AlarmCheck {
         })
     }
 
-    /// An alarm wakes somebody if it pages, or an alarm that pages watches it.
+    /// An alarm wakes someone if it pages, or an alarm that pages watches it.
     fn severity(&self, alarm: &Alarm) -> Severity {
         let mut paging = self.alarms().all().iter().filter(|alarm| is_paging(alarm));
         let pages = paging.any(|paging| paging.id == alarm.id || watches(paging, &alarm.id, self.alarms()));
@@ -322,7 +322,7 @@ fn is_paging(alarm: &Alarm) -> bool {
     alarm.alarm_actions.iter().any(|topic| topic == PAGE_TOPIC)
 }
 
-/// Whether it does nothing but page for other alarms.
+/// Whether it only pages for other alarms.
 fn is_for_others(alarm: &Alarm) -> bool {
     alarm.alarm_actions.iter().all(|topic| topic == PAGE_TOPIC)
 }
@@ -344,7 +344,7 @@ fn minutes(at: Millis) -> i64 {
     i64::try_from(at / 60_000).unwrap_or(i64::MAX)
 }
 
-/// What is lost where nothing is.
+/// The text for no loss.
 const NOTHING: &str = "nothing";
 
 /// What is lost if nobody reacts.

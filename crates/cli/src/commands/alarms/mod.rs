@@ -1,4 +1,4 @@
-//! `config-audit alarms check`: checks the deployed alarms against every fault, and against months in which nothing is wrong.
+//! `config-audit alarms check`: checks the deployed alarms against every fault, and against healthy months.
 
 mod check;
 mod outcome;
@@ -14,7 +14,7 @@ pub use outcome::{CheckedFault, FiredAlarm, HealthyMonth, Outcome};
 use crate::progress::Progress;
 use crate::terminal::{Terminal, Text};
 
-/// What to do with the alarms.
+/// The subcommands for alarms.
 #[derive(Debug, Args)]
 pub struct AlarmsArguments {
     #[command(subcommand)]
@@ -23,16 +23,17 @@ pub struct AlarmsArguments {
 
 #[derive(Debug, Subcommand)]
 enum AlarmsCommand {
-    /// Check the alarms against every fault, and against months in which nothing is wrong
+    /// Check the alarms against every fault, and against healthy months
     ///
-    /// The simulator plays each fault through the function's own handler, and the alarms are evaluated as CloudWatch does it.
-    /// Each fault must fire the alarms that watch for it, within the time that their runbooks promise, and no others except
-    /// those that follow from it. It must page once each time it comes. Thirty days in which nothing is wrong must page nobody. All
-    /// of it is played on a table with three changes a day, with forty an hour, and with bulk loads; the days with a canary too, the faults with Lambda's
-    /// retries two minutes apart, ten minutes apart, and as fast as it can.
+    /// The simulator plays each fault through the function's own handler, and the alarms are evaluated as CloudWatch
+    /// does. Each fault must fire the alarms that watch for it, within the time that their runbooks promise, and no
+    /// others except those that follow from it. It must page once each time it occurs. Thirty healthy days must page
+    /// nobody. Everything is played on a table with three changes a day, with forty an hour, and with bulk loads. The
+    /// days are also played with a canary, and the faults with Lambda's retries two minutes apart, ten minutes apart,
+    /// and as fast as possible.
     ///
-    /// Exit code 0: all of this holds. 1: it does not; the problems are listed. 2: the command line is wrong, or the files
-    /// cannot be read.
+    /// Exit code 0: the alarms pass. 1: they do not; the problems are listed. 2: the command line is wrong, or the
+    /// files cannot be read.
     Check(CheckArguments),
 }
 
@@ -48,7 +49,7 @@ pub struct CheckArguments {
     /// The directory with the runbooks
     #[arg(long, value_name = "DIR", default_value = "docs/runbooks")]
     runbooks: PathBuf,
-    /// How to print the outcome; `markdown` is the tables in docs/alarms.md
+    /// How to print the outcome; `markdown` prints the tables in docs/alarms.md
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
@@ -63,11 +64,11 @@ enum Output {
 /// Runs the command; returns its exit code.
 ///
 /// # Errors
-/// When the alarms cannot be read, there is no such fault, or standard output cannot be written.
+/// If the alarms cannot be read, there is no such fault, or standard output cannot be written.
 pub fn run(arguments: AlarmsArguments, terminal: Terminal) -> Result<u8, CheckError> {
     let AlarmsCommand::Check(arguments) = arguments.command;
     let check = AlarmCheck::read(&arguments.alarms, &arguments.runbooks)?;
-    // The faults are played by several threads.
+    // Several threads play the faults.
     let progress = Mutex::new(Progress::new(terminal));
     let played = check.play(arguments.fault.as_deref(), |played, all| {
         progress.lock().unwrap_or_else(PoisonError::into_inner).show(|| format!("{played} of {all} runs played"));

@@ -1,4 +1,4 @@
-//! What came of a check, for people and tools.
+//! The outcome of a check, for people and tools.
 
 use std::fmt::Write as _;
 
@@ -10,20 +10,20 @@ use crate::faults::month::Month;
 use crate::faults::trial::{Rate, Trial};
 use crate::terminal::{Text, Tone};
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Each fault, at each rate and with each cadence.
     pub faults: Vec<CheckedFault>,
-    /// The months without faults; none if they were not played.
+    /// The months without faults; empty if they were not played.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub healthy_months: Vec<HealthyMonth>,
     /// What is wrong; empty if the check passes.
     pub problems: Vec<String>,
 }
 
-/// What came of one fault.
+/// The outcome of one fault.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckedFault {
@@ -34,7 +34,7 @@ pub struct CheckedFault {
     pub trial: Trial,
     /// The alarms that fired, in order.
     pub fired: Vec<FiredAlarm>,
-    /// When somebody was paged, in minutes after the fault could first be seen.
+    /// When someone was paged, in minutes after the fault could first be seen.
     pub pages: Vec<i64>,
     /// Why no alarm can see it, if none can.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct CheckedFault {
     pub unattended: String,
 }
 
-/// An alarm that fired, with the first time that it did.
+/// An alarm that fired, with the first time.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FiredAlarm {
@@ -68,11 +68,11 @@ pub struct HealthyMonth {
     pub rate: Rate,
     /// Whether there was a canary.
     pub has_canary: bool,
-    /// How many changes that were.
+    /// The number of changes.
     pub changes: u64,
-    /// Those that paged.
+    /// The alarms that paged.
     pub pages: Vec<String>,
-    /// Those of severity notify.
+    /// The alarms of severity notify.
     pub notifications: Vec<String>,
 }
 
@@ -126,8 +126,8 @@ impl Outcome {
         }
     }
 
-    /// The tables in docs/alarms.md: for each fault the alarms that watch for it, those that follow, and when somebody is paged;
-    /// then when somebody is at each rate and with each cadence.
+    /// The tables in docs/alarms.md: for each fault, the alarms that watch for it, those that follow, and when it
+    /// pages; then when it pages at each rate and with each cadence.
     #[must_use]
     pub fn markdown(&self) -> String {
         let header = "| fault | expected alarms | alarms that follow | paged after | lost if nobody reacts |\n\
@@ -157,7 +157,7 @@ impl Outcome {
 }
 
 impl CheckedFault {
-    /// After how many minutes somebody was paged, or else, in brackets, notified.
+    /// The minutes until someone was paged or, in brackets, only notified.
     fn first_message(&self) -> String {
         let notified = self.fired.iter().filter(|fired| fired.is_expected).map(|fired| fired.after_minutes).min();
         match (self.pages.first(), notified) {

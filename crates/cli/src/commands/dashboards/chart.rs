@@ -9,10 +9,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use config_audit_cloudwatch::dashboard::{Axis, Graph};
 
-/// The values of a line by time; none if there is no data.
+/// The values of a line by time; empty if there is no data.
 pub type Points = Vec<(DateTime<Utc>, Option<f64>)>;
 
-/// A graph that cannot be drawn.
+/// A graph cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 #[error("a graph cannot be drawn: {0}")]
 pub struct ChartError(String);
@@ -48,7 +48,7 @@ pub fn svg(
     if points.iter().flatten().all(|(_, value)| value.is_none()) {
         let style = ("sans-serif", 13).into_font().color(&GRAY).pos(Pos::new(HPos::Center, VPos::Center));
         let center = (i32::try_from(size.0 / 2).unwrap_or(0), i32::try_from(size.1 / 2).unwrap_or(0));
-        area.draw(&Text::new("No data in this time", center, style))?;
+        area.draw(&Text::new("No data in this time range", center, style))?;
     } else {
         draw(&area, graph, points, (from, to), mark)?;
     }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_graph_without_data_says_so_and_has_no_axes() {
         let svg = svg(&graph(false), &[points(&[None; 5]), Points::new()], (at(0), at(60)), None, (400, 240)).unwrap();
-        assert!(svg.contains("No data in this time") && !svg.contains("page &amp;"), "{svg}");
+        assert!(svg.contains("No data in this time range") && !svg.contains("page &amp;"), "{svg}");
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_has_all_its_digits() {
+    fn a_figure_is_shown_with_all_digits() {
         let figures: Vec<_> = [0.0, 7.0, 99.87, 0.125, 1_234.5, 12_345_678.0, -1_000.0].map(figure).into();
         assert_eq!(figures, ["0", "7", "99.87", "0.12", "1,234.5", "12,345,678", "-1,000"]);
     }

@@ -1,6 +1,6 @@
 //! `config-audit dashboards`: the dashboards as they would look during a fault, before anything is deployed.
 //!
-//! The files are those that are deployed, and the data is what CloudWatch would receive during a simulated fault
+//! The files are the deployed ones, and the data is what CloudWatch would receive during a simulated fault
 //! ([`crate::faults`]). Each dashboard becomes one page for a browser.
 
 pub mod chart;
@@ -23,10 +23,10 @@ use crate::faults::trial::{Cadence, DAY, Rate, Trial};
 use crate::faults::{DeployedAlarms, REGION, ReadAlarmsError, play, resolve, time};
 use crate::files::{Unreadable, read_all};
 use crate::terminal::{Terminal, WriteError};
-/// Which dashboards to draw, with which fault, and where to.
+/// Which dashboards to draw, with which fault, and where.
 #[derive(Debug, Args)]
 pub struct DashboardsArguments {
-    /// The name of a fault that `config-audit alarms check` lists, or a part of it [default: nothing is wrong]
+    /// The name of a fault that `config-audit alarms check` lists, or a part of it [default: no fault]
     #[arg(long, value_name = "NAME")]
     fault: Option<String>,
     /// Minutes after the fault began, up to a day
@@ -35,7 +35,7 @@ pub struct DashboardsArguments {
     /// How often the table changes
     #[arg(long, value_enum, default_value_t = Rate::Usual)]
     rate: Rate,
-    /// Leave the fault's name out of the pages, to practise
+    /// Hide the fault's name on the pages, for practice
     #[arg(long)]
     hide_fault: bool,
     /// The directory with the dashboards
@@ -55,10 +55,10 @@ pub enum DashboardsError {
     /// There is no such fault.
     #[error(transparent)]
     UnknownFault(#[from] UnknownFault),
-    /// There are several.
+    /// Several faults match.
     #[error("{} faults have {wanted:?} in their names; choose one of those above", matching.len())]
     AmbiguousFault {
-        /// What was asked for.
+        /// The requested name.
         wanted: String,
         /// The faults with that in their names. The command lists them above the error.
         matching: Vec<&'static str>,
@@ -71,7 +71,7 @@ pub enum DashboardsError {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The alarms.
@@ -114,7 +114,7 @@ struct Scene {
 /// Runs the command; returns its exit code.
 ///
 /// # Errors
-/// When a file cannot be read, understood or written, there is no such fault, or standard output cannot be written.
+/// If a file cannot be read, parsed or written, there is no such fault, or standard output cannot be written.
 pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, DashboardsError> {
     let scene =
         Scene::play(arguments).inspect_err(|error| error.choices().iter().for_each(|fault| terminal.note(*fault)))?;
@@ -133,7 +133,7 @@ pub fn run(arguments: &DashboardsArguments, terminal: Terminal) -> Result<u8, Da
 impl Scene {
     fn play(arguments: &DashboardsArguments) -> Result<Self, DashboardsError> {
         let DashboardsArguments { fault, after, rate, hide_fault, alarms, .. } = arguments;
-        // Retries as on the usual table, which alarms and runbooks are shown with.
+        // Use the usual retry cadence, which the alarms' documentation and the runbooks use.
         let trial = Trial { rate: *rate, cadence: Cadence::TwoMinutes };
         let case = fault.as_deref().map(|fault| find(fault, trial)).transpose()?;
         let mut about = match &case {
@@ -144,7 +144,7 @@ impl Scene {
         let began = case.as_ref().map(|case| case.begins);
         let (begins, scenario) =
             case.map_or_else(|| (catalog::BEGIN, catalog::healthy(trial)), |case| (case.begins, case.scenario));
-        // What exists from the start has no day before it.
+        // A fault from the start has no day before it.
         let shift = if begins == 0 { 0 } else { DAY };
         let scenario = if shift > 0 { trial.after_a_healthy_day(scenario) } else { scenario };
         let alarms = DeployedAlarms::read(alarms)?;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_fault_no_alarm_is_on_however_often_the_table_changes() {
+    fn without_a_fault_no_alarm_fires_however_often_the_table_changes() {
         for rate in [Rate::Quiet, Rate::Usual] {
             for (name, _, page) in pages(None, rate, false) {
                 assert!(page.contains("nothing is wrong") && !page.contains("class=\"alarm\""), "{name}");
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_its_name_finds_a_fault_and_the_error_lists_the_names_otherwise() {
+    fn a_fault_is_found_by_a_part_of_its_name_or_the_error_lists_all_names() {
         assert_eq!(find("clock is two hours", Trial::USUAL).unwrap().name, "the function's clock is two hours behind");
         let none = find("hour behind or not", Trial::USUAL).unwrap_err();
         assert!(none.to_string().starts_with("no fault has \"hour behind or not\" in its name"), "{none}");

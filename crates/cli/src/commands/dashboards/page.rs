@@ -28,7 +28,7 @@ const STYLE: &str = include_str!("page.css");
 pub(super) struct Data<'a> {
     /// One line about the data, above the dashboard.
     pub(super) about: &'a str,
-    /// The time at which one looks.
+    /// The time at which the dashboard is viewed.
     pub(super) now: DateTime<Utc>,
     /// The time before which there is no data.
     pub(super) first: DateTime<Utc>,
@@ -36,7 +36,7 @@ pub(super) struct Data<'a> {
     pub(super) metrics: &'a Metrics,
     /// The state of the alarm of this name, if there is one.
     pub(super) state: &'a dyn Fn(&str) -> Option<State>,
-    /// The name of an alarm or a dashboard without what all of them have in common.
+    /// The name of an alarm or a dashboard without the part that all of them share.
     pub(super) in_short: &'a dyn Fn(&str) -> String,
     /// A time to mark on every graph.
     pub(super) mark: Option<Mark>,
@@ -49,7 +49,7 @@ pub(super) struct Data<'a> {
 pub(super) fn page(name: &str, dashboard: &Dashboard, data: &Data<'_>) -> Result<String, ChartError> {
     let mut page = String::new();
     let (name, about, style) = (text(name), text(data.about), STYLE);
-    // Writing to a string does not fail, here and below.
+    // Writing to a string cannot fail, here and below.
     let _ = write!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{name}: {about}</title>\n\
@@ -84,7 +84,7 @@ pub(super) fn page(name: &str, dashboard: &Dashboard, data: &Data<'_>) -> Result
     Ok(page)
 }
 
-/// The alarms that are on come first, as `sortBy: stateUpdatedTimestamp` has them.
+/// Alarms in ALARM come first, as with `sortBy: stateUpdatedTimestamp`.
 fn write_alarms(page: &mut String, title: &str, names: &[String], data: &Data<'_>) {
     let _ = writeln!(page, "<h3>{}</h3>\n<ul class=\"alarms\">", text(title));
     let mut alarms: Vec<_> = names.iter().map(|name| ((data.state)(name), name)).collect();
@@ -121,7 +121,7 @@ fn write_graph(
     Ok(())
 }
 
-/// Numbers stand side by side, each above its label. As in CloudWatch, `--` means no data.
+/// Numbers are side by side, each above its label. As in CloudWatch, `--` means no data.
 fn write_numbers(page: &mut String, numbers: &Numbers, (from, to): (DateTime<Utc>, DateTime<Utc>), metrics: &Metrics) {
     let _ = writeln!(page, "<h3>{}</h3>\n<div class=\"numbers\">", text(&numbers.title));
     for line in &numbers.lines {
@@ -139,8 +139,8 @@ fn write_numbers(page: &mut String, numbers: &Numbers, (from, to): (DateTime<Utc
     page.push_str("</div>\n");
 }
 
-/// Replaces a link to another dashboard with a link to its page. As in CloudWatch, HTML is text, and other links lead to the
-/// web: a page is opened from the disk, where a script could read other files.
+/// Replaces a link to another dashboard with a link to its page. As in CloudWatch, HTML is text, and other links must
+/// go to the web, because a page is opened from disk, where a script could read other files.
 fn to_page<'a>(event: Event<'a>, data: &Data<'_>) -> Event<'a> {
     match event {
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_that_are_on_come_first() {
+    fn alarms_in_alarm_come_first() {
         let widget = r#"{ "type": "alarm", "x": 0, "y": 0, "width": 6, "height": 4,
             "properties": { "title": "A", "alarms": ["arn:Up", "arn:New", "arn:Gone", "arn:Down"] } }"#;
         let page = drawn(widget, &Metrics::default());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_of_the_last_period_with_data_or_of_the_whole_time() {
+    fn numbers_cover_the_last_period_with_data_or_the_whole_time_range() {
         let mut metrics = Metrics::default();
         for (minute, value) in [(10, 1_200.0), (20, 34.5)] {
             metrics.add(&Metric::new("N", "A", &[]), at(minute), at(minute), value);

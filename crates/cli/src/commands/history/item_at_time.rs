@@ -8,7 +8,7 @@ use serde_dynamo::AttributeValue;
 use crate::terminal::{Terminal, WriteError};
 use config_audit_trail::Item;
 
-/// The attributes of an item, in the order of their names; without values where only the names are wanted.
+/// The attributes of an item, ordered by name; without values if only the names are wanted.
 pub(super) struct ItemAtTime {
     attributes: BTreeMap<String, AttributeValue>,
     names_only: bool,
@@ -24,7 +24,7 @@ impl ItemAtTime {
         let row = |name: &str, value: &dyn Fn() -> String| {
             if self.names_only { vec![name.to_owned()] } else { vec![name.to_owned(), value()] }
         };
-        // Maps with string keys, numbers and strings do not fail.
+        // Maps with string keys, numbers and strings cannot fail.
         let json = |value: &AttributeValue| serde_json::to_string(&Plain(value)).unwrap_or_default();
         let rows = self.attributes.iter().map(|(name, value)| row(name, &|| json(value)));
         std::iter::once(row("attribute", &|| "value".to_owned())).chain(rows).collect()

@@ -1,4 +1,4 @@
-//! The entries of an item, one a line: as rows of a table, as JSON, as CSV.
+//! The entries of an item, one per line: as rows of a table, as JSON, or as CSV.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use config_audit_tables::SdkItem;
 use config_audit_trail::{Change, Step};
 
-/// An entry, and what it says was done.
+/// An entry, and the change that it records.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
     #[serde(flatten)]
@@ -19,7 +19,7 @@ pub(super) struct Line {
     what: String,
 }
 
-/// The entries in the order of the fold. What cannot be read has no place in that order, and comes last.
+/// The entries in the order of the fold. Unreadable entries have no place in that order, so they come last.
 pub(super) fn lines(steps: &[Step], entries: Vec<SdkItem>) -> Vec<Line> {
     let entries = entries.into_iter().map(Entry::from_item);
     let mut by_id: HashMap<String, Entry> = entries.map(|entry| (entry.text("id").to_owned(), entry)).collect();
@@ -43,14 +43,14 @@ impl Line {
         Self { entry, backfilled: matches!(change, Change::Snapshot(_)), what: what.to_owned() }
     }
 
-    /// The time of the change, as the entry says it.
+    /// The time of the change, according to the entry.
     pub(super) fn time(&self) -> &str {
         self.entry.text("modificationTime")
     }
 
-    /// An attribute of the entry as JSON; nothing where it has none.
+    /// An attribute of the entry as JSON, if it has it.
     fn value(&self, name: &str) -> String {
-        // Maps with string keys, numbers and strings do not fail.
+        // Maps with string keys, numbers and strings cannot fail.
         self.entry.value(name).map_or_else(String::new, |value| serde_json::to_string(&value).unwrap_or_default())
     }
 

@@ -1,7 +1,7 @@
-//! `config-audit history`: what happened to an item, and what it was at any time.
+//! `config-audit history`: the changes of an item, and the item at any time.
 //!
-//! The command always folds all entries of the item, also where it shows only some: a change is in order, and a backfilled
-//! entry fits, only with those around it.
+//! The command always folds all entries of the item, even if it shows only some, because the order of a change, and
+//! whether a backfilled entry fits, depend on the entries around it.
 
 mod item_at_time;
 mod lines;
@@ -33,16 +33,16 @@ pub struct HistoryArguments {
     _former_name: Option<String>,
     #[command(flatten)]
     range: RangeArguments,
-    /// Show the item as it was at this time, given like --since, or at the end of this day
+    /// Show the item as it was at this time, in the format of --since, or at the end of this day
     #[arg(long, value_name = "TIME", value_parser = Moment::parse, conflicts_with_all = ["since", "until"])]
     at: Option<Moment>,
     /// How to print the changes, or with --at the item
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Leave values out: only the names of attributes
+    /// Omit values; show only attribute names
     #[arg(long)]
     names_only: bool,
-    /// Do not cut long values in the table
+    /// Do not truncate long values in the table
     #[arg(long)]
     wide: bool,
     #[command(flatten)]
@@ -51,9 +51,9 @@ pub struct HistoryArguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people; cut to the width of the terminal
+    /// For people; truncated to the width of the terminal
     Table,
-    /// One entry a line, complete; the item in one line
+    /// One complete entry per line; the item in one line
     Json,
     /// With a header line; values as JSON
     Csv,
@@ -62,7 +62,7 @@ enum Output {
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// The times cannot be meant.
+    /// The times are not valid.
     #[error(transparent)]
     Range(#[from] RangeError),
     /// The table cannot be read.
@@ -74,16 +74,16 @@ pub enum HistoryError {
 }
 
 impl HistoryArguments {
-    /// How wide a table may be.
+    /// The maximum width of a table.
     fn width(&self, terminal: Terminal) -> Option<usize> {
         (!self.wide).then(|| terminal.width())
     }
 }
 
-/// Runs the command. Returns 0, or 1 where there is nothing to show.
+/// Runs the command. Returns 0, or 1 if there is nothing to show.
 ///
 /// # Errors
-/// When the times cannot be meant, AWS refuses, or standard output cannot be written.
+/// If the times are not valid, AWS returns an error, or standard output cannot be written.
 pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, HistoryError> {
     arguments.range.check()?;
     arguments.at.as_ref().map_or(Ok(()), |at| at.check_past("--at"))?;
@@ -112,7 +112,7 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
         terminal.note(format!("{key} has no entries in this range; there {verb} {}.", others.join(" and ")));
         return Ok(1);
     }
-    // A trail that is undecided anywhere says nothing about the gaps elsewhere in it.
+    // A trail that is undecided anywhere proves nothing about gaps elsewhere in it.
     let concerns = |gap: &Gap| gap.kind == GapKind::Undecided || gap.before.as_deref().is_none_or(is_included);
     warn(&fold.gaps.into_iter().filter(concerns).collect::<Vec<_>>(), terminal);
     show(lines.into_iter().filter(|line| is_included(line.time())).collect(), &arguments, terminal)?;
@@ -157,7 +157,7 @@ fn show_item(fold: &Fold, time: &str, arguments: &HistoryArguments, terminal: Te
     Ok(0)
 }
 
-/// What is not known of an item, for the person who reads it.
+/// What is not known about an item, for the user.
 fn doubts(image: &Image) -> Vec<String> {
     let mut doubts = Vec::new();
     if image.is_open {

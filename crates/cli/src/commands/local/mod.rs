@@ -1,4 +1,4 @@
-//! `config-audit local`: runs the local world and shows what happens in it.
+//! `config-audit local`: runs the local world and shows its activity.
 
 mod watcher;
 
@@ -19,21 +19,21 @@ use config_audit_local::aws::error_message;
 use config_audit_local::database::DatabaseError;
 use config_audit_local::{AwsSettings, BoundedEvents, EventBus, Source, Store, World, WorldError, WorldSettings};
 
-/// The port of the embedded DynamoDB where it is free: that of DynamoDB Local.
+/// The default port of the embedded DynamoDB, the same as DynamoDB Local's.
 const DEFAULT_PORT: u16 = 8000;
 
-/// How many events wait for the terminal at most.
+/// The maximum number of events that wait for the terminal.
 const MAX_QUEUE: usize = 65_536;
 
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
-/// How long an example may take. A cold start on a slow machine takes seconds.
+/// The timeout of an example. A cold start on a slow machine takes seconds.
 const EXAMPLE_WAIT: Duration = Duration::from_mins(1);
 
 /// The whole path on this machine: tables, stream, event source mapping, function, failure bucket.
 #[derive(Debug, Args)]
 pub struct LocalArguments {
-    /// The port of the embedded DynamoDB on 127.0.0.1; 0 is any free port [default: 8000, or any if that is in use]
+    /// The port of the embedded DynamoDB on 127.0.0.1; 0 picks any free port [default: 8000, or any if that is in use]
     #[arg(long, conflicts_with = "endpoint_url")]
     port: Option<u16>,
     /// The directory for tables, failures and the checkpoint [default: in memory]
@@ -57,11 +57,11 @@ pub struct LocalArguments {
     /// Exit after the examples
     #[arg(long, requires = "examples")]
     exit_after_examples: bool,
-    /// Show each invocation too, with its metrics, log lines and spans
+    /// Also show each invocation, with its metrics, log lines and spans
     #[arg(long)]
     verbose: bool,
-    /// The port of the console, the web pages that show all this, on 127.0.0.1; 0 is any free port [default: 8010, or any if
-    /// that is in use]
+    /// The port of the console, the web pages that show all this, on 127.0.0.1; 0 picks any free port [default: 8010,
+    /// or any if that is in use]
     #[arg(long, value_name = "PORT")]
     console_port: Option<u16>,
 }
@@ -89,8 +89,11 @@ pub enum LocalError {
         /// DynamoDB's error message.
         message: String,
     },
-    /// An example led to no audit entry.
-    #[error("the example \"{example}\" led to no audit entry within {} s; see the function's log above", EXAMPLE_WAIT.as_secs())]
+    /// An example produced no audit entry.
+    #[error(
+        "the example \"{example}\" produced no audit entry within {} s; see the function's log above",
+        EXAMPLE_WAIT.as_secs()
+    )]
     NoEntry {
         /// The example.
         example: String,
@@ -136,7 +139,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
     let seen = Activity::subscribe(&bus);
     let world = match World::start(settings.clone(), bus.clone()).await {
         Err(WorldError::Database(DatabaseError::Port { port, .. })) if arguments.port.is_none() => {
-            terminal.note(format!("Port {port} is in use, so the system picks another."));
+            terminal.note(format!("Port {port} is in use, so the system picked another."));
             settings.store = Store::Embedded { port: 0 };
             World::start(settings.clone(), bus).await?
         }
@@ -152,7 +155,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
     let outcome = tokio::select! {
         outcome = async {
             if let Some(console) = &console {
-                // First, because it shows all the rest.
+                // First, because it shows everything else.
                 terminal.line(Tone::Heading.paint("Console") + format!("   {}  (open it in a browser)", console.url()))?;
             }
             terminal.lines(introduction(&world, &settings, &table, &key_attribute))?;
@@ -178,7 +181,7 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
     outcome.map(|()| 0)
 }
 
-/// Starts the console at its own port, or at any if that one is in use and nobody asked for it.
+/// Starts the console on its default port, or on any if that is in use and the user did not ask for it.
 async fn start_console(
     arguments: &LocalArguments,
     world: &World,
@@ -236,7 +239,7 @@ fn introduction(world: &World, settings: &WorldSettings, table: &str, key_attrib
             aws.region,
             bucket.url()
         );
-        lines.extend([Text::default(), heading("Replay what failed"), replay.into()]);
+        lines.extend([Text::default(), heading("Replay failed records"), replay.into()]);
     }
     lines.push(Text::default());
     lines

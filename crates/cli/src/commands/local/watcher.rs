@@ -1,4 +1,4 @@
-//! What `local` shows of the world's events: a line for each change, and what goes wrong; with `--verbose` each invocation too.
+//! Shows the world's events in `local`: a line for each change, and errors; with `--verbose` also each invocation.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::telemetry::{metric_lines, span_lines};
 use crate::terminal::text::{cut, escape, width};
 use crate::terminal::{Terminal, Text, Tone, WriteError};
 
-/// How wide a key or the name of an attribute may be in the line of a change.
+/// The maximum width of a key or an attribute name in the line of a change.
 const MAX_NAME_WIDTH: usize = 40;
 
-/// Subscribes to the world's events and prints what a person wants to know.
+/// Subscribes to the world's events and prints those of interest to people.
 pub(super) struct Watcher {
     events: BoundedEvents,
     terminal: Terminal,
@@ -32,7 +32,7 @@ pub(super) struct Watcher {
     invocation: InvocationSeen,
 }
 
-/// What has been published of the invocation that is running.
+/// The events so far of the running invocation.
 #[derive(Default)]
 struct InvocationSeen {
     records: usize,
@@ -51,7 +51,7 @@ impl Watcher {
         self.terminal.line(Tone::Heading.paint(format!("Example: {example}")))
     }
 
-    /// Prints what happens until this item's entry is stored and its invocation has ended.
+    /// Prints events until this item's entry is stored and its invocation has ended.
     pub(super) async fn entry_of(&mut self, item_key: &str, example: &str) -> Result<(), LocalError> {
         let both = async {
             let (mut stored, mut answered) = (false, false);
@@ -69,7 +69,7 @@ impl Watcher {
         tokio::time::timeout(EXAMPLE_WAIT, both).await.map_err(no_entry)?
     }
 
-    /// The next thing that happens, printed.
+    /// Prints and returns the next event.
     pub(super) async fn next(&mut self) -> Result<Option<Arc<WorldEvent>>, WriteError> {
         loop {
             match self.events.recv().await {
@@ -91,7 +91,7 @@ impl Watcher {
         let bad = |text: String| terminal.line(Tone::Bad.paint(text));
         match event {
             WorldEvent::RecordDelivered { .. } => self.delivered += 1,
-            // One that fails to start is never said to end, and its records are delivered again.
+            // An invocation that fails to start has no end event, and its records are redelivered.
             WorldEvent::InvocationStarted { .. } => self.invocation.records = std::mem::take(&mut self.delivered),
             WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
             WorldEvent::LogLine { line, .. } if self.verbose => self.invocation.lines.push(line.clone()),
@@ -102,7 +102,9 @@ impl Watcher {
                 }
             }
             WorldEvent::SegmentReceived { document } if self.verbose => self.invocation.segments.push(document.clone()),
-            WorldEvent::SegmentRejected { reason } => return bad(format!("X-Ray: not a segment document: {reason}")),
+            WorldEvent::SegmentRejected { reason } => {
+                return bad(format!("X-Ray: not a valid segment document: {reason}"));
+            }
             WorldEvent::InvocationEnded(invocation) => {
                 let seen = std::mem::take(&mut self.invocation);
                 if self.verbose {
@@ -117,10 +119,10 @@ impl Watcher {
             WorldEvent::BatchBisected { at, .. } => return bad(format!("batch split before record {at}")),
             WorldEvent::SentToDestination { key, condition, records } => {
                 let records = count(*records, "record", "records");
-                return bad(format!("{records} given up ({}), stored as {key}", condition.as_str()));
+                return bad(format!("Lambda gave up on {records} ({}), stored as {key}", condition.as_str()));
             }
             WorldEvent::DestinationFailed { message } => {
-                return bad(format!("the failure bucket failed; the records are kept and sent again: {message}"));
+                return bad(format!("the failure bucket failed; Lambda will resend the records: {message}"));
             }
             WorldEvent::Warning { message } => return bad(message.clone()),
             WorldEvent::Recovered { message } => return terminal.line(Tone::Good.paint(message)),
@@ -143,7 +145,7 @@ fn change(entry: &Entry, columns: usize) -> Text {
     let short = |text: &str| cut(&escape(text), MAX_NAME_WIDTH).into_owned();
     let time = entry.text("modificationTime");
     let what = format!("{time}  {}  {}  ", short(entry.text("itemKey")), short(attribute));
-    // Whoever writes an entry may give it any time.
+    // The writer of an entry can give it any time.
     let lag = DateTime::parse_from_rfc3339(time).map(|changed| Clock::System.now() - changed.to_utc()).ok();
     let lag = lag.map_or_else(String::new, |lag| format!("  lag {}", duration(lag.num_milliseconds().max(0) as f64)));
     let ok = "  ok";
@@ -164,7 +166,7 @@ impl InvocationSeen {
                 + Tone::Quiet.paint(format!("{took}{cold}")),
         ];
         let lines: Vec<Line> = self.lines.iter().map(|line| Line::parse(line)).collect();
-        // Counts of zero are left out here; `invoke` shows them.
+        // Zero counts are omitted here; `invoke` shows them.
         let has_samples = |metric: &&EmfMetric| metric.values.iter().any(|value| *value != 0.0);
         let metrics: Vec<&EmfMetric> = lines.iter().flat_map(Line::metrics).filter(has_samples).collect();
         text.extend(metric_lines(&metrics));

@@ -1,4 +1,4 @@
-//! Why a replay ends.
+//! Why a replay fails.
 
 use std::path::PathBuf;
 
@@ -13,16 +13,16 @@ pub enum RedriveError {
     /// There is no account to ask.
     #[error(transparent)]
     Account(#[from] AccountError),
-    /// The Audit table refuses all entries until somebody changes something.
+    /// The Audit table rejects all entries until someone changes something.
     #[error("{0}")]
     Table(AwsError),
     /// The objects cannot be listed.
     #[error(transparent)]
     Place(#[from] PlaceError),
     /// There is no such directory.
-    #[error("{} is not a directory; give one, or a bucket as s3://BUCKET", .0.display())]
+    #[error("{} is not a directory; give a directory, or a bucket as s3://BUCKET", .0.display())]
     NoDirectory(PathBuf),
-    /// The option is not for a bucket.
+    /// The option does not apply to a bucket.
     #[error("--failure-bucket is for a directory; here the failure bucket is {0}")]
     FailureBucket(String),
     /// The command cannot wait for signals.

@@ -1,15 +1,16 @@
 //! `config-audit redrive`: replays the objects of the failure bucket through the function's own handler.
 //!
-//! A record makes the same entries each time, with the same IDs, and its object has the same key each time. So replaying what
-//! was stored changes nothing (but the `traceId` of entries with provenance, which belongs to the last delivery). A run may be
-//! cut short at any point, run again, and run at the same time as the function, or as another run.
+//! A record produces the same entries each time, with the same IDs, and its object has the same key each time. So
+//! replaying a stored record changes nothing (except the `traceId` of entries with provenance, which belongs to the
+//! last delivery). A run may be interrupted at any point, repeated, and run at the same time as the function or another
+//! run.
 //!
-//! An object whose records are all settled moves to the archive, `redriven/`. If the Audit table was restored from a backup,
-//! it lacks the entries of records that were replayed since; so a run that names the archive replays it, and leaves it as it
-//! is.
+//! An object whose records are all done moves to the archive, `redriven/`. If the Audit table was restored from a
+//! backup, it lacks the entries of records replayed since then, so a run that names the archive replays it, and leaves
+//! it as it is.
 //!
-//! [`place`] is where the objects are, [`config_audit_mapping::object`] what they contain, [`replay`] what is done with each,
-//! [`summary`] the result of a run.
+//! [`place`] is where the objects are, [`config_audit_mapping::object`] parses them, [`replay`] replays them, and
+//! [`summary`] is the result of a run.
 
 pub mod error;
 pub mod place;
@@ -33,12 +34,12 @@ use crate::aws::{Aws, AwsArguments, url};
 use crate::progress::Progress;
 use crate::terminal::{Output, Terminal};
 
-/// Which failures to replay into which table.
+/// What to replay into which table.
 #[derive(Debug, Args)]
 pub struct RedriveArguments {
     /// The failure bucket, `s3://BUCKET` or `s3://BUCKET/PREFIX`, or a directory with a copy of it
     ///
-    /// Objects under redriven/ were replayed before, and are replayed again only where you name them:
+    /// Objects under redriven/ were replayed before, and are replayed again only if you name them:
     /// `s3://BUCKET/redriven/`, or a directory called redriven.
     #[arg(value_name = "PLACE")]
     location: Location,
@@ -48,7 +49,8 @@ pub struct RedriveArguments {
     /// The Configuration table's key: the function's `KEY_ATTRIBUTE`
     #[arg(long, value_name = "NAME", default_value = "key")]
     key_attribute: String,
-    /// Write the provenance of entries, as the function does with `AUDIT_PROVENANCE=on`; use it if the function has that
+    /// Write the provenance of entries, as the function does with `AUDIT_PROVENANCE=on`; use it if the function has
+    /// that set
     ///
     /// An entry that is stored already is written again. Without this option it would lose its `provenance`; with it, it loses
     /// only `provenance.traceId`: that is the trace of the last delivery, and a replay has none.
@@ -59,7 +61,7 @@ pub struct RedriveArguments {
     /// The command writes their full records to omitted/ in the directory; copy them to the bucket.
     #[arg(long, value_name = "BUCKET")]
     failure_bucket: Option<String>,
-    /// Print what is there and what a replay would do, and write nothing
+    /// Print the objects and what a replay would do, and write nothing
     #[arg(long)]
     dry_run: bool,
     /// How to print the summary
@@ -76,8 +78,8 @@ pub struct RedriveArguments {
 /// Runs the command. Returns 0 if everything was replayed, or there was nothing to do; otherwise 1.
 ///
 /// # Errors
-/// When the command cannot replay anything, or anything more; it has printed what it did until then. Or when standard output
-/// cannot be written.
+/// If the command cannot replay anything, or cannot continue; it has printed what it did until then. Or if standard
+/// output cannot be written.
 pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, RedriveError> {
     let is_text = arguments.output == Output::Text;
     let dry_run = arguments.dry_run;
@@ -91,7 +93,7 @@ pub async fn run(arguments: RedriveArguments, terminal: Terminal) -> Result<u8, 
     let whose = aws.whose().await;
     terminal.note(match &redrive.table {
         Some(table) => {
-            format!("Replaying into table {} {whose}. Press Ctrl-C to end; the next run continues.", table.table())
+            format!("Replaying into table {} {whose}. Press Ctrl-C to stop; the next run continues.", table.table())
         }
         None => format!("A dry run {whose}: nothing is written."),
     });

@@ -24,10 +24,10 @@ use config_audit_tables::AwsError;
 
 /// How many objects are replayed at the same time; each may have several requests to the table in flight.
 const MAX_IN_FLIGHT: usize = 8;
-/// How long the table may throttle or fail before a part of an object counts as failed.
+/// How long the table may throttle or fail before part of an object counts as failed.
 const PATIENCE: TimeDelta = TimeDelta::minutes(1);
-/// The size of the largest object that can hold a record or a batch, in bytes: an event of Lambda's has at most 6 MB, which is
-/// about twice as much as a JSON string.
+/// The size of the largest object that can contain a record or a batch, in bytes: a Lambda event has at most 6 MB,
+/// which is about twice as much as a JSON string.
 const MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 /// A replay of the objects of a place.
@@ -35,39 +35,40 @@ const MAX_SIZE: u64 = 64 * 1024 * 1024;
 pub struct Redrive {
     /// Where the objects are.
     pub place: Place,
-    /// The Audit table, through a client that does not retry; `None` in a dry run, which writes nothing to the place either.
+    /// The Audit table, with a client that does not retry; `None` in a dry run, which does not write to the place
+    /// either.
     pub table: Option<DynamoDbStore>,
     /// The Configuration table's key.
     pub key_attribute: String,
     /// Whether entries carry their provenance.
     pub provenance: bool,
-    /// The account, for errors and for the notice that the function's writer retries.
+    /// The account, for errors and for notices about the writer's retries.
     pub account: Option<Aws>,
-    /// The keys of the objects that this run wrote. They are listed too, although they were replayed just now.
+    /// The keys of the objects that this run wrote. Listings include them, although they were replayed just now.
     put: RefCell<HashSet<String>>,
 }
 
-/// An object, and what became of it.
+/// An object and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// Its key.
     pub key: String,
     /// When it was written.
     pub modified: Option<DateTime<Utc>>,
-    /// What became of it.
+    /// Its outcome.
     pub fate: Fate,
 }
 
-/// What became of an object.
+/// The outcome for an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It is a full record that an audit entry refers to, so it is not replayed.
     Omitted,
-    /// This run wrote it, or another run moved it meanwhile.
+    /// This run wrote it, or another run has moved it.
     Skipped,
-    /// It contains no records that could be replayed.
+    /// It contains no records that can be replayed.
     Damaged(ObjectError),
-    /// It is not an object at all.
+    /// It is not an object.
     NotAnObject(NotAnObject),
     /// It cannot be read, for this reason.
     Unreadable(String),
@@ -75,21 +76,21 @@ pub enum Fate {
     Replayed(Replayed),
 }
 
-/// What became of an object's records.
+/// The outcomes of an object's records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Why they were in the bucket.
     pub reason: String,
-    /// The keys of their items, where they can be read.
+    /// The keys of their items, as far as they can be read.
     pub item_keys: BTreeSet<String>,
-    /// How many had each outcome.
+    /// The number with each outcome.
     pub counts: Counts,
     /// How many entries are known to be stored.
     pub entries_written: usize,
     /// Whether it was moved to the archive.
     pub archived: bool,
-    /// The keys of the objects that still contain records of it, with the reason: its own, or those of records that were
-    /// quarantined again.
+    /// The keys of the objects that still contain its records, with the reason: the object itself, or those of records
+    /// that were quarantined again.
     pub left: BTreeMap<String, String>,
 }
 
@@ -102,8 +103,8 @@ impl Redrive {
         Self { place, table, key_attribute, provenance: false, account: None, put }
     }
 
-    /// Replays the objects, several at a time, and returns them in the order of the listing. Dropping the stream ends the
-    /// run, and loses nothing.
+    /// Replays the objects concurrently, and returns them in listing order. Dropping the stream stops the run without
+    /// losing anything.
     pub fn objects(&self) -> impl Stream<Item = Result<Seen, RedriveError>> {
         let seen = |listed: Result<Listed, PlaceError>| async { self.object(listed?).await };
         self.place.list().map(seen).buffered(MAX_IN_FLIGHT)
@@ -125,7 +126,7 @@ impl Redrive {
                 Err(error) => Fate::Unreadable(error_chain(&error)),
                 Ok(Some(body)) => match object::read(&body) {
                     Err(error) => Fate::Damaged(error),
-                    // The keys in a copy of a part of the bucket do not say it.
+                    // The keys in a partial copy of the bucket do not tell.
                     Ok(held) if held.reason == "value_omitted" => Fate::Omitted,
                     Ok(held) => Fate::Replayed(self.replay(&key, held).await?),
                 },
@@ -158,7 +159,7 @@ impl Redrive {
             }
             replayed.add(key, &report, &self.place.url());
         }
-        // A record that was quarantined again is in an object of its own, unless it replaced this one.
+        // A record that was quarantined again is in its own object, unless it replaced this one.
         if !replayed.left.contains_key(key) && !self.place.is_archived(key) {
             match if self.table.is_some() { self.place.archive(key).await } else { Ok(()) } {
                 Ok(()) => replayed.archived = true,
@@ -168,7 +169,7 @@ impl Redrive {
         Ok(replayed)
     }
 
-    /// Finds out whether the table takes entries, before anything is replayed.
+    /// Checks that the table accepts entries before anything is replayed.
     ///
     /// # Errors
     /// Why it does not.
@@ -177,13 +178,13 @@ impl Redrive {
         table.probe().await.map_err(|error| self.table_error(table, &error))
     }
 
-    /// The store's error in this command's words; its own are for those who run the function.
+    /// The store's error in this command's words; its own message is for operators of the function.
     fn table_error(&self, table: &DynamoDbStore, error: &StoreError) -> RedriveError {
         let place = self.account.as_ref().map(|account| format!(" {}", account.place())).unwrap_or_default();
         let action = format!("writing to the Audit table {}{place}", table.table());
         if (error.failure, error.code.as_str()) == (Failure::Misconfigured, "ValidationException") {
             let reason =
-                "its key is not `id` of type S alone, so it is not an Audit table; check --audit-table".to_owned();
+                "its key is not only `id` of type S, so it is not an Audit table; check --audit-table".to_owned();
             return RedriveError::Table(AwsError { action, code: Some(error.code.clone()), reason });
         }
         let permission = "dynamodb:BatchWriteItem on the table, and the use of its KMS key, if it has one";
@@ -237,8 +238,8 @@ impl Store for &Redrive {
 impl Quarantine for &Redrive {
     async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
         if place::is_full_record(key) && matches!(self.place, Place::Directory { bucket: None, .. }) {
-            let message = "an entry refers to its full record in the failure bucket, and nothing says of which bucket this \
-                 directory is a copy; give --failure-bucket";
+            let message = "an entry refers to its full record in the failure bucket, but it is unknown which bucket \
+                 this directory is a copy of; use --failure-bucket";
             return Err(QuarantineError { code: "unavailable".to_owned(), message: message.to_owned() });
         }
         if self.table.is_some() {

@@ -9,14 +9,14 @@ use serde::Serialize;
 use super::replay::{Fate, Seen};
 use crate::terminal::{Text, Tone};
 
-/// How many item keys of one object are shown.
+/// The maximum number of item keys shown per object.
 const MAX_ITEMS_SHOWN: usize = 10;
 
 /// The result of a run. Serialises as the document for tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Whether nothing was written, and the rest is what a run would do.
+    /// Whether nothing was written, and the other fields are what a run would do.
     pub dry_run: bool,
     /// Whether the run ended before it had seen all objects.
     pub interrupted: bool,
@@ -26,15 +26,15 @@ pub struct Summary {
     pub archived: usize,
     /// Full records of omitted values, which are never replayed.
     pub omitted: usize,
-    /// What became of the records.
+    /// The outcomes of the records.
     pub records: Records,
-    /// Entries that are stored now; those that were before are written again with the same content.
+    /// Entries that are now stored; those that already were are rewritten with the same content.
     pub entries_written: usize,
-    /// Why records were in the bucket, and how many for each reason.
+    /// Why records were in the bucket, with the number for each reason.
     pub reasons: BTreeMap<String, usize>,
-    /// Objects that contain no records that could be replayed, with what is wrong with them.
+    /// Objects without records that can be replayed, with what is wrong with them.
     pub damaged: BTreeMap<String, String>,
-    /// Objects that still contain records to be replayed, with the reason.
+    /// Objects that still contain records to replay, with the reason.
     pub left: BTreeMap<String, String>,
 }
 

@@ -67,7 +67,7 @@ async fn a_request_that_is_never_answered_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_store_that_never_answers_is_left_in_time_and_every_record_is_named() {
+async fn a_store_that_never_answers_is_abandoned_in_time_and_every_record_is_reported() {
     for engine in Engine::BOTH {
         let limit = Duration::from_secs(3);
         let mut play = Scene::on(engine).allowing(limit).start().await;

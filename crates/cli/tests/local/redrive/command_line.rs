@@ -65,7 +65,7 @@ async fn a_table_that_cannot_be_written_to_ends_the_run_before_anything_is_moved
     said.assert(1, &["the Audit table Missing-test", "no such table", "--region"]);
     for (code, words) in [
         ("AccessDeniedException", "dynamodb:BatchWriteItem"),
-        ("UnrecognizedClientException", "credentials are not accepted"),
+        ("UnrecognizedClientException", "AWS does not accept your credentials"),
         ("ExpiredTokenException", "log in again"),
     ] {
         ground.proxy.always(Fault::Refuse(400, code));

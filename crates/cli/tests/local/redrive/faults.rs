@@ -80,7 +80,7 @@ async fn ctrl_c_ends_a_run_with_a_summary_and_loses_nothing() {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
-    assert!(line.contains("Press Ctrl-C to end"), "{line}");
+    assert!(line.contains("Press Ctrl-C to stop"), "{line}");
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let mut said = String::new();
@@ -138,7 +138,7 @@ async fn a_user_who_waits_for_a_throttled_table_is_told() {
     command.envs(AwsSettings::dummy().environment()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    for expected in ["Press Ctrl-C to end", "retrying…"] {
+    for expected in ["Press Ctrl-C to stop", "retrying…"] {
         let line = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
         assert!(line.contains(expected), "{line}");
     }

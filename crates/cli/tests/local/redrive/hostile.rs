@@ -172,6 +172,6 @@ async fn an_answer_that_proves_nothing_stores_nothing_and_moves_nothing() {
     let client = aws_sdk_s3::Client::from_conf(client.config().to_builder().endpoint_url(url).build());
     let place = Place::Bucket { client, bucket, prefix, address };
     for result in [place.archive("quarantined/x").await, place.put("quarantined/y", Vec::new()).await] {
-        assert!(error_chain(&result.unwrap_err()).contains("does not say that the object is stored"));
+        assert!(error_chain(&result.unwrap_err()).contains("does not confirm that the object is stored"));
     }
 }

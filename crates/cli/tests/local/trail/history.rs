@@ -240,7 +240,7 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
     assert_eq!((found.len(), &summary["findings"], &summary["undecided"]), (1, &json!(1), &json!(1)));
     let verify = [VERIFY, &["--settle", "0"]].concat();
     let ran = tables.run(&verify).await;
-    assert!(ran.stdout.contains("Nobody can tell whether the trail is intact: 1 undecided."), "{ran:?}");
+    assert!(ran.stdout.contains("It cannot be determined whether the trail is intact: 1 undecided."), "{ran:?}");
     let ran = tables.history("K", &["--output", "json"]).await;
     assert_eq!((ran.code, ran.lines().len()), (0, count), "{ran:?}");
     assert!(

@@ -1,4 +1,4 @@
-//! What the state makes of events.
+//! How events change the state.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_772_496_000, 0).unwrap()
 }
 
-/// A state, and what happens in it.
+/// A state, with methods that send it events.
 pub(crate) struct Scene(pub(crate) State);
 
 impl Scene {
@@ -29,7 +29,7 @@ impl Scene {
         self
     }
 
-    /// A change is read, and delivered to an invocation that begins.
+    /// Reads a change and delivers it to a new invocation.
     pub(crate) fn deliver(&mut self, number: usize, key: &str, name: &str) -> &mut Self {
         self.read(number, key, name).redeliver(&[number], &format!("request-{number}"))
     }
@@ -123,7 +123,7 @@ fn a_change_is_followed_from_the_stream_into_the_trail() {
 }
 
 #[test]
-fn what_fails_waits_with_all_behind_it_and_is_audited_by_a_retry() {
+fn a_failed_record_and_those_behind_it_wait_and_a_retry_audits_them() {
     let mut scene = Scene::new();
     scene.read(0, "A", "MODIFY").read(1, "B", "MODIFY").read(2, "C", "MODIFY").redeliver(&[0, 1, 2], "one");
     let line = json!({ "level": "ERROR", "message": "record failed, and Lambda will redeliver it", "reason": "throttled",
@@ -140,7 +140,7 @@ fn what_fails_waits_with_all_behind_it_and_is_audited_by_a_retry() {
 }
 
 #[test]
-fn an_invocation_that_fails_as_a_whole_says_why_and_what_is_given_up_is_named() {
+fn a_failed_invocation_shows_its_error_and_records_given_up_on_their_condition() {
     let mut scene = Scene::new();
     let exited = InvocationError::Exited { status: "signal: 9".to_owned() };
     scene.deliver(0, "A", "MODIFY").end_with(Err(exited));
@@ -151,7 +151,7 @@ fn an_invocation_that_fails_as_a_whole_says_why_and_what_is_given_up_is_named() 
 }
 
 #[test]
-fn a_quarantined_record_is_told_by_its_line_and_its_invocation_has_not_failed() {
+fn a_record_is_quarantined_by_its_log_line_and_its_invocation_has_not_failed() {
     let mut scene = Scene::new();
     let line = json!({ "level": "ERROR", "message": "record quarantined: no key", "reason": "no_key",
         "sequenceNumber": sequence(0).as_str() });
@@ -162,7 +162,7 @@ fn a_quarantined_record_is_told_by_its_line_and_its_invocation_has_not_failed() 
 }
 
 #[test]
-fn a_long_time_takes_no_more_memory_than_a_short_one() {
+fn memory_does_not_grow_with_time() {
     let mut scene = Scene::new();
     let line = "x".repeat(1 << 16);
     for number in 0..MAX_INVOCATIONS + 200 {

@@ -1,4 +1,4 @@
-//! Histories that each show one thing.
+//! Example histories, each for one aspect.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ fn insert(time: i64, item: Item) -> Step {
 }
 
 #[test]
-fn a_gap_names_the_attribute_the_times_and_the_entry_but_no_value() {
+fn a_gap_has_the_attribute_the_times_and_the_entry_but_no_value() {
     let item = Item::from([("a".to_owned(), number(1))]);
     let fold = fold(vec![insert(EPOCH, item), modify(1, EPOCH + 1, 1, 2), modify(2, EPOCH + 60, 3, 4)], None);
     assert_eq!(fold.gaps.len(), 1);
@@ -51,7 +51,7 @@ fn a_gap_names_the_attribute_the_times_and_the_entry_but_no_value() {
 
 /// Backfilling read an item that was too large for an entry; since then one attribute was changed.
 #[test]
-fn an_item_that_was_backfilled_by_its_hash_is_proven_by_it() {
+fn an_item_backfilled_by_its_hash_is_proven_by_the_hash() {
     let item = |a, b| Item::from([("a".to_owned(), number(a)), ("b".to_owned(), number(b))]);
     let mut seen = snapshot(EPOCH, &item(1, 7));
     seen.change = Change::Snapshot(WholeItem::Omitted(hash(&item(1, 7))));
@@ -66,7 +66,7 @@ fn an_item_that_was_backfilled_by_its_hash_is_proven_by_it() {
     }
 }
 
-/// As many as DynamoDB lets an item change within a second, in the worst order, and with values that come back.
+/// As many changes of an item within a second as DynamoDB allows, in the worst order, with recurring values.
 #[test]
 fn a_thousand_changes_within_a_second_are_put_in_order() {
     for values in [1001, 7] {
@@ -91,8 +91,8 @@ fn an_entry_that_cannot_be_read_is_a_gap() {
 }
 
 /// Within one second, an item is created and removed 12 times, its attribute changes meanwhile, and it is too large for the
-/// entries of its removals. One of these has a hash that the item never had, so no order fits; but only trying them all shows
-/// that.
+/// entries of its removals. One of these has a hash that the item never had, so no order fits, but only trying them all
+/// shows that.
 fn many_large_items_within_a_second() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut add = |change| {
@@ -115,14 +115,14 @@ fn many_large_items_within_a_second() -> Vec<Step> {
 }
 
 #[test]
-fn a_second_with_too_many_orders_is_undecided_within_the_budget_and_keeps_its_entries() {
+fn a_second_with_too_many_orders_is_undecided_and_keeps_its_entries() {
     let steps = many_large_items_within_a_second();
     let budget = Budget::new(MAX_STEPS);
     let fold = fold_within(&budget, steps.clone(), None);
     assert!(fold.is_undecided(), "{} of {MAX_STEPS} steps are left, and the gaps are {:?}", budget.left(), fold.gaps);
     assert_eq!(fold.gaps.iter().map(|gap| &gap.kind).collect::<Vec<_>>(), [&GapKind::Undecided]);
     assert!(fold.gaps[0].to_string().contains("at 2024-09-11T09:02:28.000Z"), "{}", fold.gaps[0]);
-    // What it ends with is not certain, so the fold reports nothing about it either.
+    // The end is uncertain, so the fold reports nothing about it either.
     assert_eq!(fold.against(Some(&Item::new())), []);
     let ids = |steps: &[Step]| {
         let mut ids: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
@@ -148,7 +148,7 @@ fn all_searches_of_a_fold_share_its_budget() {
 
 /// An order that fits proves the trail, however little of the budget is left.
 #[test]
-fn an_order_that_is_found_is_certain_though_the_budget_is_nearly_spent() {
+fn an_order_is_certain_even_if_the_budget_is_nearly_spent() {
     let item = |n| Item::from([("a".to_owned(), number(n))]);
     let mut removal = insert(EPOCH, item(2));
     removal.change = Change::Remove(WholeItem::Known(attributes(item(2))));

@@ -29,7 +29,7 @@ fn value(json: serde_json::Value) -> AttributeValue {
     serde_json::from_value(json).unwrap()
 }
 
-/// Few enough that values come back, of all types.
+/// Values of all types, few enough that they recur.
 fn any_value() -> impl Strategy<Value = AttributeValue> {
     prop::sample::select(vec![
         value(json!({"N": "1"})),
@@ -105,7 +105,7 @@ fn entries(history: &History) -> Vec<Item> {
     entries
 }
 
-/// As a table gives them, in no order and without provenance.
+/// As a table returns them, in no particular order and without provenance.
 fn shuffled(history: &History) -> impl Strategy<Value = Vec<Step>> + use<> {
     Just(steps(entries(history))).prop_shuffle()
 }
@@ -142,7 +142,7 @@ fn is_intact(fold: &Fold, item: Option<&Item>) -> bool {
     fold.gaps.is_empty() && fold.against(item).is_empty()
 }
 
-/// A note in the place of a value, as the function leaves it.
+/// A note in place of a value, as the function writes it.
 fn note(value: &AttributeValue) -> AttributeValue {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let hash = config_audit::value::canonical_hash(value);

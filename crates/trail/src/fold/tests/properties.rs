@@ -1,4 +1,4 @@
-//! Random histories, as the function writes them, against what was really done.
+//! Random histories, as the function writes them, compared with what was really done.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,7 +12,7 @@ use crate::image::{Image, advance, conflicts_with};
 use crate::step::{Change, Step, WholeItem};
 use crate::value::{Attributes, Value, attributes};
 
-/// Every way to say something else with this entry.
+/// Every way to alter the meaning of this entry.
 fn alterations(step: &Step) -> Vec<Change> {
     let other = || Value::from(value(json!({"S": "altered"})));
     let item_with = |item: &Attributes, change: &dyn Fn(&mut Attributes)| {
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn the_streams_own_order_is_kept_where_entries_tell_it(history in any_history()) {
+    fn the_stream_order_is_kept_where_entries_record_it(history in any_history()) {
         let entries = entries(&history);
         let mut expected: Vec<_> = entries.iter().map(|entry| Step::read(entry.clone())).collect();
         expected.sort_by(|one, other| one.sequence.cmp(&other.sequence));
@@ -94,7 +94,7 @@ proptest! {
             return Ok(());
         }
         let fold = fold(steps, last(&history));
-        // The loss of its creation makes an item look older; within the second of a removal any creation may be it.
+        // Without its creation an item looks older; within the second of a removal, that may be any creation.
         let is_creation = matches!(lost.change, Change::Insert(_));
         prop_assert!(!is_intact(&fold, last(&history)) || (is_creation && fold.origin == Origin::Unknown), "{:?}", lost);
     }
@@ -111,9 +111,9 @@ proptest! {
         prop_assert!(!is_intact(&fold, last(&history)), "{:?} became {:?}", step, change);
     }
 
-    /// Where the trail begins in the middle, what it tells is true, and it breaks nowhere.
+    /// If the trail begins in the middle, what it says is true, and it has no breaks.
     #[test]
-    fn of_an_item_that_is_older_nothing_false_is_told((history, mut steps) in with_steps(), from in any::<Index>()) {
+    fn nothing_false_is_said_about_an_older_item((history, mut steps) in with_steps(), from in any::<Index>()) {
         let from = history[from.index(history.len())].0;
         steps.retain(|step| *step.time > *text(from));
         if steps.is_empty() {
@@ -133,7 +133,7 @@ proptest! {
         }
     }
 
-    /// A backfilled entry that comes with the changes makes them whole, whatever is going on meanwhile.
+    /// A backfilled entry completes the changes, whatever else is going on at the time.
     #[test]
     fn a_backfilled_entry_fits_wherever_the_item_was_read(
         (history, mut steps) in with_steps(), from in any::<Index>(), read in any::<Index>(), off in -200..200_i64,
@@ -167,9 +167,9 @@ proptest! {
         }
     }
 
-    /// Notes in the place of values, of whole items too, are as good as the values.
+    /// Notes in place of values, including whole items, are as good as the values.
     #[test]
-    fn values_that_were_left_out_are_compared_by_their_hash((history, steps) in with_steps(), which in any::<u64>(), lost in any::<Index>()) {
+    fn omitted_values_are_compared_by_their_hash((history, steps) in with_steps(), which in any::<u64>(), lost in any::<Index>()) {
         let is_whole = |step: &Step| !matches!(step.change, Change::Modify { .. });
         // DynamoDB is too slow to create an item of that size twice within a second.
         let is_alone = |time: &str| steps.iter().filter(|step| step.time == time && is_whole(step)).count() == 1;
@@ -201,7 +201,7 @@ proptest! {
         prop_assert_eq!(&intact.gaps, &[]);
         prop_assert_eq!(intact.against(last(&history)), []);
         prop_assert_eq!(intact.origin, Origin::Creation);
-        // A change of an attribute is missed all the same, where the whole items are not left out.
+        // A lost change of an attribute is still noticed if the whole items are not omitted.
         let lost = lost.index(steps.len());
         let all_known = steps.iter().all(|step| !matches!(step.change, Change::Insert(WholeItem::Omitted(_)) | Change::Remove(WholeItem::Omitted(_))));
         if all_known && matches!(steps[lost].change, Change::Modify { .. }) {

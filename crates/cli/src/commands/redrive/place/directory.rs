@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::{Listed, NotAnObject, PlaceError};
 
-/// What is in one directory below `root`, by name, and its directories, last first. What is hidden is not an object.
+/// The contents of one directory below `root`, by name, and its subdirectories, last first. Hidden files are not
+/// objects.
 pub(super) fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<PathBuf>), PlaceError> {
     let listed = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut entries = match listed {
         Ok(entries) => entries,
         Err(source) if directory == root => return Err(failed("listing", directory, source)),
-        // The others are listed all the same; but one that does not exist any more, another run has moved.
+        // The others are still listed. If it no longer exists, another run has moved it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
         Err(error) => {
             let (key, _) = key(root, directory);
@@ -26,7 +27,7 @@ pub(super) fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<P
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        // Of a link itself, not of where it leads.
+        // The metadata of a link itself, not of its target.
         let Some(metadata) = unless_gone(entry.metadata()).map_err(|source| failed("listing", directory, source))?
         else {
             continue;
@@ -50,7 +51,7 @@ pub(super) fn files(root: &Path, directory: &Path) -> Result<(Vec<Listed>, Vec<P
     Ok((files, directories))
 }
 
-/// The key of a file, and whether it can be one: a name that is not UTF-8 is escaped.
+/// The key of a file, and whether it is valid: a name that is not UTF-8 is escaped.
 fn key(root: &Path, path: &Path) -> (String, bool) {
     let below = path.strip_prefix(root).unwrap_or(path);
     let text = below.to_str().map(str::to_owned);
@@ -58,7 +59,7 @@ fn key(root: &Path, path: &Path) -> (String, bool) {
     (text.unwrap_or_else(|| below.as_os_str().as_encoded_bytes().escape_ascii().to_string()), is_key)
 }
 
-/// The file of a key. Keys come from the text of records and directories from anybody: nothing may lead out of `root`.
+/// The file of a key. Keys come from record text, and directories from anyone, so nothing may lead out of `root`.
 fn file(root: &Path, key: &str) -> Result<PathBuf, PlaceError> {
     let mut file = root.to_owned();
     for part in key.split('/') {
@@ -70,13 +71,13 @@ fn file(root: &Path, key: &str) -> Result<PathBuf, PlaceError> {
     Ok(file)
 }
 
-/// Reads a file; `None` if it does not exist any more.
+/// Reads a file; `None` if it no longer exists.
 pub(super) fn get(root: &Path, key: &str) -> Result<Option<Vec<u8>>, PlaceError> {
     let file = file(root, key)?;
     unless_gone(std::fs::read(&file)).map_err(|source| failed("reading", &file, source))
 }
 
-/// Writes a file, whole or not at all.
+/// Writes a file atomically.
 pub(super) fn put(root: &Path, key: &str, body: &[u8]) -> Result<(), PlaceError> {
     let file = file(root, key)?;
     let write = || {
@@ -92,7 +93,7 @@ pub(super) fn put(root: &Path, key: &str, body: &[u8]) -> Result<(), PlaceError>
     write().map_err(|source| failed("writing", &file, source))
 }
 
-/// Moves a file, unless it does not exist any more.
+/// Moves a file, unless it no longer exists.
 pub(super) fn rename(root: &Path, from: &str, to: &str) -> Result<(), PlaceError> {
     let (from, to) = (file(root, from)?, file(root, to)?);
     let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_directory_is_listed_whole_but_for_what_is_hidden_or_archived() {
+    async fn a_directory_listing_omits_only_hidden_and_archived_files() {
         let directory = tempfile::tempdir().unwrap();
         for file in ["b", "a/z", "a/b/c", ".hidden", "a/.part-1", "redriven/a/z", ".git/config"] {
             let file = directory.path().join(file);
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_replaced_whole_archived_once_and_gone_without_an_error() {
+    async fn a_file_is_replaced_atomically_archived_once_and_may_be_gone() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::Directory { path: directory.path().to_owned(), bucket: None };
         for body in ["first", "second"] {
@@ -147,11 +148,11 @@ mod tests {
         place.archive("a/b").await.unwrap();
         assert_eq!(place.get("a/b").await.unwrap(), None);
         assert_eq!(place.get("redriven/a/b").await.unwrap().as_deref(), Some(&b"second"[..]));
-        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 0, "something is left behind");
+        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 0, "a file was left behind");
     }
 
     #[test]
-    fn no_key_leads_out_of_the_directory_or_to_another_file_of_it() {
+    fn no_key_leads_out_of_the_directory_or_to_another_file_in_it() {
         let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::os::unix::fs::symlink(outside.path(), root.path().join("linked")).unwrap();
         for key in ["../x", "quarantined/../x", "a/./x", "/x", "a//x", "a/", "", "..", "linked/x", "linked"] {

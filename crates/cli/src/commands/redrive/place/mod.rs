@@ -18,20 +18,20 @@ use config_audit_tables::AwsError;
 
 /// The directory of objects that have been replayed.
 const ARCHIVE: &str = "redriven";
-/// What the keys of full records of omitted values begin with.
+/// The key prefix of full records of omitted values.
 const OMITTED: &str = "omitted/";
 
-/// The characters that are not encoded in the header with the source of a copy.
+/// The characters that the copy-source header does not encode.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Where failed records are, as the command line says it.
+/// Where failed records are, as given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// `s3://bucket` or `s3://bucket/prefix`.
     Bucket {
         /// The bucket's name.
         bucket: String,
-        /// What the keys begin with; empty for all.
+        /// The key prefix; empty for all.
         prefix: String,
     },
     /// A directory.
@@ -66,13 +66,13 @@ pub enum Place {
         client: aws_sdk_s3::Client,
         /// Its name.
         bucket: String,
-        /// What the keys of its objects begin with; empty for all.
+        /// The prefix of its objects' keys; empty for all.
         prefix: String,
-        /// Where S3 is, as errors say it.
+        /// Where S3 is, for error messages.
         address: String,
     },
     /// A directory with a copy of the bucket, or of a part of it. Its files are small and local, so they are read and written
-    /// without waiting, and the command is never cut short in between.
+    /// synchronously, and the command is never interrupted in between.
     Directory {
         /// The directory.
         path: PathBuf,
@@ -81,7 +81,7 @@ pub enum Place {
     },
 }
 
-/// An object, as it is listed.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its key; in a directory, the path below it.
@@ -90,28 +90,28 @@ pub struct Listed {
     pub size: u64,
     /// When it was written.
     pub modified: Option<DateTime<Utc>>,
-    /// Why it is not an object that can be read, if it is not.
+    /// Why it is not a readable object, if it is not.
     pub not_an_object: Option<NotAnObject>,
 }
 
 /// Why something in the place is not an object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnObject {
-    /// No key can be like that.
+    /// No key can have such a name.
     #[error("its name is not UTF-8, so it cannot be a key; rename it")]
     Name,
     /// It leads elsewhere, or nowhere.
-    #[error("it is a symbolic link, and those are not followed; put the file itself there")]
+    #[error("it is a symbolic link, which is not followed; put the file itself there")]
     Link,
-    /// Reading it could wait for ever.
+    /// Reading it could block forever.
     #[error("it is not a regular file")]
     NotAFile,
-    /// A directory whose files are not known.
+    /// A directory that cannot be listed.
     #[error("the directory cannot be listed: {0}")]
     Unlisted(String),
 }
 
-/// The place refused, or could not be asked.
+/// A request to the place failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// The bucket.
@@ -124,11 +124,11 @@ pub enum PlaceError {
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A key that is made from a damaged record.
-    #[error("the key {0} is not a path below the directory, or a symbolic link is on the way")]
+    /// The key is derived from a damaged record.
+    #[error("the key {0} is not a path below the directory, or the path contains a symbolic link")]
     Key(String),
 }
 
@@ -141,13 +141,12 @@ impl PlaceError {
 }
 
 impl Place {
-    /// What comes before a key in an object's URL. Entries refer to full records by it, and after a replay they must do so as
-    /// before.
+    /// The URL prefix of an object's key. Entries refer to full records by URL, and a replay must not change that.
     #[must_use]
     pub fn url(&self) -> String {
         match self {
             Self::Bucket { bucket, .. } | Self::Directory { bucket: Some(bucket), .. } => format!("s3://{bucket}/"),
-            // No entry contains it: records that would need it are not written.
+            // No entry contains it, because records that need it are not written.
             Self::Directory { bucket: None, .. } => "s3:///".to_owned(),
         }
     }
@@ -167,8 +166,8 @@ impl Place {
         }
     }
 
-    /// The objects to be replayed, page by page: those of the archive only if the user asks for it. Objects that are written
-    /// meanwhile may be among them.
+    /// The objects to replay, page by page; those in the archive only if the user asks for it. Objects written in the
+    /// meantime may be among them.
     #[must_use]
     pub fn list(&self) -> LocalBoxStream<'_, Result<Listed, PlaceError>> {
         let pages: LocalBoxStream<'_, Result<Vec<Listed>, PlaceError>> = match self {
@@ -176,7 +175,7 @@ impl Place {
                 // The token of the next page: `Some(None)` before the first, and `None` after the last.
                 let page = move |next: Option<Option<String>>| async move {
                     let Some(token) = next else { return Ok(None) };
-                    // A key may have characters that XML cannot.
+                    // A key may have characters that XML does not allow.
                     let request =
                         client.list_objects_v2().bucket(bucket).prefix(prefix).encoding_type(EncodingType::Url);
                     let page = request.set_continuation_token(token).send().await.map_err(|error| {
@@ -212,10 +211,10 @@ impl Place {
             .boxed_local()
     }
 
-    /// Reads an object; `None` if it does not exist any more.
+    /// Reads an object; `None` if it no longer exists.
     ///
     /// # Errors
-    /// When the place refuses.
+    /// If the place returns an error.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PlaceError> {
         match self {
             Self::Bucket { client, bucket, .. } => {
@@ -238,10 +237,10 @@ impl Place {
         }
     }
 
-    /// Writes an object, whole or not at all. It replaces one with the same key.
+    /// Writes an object atomically. Replaces one with the same key.
     ///
     /// # Errors
-    /// When the place refuses.
+    /// If the place returns an error.
     pub async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), PlaceError> {
         match self {
             Self::Bucket { client, bucket, .. } => {
@@ -259,7 +258,7 @@ impl Place {
     /// replays the object, changes nothing, and moves it again. If the object does not exist, another run has moved it.
     ///
     /// # Errors
-    /// When the place refuses; then the object stays where it was.
+    /// If the place returns an error; the object then stays where it was.
     pub async fn archive(&self, key: &str) -> Result<(), PlaceError> {
         let archived = format!("{ARCHIVE}/{key}");
         match self {
@@ -286,9 +285,10 @@ impl Place {
     }
 }
 
-/// S3 gives the `ETag` of an object that it has stored. An answer without one is somebody else's, such as a proxy's.
+/// S3 returns the `ETag` of an object that it stored. A response without one is not from S3, but from a proxy, for
+/// example.
 fn proven(action: &str, e_tag: Option<&str>) -> Result<(), PlaceError> {
-    let reason = "the answer does not say that the object is stored".to_owned();
+    let reason = "the response does not confirm that the object is stored".to_owned();
     let missing = || AwsError { action: action.to_owned(), code: None, reason };
     e_tag.map(drop).ok_or_else(|| missing().into())
 }
