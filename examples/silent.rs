@@ -1,4 +1,4 @@
-//! The function without any telemetry: what its telemetry is compared with (`make bench`).
+//! The function without any telemetry, as the baseline for the cost of its telemetry (`make bench`).
 
 use config_audit::clock::Clock;
 use config_audit::settings::{ProcessEnvironment, Settings};

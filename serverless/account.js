@@ -1,6 +1,6 @@
 'use strict';
 
-// What is in the AWS account: asked before and after a deployment.
+// Queries the AWS account before and after a deployment.
 
 const { CloudFormationClient, DescribeStacksCommand, GetTemplateCommand } = require('@aws-sdk/client-cloudformation');
 const { DescribeTableCommand, DynamoDBClient } = require('@aws-sdk/client-dynamodb');
@@ -9,15 +9,15 @@ const { SNSClient, paginateListSubscriptionsByTopic } = require('@aws-sdk/client
 
 /** An account, as the credentials and the region of Serverless's provider reach it. */
 async function connect(provider) {
-  // Only osls has this. The others' SDK finds the same credentials, except those of `--aws-profile`.
+  // Only osls has this. With other versions, the SDK finds the same credentials, except those of `--aws-profile`.
   const config = (await provider.getAwsSdkV3Config?.()) ?? { region: provider.getRegion() };
   const [cloudFormation, dynamoDb, lambda, sns] = [CloudFormationClient, DynamoDBClient, LambdaClient, SNSClient]
     .map((Client) => new Client(config));
   return {
-    /** The template that a stack was last deployed with; undefined where there is no such stack. */
+    /** The template that a stack was last deployed with; undefined if there is no such stack. */
     async template(stack) {
-      // GetTemplate knows deleted stacks for 90 days.
-      const exists = await absentIs(/does not exist/, cloudFormation.send(new DescribeStacksCommand({ StackName: stack })));
+      // GetTemplate still answers for stacks deleted within 90 days.
+      const exists = await undefinedIfAbsent(/does not exist/, cloudFormation.send(new DescribeStacksCommand({ StackName: stack })));
       if (!exists) return undefined;
       const { TemplateBody } = await cloudFormation.send(new GetTemplateCommand({ StackName: stack }));
       return JSON.parse(TemplateBody);
@@ -29,9 +29,9 @@ async function connect(provider) {
       return Object.fromEntries(Outputs.map(({ OutputKey, OutputValue }) => [OutputKey, OutputValue]));
     },
 
-    /** A table; undefined where there is no such table. */
+    /** A table; undefined if it does not exist. */
     async table(name) {
-      const answer = await absentIs(/not found/i, dynamoDb.send(new DescribeTableCommand({ TableName: name })));
+      const answer = await undefinedIfAbsent(/not found/i, dynamoDb.send(new DescribeTableCommand({ TableName: name })));
       return answer?.Table;
     },
 
@@ -41,12 +41,12 @@ async function connect(provider) {
       return mappings.map(({ FunctionArn }) => FunctionArn);
     },
 
-    /** The subscriptions of a topic, {protocol, endpoint, confirmed}; undefined where there is no such topic. */
+    /** The subscriptions of a topic, {protocol, endpoint, confirmed}; undefined if there is no such topic. */
     async subscriptionsOf(topic) {
       const pages = paginateListSubscriptionsByTopic({ client: sns }, { TopicArn: topic });
-      const subscriptions = await absentIs(/does not exist/, all(pages, 'Subscriptions'));
+      const subscriptions = await undefinedIfAbsent(/does not exist/, all(pages, 'Subscriptions'));
       return subscriptions?.map(({ Protocol: protocol, Endpoint: endpoint, SubscriptionArn: arn }) => ({
-        protocol, endpoint, confirmed: arn.startsWith('arn:'), // Before, it is the text PendingConfirmation.
+        protocol, endpoint, confirmed: arn.startsWith('arn:'), // Until then, it is the text PendingConfirmation.
       }));
     },
   };
@@ -54,8 +54,8 @@ async function connect(provider) {
 
 const ABSENT = ['ValidationError', 'ResourceNotFoundException', 'NotFoundException'];
 
-/** What a request answers; undefined where it fails because something does not exist. */
-async function absentIs(message, request) {
+/** The response to a request; undefined if it fails because something does not exist. */
+async function undefinedIfAbsent(message, request) {
   try {
     return await request;
   } catch (error) {

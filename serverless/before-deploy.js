@@ -1,7 +1,7 @@
 'use strict';
 
-// Whether CloudFormation could deploy at all, and what a deployment would meet: found out before it begins, not after minutes.
-// account.js asks AWS.
+// Checks before a deployment whether CloudFormation can succeed, instead of failing after minutes. account.js queries
+// AWS.
 
 const { isDenied } = require('./denied');
 const { recorded } = require('./remembered');
@@ -11,35 +11,35 @@ const VIEW = 'NEW_AND_OLD_IMAGES';
 /** The alarms that show a bad deployment within minutes. CloudFormation takes five at most. */
 const ROLLBACK_TRIGGERS = ['InvocationErrors', 'RecordsFailing', 'RecordsQuarantined', 'DestinationRefused'];
 
-/** The tables that the planned template would create, though they exist and the deployed one does not have them. */
+/** The tables that the planned template would create, and that are not in the deployed one. */
 function tablesToCreate(deployed, planned) {
   const named = (template, id) => template?.Resources?.[id]?.Properties.TableName;
   return ['ConfigurationTable', 'AuditTable'].map((id) => ({ id, name: named(planned, id) }))
     .filter(({ id, name }) => name && named(deployed, id) !== name);
 }
 
-/** What to do about a table that exists though the stack would create it. */
-function alreadyThere({ id, name }, table) {
+/** What to do if a table that the stack would create already exists. */
+function tableExistsProblem({ id, name }, table) {
   const [use, another] = id === 'AuditTable'
-    ? [`--param existingAuditTable=${name}`, 'auditTable'] : [useOfStream(name, table), 'configurationTable'];
-  return `the table ${name} exists already, and this stack did not create it; to use it, deploy with ${use}; `
+    ? [`--param existingAuditTable=${name}`, 'auditTable'] : [streamParameter(name, table), 'configurationTable'];
+  return `the table ${name} already exists, and this stack did not create it; to use it, deploy with ${use}; `
     + `for a new table, with --param ${another}=NAME`;
 }
 
-function useOfStream(name, { LatestStreamArn: stream, StreamSpecification: { StreamViewType: view } = {} }) {
+function streamParameter(name, { LatestStreamArn: stream, StreamSpecification: { StreamViewType: view } = {} }) {
   if (stream && view === VIEW) return `--param configurationStreamArn=${stream}`;
   return `--param configurationStreamArn=ARN, with the ARN that \`aws dynamodb update-table --table-name ${name} `
     + `--stream-specification StreamEnabled=true,StreamViewType=${VIEW} --query TableDescription.LatestStreamArn\` prints`;
 }
 
-/** What is wrong with an existing Configuration table: sentences. */
-function unfitConfiguration(name, table, { stream, keyAttribute, canary }) {
+/** Sentences that say what is wrong with an existing Configuration table. */
+function configurationTableProblems(name, table, { stream, keyAttribute, canary }) {
   if (!table) return [`there is no table ${name}, which configurationStreamArn names`];
   const { LatestStreamArn: latest, StreamSpecification: { StreamViewType: view } = {}, KeySchema: keys } = table;
   const [key, sortKey] = ['HASH', 'RANGE'].map((type) => keys.find(({ KeyType }) => KeyType === type)?.AttributeName);
   const problems = [];
   if (!latest) problems.push(`the table ${name} has no stream`);
-  else if (latest !== stream) problems.push(`the table ${name} has another stream: ${latest}; configurationStreamArn must be its latest one`);
+  else if (latest !== stream) problems.push(`the table ${name} has a newer stream: ${latest}; configurationStreamArn must be its latest one`);
   else if (view !== VIEW) problems.push(`the stream of ${name} has the view type ${view}; it must be ${VIEW}, and only a new stream can have another`);
   if (sortKey) problems.push(`the table ${name} has the sort key "${sortKey}", but entries name an item by its partition key alone`);
   if (key !== keyAttribute) problems.push(`the partition key of ${name} is "${key}"; deploy with --param keyAttribute=${key}`);
@@ -48,62 +48,62 @@ function unfitConfiguration(name, table, { stream, keyAttribute, canary }) {
   return problems;
 }
 
-/** What is wrong with an existing Audit table: sentences. */
-function unfitAudit(name, table) {
+/** Sentences that say what is wrong with an existing Audit table. */
+function auditTableProblems(name, table) {
   if (!table) return [`there is no table ${name}, which existingAuditTable names`];
   const key = table.KeySchema.map(({ AttributeName }) => AttributeName).join(' and ');
   const type = table.AttributeDefinitions.find(({ AttributeName }) => AttributeName === 'id')?.AttributeType;
   return key === 'id' && type === 'S' ? [] : [`the key of ${name} is ${key}; the key of an Audit table must be "id", a string`];
 }
 
-/** Stops a deployment that must fail, or would not work, because of the tables that exist. */
-async function lookAtTables(account, { stack, planned }) {
+/** Stops a deployment that would fail, or would not work, because of existing tables. */
+async function checkTables(account, { stack, planned }) {
   const { configurationStreamArn: stream, existingAuditTable: audit, keyAttribute, canary } = recorded(planned);
   const problems = [];
   for (const made of tablesToCreate(await account.template(stack), planned)) {
     const table = await account.table(made.name);
-    if (table) problems.push(alreadyThere(made, table));
+    if (table) problems.push(tableExistsProblem(made, table));
   }
   if (stream) {
     const name = stream.split('/')[1];
-    problems.push(...unfitConfiguration(name, await account.table(name), { stream, keyAttribute, canary }));
+    problems.push(...configurationTableProblems(name, await account.table(name), { stream, keyAttribute, canary }));
   }
-  if (audit) problems.push(...unfitAudit(audit, await account.table(audit)));
+  if (audit) problems.push(...auditTableProblems(audit, await account.table(audit)));
   if (problems.length) throw new Error(problems.join('\n'));
 }
 
 /** Stops a deployment whose alarms would go to a topic that does not exist. */
-async function lookAtTopics(account, { planned }) {
+async function checkTopics(account, { planned }) {
   for (const name of ['pageTopicArn', 'notifyTopicArn']) {
     const topic = recorded(planned)[name];
     if (topic && !await account.subscriptionsOf(topic)) throw new Error(`there is no topic ${topic}, which ${name} names`);
   }
 }
 
-/** Warns of other functions that read an existing stream. */
-async function lookAtReaders(account, { planned, functionName, warn }) {
+/** Warns about other functions that read an existing stream. */
+async function checkReaders(account, { planned, functionName, warn }) {
   const { configurationStreamArn: stream } = recorded(planned);
   const readers = stream ? await account.readersOf(stream) : [];
   const others = readers.filter((arn) => !arn.split(':').includes(functionName));
   if (others.length) {
     warn(`The stream has other readers: ${others.join(', ')}. `
-      + 'DynamoDB advises at most two for each shard; with more, requests to read it are throttled.');
+      + 'DynamoDB recommends at most two readers per shard; with more, it throttles read requests.');
   }
 }
 
-/** Does these things, except those for which the credentials lack a permission. */
-async function look(account, things, given) {
-  for (const thing of things) {
+/** Runs these checks, except those for which the credentials lack a permission. */
+async function runChecks(account, checks, context) {
+  for (const check of checks) {
     try {
-      await thing(account, given);
+      await check(account, context);
     } catch (error) {
       if (!isDenied(error)) throw error;
-      given.warn(`Not checked, because a permission is missing: ${error.message}`);
+      context.warn(`Not checked, because a permission is missing: ${error.message}`);
     }
   }
 }
 
-/** What makes CloudFormation roll a deployment back if an alarm goes off; undefined while the stack has no alarms. */
+/** The configuration with which CloudFormation rolls back if an alarm fires; undefined while the stack has no alarms. */
 async function rollbackConfiguration(account, { stack, minutes }) {
   if (!minutes) return undefined;
   const deployed = await account.template(stack);
@@ -117,4 +117,4 @@ async function rollbackConfiguration(account, { stack, minutes }) {
   };
 }
 
-module.exports = { ROLLBACK_TRIGGERS, look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration };
+module.exports = { ROLLBACK_TRIGGERS, runChecks, checkReaders, checkTables, checkTopics, rollbackConfiguration };

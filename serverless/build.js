@@ -33,7 +33,7 @@ async function buildForThisMachine(directory) {
   return path.join(directory, 'target', 'debug');
 }
 
-/** An environment with `cargo-lambda` on its PATH: the user's own, or that of .tools/venv, made if needed. */
+/** An environment with `cargo-lambda` on its PATH: the user's own, or that of .tools/venv, created if needed. */
 async function withCargoLambda(directory, log) {
   if (findOnPath('cargo-lambda')) return process.env;
   const venv = path.join(directory, '.tools', 'venv');
@@ -51,7 +51,7 @@ async function withCargoLambda(directory, log) {
   return { ...process.env, PATH: bin + path.delimiter + process.env.PATH };
 }
 
-/** Runs a build step. What it builds is in target, whatever directory the user's settings name. */
+/** Runs a build step. Its output goes to target, whatever directory the user's settings name. */
 async function build(directory, command, args, env = process.env) {
   const status = await start(command, args, {
     cwd: directory, env: { ...env, CARGO_TARGET_DIR: path.join(directory, 'target') }, quiet: true,

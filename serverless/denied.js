@@ -1,4 +1,4 @@
 'use strict';
 
-/** Whether AWS refused a request because a permission is missing. Each service has a name of its own for that. */
+/** Whether AWS refused a request because a permission is missing. Each service has its own name for that. */
 exports.isDenied = ({ name }) => /^(AccessDenied|AuthorizationError)/.test(name);

@@ -15,11 +15,11 @@ const NO_EVENT = 'there is no event; give a file with --path, JSON with --data, 
 function takeOver(serverless, run) {
   const aws = serverless.pluginManager.plugins.find((plugin) => plugin.constructor.name === 'AwsInvokeLocal');
   if (!aws) throw new Error(UNKNOWN_SERVERLESS);
-  aws.loadEnvVars = async () => {}; // Serverless's own looks for credentials and for the deployed stack.
+  aws.loadEnvVars = async () => {}; // Serverless's own looks up credentials and the deployed stack.
   aws.invokeLocal = () => run(aws);
 }
 
-/** Plays the event; `store` is `memory`, or `aws` for the deployed tables. */
+/** Runs the event; `store` is `memory`, or `aws` for the deployed tables. */
 async function invokeLocal(aws, store) {
   const { service: { provider }, serviceDir } = aws.serverless;
   const { functionObj, data } = aws.options;
@@ -36,7 +36,7 @@ async function invokeLocal(aws, store) {
     .filter(([, value]) => typeof value !== 'object') // Without a deployed stack a Ref has no value.
     .flatMap(([name, value]) => ['--env', `${name}=${value}`]);
 
-  // config-audit has printed what went wrong, so only its exit status is passed on.
+  // config-audit has already printed what went wrong, so only pass on its exit status.
   const status = await start(path.join(binaries, 'config-audit'), [
     'invoke',
     '--bootstrap', path.join(binaries, 'bootstrap'),

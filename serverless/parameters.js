@@ -1,9 +1,10 @@
 'use strict';
 
-// Every parameter of a deployment: its default, and what it may be. What is here is the only source: the plugin gives the
-// defaults to Serverless and refuses what is unknown or wrong, and docs/configuration.md is compared with this table.
+// Every parameter of a deployment: its default and its valid values. This is the only source: the plugin gives the
+// defaults to Serverless and rejects unknown or invalid parameters, and a test compares docs/configuration.md with this
+// table.
 
-/** A shape: what values are accepted, and in words what is expected of them. Both may depend on where it is deployed. */
+/** A shape: which values are accepted, and a description of them. Both may depend on where the service is deployed. */
 const shape = (accepts, expected) => ({ accepts, expected: typeof expected === 'function' ? expected : () => expected });
 const matching = (pattern, expected) => shape((value) => pattern.test(value), expected);
 const oneOf = (...values) => shape((value) => values.includes(value), `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`);
@@ -14,12 +15,12 @@ const LOG_RETENTION_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
 const LOG_RETENTION = shape((value) => LOG_RETENTION_DAYS.map(String).includes(value),
-  `a number of days that CloudWatch Logs has: ${LOG_RETENTION_DAYS.join(', ')}`);
+  `a number of days that CloudWatch Logs supports: ${LOG_RETENTION_DAYS.join(', ')}`);
 
 const ATTRIBUTE = shape((value) => /^[^\p{Cc}]+$/u.test(value) && Buffer.byteLength(value) <= 255,
   'the name of an attribute, 1 to 255 bytes');
 const NAMES = shape((value) => value.split(',').every((name) => Object.hasOwn(PARAMETERS, name)),
-  'names of parameters, with a comma between them');
+  'names of parameters, separated by commas');
 const TABLE = matching(/^[\w.-]{3,255}$/, 'the name of a table (3 to 255 letters, digits, "_", "." and "-"), not its ARN');
 const EMAIL = matching(/^[^\s@"<>]+@[^\s@"<>]+\.[^\s@"<>]+$/, 'one e-mail address');
 const STREAM = shape(
@@ -35,15 +36,15 @@ const TOPIC = shape(
 const isKey = (value, { region }) => RegExp(`^arn:aws[a-z-]*:kms:${region}:\\d{12}:key/[\\w-]+$`).test(value);
 const KEY = shape(isKey, ({ region }) => `the ARN of a KMS key (not an alias) in ${region}, the region of this deployment`);
 const KEYS = shape((value, place) => value.split(',').every((key) => isKey(key, place)),
-  ({ region }) => `the ARN of a KMS key (not an alias) in ${region}, or several with a comma between them`);
+  ({ region }) => `the ARN of a KMS key (not an alias) in ${region}, or several, separated by commas`);
 // The policy of the Audit table compares this ARN literally, except that `*` and `?` match any text.
 const ROLE = matching(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/[\w+=,.@/-]+$/,
   'the ARN of one role or user as IAM prints it, such as arn:aws:iam::123456789012:role/config-audit-recovery');
 
-// `isGuarded`: a deployed stack gets another value only if `change` names the parameter. Without it, that is so only for a
-// value that is left out.
-// `isOnce`: it is about one command, so it belongs on the command line, and the stack does not remember it.
-// `isOfDeployment`: the stack is the same with any value, so it does not remember it either.
+// `isGuarded`: a deployed stack gets another value only if `change` names the parameter. For other parameters, that
+// applies only to values that are left out.
+// `isOnce`: it applies to one command, so it belongs on the command line, and the stack does not remember it.
+// `isOfDeployment`: the stack is the same with any value, so it does not remember this parameter either.
 const PARAMETERS = {
   configurationTable: { default: 'Configuration-${sls:stage}', shape: TABLE, isGuarded: true },
   auditTable: { default: 'Audit-${sls:stage}', shape: TABLE, isGuarded: true },
@@ -89,43 +90,43 @@ const fromCommandLine = (options = []) => Object.fromEntries(options.map((option
   return [name, option.slice(name.length + 1).trimEnd()];
 }));
 
-/** The values of a stage's parameters, as text: the command line before the stage's own, and those before the defaults. */
+/** The values of a stage's parameters, as text: the command line overrides the stage's own, and those the defaults. */
 function valuesOf({ blocks = {}, stage, commandLine }) {
   const all = { ...blocks.default, ...blocks[stage], ...fromCommandLine(commandLine) };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value != null).map(([name, value]) => [name, String(value)]));
 }
 
-/** What is wrong with the names of the parameters that the command line or a block of `params` gives: sentences. */
-function misnamed({ blocks = {}, commandLine }) {
+/** Sentences that say what is wrong with the parameter names on the command line or in a block of `params`. */
+function nameProblems({ blocks = {}, commandLine }) {
   const inFile = Object.entries(blocks).flatMap(([block, values]) => Object.keys(values ?? {}).map((name) => [name, block]));
   const names = new Set([...inFile.map(([name]) => name), ...Object.keys(fromCommandLine(commandLine))]);
   const unknown = [...names].filter((name) => !Object.hasOwn(PARAMETERS, name)).map((name) => {
     const near = nearest(name);
-    return `there is no parameter ${name}; ${near ? `did you mean ${near}?` : 'docs/configuration.md has all of them'}`;
+    return `there is no parameter ${name}; ${near ? `did you mean ${near}?` : 'docs/configuration.md lists them all'}`;
   });
   const kept = inFile.filter(([name, block]) => PARAMETERS[name]?.isOnce && !(block === 'default' && blocks.default[name] === DEFAULTS[name]))
     .map(([name, block]) => `the parameter ${name} is for one command, so it cannot be kept in params.${block}; give it with --param`);
   return [...unknown, ...kept];
 }
 
-/** What is wrong with the values, and with the names that are made of the service's, the stage's and the region's: sentences. */
-function wrong(values, { service, stage, region }) {
+/** Sentences that say what is wrong with the values, and with names made from those of the service, stage and region. */
+function valueProblems(values, { service, stage, region }) {
   const shapes = Object.entries(PARAMETERS)
     .filter(([name, { shape: { accepts } }]) => Object.hasOwn(values, name) && !accepts(values[name], { region }))
     .map(([name, { shape: { expected } }]) => `the parameter ${name} is "${values[name]}"; it must be ${expected({ region })}`);
   const configuration = values.configurationStreamArn?.split('/')[1] ?? values.configurationTable;
   const audit = values.existingAuditTable ?? values.auditTable;
   const same = configuration === audit
-    ? [`"${audit}" is the Configuration table and the Audit table too; each entry would be audited again, so they must be two tables`] : [];
-  // The role's name is the longest that is made of the stage's, and is in IAM's limit.
+    ? [`"${audit}" is both the Configuration table and the Audit table; each entry would be audited again, so they must be two tables`] : [];
+  // The role's name is the longest one that contains the stage, and IAM limits its length.
   const tooLong = `${service}-${stage}-${region}-lambdaRole`.length - 64;
   const long = tooLong > 0 ? [`the stage "${stage}" makes the name of the function's role longer than IAM's 64 characters; `
     + `give the stage a name of at most ${stage.length - tooLong} characters`] : [];
   const blind = values.alarms === 'off' && Number(values.rollbackMinutes) > 0
-    ? ['rollbackMinutes is for the alarms, and alarms=off leaves them out; give one of the two'] : [];
+    ? ['rollbackMinutes needs the alarms, and alarms=off leaves them out; set only one of the two'] : [];
   const unwatched = values.alarms === 'off' && values.canary === 'on'
-    ? ['canary=on is for an alarm, and alarms=off leaves it out; give one of the two'] : [];
-  // The canary is JSON in the template, with two other attributes beside the key.
+    ? ['canary=on needs its alarm, and alarms=off leaves it out; set only one of the two'] : [];
+  // The canary is JSON in the template, with two attributes besides the key.
   const crowded = values.canary === 'on' && /^(value|scheduledTime)$|["\\$]/.test(values.keyAttribute)
     ? [`canary=on cannot write an item whose key is the attribute "${values.keyAttribute}"; deploy with canary=off`] : [];
   return [...shapes, ...same, ...long, ...blind, ...unwatched, ...crowded];
@@ -139,7 +140,7 @@ function nearest(name) {
   return distance <= Math.max(2, near.length / 3) ? near : undefined;
 }
 
-/** How many letters must be added, removed or replaced to make one word of the other (Levenshtein). */
+/** How many letters must be added, removed or replaced to turn one word into the other (Levenshtein). */
 function edits(from, to) {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);
   for (const [index, letter] of [...from].entries()) {
@@ -152,4 +153,4 @@ function edits(from, to) {
   return row.at(-1);
 }
 
-module.exports = { DEFAULTS, PARAMETERS, isRecorded, misnamed, valuesOf, wrong };
+module.exports = { DEFAULTS, PARAMETERS, isRecorded, nameProblems, valuesOf, valueProblems };

@@ -1,17 +1,17 @@
 'use strict';
 
-// What Serverless cannot do by itself for this service. Each job has a file of its own; this one says when each is done.
+// What Serverless cannot do on its own for this service. Each job has its own file; this one says when each runs.
 
 const { existsSync } = require('fs');
 const path = require('path');
-const { whoIsTold } = require('./after-deploy');
-const { look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration } = require('./before-deploy');
+const { describeRecipients } = require('./after-deploy');
+const { runChecks, checkReaders, checkTables, checkTopics, rollbackConfiguration } = require('./before-deploy');
 const { buildArtifact } = require('./build');
 const { isDenied } = require('./denied');
 const { invokeLocal, takeOver } = require('./invoke-local');
 const parameters = require('./parameters');
 const { compareParameters } = require('./remembered');
-const { adapt, boundCanary, createAuditTableLast } = require('./template');
+const { adapt, applyBoundaryToCanary, createAuditTableLast } = require('./template');
 
 class ConfigAuditPlugin {
   constructor(serverless, options, { log }) {
@@ -23,7 +23,7 @@ class ConfigAuditPlugin {
       'before:package:createDeploymentArtifacts': () => this.build(),
       'after:aws:package:finalize:mergeCustomProviderResources': () => this.orderResources(),
       'after:deploy:deploy': () => this.afterDeploy(),
-      'before:deploy:function:initialize': () => this.lookBefore(compareParameters),
+      'before:deploy:function:initialize': () => this.runDeploymentChecks(compareParameters),
       'before:package:function:package': () => this.build(), // `serverless deploy function`
     });
     this.giveDefaults();
@@ -31,7 +31,7 @@ class ConfigAuditPlugin {
 
   // ---- every command ---------------------------------------------------------------------------------------------
 
-  /** Serverless looks for parameters only after its plugins were made. */
+  /** Serverless reads parameters only after it has created its plugins. */
   giveDefaults() {
     const { params } = this.serverless.configurationInput;
     for (const [name, value] of Object.entries(parameters.DEFAULTS)) {
@@ -44,7 +44,7 @@ class ConfigAuditPlugin {
     const given = { blocks, stage: this.provider.getStage(), commandLine: options.param };
     this.parameters = parameters.valuesOf(given);
     const place = { service: service.service, stage: given.stage, region: this.provider.getRegion() };
-    const problems = [...parameters.misnamed(given), ...parameters.wrong(this.parameters, place)];
+    const problems = [...parameters.nameProblems(given), ...parameters.valueProblems(this.parameters, place)];
     if (problems.length) throw new Error(problems.join('\n'));
 
     this.useArtifact();
@@ -56,7 +56,7 @@ class ConfigAuditPlugin {
 
   // ---- package ---------------------------------------------------------------------------------------------------
 
-  /** Where there is no toolchain, the function was built somewhere else. */
+  /** Uses a function that was built elsewhere, so that no toolchain is needed. */
   useArtifact() {
     const { artifact } = this.parameters;
     if (!artifact) return;
@@ -72,7 +72,7 @@ class ConfigAuditPlugin {
 
   orderResources() {
     const { compiledCloudFormationTemplate: template } = this.serverless.service.provider;
-    boundCanary(template);
+    applyBoundaryToCanary(template);
     createAuditTableLast(template);
   }
 
@@ -81,15 +81,15 @@ class ConfigAuditPlugin {
   async beforeDeploy() {
     const { service, processedInput: { commands } } = this.serverless;
     if (commands.join(' ') !== 'deploy') return;
-    await this.lookBefore(compareParameters, lookAtTables, lookAtTopics, lookAtReaders);
+    await this.runDeploymentChecks(compareParameters, checkTables, checkTopics, checkReaders);
     service.provider.rollbackConfiguration ??= await rollbackConfiguration(await this.connect(), {
       stack: this.stack, minutes: Number(this.parameters.rollbackMinutes),
     });
   }
 
-  async lookBefore(...things) {
+  async runDeploymentChecks(...checks) {
     const { service } = this.serverless;
-    await look(await this.connect(), things, {
+    await runChecks(await this.connect(), checks, {
       stack: this.stack,
       functionName: service.getFunction('audit').name,
       planned: service.resources,
@@ -100,11 +100,11 @@ class ConfigAuditPlugin {
 
   async afterDeploy() {
     try {
-      const lines = await whoIsTold(await this.connect(), { stack: this.stack, region: this.provider.getRegion() });
+      const lines = await describeRecipients(await this.connect(), { stack: this.stack, region: this.provider.getRegion() });
       for (const [section, line] of Object.entries(lines)) this.serverless.addServiceOutputSection(section, line);
     } catch (error) {
       if (!isDenied(error)) throw error;
-      this.log.warning(`Whether anybody is paged is not known, because a permission is missing: ${error.message}`);
+      this.log.warning(`Cannot tell whether anyone is paged, because a permission is missing: ${error.message}`);
     }
   }
 
@@ -119,12 +119,12 @@ class ConfigAuditPlugin {
   }
 
   connect() {
-    const { connect } = require('./account'); // Here, because the SDK takes a second to load.
+    const { connect } = require('./account'); // Loaded here, because loading the SDK takes a second.
     this.account ??= connect(this.provider);
     return this.account;
   }
 
-  /** Serverless prints a stack trace of every error but its own. */
+  /** Serverless prints a stack trace for every error except its own. */
   withError(action) {
     return async (...given) => {
       try {

@@ -4,19 +4,19 @@
 
 const { DEFAULTS, PARAMETERS, isRecorded } = require('./parameters');
 
-/** Where in a template they are, below `Metadata`. */
+/** The key below a template's `Metadata`. */
 const RECORD = 'ConfigAudit';
 
-/** Writes the parameters into a template, for the next deployment to compare. */
+/** Writes the parameters into a template, so that the next deployment can compare them. */
 function record(template, values) {
   const recorded = Object.entries(values).filter(([name]) => isRecorded(name));
   template.Metadata = { ...template.Metadata, [RECORD]: { Parameters: Object.fromEntries(recorded) } };
 }
 
-/** The parameters that a template was made with; undefined if it does not say. */
+/** The parameters with which a template was made; undefined if it does not record them. */
 const recorded = (template) => template?.Metadata?.[RECORD]?.Parameters;
 
-/** The parameters whose values a deployment would change, though nobody said so: [{name, was, is}, …]. */
+/** The parameters whose values a deployment would change without confirmation: [{name, was, is}, …]. */
 function changes(deployed, planned, confirmed = []) {
   const byDefault = (name) => DEFAULTS[name]?.toString();
   const isSilent = ({ name, is }) => PARAMETERS[name].isGuarded || is === byDefault(name);
@@ -25,7 +25,7 @@ function changes(deployed, planned, confirmed = []) {
     .filter((change) => change.was !== change.is && isSilent(change));
 }
 
-/** The changes side by side, and what to do. */
+/** Shows the changes side by side, and what to do. */
 function explain(stack, changed) {
   const rows = [['parameter', 'deployed', 'now'], ...changed.map(({ name, was = '(none)', is = '(none)' }) => [name, was, is])];
   const [first, second] = [0, 1].map((column) => Math.max(...rows.map((row) => row[column].length)));
@@ -38,7 +38,7 @@ function explain(stack, changed) {
   ].join('\n');
 }
 
-/** Stops a deployment that would change parameters without being told so. */
+/** Stops a deployment that would change parameters without confirmation. */
 async function compareParameters(account, { stack, planned, confirmed, warn }) {
   const deployed = await account.template(stack);
   const [before, now] = [recorded(deployed), recorded(planned)];
@@ -46,7 +46,7 @@ async function compareParameters(account, { stack, planned, confirmed, warn }) {
     const changed = changes(before, now, confirmed);
     if (changed.length) throw new Error(explain(stack, changed));
   } else if (deployed?.Resources.AuditLambdaFunction) {
-    warn(`The stack ${stack} does not say with which parameters it was deployed. These must be all: `
+    warn(`The stack ${stack} does not record the parameters with which it was deployed. Check that these are complete: `
       + Object.entries(now).map(([name, value]) => `${name}=${value}`).join(' '));
   }
 }

@@ -1,6 +1,6 @@
 'use strict';
 
-// What the template cannot say itself: which resources it has depends on the parameters.
+// What the template itself cannot express: which resources it has depends on the parameters.
 
 const { record } = require('./remembered');
 
@@ -10,13 +10,13 @@ const ALARMS = [
 ];
 const DASHBOARD = 'AWS::CloudWatch::Dashboard';
 
-/** What `canary=on` adds. */
+/** The resources that `canary=on` adds. */
 const CANARY = ['CanarySchedule', 'CanaryRole', 'CanaryMissing', 'CanaryMissingSeen'];
 
-/** Everything that the function asks DynamoDB and S3 to do with a key. None of it manages the key. */
+/** Everything that the function asks DynamoDB and S3 to do with a key. None of these actions manages the key. */
 const USE_OF_KEYS = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:ReEncryptFrom', 'kms:ReEncryptTo'];
 
-/** Changes the template of serverless.yml as these parameters want it. */
+/** Adapts the template of serverless.yml to these parameters. */
 function adapt(template, parameters) {
   record(template, parameters);
   setThresholds(template);
@@ -44,7 +44,7 @@ function leaveOutExistingTables({ Resources, Parameters }, { configurationStream
   }
 }
 
-/** A resource that exists: whatever refers to it gets this name or ARN. */
+/** Uses an existing resource: everything that refers to it gets this name or ARN. */
 function useExisting({ Resources, Parameters }, id, value) {
   if (!value) return;
   delete Resources[id];
@@ -52,13 +52,13 @@ function useExisting({ Resources, Parameters }, id, value) {
   Parameters[id] = { Type: 'String', Default: value };
 }
 
-/** Metrics are in milliseconds, and people say minutes. */
+/** Metrics are in milliseconds, parameters in minutes. */
 function setThresholds({ Parameters }) {
   for (const name of ['LateMinutes', 'CriticalAgeMinutes']) Parameters[name].Default = Number(Parameters[name].Default);
   Parameters.CriticalAgeMilliseconds.Default = Parameters.CriticalAgeMinutes.Default * 60_000;
 }
 
-/** The customer's key for everything that the stack creates and that stores something. */
+/** Encrypts everything that the stack creates and that stores something with the customer's key. */
 function encryptWith({ Resources, extensions }, key) {
   if (!key) return;
   const set = (id, properties) => Resources[id] && Object.assign(Resources[id].Properties, properties);
@@ -72,7 +72,7 @@ function encryptWith({ Resources, extensions }, key) {
   extensions.AuditLogGroup.Properties.KmsKeyId = key;
 }
 
-/** The alarm on the canary has a place among those that page. */
+/** Puts the canary's alarm among those that page on the dashboard. */
 function showCanary({ Resources }) {
   const { widgets } = Resources.OperationsDashboard.Properties.DashboardBody;
   const { alarms } = widgets.find(({ type }) => type === 'alarm').properties;
@@ -90,7 +90,7 @@ function allowKeys({ Resources, extensions }, keys) {
   }
 }
 
-/** CloudFormation makes a resource anew under another name. */
+/** CloudFormation replaces a resource that gets another name. */
 function nameMapping(template, number) {
   if (number === '1') return;
   Object.assign(template, JSON.parse(JSON.stringify(template).replaceAll(/\bConfigurationStreamMapping\b/g, `$&${number}`)));
@@ -114,7 +114,7 @@ function leaveOutAlarms(template) {
   delete template.Outputs.NotifyTopicArn;
 }
 
-/** What only resources that were left out refer to. */
+/** Drops parameters and conditions to which only left-out resources refer. */
 function dropUnused({ Parameters, Conditions, ...rest }) {
   const drop = (names, users) => {
     const text = JSON.stringify(users);
@@ -124,9 +124,8 @@ function dropUnused({ Parameters, Conditions, ...rest }) {
   drop(Parameters, { Conditions, ...rest });
 }
 
-/**
- * CloudFormation expects a dashboard's body as text, and substitutes names only in text. A threshold that is a parameter has
- * quotation marks in the file, because that is JSON, and none in what CloudWatch gets, because that is a number.
+/** CloudFormation expects a dashboard's body as text, and substitutes names only in text. A threshold that is a parameter is
+ * quoted in the file, because that is JSON, but not in what CloudWatch gets, because there it is a number.
  */
 function writeDashboardsAsText({ Resources }) {
   for (const { Type, Properties } of Object.values(Resources)) {
@@ -136,9 +135,8 @@ function writeDashboardsAsText({ Resources }) {
   }
 }
 
-/**
- * CloudFormation creates the Audit table when all else is there. It is protected from deletion, so a deployment that fails
- * later could not be rolled back.
+/** CloudFormation creates the Audit table last. It is protected from deletion, so a deployment that fails later could not be
+ * rolled back.
  */
 function createAuditTableLast({ Resources }) {
   const { AuditTable: table, ...others } = Resources;
@@ -148,10 +146,10 @@ function createAuditTableLast({ Resources }) {
   table.DependsOn = Object.keys(others).filter((id) => !others[id].Condition && !referred.includes(`"${id}"`));
 }
 
-/** A boundary that Serverless gives the function's role holds for the canary's too. */
-function boundCanary({ Resources: { IamRoleLambdaExecution: role, CanaryRole: canary } }) {
+/** Applies a permissions boundary that Serverless gives the function's role to the canary's role too. */
+function applyBoundaryToCanary({ Resources: { IamRoleLambdaExecution: role, CanaryRole: canary } }) {
   const { PermissionsBoundary: boundary } = role.Properties;
   if (canary && boundary) canary.Properties.PermissionsBoundary = boundary;
 }
 
-module.exports = { adapt, boundCanary, createAuditTableLast };
+module.exports = { adapt, applyBoundaryToCanary, createAuditTableLast };

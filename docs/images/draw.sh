@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Draws the pictures of the operations dashboard that the documents show: `make pictures`. Needs Chromium and optipng.
-# The fault's name is left out, so that a reader can try to tell it from the picture.
+# The fault's name is left out, so that readers can try to guess it from the picture.
 set -euo pipefail
 
 command=$1

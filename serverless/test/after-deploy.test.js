@@ -1,29 +1,29 @@
 'use strict';
 
-// What a deployment's summary says of who is paged.
+// What a deployment's summary says about who is paged.
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { whoIsTold } = require('../after-deploy');
+const { describeRecipients } = require('../after-deploy');
 const { read } = require('./stack');
 
 const PAGE = 'arn:aws:sns:eu-central-1:123456789012:config-audit-prod-page';
 const mail = (confirmed) => ({ protocol: 'email', endpoint: 'page@example.com', confirmed });
 const pager = (confirmed) => ({ protocol: 'https', endpoint: 'https://events.example.com/integration/SECRET/enqueue', confirmed });
 
-const summary = (...subscriptions) => whoIsTold({
+const summary = (...subscriptions) => describeRecipients({
   outputs: async () => ({ PageTopicArn: PAGE, NotifyTopicArn: 'notify' }),
   subscriptionsOf: async (topic) => (topic === PAGE ? subscriptions : []),
 }, { stack: 'config-audit-prod', region: 'eu-central-1' });
 
-test('it says that nobody is paged where no subscription is confirmed, and what to do', async () => {
+test('it says that nobody is paged if no subscription is confirmed, and what to do', async () => {
   assert.equal((await summary()).paged, `NOBODY: ${PAGE} has no subscription; deploy with --param pageEmail=ADDRESS, or subscribe something else (docs/alarms.md)`);
   assert.equal((await summary(mail(false))).paged, 'NOBODY: page@example.com must confirm the subscription first, with the link that SNS sent');
   assert.equal((await summary()).notified, 'NOBODY: notify has no subscription; deploy with --param notifyEmail=ADDRESS, or subscribe something else (docs/alarms.md)');
 });
 
-test('it says that nobody is paged where there are no alarms', async () => {
-  const lines = await whoIsTold({ outputs: async () => ({}) }, { stack: 'config-audit-prod' });
+test('it says that nobody is paged if there are no alarms', async () => {
+  const lines = await describeRecipients({ outputs: async () => ({}) }, { stack: 'config-audit-prod' });
   assert.deepEqual(lines, { paged: 'NOBODY: alarms=off leaves the alarms out' });
 });
 
@@ -33,7 +33,7 @@ test('it says who is paged, without the key of a paging service', async () => {
   assert.equal(both, 'https; page@example.com must confirm the subscription first, with the link that SNS sent');
 });
 
-test('it says how to try it, as the runbook does', async () => {
+test('it says how to test this, with the same command as the runbook', async () => {
   const { 'try it': command } = await summary(mail(true));
   assert.equal(command, 'aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-prod-RecordsFailing --state-value ALARM '
     + '--state-reason "fire drill" (docs/runbooks/README.md#fire-drill)');

@@ -1,11 +1,11 @@
 'use strict';
 
-// What the plugin finds out before a deployment, against accounts that are made up. life.test.js and
-// ministack.test.js have the whole of it, with Serverless and a stand-in for AWS.
+// What the plugin checks before a deployment, against fake accounts. life.test.js and ministack.test.js test the whole,
+// with Serverless and a stand-in for AWS.
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { ROLLBACK_TRIGGERS, look, lookAtReaders, lookAtTables, lookAtTopics, rollbackConfiguration } = require('../before-deploy');
+const { ROLLBACK_TRIGGERS, runChecks, checkReaders, checkTables, checkTopics, rollbackConfiguration } = require('../before-deploy');
 const { DEFAULTS, PARAMETERS } = require('../parameters');
 const { compareParameters, record } = require('../remembered');
 const { EXISTING_STREAM, packaged } = require('./helpers');
@@ -26,8 +26,8 @@ function template(values, Resources = { AuditLambdaFunction: {}, ...TABLES }) {
   return made;
 }
 
-/** What `things` say about a deployment: the error and the warnings. */
-async function said(things, { deployed, planned, tables = {}, topics = {}, readers = [], confirmed, denied }) {
+/** What these checks report about a deployment: the error and the warnings. */
+async function checkResult(checks, { deployed, planned, tables = {}, topics = {}, readers = [], confirmed, denied }) {
   const warnings = [];
   const answer = (value) => async (...given) => {
     if (denied) throw Object.assign(new Error('not authorized'), { name: denied });
@@ -37,16 +37,16 @@ async function said(things, { deployed, planned, tables = {}, topics = {}, reade
     template: async () => deployed, table: answer((name) => tables[name]), subscriptionsOf: answer((arn) => topics[arn]), readersOf: answer(() => readers),
   };
   const given = { stack: 'config-audit-prod', functionName: 'config-audit-prod-audit', planned, confirmed, warn: (text) => warnings.push(text) };
-  const error = await look(account, things, given).then(() => '', ({ message }) => message);
+  const error = await runChecks(account, checks, given).then(() => '', ({ message }) => message);
   return { error, warnings };
 }
 
-const compared = (now, more = {}) => said([compareParameters], { deployed: template(DEPLOYED), planned: template(now), ...more });
+const compared = (now, more = {}) => checkResult([compareParameters], { deployed: template(DEPLOYED), planned: template(now), ...more });
 const without = (name) => Object.fromEntries(Object.entries(DEPLOYED).filter(([other]) => other !== name));
 /** The values of a deployment that leaves a parameter out. */
 const leftOut = (name) => ({ ...without(name), ...(name in DEFAULTS && { [name]: String(DEFAULTS[name]) }) });
 
-test('a deployment that leaves any parameter out stops, with the old and the new value, until it is confirmed', async (t) => {
+test('a deployment that drops any parameter stops, and shows the old and the new value, until the change is confirmed', async (t) => {
   const names = Object.keys(DEPLOYED);
   for (const name of names) {
     const { error } = await compared(leftOut(name));
@@ -60,7 +60,7 @@ test('a deployment that leaves any parameter out stops, with the old and the new
   t.diagnostic(names.join(', '));
 });
 
-test('tables, stream, key, provenance and recovery role are not changed to other values either; the rest may be', async (t) => {
+test('tables, stream, key, provenance and recovery role do not change to other values either; the rest may', async (t) => {
   const changed = { ...DEPLOYED, keyAttribute: 'other', pageEmail: 'other@example.com', logRetentionDays: '60' };
   const { error } = await compared(changed);
   assert.match(error, /change=keyAttribute$/);
@@ -72,17 +72,17 @@ test('tables, stream, key, provenance and recovery role are not changed to other
 test('a parameter that is newer than the deployed stack had its default', async () => {
   const deployed = template(without('provenance'));
   const now = (provenance) => template({ ...DEPLOYED, provenance });
-  assert.equal((await said([compareParameters], { deployed, planned: now('off') })).error, '');
-  assert.match((await said([compareParameters], { deployed, planned: now('on') })).error, /change=provenance$/);
+  assert.equal((await checkResult([compareParameters], { deployed, planned: now('off') })).error, '');
+  assert.match((await checkResult([compareParameters], { deployed, planned: now('on') })).error, /change=provenance$/);
 });
 
-test('a stack without a record of its parameters is warned of, and a first deployment is not', async () => {
+test('a stack without a record of its parameters causes a warning, and a first deployment does not', async () => {
   const planned = template(DEPLOYED);
-  const old = await said([compareParameters], { deployed: { Resources: { AuditLambdaFunction: {} } }, planned });
+  const old = await checkResult([compareParameters], { deployed: { Resources: { AuditLambdaFunction: {} } }, planned });
   assert.equal(old.error, '');
-  assert.match(old.warnings[0], /^The stack config-audit-prod does not say .* keyAttribute=name /);
+  assert.match(old.warnings[0], /^The stack config-audit-prod does not record the parameters .* keyAttribute=name /);
   for (const deployed of [undefined, { Resources: { ServerlessDeploymentBucket: {} } }]) {
-    assert.deepEqual(await said([compareParameters], { deployed, planned }), { error: '', warnings: [] });
+    assert.deepEqual(await checkResult([compareParameters], { deployed, planned }), { error: '', warnings: [] });
   }
 });
 
@@ -93,28 +93,28 @@ const table = ({ stream = EXISTING_STREAM, view = 'NEW_AND_OLD_IMAGES', keys = [
 });
 const NEW = { configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', keyAttribute: 'key' };
 
-test('a table that is there already stops the deployment that would create it, and the error has the parameter to use it', async () => {
+test('a table that already exists stops the deployment that would create it, and the error has the parameter to use it', async () => {
   const given = { planned: template(NEW), tables: { 'Configuration-prod': table(), 'Audit-prod': table({ keys: ['id'] }) } };
-  const { error } = await said([lookAtTables], given);
+  const { error } = await checkResult([checkTables], given);
   assert.deepEqual(error.split('\n'), [
-    `the table Configuration-prod exists already, and this stack did not create it; to use it, deploy with --param configurationStreamArn=${EXISTING_STREAM}; `
+    `the table Configuration-prod already exists, and this stack did not create it; to use it, deploy with --param configurationStreamArn=${EXISTING_STREAM}; `
       + 'for a new table, with --param configurationTable=NAME',
-    'the table Audit-prod exists already, and this stack did not create it; to use it, deploy with --param existingAuditTable=Audit-prod; '
+    'the table Audit-prod already exists, and this stack did not create it; to use it, deploy with --param existingAuditTable=Audit-prod; '
       + 'for a new table, with --param auditTable=NAME',
   ]);
   for (const other of [table({ stream: null }), table({ view: 'KEYS_ONLY' })]) {
-    const { error: without } = await said([lookAtTables], { ...given, tables: { 'Configuration-prod': other } });
+    const { error: without } = await checkResult([checkTables], { ...given, tables: { 'Configuration-prod': other } });
     assert.match(without, /configurationStreamArn=ARN, with the ARN that `aws dynamodb update-table --table-name Configuration-prod .*` prints;/);
   }
-  assert.equal((await said([lookAtTables], { ...given, deployed: template(NEW) })).error, '', 'the stack has them');
-  assert.equal((await said([lookAtTables], { ...given, tables: {} })).error, '');
+  assert.equal((await checkResult([checkTables], { ...given, deployed: template(NEW) })).error, '', 'the stack has them');
+  assert.equal((await checkResult([checkTables], { ...given, tables: {} })).error, '');
   const afterAFailure = { Resources: { ServerlessDeploymentBucket: {} } };
-  assert.match((await said([lookAtTables], { ...given, deployed: afterAFailure })).error, /^the table Configuration-prod exists already/);
+  assert.match((await checkResult([checkTables], { ...given, deployed: afterAFailure })).error, /^the table Configuration-prod already exists/);
 });
 
-test('existing tables are checked: that they are there, their keys, the stream and its view type', async () => {
+test('existing tables are checked: their existence, their keys, the stream and its view type', async () => {
   const existing = { configurationStreamArn: EXISTING_STREAM, existingAuditTable: 'History', keyAttribute: 'key' };
-  const checked = async (settings, history) => (await said([lookAtTables], {
+  const checked = async (settings, history) => (await checkResult([checkTables], {
     planned: template(existing, {}), tables: { Settings: settings, History: history },
   })).error;
   const audit = table({ keys: ['id'] });
@@ -122,7 +122,7 @@ test('existing tables are checked: that they are there, their keys, the stream a
   for (const [settings, history, message] of [
     [undefined, audit, /^there is no table Settings, which configurationStreamArn names$/],
     [table({ stream: null }), audit, /^the table Settings has no stream$/],
-    [table({ stream: `${EXISTING_STREAM}1` }), audit, /^the table Settings has another stream: .*9271; configurationStreamArn must be its latest one$/],
+    [table({ stream: `${EXISTING_STREAM}1` }), audit, /^the table Settings has a newer stream: .*9271; configurationStreamArn must be its latest one$/],
     [table({ view: 'NEW_IMAGE' }), audit, /^the stream of Settings has the view type NEW_IMAGE; it must be NEW_AND_OLD_IMAGES/],
     [table({ keys: ['name'] }), audit, /^the partition key of Settings is "name"; deploy with --param keyAttribute=name$/],
     [table({ keys: ['key', 'time'] }), audit, /^the table Settings has the sort key "time", but entries name an item by its partition key alone$/],
@@ -133,8 +133,8 @@ test('existing tables are checked: that they are there, their keys, the stream a
   ]) assert.match(await checked(settings, history), message);
 });
 
-test('a canary is refused where the key of an existing table is not a string', async () => {
-  const checked = async (canary, type) => (await said([lookAtTables], {
+test('a canary is refused if the key of an existing table is not a string', async () => {
+  const checked = async (canary, type) => (await checkResult([checkTables], {
     planned: template({ configurationStreamArn: EXISTING_STREAM, keyAttribute: 'key', canary }, {}), tables: { Settings: table({ type }) },
   })).error;
   assert.match(await checked('on', 'N'), /^the key of Settings is not a string, so no canary can be written; deploy with --param canary=off$/);
@@ -145,21 +145,21 @@ test('a topic that does not exist stops the deployment', async () => {
   const topic = 'arn:aws:sns:eu-central-1:123456789012:oncall';
   for (const name of ['pageTopicArn', 'notifyTopicArn']) {
     const planned = template({ [name]: topic }, {});
-    assert.equal((await said([lookAtTopics], { planned })).error, `there is no topic ${topic}, which ${name} names`);
-    assert.equal((await said([lookAtTopics], { planned, topics: { [topic]: [] } })).error, '', 'nobody needs to have subscribed yet');
+    assert.equal((await checkResult([checkTopics], { planned })).error, `there is no topic ${topic}, which ${name} names`);
+    assert.equal((await checkResult([checkTopics], { planned, topics: { [topic]: [] } })).error, '', 'nobody needs to have subscribed yet');
   }
-  assert.equal((await said([lookAtTopics], { planned: template(NEW) })).error, '');
+  assert.equal((await checkResult([checkTopics], { planned: template(NEW) })).error, '');
 });
 
-test('other readers of an existing stream are warned of', async () => {
+test('the plugin warns about other readers of an existing stream', async () => {
   const planned = template({ configurationStreamArn: EXISTING_STREAM }, {});
   const own = 'arn:aws:lambda:eu-central-1:123456789012:function:config-audit-prod-audit';
   const other = own.replace('config-audit-prod-audit', 'config-audit-prod-audit-copy');
-  assert.deepEqual((await said([lookAtReaders], { planned, readers: [own] })).warnings, []);
-  const { error, warnings } = await said([lookAtReaders], { planned, readers: [own, other] });
+  assert.deepEqual((await checkResult([checkReaders], { planned, readers: [own] })).warnings, []);
+  const { error, warnings } = await checkResult([checkReaders], { planned, readers: [own, other] });
   assert.equal(error, '');
-  assert.ok(warnings[0].startsWith(`The stream has other readers: ${other}. DynamoDB advises at most two for each shard; `));
-  assert.deepEqual((await said([lookAtReaders], { planned: template(NEW), readers: [other] })).warnings, [], 'a new table has no reader yet');
+  assert.ok(warnings[0].startsWith(`The stream has other readers: ${other}. DynamoDB recommends at most two readers per shard; `));
+  assert.deepEqual((await checkResult([checkReaders], { planned: template(NEW), readers: [other] })).warnings, [], 'a new table has no reader yet');
 });
 
 test('CloudFormation rolls back on the alarms that show a bad deployment, once the stack has them', async (t) => {
@@ -177,12 +177,12 @@ test('CloudFormation rolls back on the alarms that show a bad deployment, once t
   assert.equal(await configured({ Resources: {} }, 15), undefined);
 });
 
-test('where a permission is missing, the plugin says so and goes on; another failure stops it', async () => {
+test('if a permission is missing, the plugin says so and continues; any other failure stops it', async () => {
   const given = { planned: template(NEW), tables: { 'Audit-prod': table() } };
   for (const denied of ['AccessDeniedException', 'AccessDenied', 'AuthorizationErrorException']) {
-    const { error, warnings } = await said([lookAtTables, lookAtReaders], { ...given, denied });
+    const { error, warnings } = await checkResult([checkTables, checkReaders], { ...given, denied });
     assert.equal(error, '');
     assert.deepEqual(warnings, ['Not checked, because a permission is missing: not authorized']);
   }
-  assert.equal((await said([lookAtTables], { ...given, denied: 'TimeoutError' })).error, 'not authorized');
+  assert.equal((await checkResult([checkTables], { ...given, denied: 'TimeoutError' })).error, 'not authorized');
 });

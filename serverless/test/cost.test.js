@@ -1,6 +1,6 @@
 'use strict';
 
-// docs/cost.md says what a stage costs each month: what `make cost` makes of the template as it is now.
+// docs/cost.md says what a stage costs each month, as `make cost` computes it from the current template.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -8,7 +8,7 @@ const { test } = require('node:test');
 const { DOCUMENT, STAGES, billed, documentWith, parts } = require('../../bench/cost');
 const { packaged } = require('./helpers');
 
-test('docs/cost.md has the costs of the template as it is: if not, `make cost` writes it', async (t) => {
+test('docs/cost.md has the costs of the current template; if not, run `make cost`', async (t) => {
   const templates = await Promise.all(STAGES.map(async (parameters) => {
     const { template } = await packaged(t, parameters.flatMap((parameter) => ['--param', parameter]));
     return template;
@@ -18,7 +18,7 @@ test('docs/cost.md has the costs of the template as it is: if not, `make cost` w
   t.diagnostic(`${STAGES.length} stages; ${made.options.split('\n')[2]}`);
 });
 
-test('an alarm is billed for each metric that it reads, and by its resolution', () => {
+test('an alarm is billed for each metric that it reads, and according to its resolution', () => {
   const metric = (Period) => ({ Id: 'a', MetricStat: { Period } });
   const alarm = (Properties) => ({ Type: 'AWS::CloudWatch::Alarm', Properties });
   const rows = billed({ Resources: {

@@ -1,6 +1,6 @@
 'use strict';
 
-// The documents hold together: what they link and name is there, and every page can be found.
+// The documentation is consistent: everything that it links and names exists, and every page can be found.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -54,7 +54,7 @@ test('the README is short', () => {
   assert.ok(lines <= 180, `${lines} lines; a detail belongs in docs/`);
 });
 
-test('files, tests and make targets that the documents name are there', (t) => {
+test('files, tests and make targets that the documents name exist', (t) => {
   const exists = (name) => ['', '.rs'].some((ending) => fs.existsSync(path.join(ROOT, name + ending)));
   const sources = ['src', 'crates', 'fuzz/targets', 'fuzz/src'].flatMap((folder) => list(folder, '.rs')).map(read).join('\n');
   const targets = [...read('Makefile').matchAll(/^([a-z-]+):/gm)].map(([, target]) => target);
@@ -78,7 +78,7 @@ test('files, tests and make targets that the documents name are there', (t) => {
   t.diagnostic(`${found.files} files, ${found.tests} tests, ${found.targets} mentions of make`);
 });
 
-test('commands and options of config-audit that the documents show are there', (t) => {
+test('commands and options of config-audit that the documents show exist', (t) => {
   const files = list('crates/cli/src', '.rs');
   let count = 0;
   for (const file of DOCUMENTS.filter((document) => document !== 'CHANGELOG.md')) {

@@ -35,8 +35,7 @@ function temporary(t) {
 const HOME = fs.mkdtempSync(path.join(os.tmpdir(), 'config-audit-home-'));
 process.on('exit', () => fs.rmSync(HOME, { recursive: true, force: true }));
 
-/**
- * The environment of somebody who has no AWS account: none of this machine's AWS settings, and an empty home. Caches and
+/** The environment of a user without an AWS account: none of this machine's AWS settings, and an empty home. Caches and
  * cargo's settings are the same for all tests, so that each binary is built once.
  */
 function withoutAccount(extra = {}) {
@@ -88,13 +87,13 @@ ${body || 'note();'}
     calls: () => (fs.existsSync(notes) ? fs.readFileSync(notes, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : []),
     template: () => JSON.parse(fs.readFileSync(path.join(directory, '.serverless', 'cloudformation-template-update-stack.json'))),
     serverless: (args, { env = {}, ...options } = {}) =>
-      afterTheFirst(() => run(process.execPath, [OSLS, ...args], { cwd: directory, env: withoutAccount({ PATH: bin, ...env }), ...options })),
+      afterFirstCommand(() => run(process.execPath, [OSLS, ...args], { cwd: directory, env: withoutAccount({ PATH: bin, ...env }), ...options })),
   };
 }
 
 let first;
 /** osls compiles its configuration schema for two seconds and keeps it in the home, so the first command runs alone. */
-function afterTheFirst(command) {
+function afterFirstCommand(command) {
   if (first) return first.then(command, command);
   first = command();
   return first;

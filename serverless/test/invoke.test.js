@@ -19,7 +19,7 @@ describe('invoke local', { concurrency: 2 }, () => {
   test('there are sample events', () => assert.ok(EVENTS.length > 0));
 
   for (const file of EVENTS) {
-    test(`osls plays events/${file}`, async (t) => {
+    test(`osls runs events/${file}`, async (t) => {
       const result = await invokeLocal(['-p', `events/${file}`]);
       assert.equal(result.status, 0, result.all);
       t.diagnostic(`answered in ${result.elapsed}`);
@@ -36,7 +36,7 @@ describe('invoke local', { concurrency: 2 }, () => {
     }
   });
 
-  test('what is not an event fails, with a status that scripts see', async (t) => {
+  test('anything that is not an event fails, with a status that scripts can check', async (t) => {
     const result = await invokeLocal(['--data', '[]']);
     assert.notEqual(result.status, 0, result.all);
     assert.doesNotMatch(result.all, /^\s+at .*:\d+:\d+\)?$/m, 'a stack trace');

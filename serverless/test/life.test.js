@@ -1,6 +1,7 @@
 'use strict';
 
-// What a deployment says of parameters and of who is paged, and rolling back, against moto's server and without a toolchain.
+// What a deployment says about parameters and about who is paged, and rollback, against moto's server and without a
+// toolchain.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');

@@ -1,7 +1,8 @@
 'use strict';
 
-// The life of a stack on ministack, which has a CloudFormation, DynamoDB, Lambda and event source mapping that nobody here wrote:
-// the function that is deployed runs there, triggered by the table's stream. At the end every change has exactly its entries.
+// The life of a stack on ministack, an independent implementation of CloudFormation, DynamoDB, Lambda and event source
+// mappings: the function that is deployed runs there, triggered by the table's stream. At the end every change has
+// exactly its entries.
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
@@ -50,7 +51,7 @@ test('the life of a stack', async (t) => {
     await home.isAudited();
   });
 
-  await t.test('redrive brings back what a function with a wrong setting put into the failure bucket', async () => {
+  await t.test('redrive recovers the records that a function with a wrong setting put into the failure bucket', async () => {
     const { FailureBucketName: bucket } = (await account.stack()).outputs;
     const { Configuration: { Environment: right } } = await account.lambda(`/2015-03-31/functions/${FUNCTION}`);
     const objects = async (prefix) => (await account.objects(bucket)).filter((key) => key.startsWith(prefix));
@@ -68,7 +69,7 @@ test('the life of a stack', async (t) => {
     await home.isAudited();
   });
 
-  await t.test('a second region has a stack of its own', async () => {
+  await t.test('a second region has its own stack', async () => {
     succeeds(await deploy('--region', ELSEWHERE));
     const there = tablesIn(aws(ELSEWHERE));
     await there.put('CACHE_TTL_SEC', 60);
@@ -80,11 +81,11 @@ test('the life of a stack', async (t) => {
     }
   });
 
-  await t.test('after remove, the next deployment says how to use the tables that were left, and goes on where the last one ended', async () => {
+  await t.test('after remove, the next deployment says how to use the remaining tables, and continues where the last one ended', async () => {
     succeeds(await serverless('remove'));
     await home.put('RETRY_LIMIT', 9);
     const refused = await deploy();
-    failsWith(refused, /the table Configuration-dev exists already/);
+    failsWith(refused, /the table Configuration-dev already exists/);
     const [, configuration, audit] = /deploy with --param (configurationStreamArn=\S+);[^]*deploy with --param (existingAuditTable=\S+);/.exec(refused.all);
     succeeds(await deploy('--param', configuration, '--param', audit));
     await home.put('RETRY_LIMIT', 10);

@@ -92,7 +92,7 @@ function exists({ namespace, name, dimensions }) {
 
 // ---- alarms ----------------------------------------------------------------------------------------------------------
 
-test('every alarm sends to the topic notify; two composites of severe ones, and two alarms themselves, send to page', async (t) => {
+test('every alarm sends to the topic notify; only two composites of severe ones, and two other alarms, send to page', async (t) => {
   const all = await resources(t);
   const alarms = alarmsOf(all);
   for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
@@ -112,7 +112,7 @@ test('every alarm sends to the topic notify; two composites of severe ones, and 
   t.diagnostic(`${severe.length} alarms page through ${PAGING.length}, ${alarms.filter((alarm) => !isPart(alarm)).length - severe.length - PAGING.length} notify`);
 });
 
-test('a change of the Audit table\'s policy notifies, and the topic still takes what it took without a policy', async (t) => {
+test('a change of the Audit table\'s policy notifies, and the topic still accepts what it accepted without a policy', async (t) => {
   const all = await resources(t);
   const [rule, policy] = ['AuditPolicyChanged', 'NotifyTopicPolicy'].map((id) => all[id].Properties);
   const TABLE = 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev';
@@ -312,7 +312,7 @@ test('dashboards are valid for CloudWatch, fill a grid of 24 columns without gap
   }
 });
 
-test('dashboards have the region in their names, because an account has them once for all regions, and links name them so', async (t) => {
+test('dashboards and links to them have the region in their names, because dashboards are global in an account', async (t) => {
   const all = await resources(t);
   const dashboards = dashboardsOf(all);
   const names = dashboards.map(({ name }) => name);
@@ -383,7 +383,7 @@ test('graphs have the alarms\' thresholds, and every alarm\'s state is on top', 
   t.diagnostic(`${drawn.length} lines; ${severe.length} alarms of severity page, ${others.length} of severity notify`);
 });
 
-test('the operations dashboard opens on a day, and begins with numbers', async (t) => {
+test('the operations dashboard opens with 24 hours, and starts with numbers', async (t) => {
   const [{ start, widgets: [title, ...widgets] }] = dashboardsOf(await resources(t));
   assert.deepEqual([start, title.type], ['-PT24H', 'text']);
   const numbers = widgets.slice(0, widgets.findIndex(({ type }) => type === 'alarm'));
@@ -441,7 +441,7 @@ function printed() {
   };
 }
 
-test('saved queries ask for members that the log has, and runbooks and dashboards use the same queries', async (t) => {
+test('saved queries use members that exist in the log, and runbooks and dashboards use the same queries', async (t) => {
   const all = await resources(t);
   const queries = queriesOf(all);
   const log = printed();

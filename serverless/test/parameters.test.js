@@ -6,14 +6,14 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { PARAMETERS, misnamed, valuesOf, wrong } = require('../parameters');
+const { PARAMETERS, nameProblems, valuesOf, valueProblems } = require('../parameters');
 const { EXISTING_STREAM, ROOT, failsWith, serviceCopy } = require('./helpers');
 
 const PLACE = { service: 'config-audit', stage: 'prod', region: 'eu-central-1' };
-/** What is wrong with these parameters, in the stage prod in eu-central-1. */
-const problems = (given, place = PLACE) => wrong({ configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', ...given }, place);
+/** The problems with these parameters, for the stage prod in eu-central-1. */
+const problems = (given, place = PLACE) => valueProblems({ configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', ...given }, place);
 
-/** For each parameter, values that are right, and values that are wrong. */
+/** Valid and invalid values of each parameter. */
 const ROLE = 'arn:aws:iam::123456789012:role/config-audit-recovery';
 const TOPIC = 'arn:aws:sns:eu-central-1:123456789012:page';
 const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab';
@@ -55,7 +55,7 @@ const CASES = {
   change: [['pageEmail', 'pageEmail,keyAttribute'], ['everything', 'pageEmail, keyAttribute', '']],
 };
 
-test('each parameter accepts what is right, and refuses what is not with what is expected instead', (t) => {
+test('each parameter accepts valid values, and the error for an invalid one says what is expected', (t) => {
   assert.deepEqual(Object.keys(CASES), Object.keys(PARAMETERS), 'every parameter has cases');
   let count = 0;
   for (const [name, [right, mistaken]] of Object.entries(CASES)) {
@@ -79,18 +79,18 @@ test('the errors say what to do', () => {
 test('the Audit table is not the Configuration table, however either is given', () => {
   for (const given of [{ configurationTable: 'Same', auditTable: 'Same' }, { configurationTable: 'Same', existingAuditTable: 'Same' },
     { configurationStreamArn: EXISTING_STREAM, existingAuditTable: 'Settings' }]) {
-    assert.match(problems(given).join(), /^"\w+" is the Configuration table and the Audit table too; .* they must be two tables$/);
+    assert.match(problems(given).join(), /^"\w+" is both the Configuration table and the Audit table; .* they must be two tables$/);
   }
   assert.deepEqual(problems({ configurationTable: 'Audit-prod', configurationStreamArn: EXISTING_STREAM }), [], 'the name is not used then');
 });
 
 test('a deployment is not rolled back because of alarms that it leaves out', () => {
-  assert.match(problems({ alarms: 'off', rollbackMinutes: '15' }).join(), /^rollbackMinutes is for the alarms, /);
+  assert.match(problems({ alarms: 'off', rollbackMinutes: '15' }).join(), /^rollbackMinutes needs the alarms, /);
   assert.deepEqual(problems({ alarms: 'off', rollbackMinutes: '0' }), []);
 });
 
-test('a canary needs its alarm, and a key beside which it can be written', () => {
-  assert.match(problems({ canary: 'on', alarms: 'off' }).join(), /^canary=on is for an alarm, /);
+test('a canary needs its alarm, and a key attribute that does not clash with its own', () => {
+  assert.match(problems({ canary: 'on', alarms: 'off' }).join(), /^canary=on needs its alarm, /);
   for (const keyAttribute of ['value', 'scheduledTime', 'a"b', 'a\\b', '${a}']) {
     assert.match(problems({ canary: 'on', keyAttribute }).join(), /^canary=on cannot write an item whose key is the attribute /);
     assert.deepEqual(problems({ keyAttribute }), []);
@@ -105,19 +105,19 @@ test('a stage whose name is too long for the function\'s role is refused, and on
 });
 
 test('unknown names are refused wherever they are given, with the nearest right one', () => {
-  const of = (name) => misnamed({ commandLine: [`${name}=value`] });
+  const of = (name) => nameProblems({ commandLine: [`${name}=value`] });
   for (const [name, near] of [['keyAtribute', 'keyAttribute'], ['PAGEEMAIL', 'pageEmail'], ['recoveryRole', 'recoveryRoleArn'], ['auditTabel', 'auditTable']]) {
     assert.deepEqual(of(name), [`there is no parameter ${name}; did you mean ${near}?`]);
   }
-  assert.deepEqual(of('colour'), ['there is no parameter colour; docs/configuration.md has all of them']);
+  assert.deepEqual(of('colour'), ['there is no parameter colour; docs/configuration.md lists them all']);
   assert.deepEqual(of('pageEmail'), []);
-  assert.deepEqual(misnamed({ blocks: { default: { store: 'memory' }, test: { pageMail: 'a@b.c' }, prod: null } }), ['there is no parameter pageMail; did you mean pageEmail?']);
+  assert.deepEqual(nameProblems({ blocks: { default: { store: 'memory' }, test: { pageMail: 'a@b.c' }, prod: null } }), ['there is no parameter pageMail; did you mean pageEmail?']);
 });
 
-test('what is for one command is not kept in serverless.yml', () => {
-  assert.deepEqual(misnamed({ blocks: { prod: { change: 'pageEmail' } } }),
+test('parameters for one command cannot be kept in serverless.yml', () => {
+  assert.deepEqual(nameProblems({ blocks: { prod: { change: 'pageEmail' } } }),
     ['the parameter change is for one command, so it cannot be kept in params.prod; give it with --param']);
-  assert.equal(misnamed({ blocks: { default: { store: 'aws' } } }).length, 1);
+  assert.equal(nameProblems({ blocks: { default: { store: 'aws' } } }).length, 1);
 });
 
 test('the command line overrides the stage\'s block, which overrides the default', () => {
@@ -126,7 +126,7 @@ test('the command line overrides the stage\'s block, which overrides the default
     { keyAttribute: 'a=b', logRetentionDays: '14', provenance: 'off', store: 'aws' });
 });
 
-test('serverless refuses what is wrong before it builds anything, all of it at once', async (t) => {
+test('serverless reports all invalid parameters at once, before it builds anything', async (t) => {
   const service = serviceCopy(t);
   const result = await service.serverless(['package', ...['keyAtribute=name', 'provenance=yes', 'logRetentionDays=abc', 'recoveryRoleArn=*', 'architecture=arm',
     `configurationStreamArn=${EXISTING_STREAM.replace('eu-central-1', 'eu-west-1')}`].flatMap((given) => ['--param', given])]);

@@ -13,7 +13,7 @@ const DASHBOARD = 'https://REGION.console.aws.amazon.com/cloudwatch/home?region=
 
 /** The first command of each page. */
 const SETUP = 'export STAGE=prod AWS_REGION=eu-central-1 AWS_DEFAULT_REGION=eu-central-1 AWS_PAGER=';
-const SECTIONS = ['Symptom', 'Likely causes', 'How to tell them apart', 'What to do', 'How to know that it is over'];
+const SECTIONS = ['Symptom', 'Likely causes', 'How to tell them apart', 'What to do', 'How to confirm recovery'];
 
 test('each alarm and each rule that notifies has a runbook, with its severity, the time left, and how to recognise and remove each cause', async (t) => {
   const all = await resources(t);

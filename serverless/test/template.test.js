@@ -90,7 +90,7 @@ test('without parameters, the stack has both tables, the trigger, the function a
   }
 });
 
-test('the Audit table, which no rollback can delete, is created when everything else is there', async (t) => {
+test('the Audit table, which no rollback can delete, is created last', async (t) => {
   const { template: { Resources: resources } } = await packaged(t, []);
   /** What a resource waits for: what it refers to, and what it depends on. */
   const before = (id) => Object.keys(resources).filter((other) => resources[id].DependsOn?.includes(other)
@@ -130,7 +130,7 @@ test('with an existing stream and Audit table, the stack has no table and uses t
 
 const KEYS = ['a', 'b', 'c'].map((name) => `arn:aws:kms:eu-central-1:123456789012:key/${name}`);
 
-test('a key of the customer\'s encrypts everything that the stack creates, and the function may use it through DynamoDB and S3', async (t) => {
+test('a customer-managed key encrypts everything that the stack creates, and the function may use it through DynamoDB and S3', async (t) => {
   const { template } = await packaged(t, ['--param', `kmsKeyArn=${KEYS[0]}`, '--param', `existingKeyArns=${KEYS[1]},${KEYS[2]}`]);
   const { ConfigurationTable, AuditTable, PageTopic, NotifyTopic, FailureBucket, AuditLogGroup } = template.Resources;
   for (const { Properties } of [ConfigurationTable, AuditTable]) assert.deepEqual(Properties.SSESpecification, { SSEEnabled: true, SSEType: 'KMS', KMSMasterKeyId: KEYS[0] });
@@ -176,7 +176,7 @@ test('alarms can be left out, and dashboards too', async (t) => {
   }
 });
 
-test('mapping=2 makes the mapping anew, and everything follows it', async (t) => {
+test('mapping=2 replaces the mapping, and everything follows it', async (t) => {
   const [{ template }, { template: before }] = await Promise.all([packaged(t, ['--param', 'mapping=2']), packaged(t, [])]);
   assert.deepEqual(ofType(template, 'AWS::Lambda::EventSourceMapping'), ['ConfigurationStreamMapping2']);
   const text = JSON.stringify({ ...template, Metadata: undefined });
@@ -184,7 +184,7 @@ test('mapping=2 makes the mapping anew, and everything follows it', async (t) =>
   assert.equal(text.replaceAll('ConfigurationStreamMapping2', 'ConfigurationStreamMapping').replace(/\d{13}-[^/]*Z/g, ''), JSON.stringify({ ...before, Metadata: undefined }).replace(/\d{13}-[^/]*Z/g, ''));
 });
 
-test('what Serverless itself has for boundaries, tags and concurrency works, as docs/configuration.md says', async (t) => {
+test('Serverless\'s own settings for boundaries, tags and concurrency work, as docs/configuration.md says', async (t) => {
   const service = serviceCopy(t);
   const file = path.join(service.directory, 'serverless.yml');
   const [provider, functions] = documented(2).split('functions:\n').map((block) => block.replace(/^\w+:\n/, ''));
@@ -267,7 +267,7 @@ test('the parameters of a stage are kept in serverless.yml, as docs/configuratio
   t.diagnostic(`${Object.keys(given).length} parameters`);
 });
 
-test('two regions of a stage have parameters of their own, as docs/configuration.md says', async (t) => {
+test('two regions of a stage have their own parameters, as docs/configuration.md says', async (t) => {
   const example = documented(1);
   const streams = Object.fromEntries([...example.matchAll(/configurationStreamArn: (arn:aws:dynamodb:([^:]*):.*)/g)].map(([, arn, region]) => [region, arn]));
   const printed = withYaml(t, example);

@@ -21,17 +21,14 @@
 //! the sum of these moves. Nothing in the trail itself reveals these:
 //!
 //! - The loss of an item's first entry, its creation: the item then looks older than the trail ([`Origin::Unknown`]). The loss
-//!   of a later creation can look the same, if the item was created and removed within its first second. If the trail
-//! began
+//!   of a later creation can look the same, if the item was created and removed within its first second. If the trail began
 //!   with its table, or all older items have been backfilled, no item should look like that (`config-audit verify
-//! --complete`).
-//! - The loss of several entries that cancel out: `1 -> 2` and `2 -> 1`; a removal and the creation of the same item
-//! again;
+//!   --complete`).
+//! - The loss of several entries that cancel out: `1 -> 2` and `2 -> 1`; a removal and the creation of the same item again;
 //!   all entries of an item that no longer exists.
 //! - For an item that is older than the trail, an altered old value in the first entry of an attribute.
 //! - An entry whose time was altered without changing the order, or whose ID or provenance was altered.
-//! - A change to an item that is known only by its hash when it is created, removed or backfilled, if the known values
-//! do not
+//! - A change to an item that is known only by its hash when it is created, removed or backfilled, if the known values do not
 //!   make up the whole item; or, if it was backfilled like that, a change within the same minutes.
 //! - An alteration of a note of an omitted value, except for its hash.
 
