@@ -69,9 +69,8 @@ enum Command {
     /// Prove that the trail is complete and unaltered, or list each missing or altered change
     ///
     /// A trail cannot tell whether an item is older than it, or its creation was deleted: the command lists such items,
-    /// and with
-    /// --complete each is a finding. So is an item that changed so often within one second that the command cannot try
-    /// all orders of its changes; its trail is undecided.
+    /// and with --complete each is a finding. So is an item that changed so often within one second that the command
+    /// cannot try all orders of its changes; its trail is undecided.
     ///
     /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS
     /// returned an error.
