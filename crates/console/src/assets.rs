@@ -2,10 +2,12 @@
 //! cache them.
 
 use axum::extract::Path;
+use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use config_audit::value::hex;
+
+use crate::site::Refusal;
 
 /// An embedded file.
 pub(crate) struct Asset {
@@ -56,6 +58,6 @@ pub(crate) async fn serve(Path((_, name)): Path<(String, String)>) -> Response {
             let headers = [(content_type, asset.content_type), (cache, "public, max-age=31536000, immutable")];
             (headers, asset.content).into_response()
         }
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => Refusal::NotFound.into_response(),
     }
 }

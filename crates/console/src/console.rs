@@ -15,7 +15,7 @@ use crate::alarms::Alarms;
 use crate::faults::Load;
 use crate::items::Items;
 use crate::layout::{Frame, Section};
-use crate::site::{Site, trail_only};
+use crate::site::{Site, protected, trail_only};
 use crate::token::FormToken;
 use crate::trail::Trail;
 
@@ -98,7 +98,8 @@ impl Console {
             frame,
             activity: Arc::clone(&activity),
             alarms,
-            breaker: world.breaker(),
+            breaker: world.breaker().clone(),
+            can_break_table: database.is_embedded(),
             load: Load::default(),
             items,
             token,
@@ -115,7 +116,13 @@ impl Console {
         let frame = Frame { sections: &[Section::Trail], place, notice: Some(READ_ONLY) };
         let trail = Trail::new(frame, audit, configuration, Arc::default(), None, FormToken::random());
         let trail = Arc::new(trail);
-        Self { router: trail_only(Arc::clone(&trail)), activity: None, trail, server: None, tasks: JoinSet::new() }
+        Self {
+            router: protected(trail_only(Arc::clone(&trail))),
+            activity: None,
+            trail,
+            server: None,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Serves it on 127.0.0.1, on this port; with 0, the system picks one.

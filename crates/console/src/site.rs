@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::body::to_bytes;
+use axum::extract::{DefaultBodyLimit, FromRef, Request};
+use axum::http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use config_audit_local::WorldBreaker;
+use config_audit_local::Breaker;
 use config_audit_tables::AwsError;
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::activity::Activity;
@@ -42,7 +46,9 @@ pub(crate) struct Site {
     /// The deployed alarms.
     pub(crate) alarms: Arc<Alarms>,
     /// Breaks the world.
-    pub(crate) breaker: WorldBreaker,
+    pub(crate) breaker: Breaker,
+    /// Whether the Audit table can be broken.
+    pub(crate) can_break_table: bool,
     /// Changes many items per second.
     pub(crate) load: Load,
     /// Changes items.
@@ -79,13 +85,19 @@ impl Site {
     }
 }
 
+impl FromRef<Arc<Site>> for FormToken {
+    fn from_ref(site: &Arc<Site>) -> Self {
+        site.token.clone()
+    }
+}
+
 /// The routes of a console that has only a trail.
 pub(crate) fn trail_only(trail: Arc<Trail>) -> Router {
-    protected(Router::new().route("/", get(async || Redirect::to("/trail"))).merge(trail.router()))
+    Router::new().route("/", get(async || Redirect::to("/trail"))).merge(trail.router())
 }
 
 /// Adds what all consoles have, and the security headers.
-fn protected(pages: Router) -> Router {
+pub(crate) fn protected(pages: Router) -> Router {
     pages
         .route("/assets/{version}/{name}", get(assets::serve))
         .fallback(async || Refusal::NotFound)
@@ -100,6 +112,12 @@ pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
     accepted.contains("application/json") && !accepted.contains("text/html")
 }
 
+/// The response to a form: JSON for clients that want JSON, otherwise a redirect to a page, so that reloading the page does not
+/// submit the form again.
+pub(crate) fn done(headers: &HeaderMap, address: &str, json: impl Serialize) -> Response {
+    if wants_json(headers) { axum::Json(json).into_response() } else { Redirect::to(address).into_response() }
+}
+
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -109,9 +127,18 @@ pub(crate) enum Refusal {
     /// A form without the token of this console.
     #[error("the form is from an earlier console; reload the page and submit the form again")]
     Token,
-    /// The form is not valid.
+    /// A request without this console's key.
+    #[error("this console needs a key: open the address that config-audit printed")]
+    Key,
+    /// The form or the query is not valid.
     #[error("{0}")]
     Invalid(String),
+    /// The form is too large.
+    #[error("the form is larger than {} MB", MAX_FORM >> 20)]
+    TooLarge,
+    /// The address does not accept the request's method.
+    #[error("this address does not accept this method")]
+    Method,
     /// DynamoDB refused.
     #[error("{0}")]
     Store(String),
@@ -130,8 +157,10 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Token => StatusCode::FORBIDDEN,
+            Self::Token | Self::Key => StatusCode::FORBIDDEN,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Store(_) => StatusCode::BAD_GATEWAY,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -149,10 +178,23 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        // `secure` turns it into JSON for clients that want JSON.
-        let mut response = (self.status(), self.page()).into_response();
+        // `secure` adds the body: a page, or JSON for clients that want JSON.
+        let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// Why a response is an error. If none of our handlers refused, axum did, because it could not read the request.
+async fn refusal(response: Response) -> Refusal {
+    let (parts, body) = response.into_parts();
+    match (parts.extensions.get::<Refusal>(), parts.status) {
+        (Some(refusal), _) => refusal.clone(),
+        (None, StatusCode::METHOD_NOT_ALLOWED) => Refusal::Method,
+        (None, _) => {
+            let text = to_bytes(body, MAX_FORM).await.unwrap_or_default();
+            Refusal::Invalid(String::from_utf8_lossy(&text).into_owned())
+        }
     }
 }
 
@@ -160,8 +202,15 @@ impl IntoResponse for Refusal {
 async fn secure(request: Request, next: Next) -> Response {
     let is_json = wants_json(request.headers());
     let mut response = next.run(request).await;
-    if let Some(refusal) = response.extensions().get::<Refusal>().filter(|_| is_json) {
-        response = (refusal.status(), axum::Json(json!({ "error": refusal.to_string() }))).into_response();
+    if response.status().is_client_error() || response.status().is_server_error() {
+        let allowed = response.headers_mut().remove(ALLOW);
+        let refusal = refusal(response).await;
+        response = if is_json {
+            (refusal.status(), axum::Json(json!({ "error": refusal.to_string() }))).into_response()
+        } else {
+            (refusal.status(), refusal.page()).into_response()
+        };
+        response.headers_mut().extend(allowed.map(|allowed| (ALLOW, allowed)));
     }
     let headers = response.headers_mut();
     for (name, value) in [

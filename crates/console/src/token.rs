@@ -1,6 +1,9 @@
 //! The token that every form carries. Other sites cannot read it, so they cannot submit our forms.
 
+use axum::extract::{FromRef, FromRequest, RawForm, Request};
+use axum::http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::site::Refusal;
@@ -30,19 +33,42 @@ impl FormToken {
     }
 }
 
+/// A submitted form, whose token has been checked: a handler that takes it cannot forget to.
+#[derive(Debug)]
+pub(crate) struct Sent<T>(pub(crate) T);
+
 /// A form that carries only a token.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Nothing {}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct TokenForm {
+struct TokenForm {
     token: String,
 }
 
-impl TokenForm {
-    /// # Errors
-    /// If the token is not ours.
-    pub(crate) fn check(&self, token: &FormToken) -> Result<(), Refusal> {
-        if token.is(&self.token) { Ok(()) } else { Err(Refusal::Token) }
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T>
+where
+    FormToken: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let form = RawForm::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
+            _ => Refusal::Invalid(rejection.body_text()),
+        })?;
+        // Twice, because `serde(flatten)` leaves the numbers and booleans of a form as text.
+        let TokenForm { token } = read(&form.0)?;
+        if !FormToken::from_ref(state).is(&token) {
+            return Err(Refusal::Token);
+        }
+        read(&form.0).map(Self)
     }
+}
+
+fn read<T: DeserializeOwned>(form: &[u8]) -> Result<T, Refusal> {
+    serde_urlencoded::from_bytes(form).map_err(|error| Refusal::Invalid(format!("the form cannot be read: {error}")))
 }
 
 #[cfg(test)]

@@ -26,6 +26,16 @@ pub enum WorldEvent {
         /// How, in the operating system's words, such as `exit status: 1`.
         status: String,
     },
+    /// The mapping polled the stream. Of the polls that get no records, at most one a minute is published.
+    StreamPolled {
+        /// The number of records that it got.
+        records: usize,
+    },
+    /// The embedded database accepted writes to the Configuration table.
+    TableWritten {
+        /// The number of items.
+        items: usize,
+    },
     /// The mapping read a record from the stream. The event has no images, because they hold values.
     RecordRead {
         /// The shard it was read from.

@@ -1,11 +1,11 @@
 //! Faults that somebody switches on in a running world, to see what the function and its alarms make of them.
 //!
-//! Each part of the world has a handle on them, and asks it when it matters: nothing is restarted.
+//! All parts of the world share one [`Breaker`], and ask it for each request: nothing is restarted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// How long a slow table takes to answer: less than the function waits for an answer.
 pub const SLOW: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ pub struct Faults {
 }
 
 /// How a table treats batches of writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TableFault {
     /// It refuses them as throttled.
@@ -43,7 +43,7 @@ pub enum TableFault {
 }
 
 /// What becomes of the function's process when it receives an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FunctionFault {
     /// It is killed.
@@ -63,8 +63,8 @@ impl Breaker {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Breaks and mends. What is under way goes on as it began.
-    pub fn set(&self, faults: Faults) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    /// Changes what is broken, atomically. Requests in progress are not affected.
+    pub fn update(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -32,4 +32,4 @@ pub use event::{BoundedEvents, EventBus, Received, WorldEvent};
 pub use faults::{Breaker, Faults};
 pub use function::{Function, FunctionSettings, Trace};
 pub use invocation::{CompletedInvocation, ErrorReport, InvocationError, Outcome};
-pub use world::{Source, Store, World, WorldBreaker, WorldError, WorldSettings};
+pub use world::{Source, Store, World, WorldError, WorldSettings};

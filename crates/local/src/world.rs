@@ -14,10 +14,10 @@ use crate::aws::AwsSettings;
 use crate::aws::entry::Entry;
 use crate::aws::stream::{StreamError, StreamReader};
 use crate::bucket::{Bucket, BucketError, StoredObject};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Connections, Database, DatabaseError};
 use crate::entries::publish_entries;
 use crate::event::{EventBus, WorldEvent};
-use crate::faults::{Breaker, Faults};
+use crate::faults::Breaker;
 use crate::function::{Function, FunctionError, FunctionSettings};
 use crate::invocation::CompletedInvocation;
 use crate::mapping::checkpoint::{Checkpoint, CheckpointError};
@@ -139,7 +139,7 @@ pub struct World {
     function: Arc<Mutex<Function>>,
     audit_table: String,
     stream_arn: Option<String>,
-    breakers: Vec<Breaker>,
+    breaker: Breaker,
     /// Aborted when this is dropped.
     tasks: JoinSet<()>,
     /// Removed with this value.
@@ -155,19 +155,20 @@ impl World {
     /// When a part cannot be started. The parts that were started are stopped.
     pub async fn start(settings: WorldSettings, bus: EventBus) -> Result<Self, WorldError> {
         let WorldSettings { store, aws, directory, mut function, audit_table, failure_bucket, source } = settings;
+        let breaker = Breaker::default();
         if store == Store::Aws {
             if source.is_some() {
                 return Err(WorldError::SourceOnAws);
             }
             function.inherit_environment = true;
-            let function = Arc::new(Mutex::new(Function::start(function, bus).await?));
+            let function = Arc::new(Mutex::new(Function::start(function, bus, breaker.clone()).await?));
             return Ok(Self {
                 database: None,
                 bucket: None,
                 function,
                 audit_table,
                 stream_arn: None,
-                breakers: Vec::new(),
+                breaker,
                 tasks: JoinSet::new(),
                 _temporary: None,
                 _lock: None,
@@ -182,16 +183,17 @@ impl World {
         };
         let lock = directory.as_deref().map(lock).transpose()?;
 
-        let database = match (&store, &directory) {
-            (Store::Embedded { port }, Some(directory)) => {
-                Database::in_directory(directory, *port, aws.clone()).await?
+        let database = match &store {
+            Store::Embedded { port } => {
+                let source = source.as_ref().map(|source| source.table.clone());
+                let connections = Connections { breaker: breaker.clone(), bus: bus.clone(), source };
+                Database::embedded(directory.as_deref(), *port, aws.clone(), connections).await?
             }
-            (Store::Embedded { port }, None) => Database::memory(*port, aws.clone()).await?,
-            (Store::Endpoint(url), _) => Database::at(url, aws.clone()),
-            (Store::Aws, _) => return Err(WorldError::SourceOnAws),
+            Store::Endpoint(url) => Database::at(url, aws.clone()),
+            Store::Aws => return Err(WorldError::SourceOnAws),
         };
         let audit_stream = database.ensure_audit_table(&audit_table).await?;
-        let bucket = Arc::new(Bucket::start(&root.join("s3"), &failure_bucket, &aws).await?);
+        let bucket = Arc::new(Bucket::start(&root.join("s3"), &failure_bucket, &aws, breaker.clone()).await?);
 
         function.region.clone_from(&aws.region);
         let variables = [
@@ -209,10 +211,7 @@ impl World {
             key.or_insert_with(|| source.key_attribute.clone());
         }
         let function_arn = function.arn();
-        let function = Function::start(function, bus.clone()).await?;
-        let mut breakers = vec![function.breaker().clone(), bucket.breaker().clone()];
-        breakers.extend(database.breaker().cloned());
-        let function = Arc::new(Mutex::new(function));
+        let function = Arc::new(Mutex::new(Function::start(function, bus.clone(), breaker.clone()).await?));
 
         let mut tasks = JoinSet::new();
         let mut stream_arn = None;
@@ -240,8 +239,7 @@ impl World {
                 function_arn,
                 destination: Arc::clone(&bucket),
             };
-            let mapping = EventSourceMapping::new(source.mapping, endpoints, checkpoint, bus);
-            breakers.push(mapping.breaker().clone());
+            let mapping = EventSourceMapping::new(source.mapping, endpoints, checkpoint, bus, breaker.clone());
             tasks.spawn(mapping.run());
         }
         let (database, bucket) = (Some(database), Some(bucket));
@@ -251,7 +249,7 @@ impl World {
             function,
             audit_table,
             stream_arn,
-            breakers,
+            breaker,
             tasks,
             _temporary: temporary,
             _lock: lock,
@@ -284,11 +282,8 @@ impl World {
 
     /// Breaks the parts of the world, or mends them. A table that is not embedded cannot be broken.
     #[must_use]
-    pub fn breaker(&self) -> WorldBreaker {
-        WorldBreaker {
-            parts: self.breakers.clone(),
-            has_table: self.database.as_ref().is_some_and(|it| it.breaker().is_some()),
-        }
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 
     /// Invokes the function with this event directly, without the mapping.
@@ -332,32 +327,6 @@ impl World {
         if let Some(database) = self.database.take() {
             database.stop().await;
         }
-    }
-}
-
-/// Breaks the parts of a world.
-#[derive(Debug, Clone, Default)]
-pub struct WorldBreaker {
-    parts: Vec<Breaker>,
-    has_table: bool,
-}
-
-impl WorldBreaker {
-    /// What is broken now.
-    #[must_use]
-    pub fn faults(&self) -> Faults {
-        self.parts.first().map(Breaker::faults).unwrap_or_default()
-    }
-
-    /// Breaks and mends.
-    pub fn set(&self, faults: Faults) {
-        self.parts.iter().for_each(|part| part.set(faults));
-    }
-
-    /// Whether the Audit table can be broken.
-    #[must_use]
-    pub fn has_table(&self) -> bool {
-        self.has_table
     }
 }
 

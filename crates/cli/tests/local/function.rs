@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use crate::support::{scripted, wait_for};
 use config_audit_local::event::LogSource;
-use config_audit_local::{ErrorReport, EventBus, Function, FunctionSettings, InvocationError, Outcome, WorldEvent};
+use config_audit_local::{
+    Breaker, ErrorReport, EventBus, Function, FunctionSettings, InvocationError, Outcome, WorldEvent,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 async fn start(settings: FunctionSettings) -> (Function, UnboundedReceiver<Arc<WorldEvent>>) {
     let bus = EventBus::new();
     let events = bus.subscribe();
-    (Function::start(settings, bus).await.unwrap(), events)
+    (Function::start(settings, bus, Breaker::default()).await.unwrap(), events)
 }
 
 async fn invoke(function: &mut Function) -> Outcome {

@@ -38,10 +38,13 @@ impl WorldMetrics {
     /// `oldest` is the change time of the oldest pending record.
     pub(super) fn apply(&mut self, event: &WorldEvent, oldest: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         match event {
-            WorldEvent::RecordRead { .. } => {
-                self.add("AWS/Lambda", "PolledEventCount", &MAPPING, now, 1.0);
-                // Each record in the stream is a write that the table accepted.
-                self.add("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &TABLE, now, 1.0);
+            // Empty polls count too: a disabled mapping is the one that makes none.
+            WorldEvent::StreamPolled { records } => {
+                self.add("AWS/Lambda", "PolledEventCount", &MAPPING, now, *records as f64);
+            }
+            // Not from the stream's records, which arrive only while the mapping polls.
+            WorldEvent::TableWritten { items } => {
+                self.add("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &TABLE, now, *items as f64);
             }
             WorldEvent::RecordDelivered { .. } => {
                 self.delivered += 1;
@@ -124,6 +127,15 @@ mod tests {
         metrics.delivered = 3;
         metrics.oldest = Some(now - TimeDelta::seconds(7));
         metrics.apply(&started, None, now);
+        for (event, name, samples) in [
+            (WorldEvent::StreamPolled { records: 0 }, "PolledEventCount", &[0.0][..]),
+            (WorldEvent::StreamPolled { records: 7 }, "PolledEventCount", &[0.0, 7.0]),
+            (WorldEvent::TableWritten { items: 2 }, "ConsumedWriteCapacityUnits", &[2.0]),
+        ] {
+            metrics.apply(&event, None, now);
+            let added: Vec<f64> = metrics.metrics().at_least(name, 0.0).iter().map(|(_, value)| *value).collect();
+            assert_eq!(added, samples, "{event:?}");
+        }
         let value = |name: &str| metrics.metrics().at_least(name, 0.0).first().map(|(_, value)| *value);
         assert_eq!((value("InvokedEventCount"), value("IteratorAge")), (Some(3.0), Some(7000.0)));
         // Three hours later, all of it has been dropped.

@@ -259,6 +259,8 @@ impl State {
             }
             WorldEvent::Warning { message } => self.notice(now, false, message.clone()),
             WorldEvent::Recovered { message } => self.notice(now, true, message.clone()),
+            // Only the metrics need them.
+            WorldEvent::StreamPolled { .. } | WorldEvent::TableWritten { .. } => {}
         }
     }
 

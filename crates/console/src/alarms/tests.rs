@@ -51,3 +51,31 @@ fn an_alarm_keeps_its_timeline_when_its_metrics_are_dropped() {
     failing(&activity, start + TimeDelta::hours(5), 1);
     assert_eq!(timeline(302).1[..2], [State::Ok, State::Alarm]);
 }
+
+/// The state of an alarm after 90 minutes with these events in each.
+fn state_after(id: &str, events: &[WorldEvent]) -> State {
+    let activity = Activity::new(None);
+    let alarms = Alarms::bundled().unwrap();
+    let start = activity.read(|known| known.since);
+    activity.update(|known| {
+        for minute in 0..90 {
+            events.iter().for_each(|event| known.apply(event, start + TimeDelta::minutes(minute)));
+        }
+    });
+    let evaluated = alarms.at(&activity, start + TimeDelta::minutes(90));
+    evaluated.alarms.iter().find(|alarm| alarm.id == id).unwrap().state
+}
+
+#[test]
+fn a_disabled_mapping_is_noticed_by_the_writes_that_nothing_reads_and_a_quiet_table_is_not() {
+    let written = WorldEvent::TableWritten { items: 1 };
+    let polled = WorldEvent::StreamPolled { records: 0 };
+    for (events, state) in [
+        (vec![written.clone()], State::Alarm),
+        (vec![written, WorldEvent::StreamPolled { records: 1 }], State::Ok),
+        (vec![polled], State::Ok),
+        (vec![], State::Ok),
+    ] {
+        assert_eq!(state_after("MappingStopped", &events), state, "{events:?}");
+    }
+}

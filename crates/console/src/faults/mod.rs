@@ -5,11 +5,10 @@ mod load;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Form;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Redirect, Response};
 use config_audit_local::Faults;
 use config_audit_local::faults::{FunctionFault, TableFault};
 use futures_util::Stream;
@@ -19,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::items::ItemError;
 use crate::layout::{Page, Section};
 use crate::live;
-use crate::site::{Refusal, Site, wants_json};
+use crate::site::{Refusal, Site, done};
+use crate::token::{Nothing, Sent};
 
 pub(crate) use load::Load;
 
@@ -198,7 +198,7 @@ pub(crate) fn strip(site: &Site) -> Markup {
 
 fn part(site: &Site) -> Markup {
     let View { faults, changes_per_second, token } = View::of(site);
-    let switches = SWITCHES.iter().filter(|switch| !switch.is_of_table || site.breaker.has_table());
+    let switches = SWITCHES.iter().filter(|switch| !switch.is_of_table || site.can_break_table);
     html! {
         @if faults != Faults::default() {
             form.plain method="post" action="/break" {
@@ -248,7 +248,6 @@ fn part(site: &Site) -> Markup {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct SwitchForm {
-    token: String,
     fault: String,
     on: bool,
 }
@@ -260,25 +259,19 @@ pub(crate) struct SwitchForm {
 pub(crate) async fn set(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
-    Form(form): Form<SwitchForm>,
+    Sent(form): Sent<SwitchForm>,
 ) -> Result<Response, Refusal> {
-    if !site.token.is(&form.token) {
-        return Err(Refusal::Token);
-    }
-    let mut faults = site.breaker.faults();
     if form.fault == "none" {
-        faults = Faults::default();
+        site.breaker.update(|faults| *faults = Faults::default());
     } else {
-        let switch = SWITCHES
-            .iter()
-            .find(|switch| switch.name == form.fault && (!switch.is_of_table || site.breaker.has_table()));
+        let switch =
+            SWITCHES.iter().find(|switch| switch.name == form.fault && (!switch.is_of_table || site.can_break_table));
         let switch = switch.ok_or_else(|| {
             let names: Vec<&str> = SWITCHES.iter().map(|switch| switch.name).collect();
             Refusal::Invalid(format!("there is no such fault; the faults are none, {}", names.join(", ")))
         })?;
-        (switch.set)(&mut faults, form.on);
+        site.breaker.update(|faults| (switch.set)(faults, form.on));
     }
-    site.breaker.set(faults);
     Ok(answer(&site, &headers))
 }
 
@@ -286,7 +279,6 @@ pub(crate) async fn set(
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LoadForm {
-    token: String,
     rate: u32,
 }
 
@@ -297,11 +289,8 @@ pub(crate) struct LoadForm {
 pub(crate) async fn set_load(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
-    Form(form): Form<LoadForm>,
+    Sent(form): Sent<LoadForm>,
 ) -> Result<Response, Refusal> {
-    if !site.token.is(&form.token) {
-        return Err(Refusal::Token);
-    }
     if form.rate > load::MAX_RATE {
         return Err(Refusal::Invalid(format!("the rate must be at most {} changes per second", load::MAX_RATE)));
     }
@@ -316,9 +305,8 @@ pub(crate) async fn set_load(
 pub(crate) async fn oversized(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
-    Form(form): Form<crate::token::TokenForm>,
+    _: Sent<Nothing>,
 ) -> Result<Response, Refusal> {
-    form.check(&site.token)?;
     for letter in ["a", "b"] {
         let saved = site.items.set("LARGE", "value", &letter.repeat(390_000)).await;
         saved.map_err(|error: ItemError| Refusal::Store(error.to_string()))?;
@@ -327,10 +315,7 @@ pub(crate) async fn oversized(
 }
 
 fn answer(site: &Site, headers: &HeaderMap) -> Response {
-    if wants_json(headers) {
-        return axum::Json(View::of(site)).into_response();
-    }
-    Redirect::to("/break").into_response()
+    done(headers, "/break", View::of(site))
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@ mod pipeline;
 
 use std::sync::Arc;
 
-use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use config_audit::clock::Clock;
 use maud::{Markup, html};
@@ -22,8 +21,9 @@ use crate::faults;
 use crate::items::ItemError;
 use crate::layout::{Page, Section};
 use crate::live::Part;
-use crate::site::{Refusal, Site, wants_json};
+use crate::site::{Refusal, Site, done};
 use crate::text::Visible;
+use crate::token::Sent;
 pub(crate) use parts::place;
 
 /// The maximum number of changes on the page.
@@ -208,17 +208,12 @@ fn form(view: &View, site: &Site) -> Markup {
 }
 
 /// A change made by hand.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct ChangeForm {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
     action: String,
-    #[serde(default)]
     key: String,
-    #[serde(default)]
     attribute: String,
-    #[serde(default)]
     value: String,
 }
 
@@ -229,12 +224,9 @@ pub(crate) struct ChangeForm {
 pub(crate) async fn change(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
-    Form(form): Form<ChangeForm>,
+    Sent(form): Sent<ChangeForm>,
 ) -> Result<Response, Refusal> {
-    if !site.token.is(&form.token) {
-        return Err(Refusal::Token);
-    }
-    let (done, result) = match form.action.as_str() {
+    let (action, result) = match form.action.as_str() {
         "save" => ("saved", site.items.set(&form.key, &form.attribute, &form.value).await),
         "delete" => ("deleted", site.items.delete(&form.key).await),
         _ => return Err(Refusal::Invalid("the action must be save or delete".to_owned())),
@@ -243,12 +235,8 @@ pub(crate) async fn change(
         ItemError::Refused { .. } => Refusal::Store(error.to_string()),
         _ => Refusal::Invalid(error.to_string()),
     })?;
-    if wants_json(&headers) {
-        return Ok(axum::Json(json!({ done: form.key })).into_response());
-    }
-    // Redirect, so that reloading the page does not change the item again.
     let key = percent_encoding::utf8_percent_encode(&form.key, percent_encoding::NON_ALPHANUMERIC);
-    Ok(Redirect::to(&format!("/?{done}={key}#change-heading")).into_response())
+    Ok(done(&headers, &format!("/?{action}={key}#change-heading"), json!({ action: form.key })))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use config_audit_local::{AwsSettings, Database, WorldBreaker};
+use config_audit_local::{AwsSettings, Breaker, Database};
 use config_audit_tables::AuditTable;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -36,8 +36,8 @@ async fn fixture() -> Fixture {
     let audit = AuditTable::new(client, "Audit", "here");
     let trail = Trail::new(frame.clone(), audit, None, Arc::default(), None, token.clone());
     let alarms = Arc::new(Alarms::bundled().unwrap());
-    let (breaker, load) = (WorldBreaker::default(), Load::default());
-    let site = Site { frame, activity, alarms, breaker, load, items, token: token.clone() };
+    let (breaker, load) = (Breaker::default(), Load::default());
+    let site = Site { frame, activity, alarms, breaker, can_break_table: true, load, items, token: token.clone() };
     Fixture { database, token, router: site.router(Arc::new(trail)) }
 }
 

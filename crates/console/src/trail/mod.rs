@@ -17,6 +17,7 @@ mod verify;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::routing::{get, post};
 use config_audit_tables::{AuditTable, ConfigurationTable};
 use tokio::sync::watch;
@@ -109,6 +110,12 @@ impl Trail {
             *revision += u64::from(is_open);
             is_open
         });
+    }
+}
+
+impl FromRef<Arc<Trail>> for FormToken {
+    fn from_ref(trail: &Arc<Trail>) -> Self {
+        trail.token.clone()
     }
 }
 

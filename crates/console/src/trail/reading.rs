@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use axum::Form;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use config_audit_cloudwatch::units::{count, thousands};
 use config_audit_local::aws::item;
 use maud::{Markup, html};
@@ -14,9 +13,9 @@ use serde_json::json;
 
 use super::Trail;
 use super::index::{Head, MAX_ENTRIES};
-use crate::site::{Refusal, wants_json};
+use crate::site::{Refusal, done};
 use crate::text::Visible;
-use crate::token::TokenForm;
+use crate::token::{Nothing, Sent};
 
 /// How far the table has been read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -117,12 +116,8 @@ impl Trail {
 pub(super) async fn start(
     State(trail): State<Arc<Trail>>,
     headers: HeaderMap,
-    Form(form): Form<TokenForm>,
+    _: Sent<Nothing>,
 ) -> Result<Response, Refusal> {
-    form.check(&trail.token)?;
     tokio::spawn(Arc::clone(&trail).read());
-    if wants_json(&headers) {
-        return Ok(axum::Json(json!({ "started": true })).into_response());
-    }
-    Ok(Redirect::to("/trail").into_response())
+    Ok(done(&headers, "/trail", json!({ "started": true })))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
-use crate::site::trail_only;
+use crate::site::{protected, trail_only};
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'\u{202e}";
 const SECRET: &str = "s3cr3t-9000";
@@ -41,7 +41,7 @@ async fn fixture(key: &str) -> Fixture {
     let frame = Frame { sections: &[], ..Frame::default() };
     let audit = AuditTable::new(database.client().clone(), "Audit", "here");
     let trail = Arc::new(Trail::new(frame, audit, None, Arc::default(), None, FormToken::random()));
-    Fixture { database, router: trail_only(Arc::clone(&trail)), trail }
+    Fixture { database, router: protected(trail_only(Arc::clone(&trail))), trail }
 }
 
 impl Fixture {

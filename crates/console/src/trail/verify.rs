@@ -4,11 +4,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use axum::Form;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use config_audit::clock::Clock;
 use config_audit_cloudwatch::units::{count, thousands};
@@ -23,9 +22,9 @@ use super::Trail;
 use super::row::item_address;
 use crate::layout::{Page, Section};
 use crate::live;
-use crate::site::{Refusal, wants_json};
+use crate::site::{Refusal, done};
 use crate::text::{Visible, cut, time};
-use crate::token::TokenForm;
+use crate::token::{Nothing, Sent};
 
 /// The maximum number of findings kept.
 const MAX_FINDINGS: usize = 1_000;
@@ -157,17 +156,13 @@ pub(super) async fn page(State(trail): State<Arc<Trail>>, headers: HeaderMap) ->
 pub(super) async fn start(
     State(trail): State<Arc<Trail>>,
     headers: HeaderMap,
-    Form(form): Form<TokenForm>,
+    _: Sent<Nothing>,
 ) -> Result<Response, Refusal> {
-    form.check(&trail.token)?;
     if trail.configuration.is_none() {
         return Err(Refusal::Invalid("there is no Configuration table to check against".to_owned()));
     }
     tokio::spawn(Arc::clone(&trail).verify());
-    if wants_json(&headers) {
-        return Ok(axum::Json(json!({ "started": true })).into_response());
-    }
-    Ok(Redirect::to("/trail/verify").into_response())
+    Ok(done(&headers, "/trail/verify", json!({ "started": true })))
 }
 
 /// The live part of the page.

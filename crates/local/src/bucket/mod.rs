@@ -84,11 +84,11 @@ pub enum BucketError {
 
 impl Bucket {
     /// Serves the bucket `name` from the subdirectory of that name below `root`; creates both if they are missing.
-    /// Requests must be signed with the credentials of `aws`.
+    /// Requests must be signed with the credentials of `aws`. The breaker breaks it.
     ///
     /// # Errors
     /// When the directory cannot be written to, the name is not a bucket's, or no port can be bound.
-    pub async fn start(root: &Path, name: &str, aws: &AwsSettings) -> Result<Self, BucketError> {
+    pub async fn start(root: &Path, name: &str, aws: &AwsSettings, breaker: Breaker) -> Result<Self, BucketError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
         if !(3..=63).contains(&name.len()) || !name.bytes().all(allowed) || name.starts_with('.') {
             return Err(BucketError::Name { name: name.to_owned() });
@@ -98,7 +98,6 @@ impl Bucket {
         created.map_err(|source| BucketError::Directory { path: root.bucket(name), source })?;
         let files = FileSystem::new(root.path())
             .map_err(|error| BucketError::FileSystem { path: root.path().to_owned(), message: format!("{error:?}") })?;
-        let breaker = Breaker::default();
         let mut service = S3ServiceBuilder::new(Api { files, root: root.clone(), breaker: breaker.clone() });
         service.set_auth(SimpleAuth::from_single(&*aws.access_key_id, &*aws.secret_access_key));
         let service = service.build();
@@ -129,12 +128,6 @@ impl Bucket {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Breaks it.
-    #[must_use]
-    pub fn breaker(&self) -> &Breaker {
-        &self.breaker
     }
 
     /// A client for the endpoint.
@@ -181,7 +174,7 @@ mod tests {
     use config_audit::aws::error_chain;
 
     async fn bucket(directory: &Path) -> Bucket {
-        Bucket::start(directory, "failures", &AwsSettings::dummy()).await.unwrap()
+        Bucket::start(directory, "failures", &AwsSettings::dummy(), Breaker::default()).await.unwrap()
     }
 
     #[tokio::test]
@@ -235,7 +228,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = Bucket::start(&file, "failures", &AwsSettings::dummy()).await.unwrap_err();
+        let error = Bucket::start(&file, "failures", &AwsSettings::dummy(), Breaker::default()).await.unwrap_err();
         assert!(matches!(&error, BucketError::Directory { path, .. } if *path == file.join("failures")), "{error}");
     }
 
@@ -243,7 +236,8 @@ mod tests {
     async fn an_invalid_bucket_name_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["", "..", "a/b", "Upper", "ab"] {
-            let error = Bucket::start(directory.path(), name, &AwsSettings::dummy()).await.unwrap_err();
+            let error =
+                Bucket::start(directory.path(), name, &AwsSettings::dummy(), Breaker::default()).await.unwrap_err();
             assert!(matches!(error, BucketError::Name { .. }), "{name}");
         }
     }

@@ -3,6 +3,8 @@
 //! dynoxide has a server of its own. That one lets web pages of every origin read its answers, and it listens by itself, so
 //! nothing can stand before it; its operations can be called.
 
+use std::collections::HashMap;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
@@ -11,12 +13,13 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::routing::post;
 use dynoxide::auth_material::{self, AuthMaterial};
 use dynoxide::{Database, DynoxideError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::embedded;
-use crate::faults::{Breaker, SLOW, TableFault};
+use super::{Connections, embedded};
+use crate::event::WorldEvent;
+use crate::faults::{SLOW, TableFault};
 
 /// The largest request that DynamoDB accepts, in bytes.
 const MAX_REQUEST: usize = 16 << 20;
@@ -24,15 +27,15 @@ const MAX_REQUEST: usize = 16 << 20;
 const SERVICES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
 /// The API of this database.
-pub(super) fn router(database: Database, breaker: Breaker) -> Router {
+pub(super) fn router(database: Database, connections: Connections) -> Router {
     Router::new()
         .route("/", post(answer).get(async || "healthy"))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state((database, breaker))
+        .with_state((database, connections))
 }
 
 async fn answer(
-    State((database, breaker)): State<(Database, Breaker)>,
+    State((database, Connections { breaker, bus, source })): State<(Database, Connections)>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -62,6 +65,12 @@ async fn answer(
         Some(TableFault::LosesAnswers) | None => {}
     }
     let result = run(&database, operation, &body);
+    if let (Ok(_), Some(table)) = (&result, &source) {
+        let items = written(operation, &body, table);
+        if items > 0 {
+            bus.publish(WorldEvent::TableWritten { items });
+        }
+    }
     if fault == Some(TableFault::LosesAnswers) {
         std::future::pending::<()>().await;
     }
@@ -136,6 +145,31 @@ fn call<Request: DeserializeOwned, Answer: Serialize>(
     serde_json::to_string(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
+/// The tables of a write request, without the items.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Write {
+    table_name: String,
+    request_items: HashMap<String, Vec<IgnoredAny>>,
+    /// Each is an object with one member, whose name is the action.
+    transact_items: Vec<HashMap<String, Write>>,
+}
+
+/// The number of items that a request writes to this table, changed or not: each consumes write capacity. `PartiQL` statements
+/// are not counted.
+fn written(operation: &str, body: &[u8], table: &str) -> usize {
+    if !["BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"].contains(&operation) {
+        return 0;
+    }
+    let write: Write = serde_json::from_slice(body).unwrap_or_default();
+    let transaction = write.transact_items.iter().flatten();
+    let is_written =
+        |(action, target): &(&String, &Write)| action.as_str() != "ConditionCheck" && target.table_name == table;
+    usize::from(write.table_name == table)
+        + write.request_items.get(table).map_or(0, Vec::len)
+        + transaction.filter(is_written).count()
+}
+
 /// DynamoDB tells text that is not JSON from JSON that is not a request. A value that is not one, such as `{"N": "x"}`, is the
 /// latter; dynoxide says so by a marker in front of the message.
 fn unreadable(error: &serde_json::Error) -> DynoxideError {
@@ -149,5 +183,41 @@ fn unreadable(error: &serde_json::Error) -> DynoxideError {
         }
         _ if error.is_data() => DynoxideError::ValidationException(message),
         _ => DynoxideError::SerializationException(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_to_the_table_is_counted_and_nothing_else() {
+        let item = json!({ "key": { "S": "FLAG" } });
+        let put = |table: &str| json!({ "TableName": table, "Item": item });
+        let request = json!({ "PutRequest": { "Item": item } });
+        for (operation, body, items) in [
+            ("PutItem", put("Configuration"), 1),
+            ("UpdateItem", json!({ "TableName": "Configuration", "Key": item }), 1),
+            ("DeleteItem", json!({ "TableName": "Configuration", "Key": item }), 1),
+            ("PutItem", put("Audit"), 0),
+            ("GetItem", json!({ "TableName": "Configuration", "Key": item }), 0),
+            (
+                "BatchWriteItem",
+                json!({ "RequestItems": { "Configuration": [request, request], "Audit": [request] } }),
+                2,
+            ),
+            ("BatchGetItem", json!({ "RequestItems": { "Configuration": { "Keys": [item] } } }), 0),
+            (
+                "TransactWriteItems",
+                json!({ "TransactItems": [
+                    { "Put": put("Configuration") }, { "ConditionCheck": put("Configuration") }, { "Put": put("Audit") },
+                ] }),
+                1,
+            ),
+        ] {
+            assert_eq!(written(operation, body.to_string().as_bytes(), "Configuration"), items, "{operation} {body}");
+        }
     }
 }

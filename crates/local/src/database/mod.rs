@@ -3,7 +3,7 @@
 mod api;
 mod embedded;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::types::{
 use crate::aws::entry::Entry;
 use crate::aws::tables::{HISTORY_INDEX, stream_arn};
 use crate::aws::{AwsSettings, error_message};
+use crate::event::EventBus;
 use crate::faults::Breaker;
 use crate::server::{Callers, Server};
 
@@ -27,7 +28,15 @@ pub struct Database {
     client: Client,
     /// The embedded database's server.
     server: Option<Server>,
-    breaker: Breaker,
+}
+
+/// How an embedded database is connected to its world.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections {
+    pub(crate) breaker: Breaker,
+    pub(crate) bus: EventBus,
+    /// The table whose writes are published on the bus.
+    pub(crate) source: Option<String>,
 }
 
 /// Why a database could not be started, or a request failed.
@@ -88,9 +97,7 @@ impl Database {
     /// # Errors
     /// If the port cannot be bound.
     pub async fn memory(port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
-        let database = embedded::open(&embedded::in_memory())
-            .map_err(|error| DatabaseError::Open { place: "memory".to_owned(), message: error.to_string() })?;
-        Self::embedded(database, port, aws).await
+        Self::embedded(None, port, aws, Connections::default()).await
     }
 
     /// An embedded database kept in the file `dynamodb.sqlite` of this directory.
@@ -98,26 +105,34 @@ impl Database {
     /// # Errors
     /// When the file cannot be opened or written, or the port cannot be bound.
     pub async fn in_directory(directory: &Path, port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
-        let file: PathBuf = directory.join("dynamodb.sqlite");
-        let open = |message| DatabaseError::Open { place: file.display().to_string(), message };
-        let path = file.to_str().ok_or_else(|| open("the path is not UTF-8".to_owned()))?;
-        let database = embedded::open(path).map_err(|error| open(error.to_string()))?;
-        Self::embedded(database, port, aws).await
+        Self::embedded(Some(directory), port, aws, Connections::default()).await
     }
 
-    async fn embedded(database: dynoxide::Database, port: u16, aws: AwsSettings) -> Result<Self, DatabaseError> {
-        let breaker = Breaker::default();
-        let server = Server::start(port, api::router(database, breaker.clone()), Callers::Programs).await;
+    /// An embedded database in this directory, or in memory, connected to its world.
+    pub(crate) async fn embedded(
+        directory: Option<&Path>,
+        port: u16,
+        aws: AwsSettings,
+        connections: Connections,
+    ) -> Result<Self, DatabaseError> {
+        let file = directory.map(|directory| directory.join("dynamodb.sqlite"));
+        let place = file.as_ref().map_or_else(|| "memory".to_owned(), |file| file.display().to_string());
+        let open = |message| DatabaseError::Open { place: place.clone(), message };
+        let path = match &file {
+            Some(file) => file.to_str().ok_or_else(|| open("the path is not UTF-8".to_owned()))?.to_owned(),
+            None => embedded::in_memory(),
+        };
+        let database = embedded::open(&path).map_err(|error| open(error.to_string()))?;
+        let server = Server::start(port, api::router(database, connections), Callers::Programs).await;
         let server = server.map_err(|source| DatabaseError::Port { port, source })?;
-        let mut this = Self::at(&server.url(), aws);
-        (this.server, this.breaker) = (Some(server), breaker);
-        Ok(this)
+        let url = server.url();
+        Ok(Self { server: Some(server), ..Self::at(&url, aws) })
     }
 
     /// The database behind this endpoint, such as DynamoDB Local's.
     #[must_use]
     pub fn at(url: &str, aws: AwsSettings) -> Self {
-        Self { url: url.to_owned(), client: aws.dynamodb(url), aws, server: None, breaker: Breaker::default() }
+        Self { url: url.to_owned(), client: aws.dynamodb(url), aws, server: None }
     }
 
     /// The endpoint's URL.
@@ -126,10 +141,10 @@ impl Database {
         &self.url
     }
 
-    /// Breaks it, if it is embedded.
+    /// Whether it runs in this process. Only then can it be broken.
     #[must_use]
-    pub fn breaker(&self) -> Option<&Breaker> {
-        self.server.as_ref().map(|_| &self.breaker)
+    pub fn is_embedded(&self) -> bool {
+        self.server.is_some()
     }
 
     /// A client for it.

@@ -41,19 +41,13 @@ pub struct Function {
 }
 
 impl Function {
-    /// A function whose first invocation will start a process. Its X-Ray daemon runs already.
+    /// A function whose first invocation will start a process. Its X-Ray daemon runs already. The breaker breaks it.
     ///
     /// # Errors
     /// When no port can be bound.
-    pub async fn start(settings: FunctionSettings, bus: EventBus) -> Result<Self, FunctionError> {
+    pub async fn start(settings: FunctionSettings, bus: EventBus, breaker: Breaker) -> Result<Self, FunctionError> {
         let xray = XrayDaemon::start(bus.clone()).await?;
-        Ok(Self { settings, bus, xray, process: None, breaker: Breaker::default() })
-    }
-
-    /// Breaks it.
-    #[must_use]
-    pub fn breaker(&self) -> &Breaker {
-        &self.breaker
+        Ok(Self { settings, bus, xray, process: None, breaker })
     }
 
     /// Invokes the function with this event. Returns when the function has answered and asked for the next event, or its
@@ -136,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn a_binary_that_does_not_exist_is_named() {
         let settings = FunctionSettings::new("/nowhere/bootstrap");
-        let mut function = Function::start(settings, EventBus::new()).await.unwrap();
+        let mut function = Function::start(settings, EventBus::new(), Breaker::default()).await.unwrap();
         let error = function.invoke("{}").await.unwrap_err().to_string();
         assert!(error.starts_with("cannot run /nowhere/bootstrap"), "{error}");
     }

@@ -10,6 +10,7 @@ use config_audit_mapping::destination::GivenUp;
 use config_audit_mapping::shard::Effect;
 use config_audit_mapping::{Condition, MappingSettings, ShardState, Step, StreamRecord, event};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::checkpoint::Checkpoint;
@@ -27,6 +28,8 @@ use config_audit::clock::Clock;
 const POLL: Duration = Duration::from_millis(250);
 /// How often to look for new shards.
 const REFRESH: Duration = Duration::from_secs(5);
+/// The shortest time between two empty polls that are published.
+const EMPTY_POLL: Duration = Duration::from_mins(1);
 
 /// What an event source mapping connects.
 #[derive(Debug)]
@@ -59,6 +62,8 @@ pub struct EventSourceMapping {
     bus: EventBus,
     warnings: Warnings,
     breaker: Breaker,
+    /// When the next empty poll is published.
+    empty_poll_at: Instant,
 }
 
 #[derive(Debug)]
@@ -69,9 +74,15 @@ struct Shard {
 }
 
 impl EventSourceMapping {
-    /// A mapping that resumes at the checkpoint, or starts with the oldest record.
+    /// A mapping that resumes at the checkpoint, or starts with the oldest record. The breaker can disable it.
     #[must_use]
-    pub fn new(settings: MappingSettings, endpoints: Endpoints, checkpoint: Checkpoint, bus: EventBus) -> Self {
+    pub fn new(
+        settings: MappingSettings,
+        endpoints: Endpoints,
+        checkpoint: Checkpoint,
+        bus: EventBus,
+        breaker: Breaker,
+    ) -> Self {
         let Endpoints { streams, stream_arn, function, function_arn, destination } = endpoints;
         let reader = StreamReader::new(streams, stream_arn.clone(), checkpoint.shards().clone());
         let warnings = Warnings::new(bus.clone());
@@ -87,14 +98,9 @@ impl EventSourceMapping {
             shards,
             bus,
             warnings,
-            breaker: Breaker::default(),
+            breaker,
+            empty_poll_at: Clock::System.instant(),
         }
-    }
-
-    /// Breaks it.
-    #[must_use]
-    pub fn breaker(&self) -> &Breaker {
-        &self.breaker
     }
 
     /// Runs until it is dropped. The next mapping delivers again what was not done then.
@@ -158,6 +164,11 @@ impl EventSourceMapping {
             Err(error) => return self.warnings.failed(&action, error.to_string()),
         };
         self.warnings.worked(&action);
+        let now = Clock::System.instant();
+        if !page.records.is_empty() || now >= self.empty_poll_at {
+            self.empty_poll_at = now + EMPTY_POLL;
+            self.bus.publish(WorldEvent::StreamPolled { records: page.records.len() });
+        }
         if let Some(message) = page.notice {
             self.bus.publish(WorldEvent::Warning { message });
         }
@@ -285,8 +296,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use aws_sdk_dynamodbstreams::Client;
-    use config_audit_fake_aws::{refusal, service};
+    use config_audit_fake_aws::{Answer, refusal, service};
     use serde_json::json;
+    use tempfile::TempDir;
+    use tokio::sync::mpsc::UnboundedReceiver;
 
     use super::*;
     use crate::aws::AwsSettings;
@@ -300,33 +313,51 @@ mod tests {
         assert_eq!(readable(&shards, |shard| shard == "a" || shard == "b"), ["a", "b", "c", "d"]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_shard_that_cannot_be_read_for_minutes_is_reported_once_and_so_is_the_end() {
-        const FAILURES: usize = 1000;
-        let asked = Arc::new(AtomicUsize::new(0));
-        let records = Arc::clone(&asked);
+    /// A mapping whose requests for records get these answers, and its events. The failure bucket is in the directory.
+    async fn mapping(
+        directory: &TempDir,
+        breaker: Breaker,
+        get_records: impl Fn() -> Answer + Send + Sync + 'static,
+    ) -> (EventSourceMapping, UnboundedReceiver<Arc<WorldEvent>>) {
         let config = service(move |operation, _| match operation {
             "DescribeStream" => (200, json!({ "StreamDescription": { "Shards": [{ "ShardId": "one" }] } })),
             "GetShardIterator" => (200, json!({ "ShardIterator": "first" })),
-            _ if records.fetch_add(1, Ordering::Relaxed) < FAILURES => refusal("AccessDeniedException"),
-            _ => (200, json!({ "Records": [], "NextShardIterator": "next" })),
+            _ => get_records(),
         });
-        let streams = Client::new(&config);
-
-        let directory = tempfile::tempdir().unwrap();
         let bus = EventBus::new();
-        let mut events = bus.subscribe();
-        let function = Function::start(FunctionSettings::new("unused"), bus.clone()).await.unwrap();
-        let destination = Bucket::start(directory.path(), "failures", &AwsSettings::dummy()).await.unwrap();
+        let events = bus.subscribe();
+        let function = Function::start(FunctionSettings::new("unused"), bus.clone(), breaker.clone()).await.unwrap();
+        let aws = AwsSettings::dummy();
+        let destination = Bucket::start(directory.path(), "failures", &aws, breaker.clone()).await.unwrap();
         let endpoints = Endpoints {
-            streams,
+            streams: Client::new(&config),
             stream_arn: "stream".to_owned(),
             function: Arc::new(Mutex::new(function)),
             function_arn: "function".to_owned(),
             destination: Arc::new(destination),
         };
-        let settings = MappingSettings::default();
-        let mapping = EventSourceMapping::new(settings, endpoints, Checkpoint::in_memory("stream"), bus);
+        let checkpoint = Checkpoint::in_memory("stream");
+        (EventSourceMapping::new(MappingSettings::default(), endpoints, checkpoint, bus, breaker), events)
+    }
+
+    fn no_records() -> Answer {
+        (200, json!({ "Records": [], "NextShardIterator": "next" }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_cannot_be_read_for_minutes_is_reported_once_and_so_is_the_end() {
+        const FAILURES: usize = 1000;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answers = Arc::clone(&asked);
+        let directory = tempfile::tempdir().unwrap();
+        let (mapping, mut events) = mapping(&directory, Breaker::default(), move || {
+            if answers.fetch_add(1, Ordering::Relaxed) < FAILURES {
+                refusal("AccessDeniedException")
+            } else {
+                no_records()
+            }
+        })
+        .await;
         let started = Clock::System.instant();
         let ended = async {
             while asked.load(Ordering::Relaxed) < FAILURES + 10 {
@@ -343,6 +374,8 @@ mod tests {
         while let Ok(event) = events.try_recv() {
             match &*event {
                 WorldEvent::Warning { message } | WorldEvent::Recovered { message } => messages.push(message.clone()),
+                // A failed poll does not count.
+                WorldEvent::StreamPolled { records: 0 } => assert_eq!(messages.len(), 2),
                 other => panic!("{other:?}"),
             }
         }
@@ -350,5 +383,22 @@ mod tests {
             messages,
             ["cannot read a shard of stream stream: AccessDeniedException", "reading shard one works again"]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_mapping_shows_once_a_minute_that_it_polls_and_a_disabled_one_never() {
+        for (is_disabled, polls) in [(false, 60), (true, 0)] {
+            let breaker = Breaker::default();
+            breaker.update(|faults| faults.mapping_disabled = is_disabled);
+            let directory = tempfile::tempdir().unwrap();
+            let (mapping, mut events) = mapping(&directory, breaker, no_records).await;
+            tokio::time::timeout(59 * EMPTY_POLL + EMPTY_POLL / 2, mapping.run()).await.unwrap_err();
+            let mut seen = 0;
+            while let Ok(event) = events.try_recv() {
+                assert!(matches!(*event, WorldEvent::StreamPolled { records: 0 }), "{event:?}");
+                seen += 1;
+            }
+            assert_eq!(seen, polls);
+        }
     }
 }

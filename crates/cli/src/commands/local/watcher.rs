@@ -126,7 +126,9 @@ impl Watcher {
             }
             WorldEvent::Warning { message } => return bad(message.clone()),
             WorldEvent::Recovered { message } => return terminal.line(Tone::Good.paint(message)),
-            WorldEvent::RecordRead { .. }
+            WorldEvent::StreamPolled { .. }
+            | WorldEvent::TableWritten { .. }
+            | WorldEvent::RecordRead { .. }
             | WorldEvent::ProcessExited { .. }
             | WorldEvent::SegmentReceived { .. }
             | WorldEvent::CheckpointAdvanced { .. } => {}

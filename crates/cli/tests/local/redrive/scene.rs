@@ -12,7 +12,7 @@ use config_audit::store::dynamodb::DynamoDbStore;
 use config_audit_cli::commands::redrive::place::Place;
 use config_audit_cli::commands::redrive::summary::Summary;
 use config_audit_cli::commands::redrive::{Redrive, RedriveError};
-use config_audit_local::{AwsSettings, Bucket, Database};
+use config_audit_local::{AwsSettings, Breaker, Bucket, Database};
 use config_audit_mapping::destination::GivenUp;
 use config_audit_mapping::{Condition, SequenceNumber, StreamRecord};
 use futures_util::TryStreamExt;
@@ -130,7 +130,7 @@ impl Ground {
         let mut proxy = Proxy::down(database.url());
         proxy.up();
         let directory = tempfile::tempdir().unwrap();
-        let bucket = Bucket::start(directory.path(), FAILURE_BUCKET, &aws).await.unwrap();
+        let bucket = Bucket::start(directory.path(), FAILURE_BUCKET, &aws, Breaker::default()).await.unwrap();
         let ground = Self { database, proxy, bucket, directory };
         write(&ground.files(), objects);
         ground
