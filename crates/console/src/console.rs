@@ -14,6 +14,7 @@ use crate::activity::Activity;
 use crate::alarms::Alarms;
 use crate::faults::Load;
 use crate::items::Items;
+use crate::key::AccessKey;
 use crate::layout::{Frame, Section};
 use crate::site::{Site, protected, trail_only};
 use crate::token::FormToken;
@@ -37,6 +38,8 @@ pub struct Console {
     router: Router,
     activity: Option<Arc<Activity>>,
     trail: Arc<Trail>,
+    /// What its pages need, if they need one.
+    key: Option<AccessKey>,
     server: Option<Server>,
     /// Aborted when this is dropped.
     tasks: JoinSet<()>,
@@ -105,24 +108,20 @@ impl Console {
             token,
         };
         let router = site.router(Arc::clone(&trail));
-        Ok(Self { router, activity: Some(activity), trail, server: None, tasks })
+        Ok(Self { router, activity: Some(activity), trail, key: None, server: None, tasks })
     }
 
-    /// The read-only console of an account's trail. Without the Configuration table, it cannot tell whether an item's
-    /// trail ends in the item's current state.
+    /// The read-only console of an account's trail, whose address carries its key. Without the Configuration table, it cannot
+    /// tell whether an item's trail ends in the item's current state.
     #[must_use]
     pub fn of_account(audit: AuditTable, configuration: Option<ConfigurationTable>) -> Self {
         let place = format!("table {} {}", audit.name(), audit.place());
         let frame = Frame { sections: &[Section::Trail], place, notice: Some(READ_ONLY) };
         let trail = Trail::new(frame, audit, configuration, Arc::default(), None, FormToken::random());
         let trail = Arc::new(trail);
-        Self {
-            router: protected(trail_only(Arc::clone(&trail))),
-            activity: None,
-            trail,
-            server: None,
-            tasks: JoinSet::new(),
-        }
+        let key = AccessKey::random();
+        let router = protected(key.clone().require(trail_only(Arc::clone(&trail))));
+        Self { router, activity: None, trail, key: Some(key), server: None, tasks: JoinSet::new() }
     }
 
     /// Serves it on 127.0.0.1, on this port; with 0, the system picks one.
@@ -146,10 +145,11 @@ impl Console {
         }
     }
 
-    /// Its address; empty before it listens.
+    /// The address to open, with the key if its pages need one; empty before it listens.
     #[must_use]
     pub fn url(&self) -> String {
-        self.server.as_ref().map(Server::url).unwrap_or_default()
+        let url = self.server.as_ref().map(Server::url).unwrap_or_default();
+        self.key.as_ref().filter(|_| !url.is_empty()).map_or(url.clone(), |key| key.address(&url))
     }
 
     /// Stops it.

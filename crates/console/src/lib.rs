@@ -4,7 +4,7 @@
 //! browser without JavaScript shows all of it; with JavaScript, pages update live.
 //!
 //! - [`activity`] is the recent activity, built from the world's events and kept in bounded memory.
-//! - `site` has the routes and the security headers; `live` sends updates.
+//! - `site` has the routes and the security headers; `live` sends updates; `key` protects the trail of an account.
 //! - `trail` works on any Audit table, including one in an account.
 //! - `overview` and its siblings are the pages: each builds a view, which becomes HTML or JSON.
 //!
@@ -19,6 +19,7 @@ mod console;
 mod faults;
 mod invocations;
 mod items;
+mod key;
 mod layout;
 mod live;
 mod overview;

@@ -58,6 +58,7 @@ pub async fn run(arguments: ConsoleArguments, terminal: Terminal) -> Result<u8, 
     terminal.line(Tone::Heading.paint("Console") + format!("   {}  (open it in a browser)", console.url()))?;
     terminal
         .line(Tone::Quiet.paint("It is read-only, and hides values until you ask for them. Press Ctrl-C to stop."))?;
+    terminal.line(Tone::Quiet.paint("Whoever has the key in the address can read the trail: do not share it."))?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -21,6 +21,8 @@ use crate::trail::scene::{AUDIT, EPOCH, Tables, command, entries, item};
 struct Visit {
     client: Client<HttpConnector, Body>,
     console: String,
+    /// The cookie that an account's console gave for its key; empty for a local world.
+    cookie: String,
     _world: Child,
 }
 
@@ -28,6 +30,7 @@ struct Visit {
 struct Answer {
     status: u16,
     location: String,
+    cookie: String,
     text: String,
 }
 
@@ -43,20 +46,31 @@ impl Visit {
         let mut world = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
-        let console = first.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        let address = first.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
         // Somebody must read the rest, or the world would wait for them.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { client: Client::builder(TokioExecutor::new()).build_http(), console, _world: world }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let (console, key) = address.split_once("/?").map_or((&*address, None), |(console, key)| (console, Some(key)));
+        let mut visit = Self { client, console: console.to_owned(), cookie: String::new(), _world: world };
+        if let Some(key) = key {
+            let opened = visit.send(Method::GET, &format!("/?{key}"), &[], "").await;
+            assert_eq!((opened.status, opened.location.as_str()), (303, "/"));
+            visit.cookie = opened.cookie.split(';').take(1).collect();
+        }
+        visit
     }
 
     async fn send(&self, method: Method, address: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let request = Request::builder().method(method).uri(format!("{}{address}", self.console));
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let cookie = Some(("cookie", &*self.cookie)).filter(|(_, value)| !value.is_empty());
+        let headers = headers.iter().copied().chain(cookie);
+        let request = headers.fold(request, |request, (name, value)| request.header(name, value));
         let response = self.client.request(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
-        let location = parts.headers.get("location").map(|value| value.to_str().unwrap().to_owned());
+        let header = |name| parts.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let (location, cookie) = (header("location"), header("set-cookie"));
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        Answer { status: parts.status.as_u16(), location: location.unwrap_or_default(), text }
+        Answer { status: parts.status.as_u16(), location, cookie, text }
     }
 
     async fn page(&self, address: &str) -> String {
@@ -200,7 +214,7 @@ async fn an_account_is_shown_with_a_role_that_may_only_read_and_its_values_when_
     tables.write(AUDIT, entries("FLAG", &history)).await;
     let may_not = |operation: &str, _: &str| !["Query", "Scan", "GetItem"].contains(&operation);
     let (url, _proxy) = refusing(tables.database.url(), "AccessDeniedException", may_not).await;
-    let visit = Visit::of(command(&url, &tables.aws, &["console", "--audit-table", AUDIT, "--port", "0"])).await;
+    let mut visit = Visit::of(command(&url, &tables.aws, &["console", "--audit-table", AUDIT, "--port", "0"])).await;
     let first = visit.page("/trail").await;
     assert!(first.contains("can only read") && first.contains("Read the whole table"), "{first}");
     let token = visit.json("/trail").await["token"].as_str().unwrap().to_owned();
@@ -216,5 +230,11 @@ async fn an_account_is_shown_with_a_role_that_may_only_read_and_its_values_when_
     // There is nothing that could be changed or broken here.
     for address in ["/items", "/break"] {
         assert_eq!(visit.send(Method::POST, address, &form, &format!("token={token}")).await.status, 404, "{address}");
+    }
+    // Another user of this machine does not have the key.
+    visit.cookie.clear();
+    for address in ["/", "/trail", "/trail/item?key=FLAG&values=shown", "/trail/export.csv"] {
+        let refused = visit.send(Method::GET, address, &[], "").await;
+        assert!(refused.status == 403 && !refused.text.contains("FLAG"), "{address}: {}", refused.text);
     }
 }
