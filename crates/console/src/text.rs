@@ -1,5 +1,6 @@
 //! Untrusted text in a page: escaped, and with every character visible.
 
+pub(crate) use config_audit_text::is_printable;
 use maud::{Markup, Render, html};
 
 /// An untrusted text, such as a key: all of it is visible, and it does not affect the text around it. Characters that
@@ -37,12 +38,6 @@ fn runs(text: &str) -> Vec<(&str, bool)> {
         rest = after;
     }
     runs
-}
-
-/// Whether a browser simply shows this character.
-pub(crate) fn is_printable(character: char) -> bool {
-    // The standard library has the Unicode tables for this, but exposes them only through escaping.
-    matches!(character, ' '..='~') || ['a', character].iter().collect::<String>().escape_debug().eq(['a', character])
 }
 
 /// The text, truncated to this many characters.

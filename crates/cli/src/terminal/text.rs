@@ -4,9 +4,10 @@
 //! text, others are invisible. Each is shown as its escape, such as `\u{1b}` for people, and `\u001b` in JSON.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::ops::Add;
 
+use config_audit_text::{escape_as_json, is_printable};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The meaning of a piece of text.
@@ -97,34 +98,11 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The same with the escapes of JSON, such as `\u000a` or `\u202e`.
-#[must_use]
-pub fn escape_as_json(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_printable(character) {
-            escaped.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string cannot fail.
-                let _ = write!(escaped, "\\u{unit:04x}");
-            }
-        }
-    }
-    escaped
-}
-
 /// An equivalent JSON document without such characters. Line breaks stay.
 pub(super) fn escape_document(json: &str) -> String {
     // In a string, a control character would already be escaped, so this is whitespace.
     let lines: Vec<String> = json.replace(['\r', '\t'], " ").split('\n').map(escape_as_json).collect();
     lines.join("\n")
-}
-
-/// Whether a terminal simply shows this character. A combining accent is printable.
-fn is_printable(character: char) -> bool {
-    // The standard library has the Unicode tables for this, but exposes them only through escaping.
-    matches!(character, ' '..='~') || ['a', character].iter().collect::<String>().escape_debug().eq(['a', character])
 }
 
 /// The width of a text in columns.

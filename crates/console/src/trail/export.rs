@@ -8,6 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use config_audit_tables::CONCURRENCY;
+use config_audit_text::csv_line;
 use futures_util::stream::{Stream, StreamExt, iter, once};
 
 use super::index::Kind;
@@ -25,8 +26,8 @@ const HEADER: [&str; 7] =
 /// # Errors
 /// If the filter is not valid.
 pub(super) async fn csv(State(trail): State<Arc<Trail>>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
-    let rows = rows(trail, &asked)?.map(|row| row.map(|row| line(&columns(&row))));
-    let header = line(&HEADER.map(str::to_owned));
+    let rows = rows(trail, &asked)?.map(|row| row.map(|row| csv_line(columns(&row)) + "\n"));
+    let header = csv_line(HEADER) + "\n";
     Ok(file("audit-trail.csv", "text/csv; charset=utf-8", once(async { Ok(header) }).chain(rows)))
 }
 
@@ -82,26 +83,4 @@ fn columns(row: &Row) -> [String; 7] {
         (row.kind == Kind::Backfilled).to_string(),
         id.to_string(),
     ]
-}
-
-/// A line of CSV, in which a spreadsheet finds no formulas.
-fn line(columns: &[String; 7]) -> String {
-    let cells = columns.iter().map(|text| {
-        let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
-        let is_formula = text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) && !is_number;
-        let apostrophe = if is_formula { "'" } else { "" };
-        if is_number { text.clone() } else { format!("\"{apostrophe}{}\"", text.replace('"', "\"\"")) }
-    });
-    cells.collect::<Vec<_>>().join(",") + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_quoted_and_is_not_a_formula() {
-        let line = line(&["a\"b", "=1+1", "-5", "x\ny", "", "false", "@i"].map(str::to_owned));
-        assert_eq!(line, "\"a\"\"b\",\"'=1+1\",-5,\"x\ny\",\"\",\"false\",\"'@i\"\n");
-    }
 }
