@@ -6,8 +6,8 @@ use config_audit_cloudwatch::line::{Ingested, Line};
 use config_audit_cloudwatch::metrics::{Metric, Metrics};
 use config_audit_local::WorldEvent;
 
-/// How long metrics are kept: longer than the window of every alarm except the one-day one.
-pub const KEPT_HOURS: i64 = 3;
+/// How long metrics are kept: longer than any bundled alarm looks back, as a test of the alarms checks.
+pub const KEPT_HOURS: i64 = 73;
 /// The maximum number of samples; a sample takes 24 bytes.
 pub const MAX_SAMPLES: usize = 1_000_000;
 
@@ -26,6 +26,8 @@ pub struct WorldMetrics {
     oldest: Option<DateTime<Utc>>,
     /// The minute in which old samples were last dropped.
     trimmed: i64,
+    /// Before this time, samples were dropped because there were too many.
+    cut: Option<DateTime<Utc>>,
 }
 
 impl WorldMetrics {
@@ -33,6 +35,12 @@ impl WorldMetrics {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The time before which samples are missing because there were too many, if they would otherwise still be kept.
+    #[must_use]
+    pub fn missing_before(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.cut.filter(|cut| *cut > now - TimeDelta::hours(KEPT_HOURS))
     }
 
     /// `oldest` is the change time of the oldest pending record.
@@ -79,7 +87,7 @@ impl WorldMetrics {
             WorldEvent::LogLine { line, .. } => self.ingest(line, now),
             _ => {}
         }
-        self.trim(now);
+        self.trim(now, MAX_SAMPLES);
     }
 
     fn ingest(&mut self, line: &str, now: DateTime<Utc>) {
@@ -100,7 +108,7 @@ impl WorldMetrics {
     }
 
     /// Drops old samples once a minute, and more of them if that does not free enough.
-    fn trim(&mut self, now: DateTime<Utc>) {
+    fn trim(&mut self, now: DateTime<Utc>, max_samples: usize) {
         let minute = now.timestamp() / 60;
         if minute == self.trimmed {
             return;
@@ -108,9 +116,10 @@ impl WorldMetrics {
         self.trimmed = minute;
         let mut kept = TimeDelta::hours(KEPT_HOURS);
         self.metrics.forget_before(now - kept);
-        while self.metrics.samples() > MAX_SAMPLES && kept > TimeDelta::minutes(1) {
+        while self.metrics.samples() > max_samples && kept > TimeDelta::minutes(1) {
             kept = kept / 2;
             self.metrics.forget_before(now - kept);
+            self.cut = Some(now - kept);
         }
     }
 }
@@ -138,8 +147,25 @@ mod tests {
         }
         let value = |name: &str| metrics.metrics().at_least(name, 0.0).first().map(|(_, value)| *value);
         assert_eq!((value("InvokedEventCount"), value("IteratorAge")), (Some(3.0), Some(7000.0)));
-        // Three hours later, all of it has been dropped.
-        metrics.apply(&started, None, now + TimeDelta::hours(4));
+        // Later, all of it has been dropped.
+        metrics.apply(&started, None, now + TimeDelta::hours(KEPT_HOURS + 1));
         assert_eq!(metrics.metrics().at_least("IteratorAge", 0.0).len(), 1);
+        assert_eq!(metrics.missing_before(now), None);
+    }
+
+    #[test]
+    fn too_many_samples_shorten_the_history_which_is_known_until_it_would_have_ended_anyway() {
+        let mut metrics = WorldMetrics::default();
+        let start = DateTime::from_timestamp(1_700_000_040, 0).unwrap();
+        let hours = TimeDelta::hours;
+        for hour in 0..=70 {
+            metrics.add("AWS/Lambda", "Invocations", &FUNCTION, start + hours(hour), 1.0);
+        }
+        metrics.trim(start + hours(70), 40);
+        let cut = start + hours(70) - hours(KEPT_HOURS) / 2;
+        assert_eq!(metrics.missing_before(start + hours(70)), Some(cut));
+        let kept = metrics.metrics().at_least("Invocations", 0.0);
+        assert!(kept.len() <= 40 && kept.iter().all(|(at, _)| *at >= cut), "{kept:?}");
+        assert_eq!(metrics.missing_before(cut + hours(KEPT_HOURS)), None);
     }
 }

@@ -52,6 +52,8 @@ struct Evaluated {
     minute: i64,
     /// In the order of the definitions.
     alarms: Vec<Watched>,
+    /// The time before which metrics are missing because there were too many.
+    missing_before: Option<DateTime<Utc>>,
 }
 
 /// An alarm and how its state has changed.
@@ -174,9 +176,10 @@ impl Alarms {
             alarms.extend(definitions.iter().map(|alarm| Watched::of(alarm, &self.definitions)));
         }
         let mut states: Vec<State> = alarms.iter().map(|alarm| alarm.state).collect();
-        let transitions = activity.read(|known| {
+        let (transitions, missing_before) = activity.read(|known| {
             let from = if former.minute == 0 { known.since } else { time(former.minute + 1) };
-            self.definitions.advance(&mut states, known.metrics.metrics(), from, time(minute))
+            let missing_before = known.metrics.missing_before(time(minute));
+            (self.definitions.advance(&mut states, known.metrics.metrics(), from, time(minute)), missing_before)
         });
         for transition in transitions {
             let position = definitions.iter().position(|alarm| alarm.name == transition.alarm);
@@ -184,7 +187,7 @@ impl Alarms {
                 alarm.change(Change { at: transition.at, to: transition.to });
             }
         }
-        Evaluated { minute, alarms }
+        Evaluated { minute, alarms, missing_before }
     }
 
     /// How many alarms are in ALARM.
@@ -250,6 +253,10 @@ fn list(evaluated: &Evaluated) -> Markup {
     // Alarms in ALARM come first; among those, the ones that page.
     alarms.sort_by_key(|alarm| (!alarm.is_on(), !alarm.pages, !alarm.notifies, alarm.id.as_str()));
     html! {
+        @if let Some(before) = evaluated.missing_before {
+            p.message { "The world made more metrics than the console keeps: those from before " (time(before)) " UTC are gone. An alarm
+                that looks back further sees only what is left." }
+        }
         div.scroll tabindex="0" role="region" aria-label="Alarms" {
             table {
                 thead { tr { th scope="col" { "Alarm" } th scope="col" { "State" } th scope="col" { "Since" } th scope="col" { "Notifies" }

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use config_audit_local::{CompletedInvocation, InvocationError, WorldEvent};
 
 use super::*;
+use crate::activity::KEPT_HOURS;
 
 /// A function that fails in each of these minutes.
 fn failing(activity: &Activity, from: DateTime<Utc>, minutes: i64) {
@@ -47,9 +48,9 @@ fn an_alarm_keeps_its_timeline_when_its_metrics_are_dropped() {
         (alarm.state, alarm.timeline.iter().map(|change| change.to).collect::<Vec<_>>())
     };
     assert_eq!(timeline(20), (State::Alarm, vec![State::Ok, State::Alarm]));
-    // Five hours later, one invocation makes the console drop all earlier metrics.
-    failing(&activity, start + TimeDelta::hours(5), 1);
-    assert_eq!(timeline(302).1[..2], [State::Ok, State::Alarm]);
+    // Days later, one invocation makes the console drop all earlier metrics.
+    failing(&activity, start + TimeDelta::hours(KEPT_HOURS + 2), 1);
+    assert_eq!(timeline((KEPT_HOURS + 2) * 60 + 2).1[..2], [State::Ok, State::Alarm]);
 }
 
 /// The state of an alarm after 90 minutes with these events in each.
@@ -59,7 +60,9 @@ fn state_after(id: &str, events: &[WorldEvent]) -> State {
     let start = activity.read(|known| known.since);
     activity.update(|known| {
         for minute in 0..90 {
-            events.iter().for_each(|event| known.apply(event, start + TimeDelta::minutes(minute)));
+            for event in events {
+                known.apply(event, start + TimeDelta::minutes(minute));
+            }
         }
     });
     let evaluated = alarms.at(&activity, start + TimeDelta::minutes(90));
@@ -78,4 +81,22 @@ fn a_disabled_mapping_is_noticed_by_the_writes_that_nothing_reads_and_a_quiet_ta
     ] {
         assert_eq!(state_after("MappingStopped", &events), state, "{events:?}");
     }
+}
+
+#[test]
+fn metrics_are_kept_for_longer_than_any_alarm_looks_back() {
+    for alarm in Alarms::bundled().unwrap().definitions.all() {
+        if let Kind::Metric(metric) = &alarm.kind {
+            let range =
+                TimeDelta::minutes(metric.period_minutes.into()) * metric.rule.evaluation_range().try_into().unwrap();
+            assert!(range < TimeDelta::hours(KEPT_HOURS), "{} looks back {} hours", alarm.id, range.num_hours());
+        }
+    }
+}
+
+#[test]
+fn the_list_says_that_metrics_are_missing() {
+    let missing_before = DateTime::from_timestamp(1_700_000_000, 0);
+    let list = |missing_before| list(&Evaluated { missing_before, ..Evaluated::default() }).into_string();
+    assert!(list(missing_before).contains("those from before") && !list(None).contains("those from before"));
 }
