@@ -25,6 +25,8 @@ mod live;
 mod overview;
 mod prometheus;
 mod site;
+#[cfg(test)]
+mod testing;
 mod text;
 mod token;
 mod trail;

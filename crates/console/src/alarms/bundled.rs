@@ -1,6 +1,6 @@
 //! The alarms that operators deploy and the runbooks that they read, embedded in the binary.
 
-use config_audit_cloudwatch::alarms::{Alarm, Alarms, AlarmsError, Kind};
+use config_audit_cloudwatch::alarms::{Alarm, Alarms, AlarmsError, Kind, Promise, runbook_name};
 
 /// The files of the alarms that are always deployed.
 const TEMPLATES: &[(&str, &str)] = &[
@@ -64,7 +64,6 @@ fn value(name: &str) -> String {
         "AWS::Region" => "local",
         "RunbookUrl" => "/runbooks",
         "LateMinutes" => "5",
-        "LateMilliseconds" => "300000",
         "CriticalAgeMinutes" => "120",
         "CriticalAgeMilliseconds" => "7200000",
         other => other,
@@ -77,9 +76,14 @@ pub(super) fn runbook(name: &str) -> Option<&'static str> {
     RUNBOOKS.iter().find(|(other, _)| *other == name).map(|(_, text)| *text)
 }
 
+/// How soon an alarm fires, according to its own runbook.
+pub(super) fn promise(alarm: &str) -> Option<Promise> {
+    runbook(&runbook_name(alarm)).and_then(Promise::read)
+}
+
 /// The name of an alarm's runbook. An alarm that only others watch shares that of the alarm whose name is its prefix.
 pub(super) fn runbook_of(alarm: &Alarm) -> Option<&'static str> {
-    let name = kebab(&alarm.id);
+    let name = runbook_name(&alarm.id);
     let matching = RUNBOOKS.iter().map(|(other, _)| *other).filter(|other| name.starts_with(other));
     matching.max_by_key(|other| other.len())
 }
@@ -106,18 +110,6 @@ pub(super) fn watched(alarm: &Alarm) -> Vec<&str> {
         Kind::Metric(_) => Vec::new(),
         Kind::Composite(rule) => rule.alarms(),
     }
-}
-
-/// `IteratorAgeHigh` as `iterator-age-high`.
-fn kebab(id: &str) -> String {
-    let mut kebab = String::new();
-    for character in id.chars() {
-        if character.is_uppercase() && !kebab.is_empty() {
-            kebab.push('-');
-        }
-        kebab.extend(character.to_lowercase());
-    }
-    kebab
 }
 
 #[cfg(test)]
@@ -155,5 +147,35 @@ mod tests {
         let pages: BTreeSet<_> =
             alarms.all().iter().filter(|alarm| pages(alarm)).map(|alarm| alarm.id.as_str()).collect();
         assert_eq!(pages, BTreeSet::from(["Incident", "LossImminent", "TelemetryMissing"]));
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_a_deployment() {
+        let read = |file: &str| {
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)).unwrap()
+        };
+        let between = |text: &str, before: &str, after: &str| {
+            let start = text.find(before).unwrap_or_else(|| panic!("{before}")) + before.len();
+            text[start..].split(after).next().unwrap().to_owned()
+        };
+        let (service, deployed) = (read("serverless.yml"), read("serverless/parameters.js"));
+        let default = |name: &str| between(&deployed, &format!("  {name}: {{ default: "), ",");
+        for (name, expected) in [
+            ("Service", between(&service, "\nservice: ", "\n")),
+            ("Stage", between(&service, "stage: ${opt:stage, '", "'")),
+            ("LateMinutes", default("lateMinutes")),
+            ("CriticalAgeMinutes", default("criticalAgeMinutes")),
+            ("CriticalAgeMilliseconds", format!("{}0000", 6 * default("criticalAgeMinutes").parse::<u32>().unwrap())),
+        ] {
+            assert_eq!(value(name), expected, "{name}");
+        }
+        // A parameter that is new in the templates needs a decision. These are names here, and no thresholds.
+        let names = ["ConfigurationTableName", "AuditTableName", "PageEmail", "NotifyEmail"];
+        let parameters = read("serverless/parameters.yml");
+        for name in
+            parameters.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(": {")).map(|(name, _)| name)
+        {
+            assert_eq!(value(name) == name, names.contains(&name), "{name}");
+        }
     }
 }

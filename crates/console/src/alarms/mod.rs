@@ -15,7 +15,7 @@ use axum::response::sse::{Event, Sse};
 use chrono::{DateTime, Utc};
 use config_audit::clock::Clock;
 use config_audit_cloudwatch::alarms::{
-    Alarm, Alarms as Definitions, AlarmsError, Comparison, Kind, MetricAlarm, State,
+    Alarm, Alarms as Definitions, AlarmsError, Comparison, Kind, MetricAlarm, State, runbook_name,
 };
 use config_audit_cloudwatch::units::{count, number};
 use futures_util::Stream;
@@ -213,10 +213,15 @@ impl Alarms {
     }
 }
 
-/// Whether there is a runbook with this name.
-#[cfg(test)]
-pub(crate) fn has_runbook(name: &str) -> bool {
-    bundled::runbook(name).is_some()
+/// How soon an alarm fires and where to read more, as its runbook says.
+pub(crate) fn promise(alarm: &str) -> Markup {
+    html! {
+        a href=(Address::below("/alarms", alarm)) { (alarm) } " fires"
+        @if let Some(promise) = bundled::promise(alarm) {
+            " within " (count(usize::try_from(promise.usual).unwrap_or_default(), "minute", "minutes"))
+        }
+        ". " a href=(Address::below("/runbooks", &runbook_name(alarm))) { "Runbook" }
+    }
 }
 
 fn badge(state: State) -> Markup {

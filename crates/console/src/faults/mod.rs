@@ -15,6 +15,7 @@ use futures_util::Stream;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
+use crate::alarms;
 use crate::items::ItemError;
 use crate::layout::{Page, Section};
 use crate::live;
@@ -28,9 +29,10 @@ struct Switch {
     /// Its value in the form.
     name: &'static str,
     label: &'static str,
-    /// What you will see, and when.
+    /// What you will see.
     effect: &'static str,
-    runbook: &'static str,
+    /// The alarm that fires. Its runbook says when.
+    alarm: &'static str,
     is_of_table: bool,
     is_on: fn(&Faults) -> bool,
     set: fn(&mut Faults, bool),
@@ -49,9 +51,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableThrottles",
         label: "The Audit table throttles",
-        effect: "The function retries until its 30 seconds are nearly used up. Then it reports the records as failed, \
-                 and Lambda redelivers them with growing delays. RecordsFailing goes into ALARM within 15 minutes.",
-        runbook: "records-failing",
+        effect: "The function retries until its 30 seconds are nearly used up. Then it reports the records as \
+                 failed, and Lambda redelivers them with growing delays.",
+        alarm: "RecordsFailing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Throttles),
         set: |faults, on| choose(&mut faults.table, TableFault::Throttles, on),
@@ -60,7 +62,7 @@ const SWITCHES: &[Switch] = &[
         name: "tableFails",
         label: "The Audit table answers with errors",
         effect: "The same as throttling, with InternalServerError as the reason.",
-        runbook: "records-failing",
+        alarm: "RecordsFailing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Fails),
         set: |faults, on| choose(&mut faults.table, TableFault::Fails, on),
@@ -68,9 +70,8 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableSlow",
         label: "The Audit table is slow",
-        effect: "Each write takes two seconds. Nothing fails, but invocations take longer and the lag grows. \
-                 WriteLatencyHigh notifies.",
-        runbook: "write-latency-high",
+        effect: "Each write takes two seconds. Nothing fails, but invocations take longer and the lag grows.",
+        alarm: "WriteLatencyHigh",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Slow),
         set: |faults, on| choose(&mut faults.table, TableFault::Slow, on),
@@ -78,9 +79,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableSilent",
         label: "The Audit table does not answer",
-        effect: "Writes time out after five seconds and are retried until the invocation's time is nearly used up. \
-                 Then the records are reported as failed.",
-        runbook: "records-failing",
+        effect: "Writes time out after five seconds and are retried until the invocation's time is nearly \
+                 used up. Then the records are reported as failed.",
+        alarm: "RecordsFailing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::Silent),
         set: |faults, on| choose(&mut faults.table, TableFault::Silent, on),
@@ -88,9 +89,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "tableLosesAnswers",
         label: "The Audit table's responses get lost",
-        effect: "The entries are stored, but the function cannot know that. It reports the records as failed, and \
-                 writes the same entries again once responses arrive. The trail has no duplicates.",
-        runbook: "records-failing",
+        effect: "The entries are stored, but the function cannot know that. It reports the records as failed, \
+                 and writes the same entries again once responses arrive. The trail has no duplicates.",
+        alarm: "RecordsFailing",
         is_of_table: true,
         is_on: |faults| faults.table == Some(TableFault::LosesAnswers),
         set: |faults, on| choose(&mut faults.table, TableFault::LosesAnswers, on),
@@ -98,9 +99,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "functionCrashes",
         label: "The function crashes",
-        effect: "Its process is killed in each invocation, so no trace and no wide line arrive. InvocationErrors goes \
-                 into ALARM within 8 minutes, and pages through Incident.",
-        runbook: "invocation-errors",
+        effect: "Its process is killed in each invocation, so no trace and no wide line arrive. The alarm \
+                 pages through Incident.",
+        alarm: "InvocationErrors",
         is_of_table: false,
         is_on: |faults| faults.function == Some(FunctionFault::Crashes),
         set: |faults, on| choose(&mut faults.function, FunctionFault::Crashes, on),
@@ -108,9 +109,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "functionHangs",
         label: "The function hangs",
-        effect: "Its process stops responding and is killed at its timeout of 30 seconds. The rest is the same as for \
-                 a crash.",
-        runbook: "invocation-errors",
+        effect: "Its process stops responding and is killed at its timeout of 30 seconds. The rest is the \
+                 same as for a crash.",
+        alarm: "InvocationErrors",
         is_of_table: false,
         is_on: |faults| faults.function == Some(FunctionFault::Hangs),
         set: |faults, on| choose(&mut faults.function, FunctionFault::Hangs, on),
@@ -118,9 +119,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "mappingDisabled",
         label: "The event source mapping is disabled",
-        effect: "Changes stay in the stream and the function is not invoked. Nothing fails, so only alarms on missing \
-                 data notice: MappingStopped, after more than an hour.",
-        runbook: "mapping-stopped",
+        effect: "Changes stay in the stream and the function is not invoked. Nothing fails, so only an alarm \
+                 on missing data notices, if the table was written to within a day.",
+        alarm: "MappingStopped",
         is_of_table: false,
         is_on: |faults| faults.mapping_disabled,
         set: |faults, on| faults.mapping_disabled = on,
@@ -128,9 +129,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "recordsDamaged",
         label: "Records arrive damaged",
-        effect: "The function cannot audit a record with an unknown event name, so it puts the record into the \
-                 failure bucket at once and continues. RecordsQuarantined notifies within a few minutes.",
-        runbook: "records-quarantined",
+        effect: "The function cannot audit a record with an unknown event name, so it puts the record into \
+                 the failure bucket at once and continues.",
+        alarm: "RecordsQuarantined",
         is_of_table: false,
         is_on: |faults| faults.records_damaged,
         set: |faults, on| faults.records_damaged = on,
@@ -138,9 +139,9 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "bucketRefuses",
         label: "The failure bucket rejects objects",
-        effect: "Combine it with damaged records: a record that cannot be quarantined is reported as failed, and \
-                 blocks all records behind it.",
-        runbook: "destination-refused",
+        effect: "Combine it with damaged records: a record that cannot be quarantined is reported as failed, \
+                 and blocks all records behind it.",
+        alarm: "RecordsFailing",
         is_of_table: false,
         is_on: |faults| faults.bucket_refuses,
         set: |faults, on| faults.bucket_refuses = on,
@@ -173,15 +174,16 @@ pub(crate) async fn page(State(site): State<Arc<Site>>, headers: HeaderMap) -> R
         let content = html! {
             p.help { "Break a part of the running world, and watch what the function, its telemetry and the alarms make of it. Nothing
                 outside this machine is touched. A broken part stays broken until you fix it." }
-            div.live #broken { (part(&site)) }
+            div.live #broken { (switches(&site)) }
+            (forms(&site))
         };
         Page::new("Break it", Section::BreakIt, content).live("/live/break".to_owned())
     })
 }
 
-/// The live part of the page.
+/// The live parts of the page.
 pub(crate) async fn live(State(site): State<Arc<Site>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    live::stream(site.activity.revision(), move || vec![("broken", part(&site))])
+    live::stream(site.activity.revision(), move || vec![("broken", switches(&site)), ("load-state", load_state(&site))])
 }
 
 /// What is broken, for the overview; empty if nothing is.
@@ -196,15 +198,16 @@ pub(crate) fn strip(site: &Site) -> Markup {
     }
 }
 
-fn part(site: &Site) -> Markup {
-    let View { faults, changes_per_second, token } = View::of(site);
+/// The switches with their states.
+fn switches(site: &Site) -> Markup {
+    let View { faults, token, .. } = View::of(site);
     let switches = SWITCHES.iter().filter(|switch| !switch.is_of_table || site.can_break_table);
     html! {
         @if faults != Faults::default() {
             form.plain method="post" action="/break" {
                 input type="hidden" name="token" value=(token);
                 input type="hidden" name="fault" value="none";
-                button { "Fix everything" }
+                button #fix-everything { "Fix everything" }
             }
         } @else { p.quiet { "Nothing is broken." } }
         ul.switches {
@@ -220,24 +223,37 @@ fn part(site: &Site) -> Markup {
                         }
                         @if is_on { span.badge.bad { span aria-hidden="true" { "! " } "broken" } }
                     }
-                    p.help { (switch.effect) " " a href=(format!("/runbooks/{}", switch.runbook)) { "Runbook" } }
+                    p.help { (switch.effect) " " (alarms::promise(switch.alarm)) }
                 }
             }
         }
+    }
+}
+
+/// How fast the load is, which changes on its own when it ends.
+fn load_state(site: &Site) -> Markup {
+    let rate = site.load.rate();
+    html! { @if rate > 0 { span.badge.busy { (rate) " changes per second" } } }
+}
+
+/// The forms that have no state. They are not live: what somebody types into them must stay.
+fn forms(site: &Site) -> Markup {
+    let View { changes_per_second, token, .. } = View::of(site);
+    html! {
         h2 { "Load" }
         form.plain method="post" action="/break/load" {
             input type="hidden" name="token" value=(token);
             label { "Changes per second"
-                input name="rate" type="number" min="0" max=(load::MAX_RATE) value=(changes_per_second) required; }
-            button { "Set" }
-            @if changes_per_second > 0 { span.badge.busy { (changes_per_second) " changes per second" } }
+                input #rate name="rate" type="number" min="0" max=(load::MAX_RATE) value=(changes_per_second) required; }
+            button #set-load { "Set" }
+            span.live #load-state { (load_state(site)) }
         }
         p.help { "Changes items named LOAD-0 to LOAD-99 at this rate, for ten minutes at most; 0 stops it. The lag on the overview shows
             whether the function keeps up." }
         h2 { "A value that is too large" }
         form.plain method="post" action="/break/oversized" {
             input type="hidden" name="token" value=(token);
-            button.second { "Save an item of 390 KB, twice" }
+            button.second #save-oversized { "Save an item of 390 KB, twice" }
         }
         p.help { "Its second change has an old and a new value that together exceed DynamoDB's 400 KB for an item: the entry has a note in
             place of each value, and the full record is in the failure bucket. Nothing fails." }
@@ -319,20 +335,4 @@ fn answer(site: &Site, headers: &HeaderMap) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_switch_breaks_its_part_and_fixes_it_again() {
-        for switch in SWITCHES {
-            let mut faults = Faults::default();
-            (switch.set)(&mut faults, true);
-            assert!((switch.is_on)(&faults) && faults != Faults::default(), "{}", switch.name);
-            let on = SWITCHES.iter().filter(|other| (other.is_on)(&faults)).count();
-            assert_eq!(on, 1, "{}", switch.name);
-            (switch.set)(&mut faults, false);
-            assert_eq!(faults, Faults::default(), "{}", switch.name);
-            assert!(crate::alarms::has_runbook(switch.runbook), "{}", switch.runbook);
-        }
-    }
-}
+mod tests;

@@ -1,67 +1,12 @@
 //! The overview over HTTP, without a server.
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
-use config_audit_local::{AwsSettings, Breaker, Database};
-use config_audit_tables::AuditTable;
+use axum::http::StatusCode;
 use serde_json::Value;
-use tower::ServiceExt;
 
-use super::*;
-use crate::activity::Activity;
-use crate::alarms::Alarms;
-use crate::faults::Load;
-use crate::items::Items;
-use crate::layout::Frame;
+use crate::testing::fixture;
 use crate::token::FormToken;
-use crate::trail::Trail;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'\u{202e}";
-
-struct Fixture {
-    database: Database,
-    token: FormToken,
-    router: Router,
-}
-
-async fn fixture() -> Fixture {
-    let database = Database::memory(0, AwsSettings::dummy()).await.unwrap();
-    database.ensure_configuration_table("Configuration", "key").await.unwrap();
-    let token = FormToken::random();
-    let client = database.client().clone();
-    let items = Items::new(client.clone(), "Configuration", "key", "Audit");
-    let activity = Arc::new(Activity::new(None));
-    let frame = Frame { sections: Site::SECTIONS, ..Frame::default() };
-    let audit = AuditTable::new(client, "Audit", "here");
-    let trail = Trail::new(frame.clone(), audit, None, Arc::default(), None, token.clone());
-    let alarms = Arc::new(Alarms::bundled().unwrap());
-    let (breaker, load) = (Breaker::default(), Load::default());
-    let site = Site { frame, activity, alarms, breaker, can_break_table: true, load, items, token: token.clone() };
-    Fixture { database, token, router: site.router(Arc::new(trail)) }
-}
-
-impl Fixture {
-    async fn send(&self, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap();
-        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
-    }
-
-    async fn get(&self, address: &str, accept: &str) -> (StatusCode, HeaderMap, String) {
-        self.send(Request::get(address).header("accept", accept).body(Body::empty()).unwrap()).await
-    }
-
-    async fn post(&self, token: &str, fields: &[(&str, &str)]) -> (StatusCode, HeaderMap, String) {
-        let encode =
-            |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
-        let fields = fields.iter().copied().chain([("token", token)]);
-        let body: Vec<_> = fields.map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let request = Request::post("/items").header("content-type", "application/x-www-form-urlencoded");
-        self.send(request.body(Body::from(body.join("&"))).unwrap()).await
-    }
-}
 
 #[tokio::test]
 async fn the_page_has_security_headers_and_nothing_inline() {
@@ -104,11 +49,11 @@ async fn a_form_needs_the_token_and_then_changes_the_item() {
     let fixture = fixture().await;
     let save = [("action", "save"), ("key", HOSTILE), ("attribute", "value"), ("value", "1800")];
     for token in ["", "x", FormToken::random().as_str()] {
-        assert_eq!(fixture.post(token, &save).await.0, StatusCode::FORBIDDEN);
+        assert_eq!(fixture.post("/items", token, &save).await.0, StatusCode::FORBIDDEN);
     }
     let client = fixture.database.client();
     assert_eq!(client.scan().table_name("Configuration").send().await.unwrap().count, 0);
-    let (status, headers, _) = fixture.post(fixture.token.as_str(), &save).await;
+    let (status, headers, _) = fixture.post("/items", fixture.token.as_str(), &save).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     let next = headers["location"].to_str().unwrap().split('#').next().unwrap().to_owned();
     let items = client.scan().table_name("Configuration").send().await.unwrap().items.unwrap();
@@ -126,7 +71,7 @@ async fn a_form_needs_the_token_and_then_changes_the_item() {
         (&[("action", "save"), ("key", "a"), ("attribute", "key")], StatusCode::BAD_REQUEST),
         (&[("action", "drop"), ("key", "a")], StatusCode::BAD_REQUEST),
     ] {
-        assert_eq!(fixture.post(fixture.token.as_str(), fields).await.0, status, "{fields:?}");
+        assert_eq!(fixture.post("/items", fixture.token.as_str(), fields).await.0, status, "{fields:?}");
     }
     assert_eq!(client.scan().table_name("Configuration").send().await.unwrap().count, 0);
     fixture.database.stop().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use config_audit_cloudwatch::alarms::{Alarm, Alarms, Kind, State, Transition};
+use config_audit_cloudwatch::alarms::{Alarm, Alarms, Kind, Promise, State, Transition, runbook_name};
 use config_audit_cloudwatch::units::count;
 use config_audit_simulator::scenario::Millis;
 use config_audit_simulator::world::Tally;
@@ -53,29 +53,6 @@ pub struct AlarmCheck {
     promised: BTreeMap<String, Option<Promise>>,
 }
 
-/// How soon the alarm fires, in minutes, according to its runbook.
-#[derive(Debug, Clone, Copy)]
-struct Promise {
-    usual: i64,
-    /// With Lambda's retries ten minutes apart.
-    slow: i64,
-}
-
-impl Promise {
-    fn read(runbook: &str) -> Option<Self> {
-        let minutes = |label: &str| {
-            let rest = runbook.lines().find_map(|line| line.strip_prefix(label))?;
-            rest.split(' ').next()?.parse().ok()
-        };
-        let usual = minutes("Fires within: ")?;
-        Some(Self { usual, slow: minutes("With retries ten minutes apart: ").unwrap_or(usual) })
-    }
-
-    fn of(self, trial: Trial) -> i64 {
-        if trial.cadence == Cadence::TenMinutes { self.slow } else { self.usual }
-    }
-}
-
 /// What was played.
 pub struct Played {
     faults: Vec<PlayedCase>,
@@ -91,7 +68,7 @@ impl AlarmCheck {
     pub fn read(templates: &Path, runbooks: &Path) -> Result<Self, ReadAlarmsError> {
         let alarms = DeployedAlarms::read(templates)?;
         let promised = alarms.all.all().iter().map(|alarm| {
-            let file = runbooks.join(format!("{}.md", kebab_case(&alarm.id)));
+            let file = runbooks.join(format!("{}.md", runbook_name(&alarm.id)));
             // Another test compares the files with the alarms. A missing runbook makes no promise here.
             let runbook = read(&file).unwrap_or_default();
             (alarm.id.clone(), Promise::read(&runbook))
@@ -241,7 +218,7 @@ impl AlarmCheck {
             (_, None, _) => vec![format!("the condition that {alarm} watches for did not occur")],
             (_, _, None) => vec![format!("{alarm} did not fire")],
             (Some(Some(promised)), Some(since), Some(fired)) => {
-                let promised = promised.of(case.trial);
+                let promised = of_trial(*promised, case.trial);
                 let mut problems = Vec::new();
                 let took = begins + fired.after_minutes - since;
                 if !(0..=promised).contains(&took) {
@@ -314,8 +291,13 @@ impl AlarmCheck {
 
     /// The time in minutes that an alarm's runbook promises.
     fn promise(&self, id: &str, trial: Trial) -> Option<i64> {
-        Some(self.promised.get(id).copied().flatten()?.of(trial))
+        Some(of_trial(self.promised.get(id).copied().flatten()?, trial))
     }
+}
+
+/// The promise for a trial, in minutes.
+fn of_trial(promise: Promise, trial: Trial) -> i64 {
+    if trial.cadence == Cadence::TenMinutes { promise.slow } else { promise.usual }
 }
 
 fn is_paging(alarm: &Alarm) -> bool {
@@ -358,16 +340,4 @@ fn unattended(tally: &Tally) -> String {
         0 => lost,
         waiting => format!("{lost}; {} in the failure bucket", count(waiting, "record waits", "records wait")),
     }
-}
-
-/// `RecordsFailing` is `records-failing`.
-fn kebab_case(id: &str) -> String {
-    let mut name = String::new();
-    for letter in id.chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.push(letter.to_ascii_lowercase());
-    }
-    name
 }
