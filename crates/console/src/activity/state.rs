@@ -26,6 +26,8 @@ const MAX_ENTRIES: usize = 1_000;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
+    /// Writes to the Configuration table, if it is in the embedded database.
+    pub written: usize,
     /// Changes that the mapping read from the stream.
     pub changes: usize,
     /// Invocations that ended.
@@ -259,8 +261,9 @@ impl State {
             }
             WorldEvent::Warning { message } => self.notice(now, false, message.clone()),
             WorldEvent::Recovered { message } => self.notice(now, true, message.clone()),
-            // Only the metrics need them.
-            WorldEvent::StreamPolled { .. } | WorldEvent::TableWritten { .. } => {}
+            WorldEvent::TableWritten { items } => self.counts.written += items,
+            // Only the metrics need it.
+            WorldEvent::StreamPolled { .. } => {}
         }
     }
 
