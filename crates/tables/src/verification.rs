@@ -12,8 +12,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use config_audit::clock::{Clock, timestamp};
-use config_audit::value::{equal, size};
-use config_audit_trail::{Finding, Item, Verdict, backfill_id};
+use config_audit::value::size;
+use config_audit_trail::{Finding, Item, Present, Verdict, backfill_id};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use serde_dynamo::AttributeValue;
 
@@ -232,21 +232,9 @@ impl<O: Observer> Verification<O> {
         let time = &time;
         let verdicts = iter(items).map(|(item, key)| async move {
             let steps = audit.steps(&key).await?;
-            let verdict = if is_same(item.as_ref(), configuration.item(&key).await?.as_ref()) {
-                Verdict::of(steps, item.as_ref())
-            } else {
-                Verdict::of_changing(steps, item.as_ref(), time)
-            };
-            Ok((key, verdict))
+            let present = Present::of_reads(time, item, configuration.item(&key).await?);
+            Ok((key, Verdict::judge(steps, &present).0))
         });
         verdicts.buffer_unordered(CONCURRENCY).try_collect().await
-    }
-}
-
-fn is_same(one: Option<&Item>, other: Option<&Item>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => equal(&AttributeValue::M(one.clone()), &AttributeValue::M(other.clone())),
-        (None, None) => true,
-        _ => false,
     }
 }

@@ -32,6 +32,6 @@ pub use backfill::{backfill_id, backfill_plan, omit_item};
 pub use fold::{Fold, Origin, SNAPSHOT_WINDOW, fold};
 pub use gap::{Gap, GapKind};
 pub use image::Image;
-pub use step::{Change, Step, WholeItem};
+pub use step::{Change, ChangeKind, Step, WholeItem};
 pub use value::{Attributes, Item, Value};
-pub use verdict::{Finding, Verdict};
+pub use verdict::{Finding, Present, Verdict};

@@ -52,39 +52,72 @@ pub enum WholeItem {
     Omitted(String),
 }
 
+/// The kind of a [`Change`], which can be told without its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// [`Change::Insert`].
+    Insert,
+    /// [`Change::Modify`].
+    Modify,
+    /// [`Change::Remove`].
+    Remove,
+    /// [`Change::Snapshot`].
+    Snapshot,
+    /// [`Change::Unreadable`].
+    Unreadable,
+}
+
+impl ChangeKind {
+    /// The kind of change that this item of the Audit table records.
+    #[must_use]
+    pub fn of(entry: &Item) -> Self {
+        let time = text(entry, "modificationTime").unwrap_or_default();
+        if time.len() != 24 || DateTime::parse_from_rfc3339(time).is_err() {
+            return Self::Unreadable;
+        }
+        let is_item = |value: &AttributeValue| matches!(value, AttributeValue::M(_));
+        match (entry.get("updatedAttribute"), entry.get("oldValue"), entry.get("newValue")) {
+            (Some(AttributeValue::S(_)), None, None) => Self::Unreadable,
+            (Some(AttributeValue::S(_)), _, _) => Self::Modify,
+            (None, None, Some(new)) if is_item(new) => {
+                let key = text(entry, "itemKey").unwrap_or_default();
+                let is_backfilled = text(entry, "id").is_some_and(|id| backfill_id(key).to_string() == id);
+                if is_backfilled { Self::Snapshot } else { Self::Insert }
+            }
+            (None, Some(old), None) if is_item(old) => Self::Remove,
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+fn text<'a>(entry: &'a Item, name: &str) -> Option<&'a str> {
+    if let Some(AttributeValue::S(text)) = entry.get(name) { Some(text) } else { None }
+}
+
 impl Step {
     /// Reads an item of the Audit table. If it is not an entry, returns a [`Change::Unreadable`].
     #[must_use]
     pub fn read(mut entry: Item) -> Self {
+        let kind = ChangeKind::of(&entry);
         let sequence = match entry.get("provenance") {
-            Some(AttributeValue::M(provenance)) => match provenance.get("sequenceNumber") {
-                Some(AttributeValue::S(number)) => Some(SequenceNumber::new(number)),
-                _ => None,
-            },
+            Some(AttributeValue::M(provenance)) => text(provenance, "sequenceNumber").map(SequenceNumber::new),
             _ => None,
         };
-        let has_attribute = entry.contains_key("updatedAttribute");
         let mut text = |name: &str| match entry.remove(name) {
-            Some(AttributeValue::S(text)) => Some(text),
-            _ => None,
+            Some(AttributeValue::S(text)) => text,
+            _ => String::new(),
         };
-        let id = text("id").unwrap_or_default();
-        let time = text("modificationTime").unwrap_or_default();
-        let key = text("itemKey").unwrap_or_default();
+        let (id, time, key) = (text("id"), text("modificationTime"), text("itemKey"));
         let attribute = text("updatedAttribute");
-        let is_backfilled = backfill_id(&key).to_string() == id;
-        let has_time = time.len() == 24 && DateTime::parse_from_rfc3339(&time).is_ok();
-        let change = match (attribute, entry.remove("oldValue"), entry.remove("newValue")) {
-            _ if !has_time => None,
-            (Some(_), None, None) => None,
-            (Some(attribute), old, new) => {
+        let (old, new) = (entry.remove("oldValue"), entry.remove("newValue"));
+        let change = match kind {
+            ChangeKind::Insert => new.and_then(WholeItem::read).map(Change::Insert),
+            ChangeKind::Modify => {
                 Some(Change::Modify { attribute, old: old.map(Value::from), new: new.map(Value::from) })
             }
-            _ if has_attribute => None,
-            (None, None, Some(new)) if is_backfilled => WholeItem::read_backfilled(new, &key).map(Change::Snapshot),
-            (None, None, Some(new)) => WholeItem::read(new).map(Change::Insert),
-            (None, Some(old), None) => WholeItem::read(old).map(Change::Remove),
-            _ => None,
+            ChangeKind::Remove => old.and_then(WholeItem::read).map(Change::Remove),
+            ChangeKind::Snapshot => new.and_then(|new| WholeItem::read_backfilled(new, &key)).map(Change::Snapshot),
+            ChangeKind::Unreadable => None,
         };
         Self { id, time, sequence, change: change.unwrap_or(Change::Unreadable) }
     }
@@ -153,7 +186,21 @@ mod tests {
     use serde_json::value::to_raw_value;
 
     fn step(entry: serde_json::Value) -> Step {
-        Step::read(serde_json::from_value(entry).unwrap())
+        let entry: Item = serde_json::from_value(entry).unwrap();
+        let kind = ChangeKind::of(&entry);
+        let step = Step::read(entry);
+        assert_eq!(kind, kind_of(&step.change));
+        step
+    }
+
+    fn kind_of(change: &Change) -> ChangeKind {
+        match change {
+            Change::Insert(_) => ChangeKind::Insert,
+            Change::Modify { .. } => ChangeKind::Modify,
+            Change::Remove(_) => ChangeKind::Remove,
+            Change::Snapshot(_) => ChangeKind::Snapshot,
+            Change::Unreadable => ChangeKind::Unreadable,
+        }
     }
 
     fn with(mut entry: serde_json::Value, more: &serde_json::Value) -> serde_json::Value {

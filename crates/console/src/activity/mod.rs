@@ -72,7 +72,7 @@ impl Activity {
             if let Received::Event(event) = &received
                 && let WorldEvent::EntryStored { entry } = &**event
             {
-                self.entries.add(Head::of(entry.item().clone()));
+                self.entries.add(Head::of(entry.item()));
             }
             {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -35,8 +35,8 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let found = trail.audit.entry(&id).await?.ok_or(Refusal::NotFound)?;
-    let head = Head::of(item(found.clone()));
-    let row = Row::of(&trail, head, trail.shows_values(&asked.values).then(|| Entry::from_item(found)));
+    let found = item(found);
+    let row = Row::of(&trail, Head::of(&found), trail.shows_values(&asked.values).then(|| Entry::from_item(found)));
     Ok(trail.frame.respond(&headers, &row, || Page::new("Entry", Section::Trail, content(&row, &asked))))
 }
 

@@ -41,10 +41,9 @@ impl Filter {
     /// Why it is not valid, if it is not.
     #[must_use]
     pub(crate) fn mistake(&self) -> Option<String> {
-        let times = [("from", &self.from), ("to", &self.to)];
-        let wrong = times.into_iter().find(|(_, text)| !is_time(time(text)));
-        if let Some((name, _)) = wrong {
-            return Some(format!("`{name}` is not a time; write it like 2026-03-03 or 2026-03-03T10:00:00Z"));
+        let mistake = time_mistake("from", &self.from).or_else(|| time_mistake("to", &self.to));
+        if mistake.is_some() {
+            return mistake;
         }
         let is_kind = self.kind.is_empty() || Kind::ALL.iter().any(|kind| kind.name() == self.kind);
         (!is_kind).then(|| {
@@ -66,13 +65,19 @@ impl Filter {
     }
 }
 
+/// Why this field of an address is neither a time nor empty, if it is not.
+pub(super) fn time_mistake(name: &str, text: &str) -> Option<String> {
+    let mistake = || format!("`{name}` is not a time; write it like 2026-03-03 or 2026-03-03T10:00:00Z");
+    (!is_time(time(text))).then(mistake)
+}
+
 /// Without the zone, because only UTC is accepted.
-fn time(text: &str) -> &str {
+pub(super) fn time(text: &str) -> &str {
     text.trim().trim_end_matches(['Z', 'z'])
 }
 
 /// Whether this is a time or a prefix of one.
-fn is_time(text: &str) -> bool {
+pub(super) fn is_time(text: &str) -> bool {
     const FORM: &str = "0000-00-00T00:00:00.000";
     text.len() <= FORM.len()
         && text.len() != 1

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config_audit_local::aws::Item;
-use config_audit_trail::{Change, Step};
+use config_audit_trail::ChangeKind;
 use serde::Serialize;
 use serde_dynamo::AttributeValue;
 
@@ -47,15 +47,15 @@ impl Kind {
         }
     }
 
-    /// The kind of a change.
+    /// The kind of this entry.
     #[must_use]
-    pub(crate) fn of(change: &Change) -> Self {
-        match change {
-            Change::Insert(_) => Self::Created,
-            Change::Modify { .. } => Self::Changed,
-            Change::Remove(_) => Self::Deleted,
-            Change::Snapshot(_) => Self::Backfilled,
-            Change::Unreadable => Self::Unreadable,
+    pub(crate) fn of(entry: &Item) -> Self {
+        match ChangeKind::of(entry) {
+            ChangeKind::Insert => Self::Created,
+            ChangeKind::Modify => Self::Changed,
+            ChangeKind::Remove => Self::Deleted,
+            ChangeKind::Snapshot => Self::Backfilled,
+            ChangeKind::Unreadable => Self::Unreadable,
         }
     }
 }
@@ -81,14 +81,14 @@ pub(crate) struct Head {
 impl Head {
     /// The head of this entry.
     #[must_use]
-    pub(crate) fn of(entry: Item) -> Self {
+    pub(crate) fn of(entry: &Item) -> Self {
         let text = |name: &str| match entry.get(name) {
             Some(AttributeValue::S(text)) => Arc::from(text.as_str()),
             _ => Arc::default(),
         };
         let (id, item_key, modification_time) = (text("id"), text("itemKey"), text("modificationTime"));
         let updated_attribute = entry.contains_key("updatedAttribute").then(|| text("updatedAttribute"));
-        Self { id, item_key, modification_time, updated_attribute, kind: Kind::of(&Step::read(entry).change) }
+        Self { id, item_key, modification_time, updated_attribute, kind: Kind::of(entry) }
     }
 }
 

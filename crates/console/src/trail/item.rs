@@ -1,21 +1,24 @@
 //! An item's history as a timeline, what is wrong with it, and the item at any time.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use config_audit::clock::{Clock, timestamp};
 use config_audit_cloudwatch::units::count;
 use config_audit_local::aws::entry::{Entry, Plain};
 use config_audit_local::aws::item;
 use config_audit_tables::SdkItem;
-use config_audit_trail::{Finding, Fold, Gap, Image, Item, Step, Verdict, fold};
+use config_audit_trail::{Finding, Fold, Gap, Image, Present, Step, Verdict};
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 use serde_json::Value;
 
+use super::filter::{is_time, time, time_mistake};
 use super::row::{Row, item_address};
 use super::{Head, Trail};
 use crate::layout::{Page, Section};
@@ -80,87 +83,105 @@ impl Serialize for Shown {
 /// The page.
 ///
 /// # Errors
-/// If DynamoDB rejects the request.
+/// If the time is not valid, or DynamoDB rejects the request.
 pub(super) async fn page(
     State(trail): State<Arc<Trail>>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let entries = trail.audit.entries(&asked.key).await?;
-    let current = match &trail.configuration {
-        Some(table) => Current::Known(table.item(&asked.key).await?),
-        None => Current::Unknown,
-    };
-    let steps: Vec<Step> = entries.iter().map(|entry| Step::read(item(entry.clone()))).collect();
-    // A long history takes a while to fold, and must not block other requests.
-    let folded = tokio::task::spawn_blocking(move || judge(steps, current));
-    let (fold, problems) = folded.await.map_err(|error| Refusal::Failed(error.to_string()))?;
-    let view = View::of(&trail, &asked, entries, &fold, problems);
+    let at = time(&asked.at).replace(' ', "T");
+    if let Some(mistake) = time_mistake("at", &at) {
+        return Err(Refusal::Invalid(mistake));
+    }
+    let history = History::read(&trail, &asked.key).await?;
+    let view = View::of(&trail, &asked, &at, history);
     Ok(trail.frame.respond(&headers, &view, || {
         let content = content(&trail, &asked, &view);
         Page::new("Item", Section::Trail, content)
     }))
 }
 
-/// The item now.
-enum Current {
-    /// It was read; it may not exist.
-    Known(Option<Item>),
-    /// There is no Configuration table to read it from.
-    Unknown,
+/// The entries of an item, and what they prove.
+struct History {
+    /// The newest first.
+    entries: Vec<SdkItem>,
+    fold: Fold,
+    findings: Vec<Finding>,
 }
 
-/// The changes in order, and what is wrong with them.
-fn judge(steps: Vec<Step>, current: Current) -> (Fold, Vec<Finding>) {
-    let fold = fold(steps.clone(), None);
-    let problems = match current {
-        Current::Known(item) => Verdict::of(steps, item.as_ref()).findings,
-        Current::Unknown => fold.gaps.iter().cloned().map(Finding::Gap).collect(),
-    };
-    (fold, problems)
+impl History {
+    /// Reads the item before its entries, and again afterwards. Otherwise the entry of a change that is made meanwhile
+    /// would look like a gap.
+    async fn read(trail: &Trail, key: &str) -> Result<Self, Refusal> {
+        let (entries, present) = match &trail.configuration {
+            Some(table) => {
+                let time = timestamp(Clock::System.now());
+                let before = table.item(key).await?;
+                let entries = trail.audit.entries(key).await?;
+                (entries, Present::of_reads(&time, before, table.item(key).await?))
+            }
+            None => (trail.audit.entries(key).await?, Present::Unknown),
+        };
+        // A long history takes a while to fold, and must not block other requests.
+        let judged = tokio::task::spawn_blocking(move || Self::of(entries, &present));
+        judged.await.map_err(|error| Refusal::Failed(error.to_string()))
+    }
+
+    fn of(mut entries: Vec<SdkItem>, present: &Present) -> Self {
+        let steps = entries.iter().map(|entry| Step::read(item(entry.clone()))).collect();
+        let (verdict, fold) = Verdict::judge(steps, present);
+        let places: HashMap<&str, usize> =
+            fold.steps.iter().enumerate().map(|(place, step)| (step.id.as_str(), place)).collect();
+        // Unreadable entries have no place in the order, so they come first, like the newest.
+        entries.sort_by_cached_key(|entry| Reverse(places.get(id(entry)).copied().unwrap_or(usize::MAX)));
+        Self { entries, fold, findings: verdict.findings }
+    }
+}
+
+fn id(entry: &SdkItem) -> &str {
+    entry.get("id").and_then(|value| value.as_s().ok()).map(String::as_str).unwrap_or_default()
 }
 
 impl View {
-    fn of(trail: &Trail, asked: &Asked, entries: Vec<SdkItem>, fold: &Fold, problems: Vec<Finding>) -> Self {
+    fn of(trail: &Trail, asked: &Asked, at: &str, history: History) -> Self {
+        let History { entries, fold, findings } = history;
         let shows_values = trail.shows_values(&asked.values);
         let number = entries.len();
-        let mut by_id: HashMap<String, SdkItem> = HashMap::new();
-        let mut rest = Vec::new();
-        for entry in entries {
-            let head = Head::of(item(entry.clone()));
-            by_id.insert(head.id.to_string(), entry);
-            rest.push(head.id.to_string());
-        }
-        // Unreadable entries have no place in the order, so they come first, like the newest.
-        let ordered: Vec<String> = fold.steps.iter().rev().map(|step| step.id.clone()).collect();
-        rest.retain(|id| !ordered.contains(id));
-        let ids: Vec<String> = rest.into_iter().chain(ordered).collect();
-        let start = ids.iter().position(|id| *id == asked.after).map_or(0, |position| position + 1);
-        let end = ids.len().min(start + PAGE);
-        let history = ids[start..end].iter().filter_map(|id| by_id.remove(id)).map(|entry| {
-            let head = Head::of(item(entry.clone()));
-            Row::of(trail, head, shows_values.then(|| Entry::from_item(entry)))
-        });
-        let older = (end < ids.len()).then(|| {
+        let start = entries.iter().position(|entry| id(entry) == asked.after).map_or(0, |position| position + 1);
+        let end = number.min(start + PAGE);
+        let older = (end < number).then(|| {
             let address = item_address(&asked.key).with("at", &asked.at).with("values", &asked.values);
-            address.with("after", &ids[end - 1]).to_string()
+            address.with("after", id(&entries[end - 1])).to_string()
         });
+        let history = entries.into_iter().skip(start).take(PAGE).map(|entry| {
+            let entry = item(entry);
+            Row::of(trail, Head::of(&entry), shows_values.then(|| Entry::from_item(entry)))
+        });
+        // Without a change in order, nothing is known of the item.
+        let has_state = !at.is_empty() && !fold.steps.is_empty();
         Self {
             item_key: asked.key.clone(),
             entries: number,
-            findings: problems.iter().map(|finding| finding.json(&asked.key)).collect(),
-            state: (!asked.at.is_empty()).then(|| ItemAt::of(fold, &asked.at, shows_values)),
+            findings: findings.iter().map(|finding| json(finding, &asked.key)).collect(),
+            state: has_state.then(|| ItemAt::of(&fold, at, shows_values)),
             history: history.collect(),
             older,
-            problems,
+            problems: findings,
         }
     }
+}
+
+/// A finding as `config-audit verify` has it, and whether its entry may only not be stored yet.
+fn json(finding: &Finding, key: &str) -> Value {
+    let mut json = finding.json(key);
+    json["isAtEnd"] = finding.is_at_end().into();
+    json
 }
 
 impl ItemAt {
     fn of(fold: &Fold, at: &str, shows_values: bool) -> Self {
         // A tilde sorts after every character of a time, so all times with this prefix are included.
-        let last = format!("{}~", at.trim().trim_end_matches(['Z', 'z']).replace(' ', "T"));
+        let last = format!("{at}~");
         let image = fold.at(&last);
         let item = image.as_ref().map(Image::item).unwrap_or_default();
         let attributes = item.into_iter().map(|(name, value)| (name, Shown(shows_values.then_some(value))));
@@ -177,10 +198,19 @@ fn content(trail: &Trail, asked: &Asked, view: &View) -> Markup {
     let other = if trail.shows_values(&asked.values) { "hidden" } else { "shown" };
     let toggle = item_address(&asked.key).with("at", &asked.at).with("after", &asked.after).with("values", other);
     let label = if other == "shown" { "show values" } else { "hide values" };
+    let mut by_entry: HashMap<&str, Vec<&Finding>> = HashMap::new();
+    for finding in &view.problems {
+        if let Finding::Gap(Gap { entry: Some(entry), .. }) = finding {
+            by_entry.entry(entry).or_default().push(finding);
+        }
+    }
     html! {
         p.key.large { (Visible(&asked.key)) }
         @if view.entries == 0 {
             p.empty { "The trail has no entry for this item. " a href="/trail" { "All entries" } }
+            @for finding in &view.problems {
+                p { span.badge.waiting { span aria-hidden="true" { "? " } "no entry" } " " (Visible(&finding.text())) "." }
+            }
         } @else {
             (verdict(view))
             section aria-labelledby="state-heading" {
@@ -198,9 +228,8 @@ fn content(trail: &Trail, asked: &Asked, view: &View) -> Markup {
                 p.toolbar { (count(view.entries, "entry", "entries")) ", newest first · " a href=(toggle) { (label) } }
                 ol.entries.timeline {
                     @for row in &view.history {
-                        @let then = item_address(&asked.key).with("at", &row.head.modification_time).with("values", &asked.values);
-                        (row.render(&asked.values, &html! { " " a.quiet href=(then) { "item then" } }))
-                        @for finding in view.problems.iter().filter(|finding| concerns(finding, &row.head.id)) {
+                        (row.render(&asked.values, &item_then(asked, row)))
+                        @for finding in by_entry.get(&*row.head.id).into_iter().flatten() {
                             li.finding { span.badge.bad { "! missing or altered" } " " (Visible(&finding.text())) }
                         }
                     }
@@ -214,17 +243,38 @@ fn content(trail: &Trail, asked: &Asked, view: &View) -> Markup {
     }
 }
 
-fn concerns(finding: &Finding, id: &str) -> bool {
-    matches!(finding, Finding::Gap(Gap { entry: Some(entry), .. }) if entry == id)
+/// The link to the item after this entry. The time of an unreadable entry may be any text.
+fn item_then(asked: &Asked, row: &Row) -> Markup {
+    let at = &row.head.modification_time;
+    let then = item_address(&asked.key).with("at", at).with("values", &asked.values);
+    html! { @if is_time(time(at)) { " " a.quiet href=(then) { "item then" } } }
 }
 
 fn verdict(view: &View) -> Markup {
+    let certain = view.problems.iter().filter(|finding| !finding.is_at_end() && !finding.is_undecided()).count();
     html! {
-        @if view.problems.is_empty() {
-            p { span.badge.good { span aria-hidden="true" { "✓ " } "intact" } " Every change leads to the next." }
-        } @else {
-            p { span.badge.bad { span aria-hidden="true" { "! " } (count(view.problems.len(), "finding", "findings")) } }
-            ul.notices { @for finding in &view.problems { li { (Visible(&finding.text())) } } }
+        p {
+            @if certain > 0 {
+                span.badge.bad { span aria-hidden="true" { "! " } (count(certain, "finding", "findings")) }
+            } @else if view.problems.iter().any(Finding::is_undecided) {
+                span.badge.waiting { span aria-hidden="true" { "? " } "undecided" }
+            } @else if view.problems.is_empty() {
+                span.badge.good { span aria-hidden="true" { "✓ " } "intact" } " Every change leads to the next."
+            } @else {
+                span.badge.waiting { span aria-hidden="true" { "? " } "waiting" }
+                " The item's newest change has no entry yet. Reload this page in a minute: if there is still none, the function
+                is behind, or the entry is missing."
+            }
+        }
+        @if !view.problems.is_empty() {
+            ul.notices {
+                @for finding in &view.problems {
+                    li {
+                        @if finding.is_at_end() && certain > 0 { span.badge.waiting { "? waiting" } " " }
+                        (Visible(&finding.text()))
+                    }
+                }
+            }
         }
     }
 }

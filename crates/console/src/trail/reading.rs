@@ -67,7 +67,7 @@ impl Trail {
                 Ok((items, next)) => {
                     entries += items.len();
                     for entry in items {
-                        self.index.add(Head::of(item(entry)));
+                        self.index.add(Head::of(&item(entry)));
                     }
                     start = next;
                 }

@@ -132,6 +132,60 @@ async fn an_item_is_shown_at_any_time_and_gaps_are_listed() {
 }
 
 #[tokio::test]
+async fn the_newest_change_waits_for_its_entry_but_a_gap_before_it_is_a_finding() {
+    let fixture = fixture("FLAG").await;
+    let client = fixture.database.client().clone();
+    fixture.database.ensure_configuration_table("Configuration", "key").await.unwrap();
+    let configuration = ConfigurationTable::find(client.clone(), "Configuration", "here").await.unwrap();
+    let audit = AuditTable::new(client.clone(), "Audit", "here");
+    let trail = Trail::new(Frame::default(), audit, Some(configuration), Arc::default(), None, FormToken::random());
+    let pages = Fixture { router: trail_only(Arc::new(trail)), ..fixture };
+    let findings = async |key: &str| {
+        let view = pages.json(&format!("/trail/item?key={key}")).await;
+        let finding = |finding: &Value| (finding["finding"].clone(), finding["isAtEnd"].clone());
+        view["findings"].as_array().unwrap().iter().map(finding).collect::<Vec<_>>()
+    };
+    let page = async |key: &str| pages.page(&format!("/trail/item?key={key}")).await;
+    assert!(findings("FLAG").await.is_empty() && page("FLAG").await.contains("intact"));
+    // The item was created again; its entry is not stored yet.
+    for key in ["FLAG", "NEW"] {
+        let put = client.put_item().table_name("Configuration").item("key", AttributeValue::S(key.to_owned()));
+        put.send().await.unwrap();
+    }
+    assert_eq!(findings("FLAG").await, [("creation".into(), true.into())]);
+    assert_eq!(findings("NEW").await, [("noEntry".into(), true.into())]);
+    for key in ["FLAG", "NEW"] {
+        let page = page(key).await;
+        assert!(page.contains("badge waiting") && !page.contains("badge bad"), "{page}");
+    }
+    let delete = client.delete_item().table_name("Audit").key("id", AttributeValue::S("c".to_owned()));
+    delete.send().await.unwrap();
+    assert_eq!(findings("FLAG").await, [("attribute".into(), false.into()), ("creation".into(), true.into())]);
+    assert!(page("FLAG").await.contains("1 finding"));
+    pages.database.stop().await;
+}
+
+#[tokio::test]
+async fn a_time_that_is_not_one_is_refused_and_never_linked() {
+    let fixture = fixture("FLAG").await;
+    for at in ["yesterday", "2024-9-1", "2024-09-11T09:00:00%2B02:00"] {
+        let (status, page) = fixture.get(&format!("/trail/item?key=FLAG&at={at}"), "text/html").await;
+        assert!(status == StatusCode::BAD_REQUEST && page.contains("`at` is not a time"), "{at}: {page}");
+    }
+    let view = fixture.json("/trail/item?key=FLAG&at=2024-09-11%2009:01Z").await;
+    assert_eq!(view["state"]["exists"], true);
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let put = fixture.database.client().put_item().table_name("Audit").item("id", text("e"));
+    put.item("itemKey", text("FLAG")).item("modificationTime", text("yesterday")).send().await.unwrap();
+    let page = fixture.page("/trail/item?key=FLAG").await;
+    // The unreadable entry comes first.
+    let position = |id: &str| page.find(&format!("/trail/entry/{id}")).unwrap();
+    assert!(["e", "d", "c", "b", "a"].map(position).is_sorted());
+    assert_eq!(page.matches("item then").count(), 4);
+    fixture.database.stop().await;
+}
+
+#[tokio::test]
 async fn a_hostile_key_stays_text_on_every_page_and_in_every_link() {
     let fixture = fixture(HOSTILE).await;
     Arc::clone(&fixture.trail).read().await;
