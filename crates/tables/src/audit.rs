@@ -1,13 +1,18 @@
 //! The Audit table.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeyType, ReturnConsumedCapacity, ScalarAttributeType, TableDescription};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeyType, KeysAndAttributes, ReturnConsumedCapacity, ScalarAttributeType, TableDescription,
+};
 use config_audit::stream::MAX_KEY_BYTES;
 use config_audit_local::aws::tables::{HISTORY_INDEX, item, stream_arn};
 
 use crate::SdkItem;
+use crate::batch::{MAX_BATCH, Patience, THROTTLED};
 use crate::describe::{TableError, describe};
 use crate::error::AwsError;
 use config_audit_trail::Step;
@@ -97,6 +102,45 @@ impl AuditTable {
         }
         let request = self.client.get_item().table_name(&self.name).key("id", AttributeValue::S(id.to_owned()));
         Ok(request.send().await.map_err(|error| self.error("dynamodb:GetItem", &error))?.item)
+    }
+
+    /// The entries with these IDs, by ID. IDs without an entry are left out.
+    ///
+    /// # Errors
+    /// If AWS returns an error.
+    pub async fn entries_by_id(&self, ids: &[&str]) -> Result<HashMap<String, SdkItem>, AwsError> {
+        // DynamoDB rejects a batch with a key twice, or one that no entry can have.
+        let mut ids: Vec<&str> = ids.iter().copied().filter(|id| !id.is_empty() && id.len() <= MAX_KEY_BYTES).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let permission = format!("dynamodb:BatchGetItem on table {}", self.name);
+        let action = || format!("reading table {} {}", self.name, self.place);
+        let mut entries = HashMap::with_capacity(ids.len());
+        for batch in ids.chunks(MAX_BATCH) {
+            let key = |id: &&str| HashMap::from([("id".to_owned(), AttributeValue::S((*id).to_owned()))]);
+            let mut left: Vec<SdkItem> = batch.iter().map(key).collect();
+            let mut patience = Patience::default();
+            while !left.is_empty() {
+                let requested = left.len();
+                let keys = KeysAndAttributes::builder()
+                    .set_keys(Some(std::mem::take(&mut left)))
+                    .build()
+                    .map_err(|error| AwsError { action: action(), code: None, reason: error.to_string() })?;
+                let output = self.client.batch_get_item().request_items(&self.name, keys).send().await;
+                let output = output.map_err(|error| self.error("dynamodb:BatchGetItem", &error))?;
+                for entry in output.responses.unwrap_or_default().into_values().flatten() {
+                    if let Some(AttributeValue::S(id)) = entry.get("id") {
+                        let id = id.clone();
+                        entries.insert(id, entry);
+                    }
+                }
+                left.extend(output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys));
+                if !patience.is_left_after(requested, left.len()).await {
+                    return Err(AwsError::of_code(action(), &permission, THROTTLED));
+                }
+            }
+        }
+        Ok(entries)
     }
 
     /// The table's name.
@@ -196,5 +240,34 @@ fn lacks(table: &TableDescription) -> Option<&'static str> {
         Some("the index itemKey-modificationTime-index (docs/security.md has the command that adds it)")
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use config_audit_local::{AwsSettings, Database};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn entries_are_found_by_their_ids_in_batches() {
+        let database = Database::memory(0, AwsSettings::dummy()).await.unwrap();
+        database.ensure_audit_table("Audit").await.unwrap();
+        let table = AuditTable::new(database.client().clone(), "Audit", "here");
+        for number in 0..=MAX_BATCH {
+            let put =
+                database.client().put_item().table_name("Audit").item("id", AttributeValue::S(number.to_string()));
+            let put = put.item("itemKey", AttributeValue::S("K".to_owned()));
+            put.item("modificationTime", AttributeValue::S(String::from("t"))).send().await.unwrap();
+        }
+        let too_long = "x".repeat(MAX_KEY_BYTES + 1);
+        let numbers: Vec<String> = (0..2 * MAX_BATCH).map(|number| number.to_string()).collect();
+        let mut ids: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        ids.extend(["7", "", too_long.as_str()]);
+        let found = table.entries_by_id(&ids).await.unwrap();
+        assert_eq!(found.len(), MAX_BATCH + 1);
+        assert!(found.iter().all(|(id, entry)| entry["id"] == AttributeValue::S(id.clone())));
+        assert!(table.entries_by_id(&[]).await.unwrap().is_empty());
+        database.stop().await;
     }
 }

@@ -13,12 +13,10 @@ use config_audit::value::Number;
 use config_audit_local::aws::item;
 
 use crate::SdkItem;
+use crate::batch::{MAX_BATCH, Patience, THROTTLED};
 use crate::describe::{TableError, describe};
 use crate::error::AwsError;
 use config_audit_trail::Item;
-
-/// The number of keys that one `BatchGetItem` takes.
-const MAX_BATCH: usize = 100;
 
 /// The Configuration table.
 #[derive(Debug, Clone)]
@@ -97,7 +95,9 @@ impl ConfigurationTable {
         for batch in self.distinct(keys).chunks(MAX_BATCH) {
             let mut left: Vec<SdkItem> =
                 batch.iter().map(|value| HashMap::from([(self.key_attribute.clone(), value.clone())])).collect();
+            let mut patience = Patience::default();
             while !left.is_empty() {
+                let requested = left.len();
                 let asked = KeysAndAttributes::builder()
                     .set_keys(Some(std::mem::take(&mut left)))
                     .consistent_read(true)
@@ -109,8 +109,11 @@ impl ConfigurationTable {
                 let output = output.map_err(|error| self.error("dynamodb:BatchGetItem", &error))?;
                 let found = output.responses.unwrap_or_default().into_values().flatten();
                 existing.extend(found.filter_map(|attributes| self.key(&item(attributes))));
-                // Request unprocessed keys again; the client backs off when DynamoDB throttles.
                 left.extend(output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys));
+                if !patience.is_left_after(requested, left.len()).await {
+                    let permission = format!("dynamodb:BatchGetItem on table {}", self.name);
+                    return Err(AwsError::of_code(self.reading(), &permission, THROTTLED));
+                }
             }
         }
         Ok(keys.iter().filter(|key| !existing.contains(*key)).cloned().collect())

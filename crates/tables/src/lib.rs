@@ -7,6 +7,7 @@
 //! units. It does not know the command, the console, or how clients are made.
 
 mod audit;
+mod batch;
 mod configuration;
 mod describe;
 mod error;

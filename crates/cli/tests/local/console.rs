@@ -212,7 +212,7 @@ async fn an_account_is_shown_with_a_role_that_may_only_read_and_its_values_when_
     let history =
         vec![(EPOCH, Some(item("FLAG", &[("value", 3600)]))), (EPOCH + 60, Some(item("FLAG", &[("value", 424_242)])))];
     tables.write(AUDIT, entries("FLAG", &history)).await;
-    let may_not = |operation: &str, _: &str| !["Query", "Scan", "GetItem"].contains(&operation);
+    let may_not = |operation: &str, _: &str| !["Query", "Scan", "GetItem", "BatchGetItem"].contains(&operation);
     let (url, _proxy) = refusing(tables.database.url(), "AccessDeniedException", may_not).await;
     let mut visit = Visit::of(command(&url, &tables.aws, &["console", "--audit-table", AUDIT, "--port", "0"])).await;
     let first = visit.page("/trail").await;

@@ -1,8 +1,7 @@
 //! An entry on a page: when, what, and the old value next to the new one.
 
 use config_audit_local::aws::entry::Entry;
-use config_audit_tables::{AuditTable, AwsError, CONCURRENCY};
-use futures_util::stream::{StreamExt, TryStreamExt, iter};
+use config_audit_tables::{AuditTable, AwsError};
 use maud::{Markup, html};
 use serde::Serialize;
 
@@ -51,12 +50,13 @@ impl Row {
         if !with_values {
             return Ok(heads.into_iter().map(|head| Self::of(trail, head, None)).collect());
         }
-        let audit = &trail.audit;
-        let entries = iter(heads).map(|head| async move {
-            let entry = entry(audit, &head.id).await?;
-            Ok::<_, AwsError>(Self::of(trail, head, entry))
-        });
-        entries.buffered(CONCURRENCY).try_collect().await
+        let ids: Vec<&str> = heads.iter().map(|head| &*head.id).collect();
+        let mut entries = trail.audit.entries_by_id(&ids).await?;
+        let row = |head: Head| {
+            let entry = entries.remove(&*head.id).map(Entry::from_item);
+            Self::of(trail, head, entry)
+        };
+        Ok(heads.into_iter().map(row).collect())
     }
 
     /// The entry, if its values are shown.
