@@ -18,7 +18,7 @@ use crate::key::AccessKey;
 use crate::layout::{Frame, Section};
 use crate::site::{Site, protected, trail_only};
 use crate::token::FormToken;
-use crate::trail::Trail;
+use crate::trail::{READ_PAUSE, Trail, TrailOwner};
 
 /// The console's default port.
 pub const DEFAULT_CONSOLE_PORT: u16 = 8010;
@@ -37,7 +37,7 @@ pub struct ConsoleSettings {
 pub struct Console {
     router: Router,
     activity: Option<Arc<Activity>>,
-    trail: Arc<Trail>,
+    trail: TrailOwner,
     /// What its pages need, if they need one.
     key: Option<AccessKey>,
     server: Option<Server>,
@@ -94,7 +94,7 @@ impl Console {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&activity).follow(events));
         // Entries from an earlier run with the same directory.
-        tasks.spawn(Arc::clone(&trail).read());
+        tasks.spawn(Arc::clone(&trail).follow(READ_PAUSE));
         let alarms = Arc::new(Alarms::bundled()?);
         tasks.spawn(Arc::clone(&alarms).follow(Arc::clone(&activity)));
         let site = Site {
@@ -108,7 +108,7 @@ impl Console {
             token,
         };
         let router = site.router(Arc::clone(&trail));
-        Ok(Self { router, activity: Some(activity), trail, key: None, server: None, tasks })
+        Ok(Self { router, activity: Some(activity), trail: TrailOwner(trail), key: None, server: None, tasks })
     }
 
     /// The read-only console of an account's trail, whose address carries its key. Without the Configuration table, it cannot
@@ -121,7 +121,7 @@ impl Console {
         let trail = Arc::new(trail);
         let key = AccessKey::random();
         let router = protected(key.clone().require(trail_only(Arc::clone(&trail))));
-        Self { router, activity: None, trail, key: Some(key), server: None, tasks: JoinSet::new() }
+        Self { router, activity: None, trail: TrailOwner(trail), key: Some(key), server: None, tasks: JoinSet::new() }
     }
 
     /// Serves it on 127.0.0.1, on this port; with 0, the system picks one.
@@ -156,7 +156,7 @@ impl Console {
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         // Otherwise a live page would keep its connection open.
-        self.trail.close();
+        self.trail.0.close();
         if let Some(activity) = &self.activity {
             activity.close();
         }

@@ -22,14 +22,16 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Whether an entry matches.
+    /// Matches many entries.
     #[must_use]
-    pub(crate) fn accepts(&self, head: &Head) -> bool {
-        let attribute = head.updated_attribute.as_deref().unwrap_or_default();
-        (self.kind.is_empty() || self.kind == head.kind.name())
-            && contains(&head.item_key, &self.key)
-            && contains(attribute, &self.attribute)
-            && is_within(&head.modification_time, time(&self.from), time(&self.to))
+    pub(crate) fn matcher(&self) -> Matcher<'_> {
+        Matcher {
+            key: Part::new(&self.key),
+            attribute: Part::new(&self.attribute),
+            kind: &self.kind,
+            from: time(&self.from),
+            to: time(&self.to),
+        }
     }
 
     /// Whether it matches all entries.
@@ -92,8 +94,54 @@ fn is_within(time: &str, from: &str, to: &str) -> bool {
     time >= from && (to.is_empty() || time.starts_with(to) || time < to)
 }
 
-fn contains(text: &str, part: &str) -> bool {
-    part.is_empty() || text.contains(part) || text.to_lowercase().contains(&part.to_lowercase())
+/// A filter, prepared to match many entries.
+#[derive(Debug)]
+pub(crate) struct Matcher<'a> {
+    key: Part<'a>,
+    attribute: Part<'a>,
+    kind: &'a str,
+    from: &'a str,
+    to: &'a str,
+}
+
+impl Matcher<'_> {
+    /// Whether an entry matches.
+    #[must_use]
+    pub(crate) fn accepts(&mut self, head: &Head) -> bool {
+        (self.kind.is_empty() || self.kind == head.kind.name())
+            && is_within(&head.modification_time, self.from, self.to)
+            && self.key.is_in(&head.item_key)
+            && self.attribute.is_in(head.updated_attribute.as_deref().unwrap_or_default())
+    }
+}
+
+/// A part of a name, case-insensitive.
+#[derive(Debug)]
+struct Part<'a> {
+    part: &'a str,
+    lower: String,
+    /// A name in lower case, to allocate once for all of them.
+    name: String,
+}
+
+impl<'a> Part<'a> {
+    fn new(part: &'a str) -> Self {
+        Self { part, lower: part.to_lowercase(), name: String::new() }
+    }
+
+    fn is_in(&mut self, name: &str) -> bool {
+        if self.part.is_empty() || name.contains(self.part) {
+            return true;
+        }
+        self.name.clear();
+        if name.is_ascii() {
+            self.name.push_str(name);
+            self.name.make_ascii_lowercase();
+        } else {
+            self.name.push_str(&name.to_lowercase());
+        }
+        self.name.contains(&self.lower)
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +175,8 @@ mod tests {
         for (name, value, is_accepted) in [
             ("key", "", true),
             ("key", "ttl", true),
+            ("key", "CACHE", true),
+            ("key", "Ä", false),
             ("key", "CACHE_TTL_SECS", false),
             ("attribute", "val", true),
             ("attribute", "owner", false),
@@ -141,7 +191,7 @@ mod tests {
             ("to", "2024-09-10", false),
         ] {
             let filter = filter(name, value);
-            assert_eq!((filter.mistake(), filter.accepts(&head())), (None, is_accepted), "{name}={value}");
+            assert_eq!((filter.mistake(), filter.matcher().accepts(&head())), (None, is_accepted), "{name}={value}");
         }
         for (name, value) in [("from", "yesterday"), ("to", "2024-9-1"), ("from", "2"), ("kind", "renamed")] {
             assert!(filter(name, value).mistake().is_some(), "{name}={value}");

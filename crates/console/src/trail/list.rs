@@ -12,11 +12,11 @@ use futures_util::Stream;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
+use super::Trail;
 use super::filter::Filter;
 use super::index::Kind;
 use super::reading::Reading;
 use super::row::Row;
-use super::{Head, Trail};
 use crate::address::Address;
 use crate::layout::{Page, Section};
 use crate::live;
@@ -83,15 +83,10 @@ pub(super) async fn page(
     let known = trail.index.size().0;
     let token = trail.token.as_str().to_owned();
     let view = View { matching: found.matching, known, reading: trail.reading(), entries, older, token };
-    let newest = trail.index.page(&Filter::default(), None, 1).heads.pop();
-    let live = newest.map_or_else(|| Address::new("/live/trail"), |head| newest_address(&head));
+    let live = Address::new("/live/trail").with("newest", &trail.index.newest().unwrap_or_default());
     Ok(trail.frame.respond(&headers, &view, || {
         Page::new("Trail", Section::Trail, content(&trail, &asked, &view, shows_values)).live(live.to_string())
     }))
-}
-
-fn newest_address(head: &Head) -> Address {
-    Address::new("/live/trail").with("newest", &head.id)
 }
 
 fn content(trail: &Trail, asked: &Asked, view: &View, shows_values: bool) -> Markup {
@@ -158,10 +153,13 @@ fn filter_form(trail: &Trail, asked: &Asked) -> Markup {
 /// What to do while no entries are known.
 fn empty(trail: &Trail) -> Markup {
     html! {
-        @if trail.activity.is_some() {
-            p.empty { "No entries yet. " a href="/" { "Change an item on the overview" } ", and its entry will appear here." }
-        } @else {
-            div.empty {
+        @match trail.reading() {
+            _ if trail.activity.is_some() => {
+                p.empty { "No entries yet. " a href="/" { "Change an item on the overview" } ", and its entry will appear here." }
+            }
+            Reading::Running { .. } => {}
+            Reading::Done { .. } => p.empty { "The table had no entries when it was read." },
+            Reading::NotRead | Reading::Failed { .. } => div.empty {
                 p { "The table has not been read. To see one item, open its history; that reads only this item's entries." }
                 form.plain method="get" action="/trail/item" {
                     label { "Item" input name="key" required autocomplete="off"; }

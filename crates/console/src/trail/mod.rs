@@ -14,13 +14,14 @@ mod reading;
 mod row;
 mod verify;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::FromRef;
 use axum::routing::{get, post};
 use config_audit_tables::{AuditTable, ConfigurationTable};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use self::reading::Reading;
 use self::verify::Progress;
@@ -29,6 +30,7 @@ use crate::layout::Frame;
 use crate::token::FormToken;
 
 pub(crate) use index::{Head, Index};
+pub(crate) use reading::READ_PAUSE;
 
 /// A trail, as the pages show it.
 #[derive(Debug)]
@@ -43,8 +45,20 @@ pub(crate) struct Trail {
     token: FormToken,
     reading: Mutex<Reading>,
     verification: Mutex<Progress>,
+    /// Reads and verifies; `None` once the trail is closed.
+    tasks: Mutex<Option<JoinSet<()>>>,
     /// Changes as reading and verifying progress.
     revision: watch::Sender<u64>,
+}
+
+/// Closes a trail when it is dropped. The trail's tasks have references to it, so it would not end before they do.
+#[derive(Debug)]
+pub(crate) struct TrailOwner(pub(crate) Arc<Trail>);
+
+impl Drop for TrailOwner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Trail {
@@ -67,6 +81,7 @@ impl Trail {
             token,
             reading: Mutex::default(),
             verification: Mutex::default(),
+            tasks: Mutex::new(Some(JoinSet::new())),
             revision: watch::Sender::new(0),
         }
     }
@@ -99,8 +114,20 @@ impl Trail {
         self.activity.as_ref()?.read(|known| known.invocation_of(entry_id).map(str::to_owned))
     }
 
-    /// Ends live pages.
+    /// Runs this until it ends or the trail is closed.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tasks) = tasks.as_mut() {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+    }
+
+    /// Ends tasks and live pages.
     pub(crate) fn close(&self) {
+        // Dropped, and so cancelled, after the lock is released.
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(tasks);
         self.revision.send_replace(crate::activity::CLOSED);
     }
 

@@ -1,10 +1,13 @@
 //! Reads the whole table into the index.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
+use config_audit::clock::Clock;
 use config_audit_cloudwatch::units::{count, thousands};
 use config_audit_local::aws::item;
 use maud::{Markup, html};
@@ -14,8 +17,11 @@ use serde_json::json;
 use super::Trail;
 use super::index::{Head, MAX_ENTRIES};
 use crate::site::{Refusal, done};
-use crate::text::Visible;
+use crate::text::{Visible, time};
 use crate::token::{Nothing, Sent};
+
+/// How long the local world's table is not read again, however many events are missed.
+pub(crate) const READ_PAUSE: Duration = Duration::from_secs(10);
 
 /// How far the table has been read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -33,6 +39,8 @@ pub(super) enum Reading {
     Done {
         /// How many entries it had.
         entries: usize,
+        /// When reading it began. Entries that were stored later may be missing.
+        since: DateTime<Utc>,
     },
     /// AWS returned an error.
     Failed {
@@ -51,44 +59,74 @@ impl Trail {
         self.changed();
     }
 
-    /// Reads the whole table, unless that is in progress already.
-    pub(crate) async fn read(self: Arc<Self>) {
+    /// Reads the local world's table, and reads it again after events were missed, because there may have been entries
+    /// among them.
+    pub(crate) async fn follow(self: Arc<Self>, pause: Duration) {
+        let Some(activity) = &self.activity else { return };
+        loop {
+            let missed = activity.read(|state| state.missed);
+            while !Arc::clone(&self).read().await {
+                tokio::time::sleep(pause).await;
+            }
+            while activity.read(|state| state.missed) == missed {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    /// Reads the whole table. Returns false if that is in progress already.
+    pub(crate) async fn read(self: Arc<Self>) -> bool {
         {
             let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
             if matches!(*reading, Reading::Running { .. }) {
-                return;
+                return false;
             }
             *reading = Reading::Running { entries: 0 };
         }
+        let _unfinished = Unfinished(&self);
         self.changed();
+        self.index.begin_reading();
+        let since = Clock::System.now();
         let (mut entries, mut start) = (0, None);
         loop {
             match self.audit.page(start).await {
                 Ok((items, next)) => {
                     entries += items.len();
-                    for entry in items {
-                        self.index.add(Head::of(&item(entry)));
-                    }
+                    self.index.add_read(items.into_iter().map(|entry| Head::of(&item(entry))));
                     start = next;
                 }
-                Err(error) => return self.set_reading(Reading::Failed { error: error.to_string() }),
+                Err(error) => {
+                    self.index.end_reading(false);
+                    self.set_reading(Reading::Failed { error: error.to_string() });
+                    return true;
+                }
             }
             if start.is_none() {
-                return self.set_reading(Reading::Done { entries });
+                self.index.end_reading(true);
+                self.set_reading(Reading::Done { entries, since });
+                return true;
             }
             self.set_reading(Reading::Running { entries });
         }
     }
 
-    /// The progress, for people.
+    /// The progress, for people, and the button to read the table again.
     pub(super) fn reading_message(&self) -> Markup {
-        let dropped = self.index.size().1;
+        let (known, dropped) = self.index.size();
         html! {
             @match self.reading() {
                 Reading::Running { entries } => {
                     p.message role="status" { "Reading the trail: " (count(entries, "entry", "entries")) " so far." }
                 }
-                Reading::Failed { error } => p.message.bad role="alert" { (Visible(&error)) "." },
+                Reading::Failed { error } => {
+                    p.message.bad role="alert" { (Visible(&error)) "." }
+                    // Otherwise the rest of the page has it.
+                    @if known > 0 || self.activity.is_some() { (self.reading_form("Read the table again")) }
+                }
+                Reading::Done { since, .. } if self.activity.is_none() => {
+                    p.quiet { "The table was read at " (time(since)) ". Entries that were stored later are not listed." }
+                    (self.reading_form("Read the table again"))
+                }
                 Reading::NotRead | Reading::Done { .. } => {}
             }
             @if dropped > 0 {
@@ -109,6 +147,18 @@ impl Trail {
     }
 }
 
+/// Turns a reading that does not get to its end, because it panics or is cancelled, into a failed one.
+struct Unfinished<'a>(&'a Trail);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if matches!(self.0.reading(), Reading::Running { .. }) {
+            self.0.index.end_reading(false);
+            self.0.set_reading(Reading::Failed { error: "reading the table stopped before its end".to_owned() });
+        }
+    }
+}
+
 /// Starts reading the table.
 ///
 /// # Errors
@@ -118,6 +168,9 @@ pub(super) async fn start(
     headers: HeaderMap,
     _: Sent<Nothing>,
 ) -> Result<Response, Refusal> {
-    tokio::spawn(Arc::clone(&trail).read());
+    let reader = Arc::clone(&trail);
+    trail.spawn(async move {
+        reader.read().await;
+    });
     Ok(done(&headers, "/trail", json!({ "started": true })))
 }

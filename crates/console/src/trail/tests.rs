@@ -1,5 +1,7 @@
 //! The trail's pages over HTTP, without a server.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -42,6 +44,13 @@ async fn fixture(key: &str) -> Fixture {
     let audit = AuditTable::new(database.client().clone(), "Audit", "here");
     let trail = Arc::new(Trail::new(frame, audit, None, Arc::default(), None, FormToken::random()));
     Fixture { database, router: protected(trail_only(Arc::clone(&trail))), trail }
+}
+
+/// One more entry of the item FLAG, which nothing would write.
+async fn put_entry(database: &Database, id: &str) {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let put = database.client().put_item().table_name("Audit").item("id", text(id));
+    put.item("itemKey", text("FLAG")).item("modificationTime", text("yesterday")).send().await.unwrap();
 }
 
 impl Fixture {
@@ -174,15 +183,89 @@ async fn a_time_that_is_not_one_is_refused_and_never_linked() {
     }
     let view = fixture.json("/trail/item?key=FLAG&at=2024-09-11%2009:01Z").await;
     assert_eq!(view["state"]["exists"], true);
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let put = fixture.database.client().put_item().table_name("Audit").item("id", text("e"));
-    put.item("itemKey", text("FLAG")).item("modificationTime", text("yesterday")).send().await.unwrap();
+    put_entry(&fixture.database, "e").await;
     let page = fixture.page("/trail/item?key=FLAG").await;
     // The unreadable entry comes first.
     let position = |id: &str| page.find(&format!("/trail/entry/{id}")).unwrap();
     assert!(["e", "d", "c", "b", "a"].map(position).is_sorted());
     assert_eq!(page.matches("item then").count(), 4);
     fixture.database.stop().await;
+}
+
+#[tokio::test]
+async fn an_accounts_table_can_be_read_again_to_list_newer_entries() {
+    let fixture = fixture("FLAG").await;
+    Arc::clone(&fixture.trail).read().await;
+    assert!(fixture.page("/trail").await.contains("Read the table again"));
+    put_entry(&fixture.database, "e").await;
+    assert_eq!(fixture.json("/trail").await["known"], 4);
+    Arc::clone(&fixture.trail).read().await;
+    let view = fixture.json("/trail").await;
+    assert_eq!((view["known"].as_u64(), view["reading"]["entries"].as_u64()), (Some(5), Some(5)));
+    fixture.database.stop().await;
+}
+
+#[tokio::test]
+async fn entries_whose_events_were_missed_are_read() {
+    let Fixture { database, .. } = fixture("FLAG").await;
+    let activity = Arc::new(Activity::new(None));
+    let audit = AuditTable::new(database.client().clone(), "Audit", "here");
+    let (index, seen) = (Arc::clone(activity.entries()), Some(Arc::clone(&activity)));
+    let trail = Arc::new(Trail::new(Frame::default(), audit, None, index, seen, FormToken::random()));
+    let following = tokio::spawn(Arc::clone(&trail).follow(Duration::from_millis(1)));
+    let has = async |entries: usize| {
+        while trail.index.size() != (entries, 0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    has(4).await;
+    put_entry(&database, "e").await;
+    activity.update(|state| state.missed += 1);
+    has(5).await;
+    following.abort();
+    database.stop().await;
+}
+
+#[tokio::test]
+async fn what_stops_before_its_end_has_failed() {
+    let Fixture { database, .. } = fixture("FLAG").await;
+    database.ensure_configuration_table("Configuration", "key").await.unwrap();
+    let configuration = ConfigurationTable::find(database.client().clone(), "Configuration", "here").await.unwrap();
+    let audit = AuditTable::new(database.client().clone(), "Audit", "here");
+    let trail = Trail::new(Frame::default(), audit, Some(configuration), Arc::default(), None, FormToken::random());
+    let trail = Arc::new(trail);
+    // Polled once, then dropped.
+    tokio::time::timeout(Duration::ZERO, Arc::clone(&trail).read()).await.unwrap_err();
+    tokio::time::timeout(Duration::ZERO, Arc::clone(&trail).verify()).await.unwrap_err();
+    assert!(matches!(trail.reading(), Reading::Failed { .. }));
+    let pages = Fixture { database, router: trail_only(Arc::clone(&trail)), trail };
+    assert_eq!(pages.json("/trail/verify").await["state"], "failed");
+    // Both can be started again.
+    assert!(Arc::clone(&pages.trail).read().await);
+    Arc::clone(&pages.trail).verify().await;
+    assert_eq!(pages.json("/trail/verify").await["state"], "done");
+    pages.database.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_end_with_the_trail() {
+    let Fixture { database, trail, .. } = fixture("FLAG").await;
+    let task = || {
+        let (sender, ended) = tokio::sync::oneshot::channel::<()>();
+        let task = async move {
+            let _sender = sender;
+            std::future::pending::<()>().await;
+        };
+        (task, ended)
+    };
+    let (running, ended) = task();
+    trail.spawn(running);
+    drop(TrailOwner(Arc::clone(&trail)));
+    ended.await.unwrap_err();
+    let (late, ended) = task();
+    trail.spawn(late);
+    ended.await.unwrap_err();
+    database.stop().await;
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ impl Trail {
     }
 
     /// Checks the whole trail, unless that is in progress already.
-    async fn verify(self: Arc<Self>) {
+    pub(super) async fn verify(self: Arc<Self>) {
         let Some(configuration) = self.configuration.clone() else { return };
         let starts = self.verification(|progress| {
             let starts = !matches!(progress.state, Stage::Running(_));
@@ -88,6 +88,7 @@ impl Trail {
         if !starts {
             return;
         }
+        let _unfinished = Unfinished(&self);
         let settle = if self.activity.is_some() { SETTLE_LOCAL } else { SETTLE };
         let settings = VerificationSettings { settle, is_complete: false };
         let observer = Watcher(Arc::clone(&self));
@@ -98,7 +99,20 @@ impl Trail {
                 Err(error) => Stage::Failed(error.to_string()),
             };
         });
-        self.changed();
+    }
+}
+
+/// Turns a verification that does not get to its end, because it panics or is cancelled, into a failed one.
+struct Unfinished<'a>(&'a Trail);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.verification(|progress| {
+            if matches!(progress.state, Stage::Running(_)) {
+                progress.state = Stage::Failed("checking the trail stopped before its end".to_owned());
+            }
+        });
+        self.0.changed();
     }
 }
 
@@ -161,7 +175,7 @@ pub(super) async fn start(
     if trail.configuration.is_none() {
         return Err(Refusal::Invalid("there is no Configuration table to check against".to_owned()));
     }
-    tokio::spawn(Arc::clone(&trail).verify());
+    trail.spawn(Arc::clone(&trail).verify());
     Ok(done(&headers, "/trail/verify", json!({ "started": true })))
 }
 
