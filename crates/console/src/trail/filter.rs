@@ -118,7 +118,7 @@ impl Matcher<'_> {
 /// A part of a name, case-insensitive.
 #[derive(Debug)]
 struct Part<'a> {
-    part: &'a str,
+    text: &'a str,
     lower: String,
     /// A name in lower case, to allocate once for all of them.
     name: String,
@@ -126,11 +126,11 @@ struct Part<'a> {
 
 impl<'a> Part<'a> {
     fn new(part: &'a str) -> Self {
-        Self { part, lower: part.to_lowercase(), name: String::new() }
+        Self { text: part, lower: part.to_lowercase(), name: String::new() }
     }
 
     fn is_in(&mut self, name: &str) -> bool {
-        if self.part.is_empty() || name.contains(self.part) {
+        if self.text.is_empty() || name.contains(self.text) {
             return true;
         }
         self.name.clear();
