@@ -9,7 +9,8 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const ROOT = path.resolve(__dirname, '..');
+const { OSLS, ROOT } = require('../serverless/test/helpers');
+
 const DOCUMENT = path.join(ROOT, 'docs', 'cost.md');
 const PRICES = require('./prices.json');
 
@@ -104,7 +105,7 @@ function packaged(parameters) {
     const artifact = path.join(directory, 'empty.zip');
     fs.writeFileSync(artifact, '');
     const given = [`artifact=${artifact}`, ...parameters].flatMap((parameter) => ['--param', parameter]);
-    execFileSync(process.execPath, [path.join(ROOT, 'node_modules', 'osls', 'bin', 'serverless.js'), 'package', '--package', directory, ...given],
+    execFileSync(process.execPath, [OSLS, 'package', '--package', directory, ...given],
       { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
     return JSON.parse(fs.readFileSync(path.join(directory, 'cloudformation-template-update-stack.json')));
   } finally {

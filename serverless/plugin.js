@@ -100,7 +100,9 @@ class ConfigAuditPlugin {
 
   async afterDeploy() {
     try {
-      const lines = await describeRecipients(await this.connect(), { stack: this.stack, region: this.provider.getRegion() });
+      const lines = await describeRecipients(await this.connect(), {
+        stack: this.stack, region: this.provider.getRegion(), canary: this.parameters.canary,
+      });
       for (const [section, line] of Object.entries(lines)) this.serverless.addServiceOutputSection(section, line);
     } catch (error) {
       if (!isDenied(error)) throw error;

@@ -11,7 +11,7 @@ const ALARMS = [
 const DASHBOARD = 'AWS::CloudWatch::Dashboard';
 
 /** The resources that `canary=on` adds. */
-const CANARY = ['CanarySchedule', 'CanaryRole', 'CanaryMissing', 'CanaryMissingSeen'];
+const CANARY = ['CanarySchedule', 'CanaryRole', 'CanaryMissing', 'CanaryMissingFirst', 'CanaryMissingSeen'];
 
 /** Everything that the function asks DynamoDB and S3 to do with a key. None of these actions manages the key. */
 const USE_OF_KEYS = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:ReEncryptFrom', 'kms:ReEncryptTo'];
@@ -25,8 +25,7 @@ function adapt(template, parameters) {
   useExisting(template, 'NotifyTopic', parameters.notifyTopicArn);
   useExisting(template, 'FailureBucket', parameters.existingFailureBucket);
   encryptWith(template, parameters.kmsKeyArn);
-  if (parameters.canary === 'on') showCanary(template);
-  else for (const id of CANARY) delete template.Resources[id];
+  if (parameters.canary === 'off') leaveOutCanary(template);
   allowKeys(template, [parameters.kmsKeyArn, parameters.existingKeyArns?.split(',')].flat().filter(Boolean));
   nameMapping(template, parameters.mapping);
   if (parameters.alarms === 'off') leaveOutAlarms(template);
@@ -72,11 +71,13 @@ function encryptWith({ Resources, extensions }, key) {
   extensions.AuditLogGroup.Properties.KmsKeyId = key;
 }
 
-/** Puts the canary's alarm among those that page on the dashboard. */
-function showCanary({ Resources }) {
+/** Leaves out the canary, and its alarm on the dashboard. */
+function leaveOutCanary({ Resources }) {
+  for (const id of CANARY) delete Resources[id];
   const { widgets } = Resources.OperationsDashboard.Properties.DashboardBody;
-  const { alarms } = widgets.find(({ type }) => type === 'alarm').properties;
-  alarms.push(alarms[0].replace(/[^-]*$/, 'CanaryMissing'));
+  for (const { type, properties } of widgets) {
+    if (type === 'alarm') properties.alarms = properties.alarms.filter((arn) => !CANARY.includes(arn.split('-').at(-1)));
+  }
 }
 
 /** The function and the canary may use these keys, but only through DynamoDB and S3. */

@@ -33,6 +33,14 @@ test('it says who is paged, without the key of a paging service', async () => {
   assert.equal(both, 'https; page@example.com must confirm the subscription first, with the link that SNS sent');
 });
 
+test('with a canary, it says how to check that the first ones arrive', async () => {
+  const account = { outputs: async () => ({ PageTopicArn: PAGE }), subscriptionsOf: async () => [] };
+  const { canary } = await describeRecipients(account, { stack: 'config-audit-prod', region: 'eu-central-1', canary: 'on' });
+  assert.match(canary, / aws cloudwatch describe-alarms --region eu-central-1 --alarm-names config-audit-prod-CanaryMissingFirst --query /);
+  assert.match(read('alarms', 'canary.yml'), /AlarmName: !Sub "\$\{Service\}-\$\{Stage\}-CanaryMissingFirst"/);
+  assert.equal((await summary(mail(true))).canary, undefined);
+});
+
 test('it says how to test this, with the same command as the runbook', async () => {
   const { 'try it': command } = await summary(mail(true));
   assert.equal(command, 'aws cloudwatch set-alarm-state --region eu-central-1 --alarm-name config-audit-prod-RecordsFailing --state-value ALARM '

@@ -156,8 +156,10 @@ test('the rule matches a change of this table\'s policy, wherever CloudTrail nam
   assert.equal(await matches({ eventName: 'GetResourcePolicy', requestParameters: { resourceArn: own } }), false);
 });
 
-/** Alarms that look for missing data. */
-const BREACHING_WITHOUT_DATA = ['MappingStoppedPolls', 'MappingStoppedLately', 'CanaryMissingSeen'];
+/** Alarms that look for missing data, and one that waits for the first data. */
+const MISSING_DATA = {
+  MappingStoppedPolls: 'breaching', MappingStoppedLately: 'breaching', CanaryMissingSeen: 'breaching', CanaryMissingFirst: 'ignore',
+};
 
 test('each alarm evaluates metrics that exist, and states how it treats missing data', async (t) => {
   const alarms = alarmsOf(await resources(t)).filter(({ Type }) => Type === METRIC_ALARM);
@@ -165,7 +167,7 @@ test('each alarm evaluates metrics that exist, and states how it treats missing 
     metricsOf(alarm).forEach(exists);
     for (const { stat } of metricsOf(alarm)) assert.match(stat, /^(Sum|SampleCount|Maximum|p90)$/, `${alarm.id}: CloudWatch documents it for alarms`);
     assert.equal(alarm.ComparisonOperator, 'GreaterThanThreshold', alarm.id);
-    assert.equal(alarm.TreatMissingData, BREACHING_WITHOUT_DATA.includes(alarm.id) ? 'breaching' : 'notBreaching', alarm.id);
+    assert.equal(alarm.TreatMissingData, MISSING_DATA[alarm.id] ?? 'notBreaching', alarm.id);
     const [{ period }] = metricsOf(alarm);
     assert.ok(period * alarm.EvaluationPeriods <= (period < 3600 ? 1 : 7) * 86400, `${alarm.id} looks back no longer than CloudWatch allows`);
   }

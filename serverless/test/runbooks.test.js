@@ -79,7 +79,7 @@ test('the runbooks\' commands are about the stage of the alarm, and the resource
       // The interactive zsh of macOS does not accept comments, and its date does not know -d.
       assert.doesNotMatch(command, / # |\bdate -/, `${file}: ${command}`);
       // Without the stage these would print an empty answer, which looks as if all were well.
-      if (/describe-alarms|get-metric-statistics|list-event-source-mappings/.test(command)) assert.match(command, /\$\{STAGE:\?\}|Value=\$FUNCTION /, `${file}: ${command}`);
+      if (/describe-alarms|get-metric-statistics|list-event-source-mappings/.test(command)) assert.match(command, /\$\{STAGE:\?\}|Value=\$FUNCTION |Name=ScheduleGroup,Value=default /, `${file}: ${command}`);
       if (/config-audit redrive/.test(command)) assert.match(command, / "s3:\/\/\$\{BUCKET:\?\}" --key-attribute "\$\{KEY:\?\}" \$PROVENANCE /, `${file}: ${command}`);
       if (/npx serverless /.test(command)) assert.match(command, / --stage \$STAGE$/, `${file}: ${command}`);
       count += 1;
@@ -108,14 +108,21 @@ test('the runbooks\' commands work when pasted: they have no placeholders, and t
 });
 
 test('the runbook of a changed policy puts back the policy that the template has', async (t) => {
-  const { template } = await packaged(t, []);
-  const directory = temporary(t);
-  await pasted(t, 'audit-policy-changed.md', directory);
-  const put = JSON.parse(fs.readFileSync(path.join(directory, 'audit-policy.json')));
-  // The stand-in of the AWS CLI answers "answer" to every question, such as which role the function has.
-  const made = template.Resources.AuditTable.Properties.ResourcePolicy.PolicyDocument;
-  made.Statement[0].Condition.ArnNotEquals['aws:PrincipalArn'] = ['answer', 'answer'];
-  assert.deepEqual(put, made);
+  const role = 'arn:aws:iam::123456789012:role/config-audit';
+  const recovery = 'arn:aws:iam::123456789012:role/recovery';
+  for (const [args, roles] of [[[], [role, role]], [['--param', `recoveryRoleArn=${recovery}`], [role, recovery]]]) {
+    const { template } = await packaged(t, args);
+    const directory = temporary(t);
+    await pasted(t, 'audit-policy-changed.md', directory, {
+      'get-function-configuration': role, 'get-template-summary': JSON.stringify(template.Metadata), 'get-resource-policy': '{"found": true}',
+    });
+    const written = (file) => JSON.parse(fs.readFileSync(path.join(directory, file)));
+    const made = template.Resources.AuditTable.Properties.ResourcePolicy.PolicyDocument;
+    assert.equal(made.Statement[0].Condition.ArnNotEquals['aws:PrincipalArn'].includes(recovery), roles.includes(recovery));
+    made.Statement[0].Condition.ArnNotEquals['aws:PrincipalArn'] = roles;
+    assert.deepEqual(written('audit-policy.json'), made);
+    assert.deepEqual(written('found-policy.json'), { found: true });
+  }
 });
 
 /** All shell commands of a page. */
@@ -123,13 +130,17 @@ function commands(text) {
   return [...text.matchAll(/^( *)```sh\n([^]*?)^ *```$/gm)].map(([, indent, block]) => block.replaceAll(new RegExp(`^${indent}`, 'gm'), '')).join('');
 }
 
-/** The calls that bash makes, of stand-ins, when all commands of a page are pasted: [[tool, argument, …], …]. */
-async function pasted(t, file, directory = temporary(t)) {
+/**
+ * The calls that bash makes, of stand-ins, when all commands of a page are pasted: [[tool, argument, …], …]. The stand-in of
+ * the AWS CLI gives each operation its answer, or else "answer".
+ */
+async function pasted(t, file, directory = temporary(t), answers = {}) {
   const recorded = path.join(directory, 'calls');
   fs.writeFileSync(recorded, '');
   for (const tool of ['aws', 'cargo', 'config-audit', 'npx']) {
-    fs.writeFileSync(path.join(directory, tool), `#!/bin/bash\nprintf '%s\\0' ${tool} "$@" $'\\1' >> '${recorded}'\necho answer\n`, { mode: 0o755 });
+    fs.writeFileSync(path.join(directory, tool), `#!/bin/bash\nprintf '%s\\0' ${tool} "$@" $'\\1' >> '${recorded}'\ncat "${directory}/answer-to-$2" 2>/dev/null || echo answer\n`, { mode: 0o755 });
   }
+  for (const [operation, answer] of Object.entries(answers)) fs.writeFileSync(path.join(directory, `answer-to-${operation}`), `${answer}\n`);
   const shell = await run('/bin/bash', ['-euo', 'pipefail', '-c', commands(read('docs', 'runbooks', file))], {
     cwd: directory, env: { PATH: `${directory}:/usr/bin:/bin` },
   });

@@ -29,7 +29,7 @@ pub(crate) const OMITTED: &str = "omitted/";
 /// How much was done.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {
-    /// Changes of items.
+    /// Changes of items, but for those of the canary.
     pub changes: u64,
     /// Invocations of the function.
     pub deliveries: u64,
@@ -279,14 +279,14 @@ impl Ledger {
         let count =
             |is_it: &dyn Fn(&TrackedChange) -> bool| changes.iter().filter(|tracked| is_it(tracked)).count() as u64;
         Tally {
-            changes: changes.len() as u64,
+            changes: count(&|tracked| !tracked.change.is_of_canary()),
             entries: self.table.borrow().len() as u64,
             awaiting_redrive: count(&|tracked| {
                 let objects = objects.get(&tracked.record).map_or(&[][..], Vec::as_slice);
                 tracked.given_up.get() || objects.iter().any(|object| object.key.starts_with(QUARANTINED))
             }),
-            dropped: count(&|tracked| tracked.dropped.get()),
-            expired: count(&|tracked| tracked.expired.get()),
+            dropped: count(&|tracked| tracked.dropped.get() && !tracked.change.is_of_canary()),
+            expired: count(&|tracked| tracked.expired.get() && !tracked.change.is_of_canary()),
             simulated,
             ..*self.tally.borrow()
         }

@@ -1,6 +1,7 @@
 //! What a run is made of: all of it from one seed, and all of it readable, so that a failing run can be made smaller.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -265,10 +266,10 @@ impl Scenario {
         self
     }
 
-    /// The same with a canary every quarter of an hour, until then.
+    /// The same with a canary every quarter of an hour in this time.
     #[must_use]
-    pub fn with_canary(mut self, until: Millis) -> Self {
-        self.writes.extend((0..until).step_by(15 * 60_000).map(canary));
+    pub fn with_canary(mut self, times: Range<Millis>) -> Self {
+        self.writes.extend(times.step_by(15 * 60_000).map(canary));
         self.writes.sort_by_key(|write| write.at);
         self
     }

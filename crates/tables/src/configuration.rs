@@ -68,9 +68,14 @@ impl ConfigurationTable {
         let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
         let items = page.items.unwrap_or_default().into_iter().filter_map(|attributes| {
             let item = item(attributes);
-            Some(KeyedItem { key: self.key(&item)?, item }).filter(|keyed| !is_canary(&keyed.item, &self.key_attribute))
+            Some(KeyedItem { key: self.key(&item)?, item }).filter(|keyed| !self.is_canary(&keyed.item))
         });
         Ok((items.collect(), page.last_evaluated_key))
+    }
+
+    /// Whether this item is the canary.
+    pub(crate) fn is_canary(&self, item: &Item) -> bool {
+        is_canary(item, &self.key_attribute)
     }
 
     /// The item that entries with this `itemKey` belong to, if there is one.

@@ -11,9 +11,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use config_audit::canary;
 use config_audit::clock::{Clock, timestamp};
 use config_audit::value::size;
-use config_audit_trail::{Finding, Item, Present, Verdict, backfill_id};
+use config_audit_trail::{Finding, Item, Present, Step, Verdict, backfill_id, fold};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use serde_dynamo::AttributeValue;
 
@@ -145,7 +146,8 @@ impl<O: Observer> Verification<O> {
             });
             let mut steps = steps.buffer_unordered(CONCURRENCY);
             while let Some((steps, key)) = steps.try_next().await? {
-                self.take(key, 0, Verdict::of(steps, None))?;
+                let verdict = self.verdict(&key, steps, None);
+                self.take(key, 0, verdict)?;
             }
             drop(steps);
             start = next;
@@ -232,9 +234,23 @@ impl<O: Observer> Verification<O> {
         let time = &time;
         let verdicts = iter(items).map(|(item, key)| async move {
             let steps = audit.steps(&key).await?;
-            let present = Present::of_reads(time, item, configuration.item(&key).await?);
-            Ok((key, Verdict::judge(steps, &present).0))
+            let verdict = match Present::of_reads(time, item, configuration.item(&key).await?) {
+                Present::Steady(item) => self.verdict(&key, steps, item.as_ref()),
+                present => Verdict::judge(steps, &present).0,
+            };
+            Ok((key, verdict))
         });
         verdicts.buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
+    /// What these entries prove of the item with this key. The canary has entries where its key once had another item: they end
+    /// with the canary, because its removal has none.
+    fn verdict(&self, key: &str, steps: Vec<Step>, item: Option<&Item>) -> Verdict {
+        let canary = || {
+            let end = fold(steps.clone(), None).end()?.item();
+            Some(end).filter(|end| self.configuration.is_canary(end))
+        };
+        let canary = if key == canary::KEY && item.is_none() { canary() } else { None };
+        Verdict::of(steps, item.or(canary.as_ref()))
     }
 }

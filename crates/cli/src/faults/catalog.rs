@@ -12,6 +12,8 @@ pub(super) const MINUTE: Millis = 60_000;
 pub(super) const HOUR: Millis = 60 * MINUTE;
 /// When a fault begins. By then the alarms are in state OK.
 pub const BEGIN: Millis = 2 * HOUR;
+/// When the first canary is written: some minutes after its alarm was deployed.
+pub(super) const FIRST_CANARY: Millis = 10 * MINUTE;
 
 /// The alarms that follow if no record is audited for a day although the function is invoked.
 const OUTAGE: &[&str] = &[
@@ -324,7 +326,7 @@ fn with_a_canary(trial: Trial) -> Vec<FaultCase> {
     let canary = page("CanaryMissing");
     let with = |scenario: Scenario| {
         let end = scenario.end();
-        scenario.with_canary(end)
+        scenario.with_canary(FIRST_CANARY..end)
     };
     let missing: &[Expected] = if trial.rate == Rate::Quiet {
         &[canary, notify("TelemetryMissingHourly")]
@@ -332,9 +334,11 @@ fn with_a_canary(trial: Trial) -> Vec<FaultCase> {
         &[page("TelemetryMissing")]
     };
     vec![
-        case("the canary's schedule stops", &[canary], &[], trial.healthy(trial.distant_end()).with_canary(BEGIN))
-            .seen_at_once()
-            .stays_on(&["CanaryMissing"]),
+        case("the canary's schedule stops", &[canary], &[], {
+            trial.healthy(trial.distant_end()).with_canary(FIRST_CANARY..BEGIN)
+        })
+        .seen_at_once()
+        .stays_on(&["CanaryMissing"]),
         case(
             "the table has a new stream, the mapping reads the old one, and there is a canary",
             &[canary],

@@ -2,8 +2,9 @@
 
 use config_audit_simulator::fault::Fault;
 use config_audit_simulator::scenario::Scenario;
+use serde::Serialize;
 
-use super::catalog::{HOUR, MINUTE};
+use super::catalog::{FIRST_CANARY, HOUR, MINUTE};
 use super::received::{Delay, Hiccup, Source};
 use super::trial::Rate;
 
@@ -11,7 +12,8 @@ use super::trial::Rate;
 const DAYS: u64 = 30;
 
 /// A month.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Month {
     /// How often the table changes.
     pub rate: Rate,
@@ -38,7 +40,7 @@ impl Month {
     #[must_use]
     pub fn healthy(self) -> Scenario {
         let scenario = healthy_month(self.rate);
-        if self.has_canary { scenario.with_canary(DAYS * 24 * HOUR) } else { scenario }
+        if self.has_canary { scenario.with_canary(FIRST_CANARY..DAYS * 24 * HOUR) } else { scenario }
     }
 }
 

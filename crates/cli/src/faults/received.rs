@@ -57,8 +57,14 @@ pub(super) fn received(observed: &Observed, hiccups: &[Hiccup]) -> Metrics {
         };
         metrics.add(metric, at, time(sent) + TimeDelta::minutes(delay + later), value);
     };
+    // Each metric of AWS is put together once, not for each of its data.
+    let mut known: Vec<(observed::Metric, Metric)> = Vec::new();
     for datum in &observed.data {
-        add(Source::Aws, datum.at, DELAY_OF_METRICS, time(datum.at), &metric_of_aws(datum.metric), datum.value);
+        let index = known.iter().position(|(of, _)| *of == datum.metric).unwrap_or_else(|| {
+            known.push((datum.metric, metric_of_aws(datum.metric)));
+            known.len() - 1
+        });
+        add(Source::Aws, datum.at, DELAY_OF_METRICS, time(datum.at), &known[index].1, datum.value);
     }
     let group = resolve("AuditLogGroup");
     let log_group = |name| Metric::new("AWS/Logs", name, &[("LogGroupName", group.as_str())]);

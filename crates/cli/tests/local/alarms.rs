@@ -55,7 +55,7 @@ fn every_fault_fires_its_alarms_in_time_and_healthy_months_page_nobody() {
     assert!(outcome.faults.len() >= 9 * 20);
     assert_eq!(outcome.healthy_months.len(), 4);
     for month in outcome.healthy_months {
-        assert_eq!(month.pages, [""; 0], "{:?}", month.rate);
+        assert_eq!(month.pages, [""; 0], "{:?}", month.month);
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the states of alarms change with the metric data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
@@ -39,7 +39,7 @@ pub(super) fn advance(
 ) -> Vec<Transition> {
     let last = minute(to);
     let index: BTreeMap<&str, usize> = alarms.iter().map(|alarm| alarm.name.as_str()).zip(0..).collect();
-    let mut transitions = Vec::new();
+    let (mut transitions, mut datapoints) = (Vec::new(), Vec::new());
     for first in (minute(from)..=last).step_by(MINUTES_AT_ONCE.into()) {
         let minutes = first..=last.min(first + i64::from(MINUTES_AT_ONCE) - 1);
         let watches: Vec<_> = alarms.iter().map(|alarm| Watch::new(alarm, metrics, first, *minutes.end())).collect();
@@ -47,7 +47,7 @@ pub(super) fn advance(
             for (number, watch) in watches.iter().enumerate() {
                 let from = states[number];
                 let to = match watch {
-                    Watch::Metric(watch) => watch.next(from, step, minute),
+                    Watch::Metric(watch) => watch.next(from, step, minute, &mut datapoints),
                     Watch::Composite(rule) if rule.holds(&|name| states[index[name]]) => State::Alarm,
                     Watch::Composite(_) => State::Ok,
                 };
@@ -83,23 +83,21 @@ struct MetricWatch<'a> {
 /// The values of all periods as they were known when they were read. More data may arrive after a period has ended, so a
 /// period is read once for each age that it has when it is evaluated.
 struct Readings {
-    /// By age; each has one value for each minute with which a period may end, and the first is that of the oldest period.
-    by_age: BTreeMap<usize, Vec<Option<f64>>>,
-    /// At this age a period does not change any more.
-    final_age: usize,
+    /// By age in periods; each has one value for each minute with which a period may end, and the first is that of the oldest
+    /// period. At the last of these ages a period does not change any more.
+    by_age: Vec<Vec<Option<f64>>>,
 }
 
 impl Readings {
     /// Reads all periods at the ages that an alarm needs: 0, and each multiple of the period until no more data can arrive.
     fn new(period: usize, range: usize, final_age: usize, read: impl Fn(i64) -> Vec<Option<f64>>) -> Self {
-        let ages = (0..range).map(|periods| (periods * period).min(final_age));
-        let ages: BTreeSet<usize> = ages.collect();
-        let by_age = ages.into_iter().map(|age| (age, read(i64::try_from(age).unwrap_or(i64::MAX)))).collect();
-        Self { by_age, final_age }
+        let ages = (0..range).take(final_age.div_ceil(period) + 1).map(|periods| periods * period);
+        Self { by_age: ages.map(|age| read(i64::try_from(age).unwrap_or(i64::MAX))).collect() }
     }
 
+    /// The period that ends there, when it was so many periods old.
     fn at(&self, end: usize, age: usize) -> Option<f64> {
-        self.by_age.get(&age.min(self.final_age)).and_then(|values| values[end])
+        self.by_age.get(age).or(self.by_age.last()).and_then(|values| values[end])
     }
 }
 
@@ -127,8 +125,8 @@ impl<'a> Watch<'a> {
 }
 
 impl MetricWatch<'_> {
-    /// The state at a minute, which is the `step`th that is evaluated.
-    fn next(&self, state: State, step: usize, minute: i64) -> State {
+    /// The state at a minute, which is the `step`th that is evaluated. The datapoints have room that is used again.
+    fn next(&self, state: State, step: usize, minute: i64, datapoints: &mut Vec<Option<f64>>) -> State {
         let MetricAlarm { rule, samples_needed, .. } = self.alarm;
         let is_long = self.period * rule.evaluation_periods > DAY_IN_MINUTES;
         if is_long && minute % 60 != 0 {
@@ -136,16 +134,15 @@ impl MetricWatch<'_> {
         }
         let range = rule.evaluation_range();
         // The oldest period of the range ends with the value number `step`, each later one a period later, and the newest now.
-        let read = |readings: &Readings, period: usize| {
-            readings.at(step + period * self.period, (range - 1 - period) * self.period)
-        };
+        let read = |readings: &Readings, period: usize| readings.at(step + period * self.period, range - 1 - period);
         if let (Some(needed), Some(counts)) = (samples_needed, &self.counts) {
             let counts = (range - rule.evaluation_periods..range).filter_map(|period| read(counts, period));
             if counts.sum::<f64>() < *needed {
                 return state;
             }
         }
-        let datapoints: Vec<_> = (0..range).map(|period| read(&self.values, period)).collect();
-        rule.next(state, &datapoints)
+        datapoints.clear();
+        datapoints.extend((0..range).map(|period| read(&self.values, period)));
+        rule.next(state, datapoints)
     }
 }

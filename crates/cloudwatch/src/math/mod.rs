@@ -172,6 +172,8 @@ mod tests {
         assert_eq!(evaluate("FILL(metric1, LINEAR)", &["- 2 - - 5 1 -"]), "- 2 3 4 5 1 -");
         assert_eq!(evaluate("FLOOR(metric1)", &["1.9 - -0.5"]), "1 - -1");
         assert_eq!(evaluate("EPOCH(metric1)", &["1 - 1"]), "0 60 120");
+        let in_time = "FLOOR(10000 * (metric1 - FILL(metric2, 0)) / metric1) / 100";
+        assert_eq!(evaluate(in_time, &["3 - 30000 3", "- - 1 3"]), "100 - 99.99 0");
     }
 
     #[test]

@@ -123,14 +123,13 @@ impl AlarmCheck {
     }
 
     fn judge_month(&self, month: Month, playback: &Playback, problems: &mut Vec<String>) -> HealthyMonth {
-        let Month { rate, has_canary } = month;
         let name = format!("the healthy month, {}", month.words());
         problems.extend(playback.violations.iter().map(|problem| format!("{name}: {problem}")));
-        if rate != Rate::Quiet {
+        if month.rate != Rate::Quiet {
             problems.extend(playback.missing.iter().map(|problem| format!("{name}: {problem}")));
         }
         let (changes, lost) = (playback.tally.changes, unattended(&playback.tally));
-        if changes < min_changes_in_a_month(rate) || lost != NOTHING {
+        if changes < min_changes_in_a_month(month.rate) || lost != NOTHING {
             problems.push(format!("{name}, was not healthy: {changes} changes, lost: {lost}"));
         }
         let (mut pages, mut notifications) = (Vec::new(), Vec::new());
@@ -142,7 +141,7 @@ impl AlarmCheck {
             }
         }
         problems.extend(pages.iter().map(|what| format!("{name}, paged: {what}")));
-        HealthyMonth { rate, has_canary, changes, pages, notifications }
+        HealthyMonth { month, changes, pages, notifications }
     }
 
     fn judge_fault(&self, PlayedCase { case, playback }: &PlayedCase, problems: &mut Vec<String>) -> CheckedFault {

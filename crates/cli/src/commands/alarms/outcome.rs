@@ -64,11 +64,10 @@ pub struct FiredAlarm {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthyMonth {
-    /// How often the table changed.
-    pub rate: Rate,
-    /// Whether there was a canary.
-    pub has_canary: bool,
-    /// The number of changes.
+    /// How often the table changed, and whether there was a canary.
+    #[serde(flatten)]
+    pub month: Month,
+    /// The number of changes, without the canary's.
     pub changes: u64,
     /// The alarms that paged.
     pub pages: Vec<String>,
@@ -98,12 +97,11 @@ impl Outcome {
             lines.push(format!("  lost if nobody reacts: {}", checked.unattended).into());
             lines.extend(checked.unseen.map(|why| format!("  no alarm can see it: {why}").into()));
         }
-        for HealthyMonth { rate, has_canary, changes, pages, notifications } in &self.healthy_months {
+        for HealthyMonth { month, changes, pages, notifications } in &self.healthy_months {
             let changes = count(usize::try_from(*changes).unwrap_or(usize::MAX), "change", "changes");
             let pages = count(pages.len(), "page", "pages");
             let fired = count(notifications.len(), "notification", "notifications");
-            let month = Month { rate: *rate, has_canary: *has_canary }.words();
-            lines.push(format!("thirty healthy days, {month}: {changes}, {pages}, {fired}").into());
+            lines.push(format!("thirty healthy days, {}: {changes}, {pages}, {fired}", month.words()).into());
             lines.extend(notifications.iter().map(|what| format!("  {what}").into()));
         }
         lines.extend(self.problems.iter().map(|problem| Tone::Bad.paint(problem)));

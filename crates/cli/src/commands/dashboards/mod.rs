@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use config_audit_cloudwatch::alarms::State;
+use config_audit_cloudwatch::alarms::{Alarm, State};
 use config_audit_cloudwatch::dashboard::{Dashboard, DashboardError};
 use config_audit_cloudwatch::metrics::Metrics;
 use config_audit_simulator::observed;
@@ -109,6 +109,8 @@ struct Scene {
     metrics: Metrics,
     /// Each alarm's name and state.
     alarms: Vec<(String, State)>,
+    /// The names of the alarms that are not deployed, so the deployed dashboards do not have them.
+    left_out: Vec<String>,
 }
 
 /// Runs the command; returns its exit code.
@@ -153,8 +155,11 @@ impl Scene {
         about.push_str(&now.format("; %Y-%m-%d %H:%M UTC").to_string());
         let states =
             alarms.of(&scenario).all().iter().map(|alarm| (alarm.name.clone(), playback.state_at(&alarm.name, now)));
-        let (alarms, began) = (states.collect(), began.map(|began| time(began + shift)));
-        Ok(Self { about, began, now, metrics: playback.metrics, alarms })
+        let states: Vec<_> = states.collect();
+        let is_left_out = |alarm: &&Alarm| !states.iter().any(|(name, _)| *name == alarm.name);
+        let left_out = alarms.all.all().iter().filter(is_left_out).map(|alarm| alarm.name.clone()).collect();
+        let (alarms, began) = (states, began.map(|began| time(began + shift)));
+        Ok(Self { about, began, now, metrics: playback.metrics, alarms, left_out })
     }
 
     fn page(&self, name: &str, dashboard: &Dashboard) -> Result<String, ChartError> {
@@ -163,6 +168,7 @@ impl Scene {
             now: self.now,
             first: time(0),
             metrics: &self.metrics,
+            is_left_out: &|name| self.left_out.iter().any(|alarm| alarm == name),
             state: &|name| self.alarms.iter().find(|(alarm, _)| alarm == name).map(|(_, state)| *state),
             in_short: &|name| without_region(in_short(name)).to_owned(),
             mark: self.began.map(|at| Mark { at, label: "the fault begins" }),
@@ -240,7 +246,13 @@ mod tests {
             assert!(operations.contains(&chip), "{chip}\n{operations}");
         }
         assert!(operations.contains("<a href=\"deep-dive.html\">"), "{operations}");
-        assert!(!operations.contains("no such alarm"), "{operations}");
+        assert!(!operations.contains("no such alarm") && !operations.contains("CanaryMissing"), "{operations}");
+    }
+
+    #[test]
+    fn the_canarys_alarm_is_on_the_dashboard_where_there_is_a_canary() {
+        let (_, _, operations) = &pages(Some("the canary's schedule stops"), Rate::Usual, false)[1];
+        assert!(operations.contains(">CanaryMissing</li>"), "{operations}");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Data<'a> {
     pub(super) first: DateTime<Utc>,
     /// The metrics.
     pub(super) metrics: &'a Metrics,
+    /// Whether the alarm of this name is not deployed.
+    pub(super) is_left_out: &'a dyn Fn(&str) -> bool,
     /// The state of the alarm of this name, if there is one.
     pub(super) state: &'a dyn Fn(&str) -> Option<State>,
     /// The name of an alarm or a dashboard without the part that all of them share.
@@ -87,7 +89,8 @@ pub(super) fn page(name: &str, dashboard: &Dashboard, data: &Data<'_>) -> Result
 /// Alarms in ALARM come first, as with `sortBy: stateUpdatedTimestamp`.
 fn write_alarms(page: &mut String, title: &str, names: &[String], data: &Data<'_>) {
     let _ = writeln!(page, "<h3>{}</h3>\n<ul class=\"alarms\">", text(title));
-    let mut alarms: Vec<_> = names.iter().map(|name| ((data.state)(name), name)).collect();
+    let names = names.iter().filter(|name| !(data.is_left_out)(name));
+    let mut alarms: Vec<_> = names.map(|name| ((data.state)(name), name)).collect();
     alarms.sort_by_key(|(state, _)| match state {
         Some(State::Alarm) => 0,
         Some(State::Ok) => 2,
@@ -186,6 +189,7 @@ mod tests {
             now: at(60),
             first: at(0),
             metrics,
+            is_left_out: &|name| name == "LeftOut",
             state: &|name| match name {
                 "Down" => Some(State::Alarm),
                 "New" => Some(State::InsufficientData),
@@ -217,11 +221,12 @@ mod tests {
     #[test]
     fn alarms_in_alarm_come_first() {
         let widget = r#"{ "type": "alarm", "x": 0, "y": 0, "width": 6, "height": 4,
-            "properties": { "title": "A", "alarms": ["arn:Up", "arn:New", "arn:Gone", "arn:Down"] } }"#;
+            "properties": { "title": "A", "alarms": ["arn:Up", "arn:New", "arn:Gone", "arn:LeftOut", "arn:Down"] } }"#;
         let page = drawn(widget, &Metrics::default());
         let order: Vec<_> =
             ["Down", "New", "Gone", "Up"].iter().map(|name| page.find(&format!(">{name}</li>"))).collect();
         assert!(order.is_sorted() && order.iter().all(Option::is_some), "{page}");
+        assert!(!page.contains("LeftOut"), "{page}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use config_audit_tables::{SdkItem, sdk_item};
 use serde_json::json;
 
 use super::permissions::refusing;
-use super::scene::{AUDIT, CONFIGURATION, Ran, Tables, item, run_at};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, Ran, Tables, entries, item, run_at};
 use crate::bootstrap::engine::Engine;
 
 /// A value that only `history` may say.
@@ -142,5 +142,24 @@ async fn the_canary_is_neither_backfilled_nor_missed_and_what_only_looks_like_it
     let proven = tables.verify().await;
     assert!(proven.text().contains("canary"), "{proven:?}");
     backfill_all_but(&tables, &[], 2).await;
+    tables.database.stop().await;
+}
+
+/// The function writes an entry for the change to the canary, but none for the canary's removal.
+#[tokio::test]
+async fn the_canary_may_be_deleted_after_another_item_had_its_key() {
+    let tables = Tables::on(Engine::Embedded).await;
+    let key = config_audit::canary::KEY;
+    let other = item(key, &[("value", 1)]);
+    let mut canary = item(key, &[("value", 0)]);
+    canary.insert("scheduledTime".to_owned(), serde_dynamo::AttributeValue::S("2026-03-03T10:15:00Z".to_owned()));
+    let written = entries(key, &vec![(EPOCH, Some(other)), (EPOCH + 1, Some(canary))]);
+    assert_eq!(written.len(), 3, "the item, and two attributes");
+    tables.write(AUDIT, written[..1].iter().cloned()).await;
+    let missing = tables.verify().await;
+    assert!(missing.code == 1 && missing.text().contains(key), "{missing:?}");
+    tables.write(AUDIT, written[1..].iter().cloned()).await;
+    let proven = tables.verify().await;
+    assert_eq!((proven.code, proven.findings().0), (0, vec![]), "{proven:?}");
     tables.database.stop().await;
 }
