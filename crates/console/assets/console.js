@@ -9,12 +9,47 @@ let source
 // Restore the focus if the new content has the same element.
 function replace (element, content) {
   const focused = element.contains(document.activeElement) ? document.activeElement : undefined
+  const chosen = focused?.dataset.at
   element.innerHTML = content
   if (!focused) return
-  const same = [...element.querySelectorAll('a, button, input, summary')].find(candidate =>
+  const same = [...element.querySelectorAll('a, button, input, summary, .graph')].find(candidate =>
     candidate.id ? candidate.id === focused.id : candidate.getAttribute('href') === focused.getAttribute('href'))
   if (same) same.focus({ preventScroll: true })
+  if (same && chosen) showValues(same, Number(chosen))
 }
+
+// Shows the values of a graph at the time of one of its columns: the one that is pointed at, or chosen with the arrow keys.
+function showValues (graph, position) {
+  const columns = [...graph.querySelectorAll('.at')]
+  if (!columns.length) return
+  const chosen = Math.min(Math.max(position, 0), columns.length - 1)
+  columns.forEach((column, index) => column.classList.toggle('current', index === chosen))
+  graph.dataset.at = chosen
+  graph.querySelector('.values').textContent = columns[chosen].querySelector('title').textContent
+}
+
+function hideValues (graph) {
+  delete graph.dataset.at
+  graph.querySelector('.values').textContent = ''
+  for (const column of graph.querySelectorAll('.current')) column.classList.remove('current')
+}
+
+document.addEventListener('keydown', event => {
+  const graph = document.activeElement.closest('.graph')
+  if (!graph) return
+  const last = graph.querySelectorAll('.at').length - 1
+  const at = Number(graph.dataset.at ?? last + 1)
+  const position = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last }[event.key]
+  if (position !== undefined) {
+    event.preventDefault()
+    showValues(graph, position)
+  } else if (event.key === 'Escape') {
+    hideValues(graph)
+  }
+})
+document.addEventListener('focusout', event => {
+  if (event.target.matches?.('.graph')) hideValues(event.target)
+})
 
 function connect () {
   source = new EventSource(address)

@@ -22,6 +22,9 @@ pub(crate) const STYLE: Asset = Asset {
     content_type: "text/css; charset=utf-8",
     content: include_str!("../assets/console.css"),
 };
+/// The style sheet of a drawn dashboard.
+pub(crate) const DASHBOARD_STYLE: Asset =
+    Asset { name: "dashboard.css", content_type: "text/css; charset=utf-8", content: crate::dashboards::STYLE };
 /// The script.
 pub(crate) const SCRIPT: Asset = Asset {
     name: "console.js",
@@ -52,7 +55,7 @@ impl Asset {
 /// Serves an asset.
 pub(crate) async fn serve(Path((_, name)): Path<(String, String)>) -> Response {
     const HEADERS: [HeaderName; 2] = [CONTENT_TYPE, CACHE_CONTROL];
-    match [STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name == name) {
+    match [STYLE, DASHBOARD_STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name == name) {
         Some(asset) => {
             let [content_type, cache] = HEADERS;
             let headers = [(content_type, asset.content_type), (cache, "public, max-age=31536000, immutable")];

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 use serde::Serialize;
 
-use crate::assets::{ICON, SCRIPT, STYLE};
+use crate::assets::{DASHBOARD_STYLE, ICON, SCRIPT, STYLE};
 use crate::site::wants_json;
 
 /// A section of the console.
@@ -17,6 +17,8 @@ pub(crate) enum Section {
     Trail,
     /// The function's invocations.
     Invocations,
+    /// The bundled dashboards.
+    Dashboards,
     /// The bundled alarms.
     Alarms,
     /// Switches that break the world.
@@ -31,6 +33,7 @@ impl Section {
             Self::Overview => ("Overview", "/"),
             Self::Trail => ("Trail", "/trail"),
             Self::Invocations => ("Invocations", "/invocations"),
+            Self::Dashboards => ("Dashboards", "/dashboards"),
             Self::Alarms => ("Alarms", "/alarms"),
             Self::BreakIt => ("Break it", "/break"),
         }
@@ -89,6 +92,7 @@ impl Frame {
                     title { (page.title) " · config-audit" }
                     link rel="icon" href=(ICON.address());
                     link rel="stylesheet" href=(STYLE.address());
+                    @if page.section == Section::Dashboards { link rel="stylesheet" href=(DASHBOARD_STYLE.address()); }
                     script src=(SCRIPT.address()) defer {}
                 }
                 body data-live=[&page.live] {

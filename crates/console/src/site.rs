@@ -27,7 +27,7 @@ use crate::layout::{Frame, Page, Section};
 use crate::text::Visible;
 use crate::token::FormToken;
 use crate::trail::Trail;
-use crate::{alarms, faults, invocations, live, overview, prometheus};
+use crate::{alarms, dashboards, faults, invocations, live, overview, prometheus};
 
 /// The largest form, in bytes: a fully percent-encoded value, which DynamoDB limits to 400 KB.
 const MAX_FORM: usize = 2 << 20;
@@ -59,8 +59,14 @@ pub(crate) struct Site {
 
 impl Site {
     /// The sections of this console.
-    pub(crate) const SECTIONS: &'static [Section] =
-        &[Section::Overview, Section::Trail, Section::Invocations, Section::Alarms, Section::BreakIt];
+    pub(crate) const SECTIONS: &'static [Section] = &[
+        Section::Overview,
+        Section::Trail,
+        Section::Invocations,
+        Section::Dashboards,
+        Section::Alarms,
+        Section::BreakIt,
+    ];
 
     /// All routes.
     pub(crate) fn router(self, trail: Arc<Trail>) -> Router {
@@ -69,6 +75,9 @@ impl Site {
             .route("/items", post(overview::change))
             .route("/invocations", get(invocations::page))
             .route("/invocations/{id}", get(invocations::detail))
+            .route("/dashboards", get(dashboards::index))
+            .route("/dashboards/{name}", get(dashboards::page))
+            .route("/live/dashboards/{name}", get(dashboards::live))
             .route("/alarms", get(alarms::page))
             .route("/alarms/{id}", get(alarms::detail))
             .route("/runbooks/{name}", get(alarms::runbook))

@@ -13,6 +13,15 @@ use crate::aws::entry::Entry;
 use crate::invocation::CompletedInvocation;
 use config_audit_mapping::{Condition, SequenceNumber};
 
+/// A table of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorldTable {
+    /// The one whose changes are audited.
+    Configuration,
+    /// The one with the entries.
+    Audit,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum WorldEvent {
@@ -31,10 +40,27 @@ pub enum WorldEvent {
         /// The number of records that it got.
         records: usize,
     },
-    /// The embedded database accepted writes to the Configuration table.
+    /// The embedded database accepted writes.
     TableWritten {
+        /// To which table.
+        table: WorldTable,
+        /// By which operation of DynamoDB.
+        operation: String,
         /// The number of items.
         items: usize,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The embedded database was told to refuse a request to write, and did.
+    TableRefused {
+        /// Whose items would have been written.
+        table: WorldTable,
+        /// By which operation of DynamoDB.
+        operation: String,
+        /// How many.
+        items: usize,
+        /// Whether it was throttled; otherwise it failed.
+        is_throttled: bool,
     },
     /// The mapping read a record from the stream. The event has no images, because they hold values.
     RecordRead {

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use chrono::{DateTime, Utc};
+use config_audit::clock::timestamp;
+use serde_json::{Value, json};
 
 /// What the function returned, usually JSON, or why it returned nothing.
 pub type Outcome = Result<Bytes, InvocationError>;
@@ -16,6 +19,34 @@ pub struct CompletedInvocation {
     pub outcome: Outcome,
     /// How long it took, including a cold start.
     pub duration: Duration,
+    /// How long the process took to ask for its first event, if this invocation started it.
+    pub init: Option<Duration>,
+}
+
+impl CompletedInvocation {
+    /// What Lambda writes into the function's log at the end of an invocation (AWS Lambda Developer Guide, "Lambda Telemetry API
+    /// Event schema reference": `platform.report`), as far as it is known here.
+    #[must_use]
+    pub fn platform_report(&self, time: DateTime<Utc>) -> Value {
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        let duration = self.duration.saturating_sub(self.init.unwrap_or_default());
+        let mut metrics = json!({ "durationMs": milliseconds(duration) });
+        if let Some(init) = self.init {
+            metrics["initDurationMs"] = milliseconds(init).into();
+        }
+        let mut record = json!({ "requestId": self.request_id, "metrics": metrics });
+        record["status"] = match &self.outcome {
+            Ok(_) => "success",
+            Err(InvocationError::Function(_)) => "error",
+            Err(InvocationError::TimedOut { .. }) => "timeout",
+            Err(InvocationError::Exited { .. } | InvocationError::Init(_)) => "failure",
+        }
+        .into();
+        if let Err(error) = &self.outcome {
+            record["errorType"] = error.report().error_type.into();
+        }
+        json!({ "time": timestamp(time), "type": "platform.report", "record": record })
+    }
 }
 
 /// Why an invocation failed.

@@ -28,7 +28,7 @@ pub mod world;
 pub use aws::AwsSettings;
 pub use bucket::Bucket;
 pub use database::Database;
-pub use event::{BoundedEvents, EventBus, Received, WorldEvent};
+pub use event::{BoundedEvents, EventBus, Received, WorldEvent, WorldTable};
 pub use faults::{Breaker, Faults};
 pub use function::{Function, FunctionSettings, Trace};
 pub use invocation::{CompletedInvocation, ErrorReport, InvocationError, Outcome};

@@ -16,7 +16,7 @@ use crate::aws::stream::{StreamError, StreamReader};
 use crate::bucket::{Bucket, BucketError, StoredObject};
 use crate::database::{Connections, Database, DatabaseError};
 use crate::entries::publish_entries;
-use crate::event::{EventBus, WorldEvent};
+use crate::event::{EventBus, WorldEvent, WorldTable};
 use crate::faults::Breaker;
 use crate::function::{Function, FunctionError, FunctionSettings};
 use crate::invocation::CompletedInvocation;
@@ -185,8 +185,9 @@ impl World {
 
         let database = match &store {
             Store::Embedded { port } => {
-                let source = source.as_ref().map(|source| source.table.clone());
-                let connections = Connections { breaker: breaker.clone(), bus: bus.clone(), source };
+                let configuration = source.as_ref().map(|source| (source.table.clone(), WorldTable::Configuration));
+                let tables = configuration.into_iter().chain([(audit_table.clone(), WorldTable::Audit)]).collect();
+                let connections = Connections { breaker: breaker.clone(), bus: bus.clone(), tables };
                 Database::embedded(directory.as_deref(), *port, aws.clone(), connections).await?
             }
             Store::Endpoint(url) => Database::at(url, aws.clone()),

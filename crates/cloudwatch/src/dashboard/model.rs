@@ -130,6 +130,22 @@ pub struct Threshold {
     pub color: String,
 }
 
+impl Dashboard {
+    /// Draws every line with periods of this length, in minutes.
+    pub fn set_period(&mut self, minutes: i64) {
+        for widget in &mut self.widgets {
+            let lines = match &mut widget.content {
+                Content::Graph(graph) => &mut graph.lines,
+                Content::Numbers(numbers) => &mut numbers.lines,
+                Content::Text(_) | Content::Alarms { .. } | Content::Log { .. } => continue,
+            };
+            for line in lines {
+                line.period_minutes = minutes.max(1);
+            }
+        }
+    }
+}
+
 impl Line {
     /// The beginning and the value of each period that begins between the two times, as known at the second time. As in
     /// CloudWatch, periods begin at multiples of their length.

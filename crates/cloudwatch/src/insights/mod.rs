@@ -35,6 +35,23 @@ impl LogEvent {
         let document = serde_json::from_str(&message).unwrap_or_default();
         Self { at, message, document }
     }
+
+    /// A line that a function printed. Lambda logs a JSON line at the time that its `timestamp` says (AWS Lambda Developer
+    /// Guide, "Log formats"); a line without one was logged at `otherwise`.
+    #[must_use]
+    pub fn of_function(message: String, otherwise: DateTime<Utc>) -> Self {
+        let mut event = Self::new(otherwise, message);
+        if let Some(at) = event.document["timestamp"].as_str().and_then(|text| text.parse().ok()) {
+            event.at = at;
+        }
+        event
+    }
+
+    /// When it was logged.
+    #[must_use]
+    pub fn at(&self) -> DateTime<Utc> {
+        self.at
+    }
 }
 
 /// A query.

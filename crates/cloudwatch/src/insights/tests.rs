@@ -47,6 +47,19 @@ fn lines_are_shown_newest_first_and_a_line_that_is_not_json_has_a_message() {
 }
 
 #[test]
+fn a_line_of_a_function_was_logged_when_it_says() {
+    for (line, second) in [
+        (r#"{ "timestamp": "2026-03-03T00:00:07.000Z" }"#, 7),
+        (r#"{ "timestamp": 5 }"#, 1),
+        (r#"{ "timestamp": "soon" }"#, 1),
+        ("panicked", 1),
+        ("[1]", 1),
+    ] {
+        assert_eq!(LogEvent::of_function(line.to_owned(), at(1)).at(), at(second), "{line}");
+    }
+}
+
+#[test]
 fn filters_compare_numbers_by_size_and_nothing_is_true_of_a_missing_field() {
     for (condition, requests) in [
         ("durationMs > 9", "b"),

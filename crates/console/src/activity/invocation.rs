@@ -50,6 +50,8 @@ pub struct Ended {
     pub duration: Duration,
     /// The sequence numbers that it reported as failed, or why the whole invocation failed.
     pub outcome: Result<Vec<String>, String>,
+    /// When it ended, and the report that Lambda would have logged.
+    pub report: Option<(DateTime<Utc>, String)>,
 }
 
 impl Invocation {
@@ -87,12 +89,13 @@ impl Invocation {
 }
 
 impl Ended {
-    pub(super) fn of(completed: &CompletedInvocation) -> Self {
+    pub(super) fn of(completed: &CompletedInvocation, now: DateTime<Utc>) -> Self {
         let outcome = match &completed.outcome {
             Ok(body) => Ok(failures(body)),
             Err(error) => Err(error.to_string()),
         };
-        Self { duration: completed.duration, outcome }
+        let report = Some((now, completed.platform_report(now).to_string()));
+        Self { duration: completed.duration, outcome, report }
     }
 }
 

@@ -4,18 +4,28 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use config_audit_cloudwatch::line::{Ingested, Line};
 use config_audit_cloudwatch::metrics::{Metric, Metrics};
-use config_audit_local::WorldEvent;
+use config_audit_local::aws::tables::HISTORY_INDEX;
+use config_audit_local::{WorldEvent, WorldTable};
 
 /// How long metrics are kept: longer than any bundled alarm looks back, as a test of the alarms checks.
 pub const KEPT_HOURS: i64 = 73;
 /// The maximum number of samples; a sample takes 24 bytes.
 pub const MAX_SAMPLES: usize = 1_000_000;
 
-/// In the local world, each name that the alarm templates refer to is its own value.
+/// In the local world, a name that the templates refer to is its own value, except for a few (`alarms::bundled`).
 const FUNCTION: [(&str, &str); 1] = [("FunctionName", "AuditLambdaFunction")];
 const MAPPING: [(&str, &str); 1] = [("EventSourceMappingUUID", "ConfigurationStreamMapping")];
-const TABLE: [(&str, &str); 1] = [("TableName", "ConfigurationTableName")];
+const INDEX: (&str, &str) = ("GlobalSecondaryIndexName", HISTORY_INDEX);
 const LOG_GROUP: [(&str, &str); 1] = [("LogGroupName", "AuditLogGroup")];
+
+/// The dimension of a table.
+fn name(table: WorldTable) -> (&'static str, &'static str) {
+    let name = match table {
+        WorldTable::Configuration => "Configuration",
+        WorldTable::Audit => "Audit",
+    };
+    ("TableName", name)
+}
 
 /// The metrics of the local world.
 #[derive(Debug, Default)]
@@ -51,8 +61,30 @@ impl WorldMetrics {
                 self.add("AWS/Lambda", "PolledEventCount", &MAPPING, now, *records as f64);
             }
             // Not from the stream's records, which arrive only while the mapping polls.
-            WorldEvent::TableWritten { items } => {
-                self.add("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &TABLE, now, *items as f64);
+            WorldEvent::TableWritten { table, operation, items, took } => {
+                let (table, items) = (name(*table), *items as f64);
+                self.add("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &[table], now, items);
+                if table == name(WorldTable::Audit) {
+                    self.add("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &[table, INDEX], now, items);
+                }
+                let milliseconds = took.as_secs_f64() * 1000.0;
+                self.add(
+                    "AWS/DynamoDB",
+                    "SuccessfulRequestLatency",
+                    &[table, ("Operation", operation)],
+                    now,
+                    milliseconds,
+                );
+            }
+            WorldEvent::TableRefused { table, operation, items, is_throttled } => {
+                let table = name(*table);
+                let operation = [table, ("Operation", operation.as_str())];
+                if *is_throttled {
+                    self.add("AWS/DynamoDB", "WriteThrottleEvents", &[table], now, *items as f64);
+                    self.add("AWS/DynamoDB", "ThrottledRequests", &operation, now, 1.0);
+                } else {
+                    self.add("AWS/DynamoDB", "SystemErrors", &operation, now, 1.0);
+                }
             }
             WorldEvent::RecordDelivered { .. } => {
                 self.delivered += 1;
@@ -61,6 +93,7 @@ impl WorldMetrics {
             WorldEvent::InvocationStarted { .. } => {
                 let records = std::mem::take(&mut self.delivered);
                 self.add("AWS/Lambda", "InvokedEventCount", &MAPPING, now, records as f64);
+                self.add("AWS/Lambda", "ConcurrentExecutions", &FUNCTION, now, 1.0);
                 if let Some(oldest) = self.oldest {
                     let age = (now - oldest).num_milliseconds().max(0) as f64;
                     self.add("AWS/Lambda", "IteratorAge", &FUNCTION, now, age);
@@ -84,7 +117,11 @@ impl WorldMetrics {
             WorldEvent::DestinationFailed { .. } => {
                 self.add("AWS/Lambda", "DestinationDeliveryFailures", &FUNCTION, now, 1.0);
             }
-            WorldEvent::LogLine { line, .. } => self.ingest(line, now),
+            WorldEvent::LogLine { line, .. } => {
+                self.add("AWS/Logs", "IncomingLogEvents", &LOG_GROUP, now, 1.0);
+                self.add("AWS/Logs", "IncomingBytes", &LOG_GROUP, now, line.len() as f64);
+                self.ingest(line, now);
+            }
             _ => {}
         }
         self.trim(now, MAX_SAMPLES);
@@ -128,6 +165,16 @@ impl WorldMetrics {
 mod tests {
     use super::*;
 
+    fn written(table: WorldTable, items: usize) -> WorldEvent {
+        let took = std::time::Duration::from_millis(5);
+        WorldEvent::TableWritten { table, operation: "BatchWriteItem".to_owned(), items, took }
+    }
+
+    fn refused(is_throttled: bool) -> WorldEvent {
+        let (table, operation) = (WorldTable::Audit, "BatchWriteItem".to_owned());
+        WorldEvent::TableRefused { table, operation, items: 4, is_throttled }
+    }
+
     #[test]
     fn events_become_the_metrics_that_aws_would_have() {
         let mut metrics = WorldMetrics::default();
@@ -139,10 +186,17 @@ mod tests {
         for (event, name, samples) in [
             (WorldEvent::StreamPolled { records: 0 }, "PolledEventCount", &[0.0][..]),
             (WorldEvent::StreamPolled { records: 7 }, "PolledEventCount", &[0.0, 7.0]),
-            (WorldEvent::TableWritten { items: 2 }, "ConsumedWriteCapacityUnits", &[2.0]),
+            (written(WorldTable::Configuration, 2), "ConsumedWriteCapacityUnits", &[2.0]),
+            // The entries, and the index of the Audit table.
+            (written(WorldTable::Audit, 3), "ConsumedWriteCapacityUnits", &[2.0, 3.0, 3.0]),
+            (written(WorldTable::Audit, 3), "SuccessfulRequestLatency", &[5.0, 5.0, 5.0]),
+            (refused(true), "WriteThrottleEvents", &[4.0]),
+            (refused(true), "ThrottledRequests", &[1.0, 1.0]),
+            (refused(false), "SystemErrors", &[1.0]),
         ] {
             metrics.apply(&event, None, now);
-            let added: Vec<f64> = metrics.metrics().at_least(name, 0.0).iter().map(|(_, value)| *value).collect();
+            let mut added: Vec<f64> = metrics.metrics().at_least(name, 0.0).iter().map(|(_, value)| *value).collect();
+            added.sort_by(f64::total_cmp);
             assert_eq!(added, samples, "{event:?}");
         }
         let value = |name: &str| metrics.metrics().at_least(name, 0.0).first().map(|(_, value)| *value);

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use config_audit::audit::entry_id;
 use config_audit::aws::arn::StreamArn;
 use config_audit_cloudwatch::line::Line;
-use config_audit_local::WorldEvent;
 use config_audit_local::aws::entry::Entry;
+use config_audit_local::{WorldEvent, WorldTable};
 use config_audit_mapping::SequenceNumber;
 use serde::Serialize;
 use serde_json::Value;
@@ -233,7 +233,7 @@ impl State {
             WorldEvent::SegmentRejected { reason } => {
                 self.notice(now, false, format!("the X-Ray daemon received an invalid segment document: {reason}"));
             }
-            WorldEvent::InvocationEnded(completed) => self.end(&Ended::of(completed), now),
+            WorldEvent::InvocationEnded(completed) => self.end(&Ended::of(completed, now), now),
             WorldEvent::EntryStored { entry } => self.add_entry(entry, now),
             WorldEvent::RetryScheduled { shard_id, records, retry, delay, reason } => {
                 let at = now + TimeDelta::from_std(*delay).unwrap_or_default();
@@ -261,9 +261,9 @@ impl State {
             }
             WorldEvent::Warning { message } => self.notice(now, false, message.clone()),
             WorldEvent::Recovered { message } => self.notice(now, true, message.clone()),
-            WorldEvent::TableWritten { items } => self.counts.written += items,
-            // Only the metrics need it.
-            WorldEvent::StreamPolled { .. } => {}
+            WorldEvent::TableWritten { table: WorldTable::Configuration, items, .. } => self.counts.written += items,
+            // Only the metrics need them.
+            WorldEvent::StreamPolled { .. } | WorldEvent::TableWritten { .. } | WorldEvent::TableRefused { .. } => {}
         }
     }
 

@@ -29,6 +29,7 @@ use crate::live;
 use crate::site::{Refusal, Site};
 use crate::text::time;
 
+pub(crate) use bundled::value as name_in_world;
 pub(crate) use runbook::page as runbook;
 
 /// How often to check whether a minute has passed.
@@ -188,6 +189,12 @@ impl Alarms {
             }
         }
         Evaluated { minute, alarms, missing_before }
+    }
+
+    /// The alarms' names and states.
+    pub(crate) fn states(&self, activity: &Activity, now: DateTime<Utc>) -> Vec<(String, State)> {
+        let names = self.definitions.all().iter().map(|alarm| alarm.name.clone());
+        names.zip(self.at(activity, now).alarms.iter().map(|alarm| alarm.state)).collect()
     }
 
     /// How many alarms are in ALARM.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use config_audit_local::{CompletedInvocation, InvocationError, WorldEvent};
+use config_audit_local::{CompletedInvocation, InvocationError, WorldEvent, WorldTable};
 
 use super::*;
 use crate::activity::KEPT_HOURS;
@@ -11,7 +11,8 @@ fn failing(activity: &Activity, from: DateTime<Utc>, minutes: i64) {
     activity.update(|known| {
         for minute in 0..minutes {
             let outcome = Err(InvocationError::Exited { status: "exit status: 1".to_owned() });
-            let completed = CompletedInvocation { request_id: String::new(), outcome, duration: Duration::ZERO };
+            let completed =
+                CompletedInvocation { request_id: String::new(), outcome, duration: Duration::ZERO, init: None };
             known.apply(&WorldEvent::InvocationEnded(completed), from + TimeDelta::minutes(minute));
         }
     });
@@ -71,7 +72,8 @@ fn state_after(id: &str, events: &[WorldEvent]) -> State {
 
 #[test]
 fn a_disabled_mapping_is_noticed_by_the_writes_that_nothing_reads_and_a_quiet_table_is_not() {
-    let written = WorldEvent::TableWritten { items: 1 };
+    let (table, operation) = (WorldTable::Configuration, "PutItem".to_owned());
+    let written = WorldEvent::TableWritten { table, operation, items: 1, took: Duration::ZERO };
     let polled = WorldEvent::StreamPolled { records: 0 };
     for (events, state) in [
         (vec![written.clone()], State::Alarm),

@@ -3,7 +3,7 @@ use crate::activity::{Activity, Ended};
 
 fn invocation(id: &str, outcome: Result<Vec<String>, String>) -> Invocation {
     let mut invocation = Invocation::new(id.to_owned(), String::new(), DateTime::UNIX_EPOCH, vec!["1".to_owned()]);
-    invocation.ended = Some(Ended { duration: std::time::Duration::from_millis(12), outcome });
+    invocation.ended = Some(Ended { duration: std::time::Duration::from_millis(12), outcome, report: None });
     invocation
 }
 

@@ -4,6 +4,7 @@
 //! nothing can stand before it; its operations can be called.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,6 +12,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::routing::post;
+use config_audit::clock::Clock;
 use dynoxide::auth_material::{self, AuthMaterial};
 use dynoxide::{Database, DynoxideError};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Connections, embedded};
-use crate::event::WorldEvent;
+use crate::event::{WorldEvent, WorldTable};
 use crate::faults::{SLOW, TableFault};
 
 /// The largest request that DynamoDB accepts, in bytes.
@@ -35,7 +37,7 @@ pub(super) fn router(database: Database, connections: Connections) -> Router {
 }
 
 async fn answer(
-    State((database, Connections { breaker, bus, source })): State<(Database, Connections)>,
+    State((database, connections)): State<(Database, Connections)>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -53,23 +55,25 @@ async fn answer(
     let target = text("x-amz-target").unwrap_or_default();
     let operation = SERVICES.iter().find_map(|service| target.strip_prefix(service)).unwrap_or_default();
     // Only the function writes in batches; what people and the console do is not disturbed.
-    let fault = breaker.faults().table.filter(|_| operation == "BatchWriteItem");
+    let fault = connections.breaker.faults().table.filter(|_| operation == "BatchWriteItem");
+    let started = Clock::System.instant();
     match fault {
         Some(TableFault::Throttles) => {
+            connections.refused(operation, &body, true);
             return response(StatusCode::BAD_REQUEST, error("ProvisionedThroughputExceededException"));
         }
-        Some(TableFault::Fails) => return response(StatusCode::INTERNAL_SERVER_ERROR, error("InternalServerError")),
+        Some(TableFault::Fails) => {
+            connections.refused(operation, &body, false);
+            return response(StatusCode::INTERNAL_SERVER_ERROR, error("InternalServerError"));
+        }
         Some(TableFault::Slow) => tokio::time::sleep(SLOW).await,
         // Until the client gives up and closes the connection.
         Some(TableFault::Silent) => std::future::pending().await,
         Some(TableFault::LosesAnswers) | None => {}
     }
     let result = run(&database, operation, &body);
-    if let (Ok(_), Some(table)) = (&result, &source) {
-        let items = written(operation, &body, table);
-        if items > 0 {
-            bus.publish(WorldEvent::TableWritten { items });
-        }
+    if result.is_ok() {
+        connections.written(operation, &body, Clock::System.instant() - started);
     }
     if fault == Some(TableFault::LosesAnswers) {
         std::future::pending::<()>().await;
@@ -80,6 +84,29 @@ async fn answer(
             let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             response(status, error.to_json())
         }
+    }
+}
+
+impl Connections {
+    /// Publishes which items a request wrote.
+    fn written(&self, operation: &str, body: &[u8], took: Duration) {
+        for (table, items) in self.writes(operation, body) {
+            self.bus.publish(WorldEvent::TableWritten { table, operation: operation.to_owned(), items, took });
+        }
+    }
+
+    /// Publishes which items a request would have written.
+    fn refused(&self, operation: &str, body: &[u8], is_throttled: bool) {
+        for (table, items) in self.writes(operation, body) {
+            let operation = operation.to_owned();
+            self.bus.publish(WorldEvent::TableRefused { table, operation, items, is_throttled });
+        }
+    }
+
+    /// How many items of each table of the world a request writes.
+    fn writes(&self, operation: &str, body: &[u8]) -> impl Iterator<Item = (WorldTable, usize)> {
+        let writes = if self.tables.is_empty() { HashMap::new() } else { writes(operation, body) };
+        self.tables.iter().filter_map(move |(name, table)| Some((*table, *writes.get(name)?)))
     }
 }
 
@@ -155,19 +182,21 @@ struct Write {
     transact_items: Vec<HashMap<String, Write>>,
 }
 
-/// The number of items that a request writes to this table, changed or not: each consumes write capacity. `PartiQL` statements
+/// The number of items of each table that a request writes, changed or not: each consumes write capacity. `PartiQL` statements
 /// are not counted.
-fn written(operation: &str, body: &[u8], table: &str) -> usize {
+fn writes(operation: &str, body: &[u8]) -> HashMap<String, usize> {
+    let mut writes: HashMap<String, usize> = HashMap::new();
     if !["BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"].contains(&operation) {
-        return 0;
+        return writes;
     }
     let write: Write = serde_json::from_slice(body).unwrap_or_default();
-    let transaction = write.transact_items.iter().flatten();
-    let is_written =
-        |(action, target): &(&String, &Write)| action.as_str() != "ConditionCheck" && target.table_name == table;
-    usize::from(write.table_name == table)
-        + write.request_items.get(table).map_or(0, Vec::len)
-        + transaction.filter(is_written).count()
+    let transaction = write.transact_items.into_iter().flatten().filter(|(action, _)| action != "ConditionCheck");
+    let single = transaction.map(|(_, target)| target.table_name).chain([write.table_name]);
+    let batches = write.request_items.into_iter().map(|(table, requests)| (table, requests.len()));
+    for (table, items) in single.map(|table| (table, 1)).chain(batches).filter(|(table, _)| !table.is_empty()) {
+        *writes.entry(table).or_default() += items;
+    }
+    writes
 }
 
 /// DynamoDB tells text that is not JSON from JSON that is not a request. A value that is not one, such as `{"N": "x"}`, is the
@@ -193,31 +222,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_write_to_the_table_is_counted_and_nothing_else() {
+    fn every_way_to_write_to_a_table_is_counted_and_nothing_else() {
         let item = json!({ "key": { "S": "FLAG" } });
         let put = |table: &str| json!({ "TableName": table, "Item": item });
         let request = json!({ "PutRequest": { "Item": item } });
-        for (operation, body, items) in [
-            ("PutItem", put("Configuration"), 1),
-            ("UpdateItem", json!({ "TableName": "Configuration", "Key": item }), 1),
-            ("DeleteItem", json!({ "TableName": "Configuration", "Key": item }), 1),
-            ("PutItem", put("Audit"), 0),
-            ("GetItem", json!({ "TableName": "Configuration", "Key": item }), 0),
+        for (operation, body, [configuration, audit]) in [
+            ("PutItem", put("Configuration"), [1, 0]),
+            ("UpdateItem", json!({ "TableName": "Configuration", "Key": item }), [1, 0]),
+            ("DeleteItem", json!({ "TableName": "Configuration", "Key": item }), [1, 0]),
+            ("PutItem", put("Audit"), [0, 1]),
+            ("GetItem", json!({ "TableName": "Configuration", "Key": item }), [0, 0]),
             (
                 "BatchWriteItem",
                 json!({ "RequestItems": { "Configuration": [request, request], "Audit": [request] } }),
-                2,
+                [2, 1],
             ),
-            ("BatchGetItem", json!({ "RequestItems": { "Configuration": { "Keys": [item] } } }), 0),
+            ("BatchGetItem", json!({ "RequestItems": { "Configuration": { "Keys": [item] } } }), [0, 0]),
             (
                 "TransactWriteItems",
                 json!({ "TransactItems": [
                     { "Put": put("Configuration") }, { "ConditionCheck": put("Configuration") }, { "Put": put("Audit") },
                 ] }),
-                1,
+                [1, 1],
             ),
         ] {
-            assert_eq!(written(operation, body.to_string().as_bytes(), "Configuration"), items, "{operation} {body}");
+            let writes = writes(operation, body.to_string().as_bytes());
+            let of = |table: &str| writes.get(table).copied().unwrap_or_default();
+            assert_eq!([of("Configuration"), of("Audit")], [configuration, audit], "{operation} {body}");
+            assert!(writes.keys().all(|table| !table.is_empty()), "{operation}");
         }
     }
 }

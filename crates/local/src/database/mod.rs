@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::{
 use crate::aws::entry::Entry;
 use crate::aws::tables::{HISTORY_INDEX, stream_arn};
 use crate::aws::{AwsSettings, error_message};
-use crate::event::EventBus;
+use crate::event::{EventBus, WorldTable};
 use crate::faults::Breaker;
 use crate::server::{Callers, Server};
 
@@ -35,8 +35,8 @@ pub struct Database {
 pub(crate) struct Connections {
     pub(crate) breaker: Breaker,
     pub(crate) bus: EventBus,
-    /// The table whose writes are published on the bus.
-    pub(crate) source: Option<String>,
+    /// The tables whose writes are published, by name.
+    pub(crate) tables: Vec<(String, WorldTable)>,
 }
 
 /// Why a database could not be started, or a request failed.

@@ -12,7 +12,7 @@ mod runtime_api;
 pub mod settings;
 mod xray;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use rustix::process::Signal;
@@ -65,8 +65,8 @@ impl Function {
             trace_header: trace_header.clone(),
         });
         let started = Clock::System.instant();
-        let outcome = self.outcome(&request_id, trace_header, event.into()).await?;
-        let completed = CompletedInvocation { request_id, outcome, duration: Clock::System.instant() - started };
+        let (outcome, init) = self.outcome(&request_id, trace_header, event.into()).await?;
+        let completed = CompletedInvocation { request_id, outcome, duration: Clock::System.instant() - started, init };
         self.xray.flush().await?;
         self.bus.publish(WorldEvent::InvocationEnded(completed.clone()));
         Ok(completed)
@@ -79,22 +79,26 @@ impl Function {
         }
     }
 
+    /// How it went, and how long the process took to ask for an event if it was started for this one.
     async fn outcome(
         &mut self,
         request_id: &str,
         trace_header: String,
         event: Bytes,
-    ) -> Result<Outcome, FunctionError> {
+    ) -> Result<(Outcome, Option<Duration>), FunctionError> {
         // This invocation does not fail because a process ended while it was idle.
         if self.process.as_mut().is_some_and(Process::has_ended) {
             self.stop().await;
         }
         // Taken, and put back if it can go on: if this future is dropped before it completes, the process ends too.
-        let mut process = match self.process.take() {
-            Some(process) => process,
-            None => Process::start(&self.settings, &self.xray.address(), &self.bus).await?,
+        let started = Clock::System.instant();
+        let (mut process, is_new) = match self.process.take() {
+            Some(process) => (process, false),
+            None => (Process::start(&self.settings, &self.xray.address(), &self.bus).await?, true),
         };
-        let completion = match process.ready(self.settings.init_timeout).await {
+        let ready = process.ready(self.settings.init_timeout).await;
+        let init = is_new.then(|| Clock::System.instant() - started);
+        let completion = match ready {
             Err(report) => Completion::fatal(InvocationError::Init(report)),
             Ok(poll) => {
                 let invocation = NextInvocation {
@@ -119,7 +123,7 @@ impl Function {
         } else {
             process.end(&self.bus).await;
         }
-        Ok(completion.outcome)
+        Ok((completion.outcome, init))
     }
 }
 

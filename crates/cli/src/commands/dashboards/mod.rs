@@ -3,7 +3,6 @@
 //! The files are the deployed ones, and the data is what CloudWatch would receive during a simulated fault
 //! ([`crate::faults`]). Each dashboard becomes one page for a browser.
 
-pub mod chart;
 mod page;
 
 use std::path::PathBuf;
@@ -13,10 +12,10 @@ use clap::Args;
 use config_audit_cloudwatch::alarms::{Alarm, State};
 use config_audit_cloudwatch::dashboard::{Dashboard, DashboardError};
 use config_audit_cloudwatch::metrics::Metrics;
+use config_audit_console::dashboards::{ChartError, Data, Links, Mark, values};
 use config_audit_simulator::observed;
 
-use self::chart::{ChartError, Mark};
-use self::page::{Data, page};
+use self::page::page;
 use crate::faults::case::FaultCase;
 use crate::faults::catalog::{self, UnknownFault};
 use crate::faults::trial::{Cadence, DAY, Rate, Trial};
@@ -163,17 +162,30 @@ impl Scene {
     }
 
     fn page(&self, name: &str, dashboard: &Dashboard) -> Result<String, ChartError> {
+        // Logs Insights is not simulated: there is no log.
         let data = Data {
-            about: &self.about,
             now: self.now,
             first: time(0),
             metrics: &self.metrics,
-            is_left_out: &|name| self.left_out.iter().any(|alarm| alarm == name),
-            state: &|name| self.alarms.iter().find(|(alarm, _)| alarm == name).map(|(_, state)| *state),
-            in_short: &|name| without_region(in_short(name)).to_owned(),
-            mark: self.began.map(|at| Mark { at, label: "the fault begins" }),
+            alarms: &self.alarms,
+            left_out: &self.left_out,
+            log: None,
         };
-        page(name, dashboard, &data)
+        let mark = self.began.map(|at| Mark { at, label: "the fault begins" });
+        page(name, &self.about, dashboard, &values(dashboard, &data), mark.as_ref(), &Files)
+    }
+}
+
+/// Each dashboard is a file beside the others, and alarms have no page.
+struct Files;
+
+impl Links for Files {
+    fn dashboard(&self, name: &str) -> String {
+        format!("{}.html", without_region(in_short(name)))
+    }
+
+    fn alarm<'a>(&self, name: &'a str) -> (&'a str, Option<String>) {
+        (in_short(name), None)
     }
 }
 

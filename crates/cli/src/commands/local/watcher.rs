@@ -128,6 +128,7 @@ impl Watcher {
             WorldEvent::Recovered { message } => return terminal.line(Tone::Good.paint(message)),
             WorldEvent::StreamPolled { .. }
             | WorldEvent::TableWritten { .. }
+            | WorldEvent::TableRefused { .. }
             | WorldEvent::RecordRead { .. }
             | WorldEvent::ProcessExited { .. }
             | WorldEvent::SegmentReceived { .. }

@@ -233,7 +233,7 @@ impl Observed {
                 WorldEvent::SegmentRejected { reason } => panic!("not a segment document: {reason}"),
                 WorldEvent::ProcessStarted { pid } => observed.process = Some(pid),
                 WorldEvent::ProcessExited { .. } => observed.has_exited = true,
-                WorldEvent::InvocationEnded(CompletedInvocation { request_id, outcome, duration }) => {
+                WorldEvent::InvocationEnded(CompletedInvocation { request_id, outcome, duration, .. }) => {
                     (observed.request_id, observed.outcome, observed.duration) = (request_id, outcome, duration);
                 }
                 _ => {}

@@ -75,7 +75,7 @@ impl Scene {
 
     pub(crate) fn end_with(&mut self, outcome: config_audit_local::Outcome) -> &mut Self {
         let (request_id, duration) = ("any".to_owned(), Duration::from_millis(12));
-        self.apply(&WorldEvent::InvocationEnded(CompletedInvocation { request_id, outcome, duration }))
+        self.apply(&WorldEvent::InvocationEnded(CompletedInvocation { request_id, outcome, duration, init: None }))
     }
 
     pub(crate) fn store(&mut self, number: usize, key: &str, attribute: Option<&str>) -> &mut Self {

@@ -1,5 +1,6 @@
 //! A graph of a dashboard as SVG: lines, thresholds and axes, as CloudWatch draws them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,6 +9,9 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use config_audit_cloudwatch::dashboard::{Axis, Graph};
+use maud::html;
+
+use super::values::LineValues;
 
 /// The values of a line by time; empty if there is no data.
 pub type Points = Vec<(DateTime<Utc>, Option<f64>)>;
@@ -32,33 +36,78 @@ pub struct Mark {
     pub label: &'static str,
 }
 
-/// Draws a graph between two times, with the points of each of its lines.
+/// Draws a graph between two times. For each time with a value, it has a column that shows all values of that time when
+/// one points at it.
 ///
 /// # Errors
-/// When the size is too small.
-pub fn svg(
+/// If the size is too small.
+pub(super) fn svg(
     graph: &Graph,
-    points: &[Points],
+    lines: &[LineValues],
     (from, to): (DateTime<Utc>, DateTime<Utc>),
     mark: Option<&Mark>,
     size: (u32, u32),
 ) -> Result<String, ChartError> {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-    if points.iter().flatten().all(|(_, value)| value.is_none()) {
+    let mut columns = String::new();
+    if lines.iter().flat_map(|line| &line.points).all(|(_, value)| value.is_none()) {
         let style = ("sans-serif", 13).into_font().color(&GRAY).pos(Pos::new(HPos::Center, VPos::Center));
         let center = (i32::try_from(size.0 / 2).unwrap_or(0), i32::try_from(size.1 / 2).unwrap_or(0));
         area.draw(&Text::new("No data in this time range", center, style))?;
     } else {
-        draw(&area, graph, points, (from, to), mark)?;
+        let points: Vec<Points> = lines.iter().map(|line| line.points.clone()).collect();
+        let plot = draw(&area, graph, &points, (from, to), mark)?;
+        columns = self::columns(lines, (from, to), &plot);
     }
     drop(area);
+    let end = svg.rfind("</svg>").unwrap_or(svg.len());
+    svg.insert_str(end, &columns);
     Ok(svg)
 }
 
+/// The pixels of the lines, without the axes: from left to right, and from top to bottom.
+type Plot = (Range<i32>, Range<i32>);
+
+/// A transparent column for each time with a value. Its title is what a browser shows to one who points at it.
+fn columns(lines: &[LineValues], (from, to): (DateTime<Utc>, DateTime<Utc>), (x, y): &Plot) -> String {
+    let mut values: BTreeMap<DateTime<Utc>, Vec<String>> = BTreeMap::new();
+    for LineValues { label, points } in lines {
+        for (at, value) in points {
+            if let Some(value) = value {
+                values.entry(*at).or_default().push(format!("{label}: {}", figure(*value)));
+            }
+        }
+    }
+    let length = (to - from).num_milliseconds().max(1) as f64;
+    let place = |at: &DateTime<Utc>| {
+        f64::from(x.start) + f64::from(x.end - x.start) * (*at - from).num_milliseconds() as f64 / length
+    };
+    // From one time to the next it is half way.
+    let places: Vec<f64> = values.keys().map(place).collect();
+    let columns = values.iter().enumerate().map(|(index, (at, values))| {
+        let here = places[index];
+        let half = |other: Option<&f64>| other.map_or(MAX_HALF, |other| ((here - other).abs() / 2.0).min(MAX_HALF));
+        let left = here - half(index.checked_sub(1).and_then(|before| places.get(before)));
+        let right = here + half(places.get(index + 1));
+        (left, right - left, format!("{}: {}", at.format("%d %b %H:%M"), values.join("; ")))
+    });
+    let columns = html! {
+        @for (left, width, title) in columns {
+            rect.at x=(format!("{left:.1}")) y=(y.start) width=(format!("{width:.1}")) height=(y.end - y.start) fill="none" pointer-events="all" {
+                title { (title) }
+            }
+        }
+    };
+    columns.into_string()
+}
+
+/// The most that a column extends to either side, in pixels.
+const MAX_HALF: f64 = 12.0;
+
 /// The shape of a line without axes. A gap is left out.
 #[must_use]
-pub fn sparkline(points: &[(DateTime<Utc>, Option<f64>)], color: &str, (width, height): (u32, u32)) -> String {
+pub(super) fn sparkline(points: &[(DateTime<Utc>, Option<f64>)], color: &str, (width, height): (u32, u32)) -> String {
     let values: Vec<f64> = points.iter().filter_map(|(_, value)| *value).collect();
     let top = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     let bottom = values.iter().copied().fold(0.0, f64::min);
@@ -78,7 +127,7 @@ pub fn sparkline(points: &[(DateTime<Utc>, Option<f64>)], color: &str, (width, h
 
 /// A number with all its digits before the point, and at most two after it: 12,345 or 99.87.
 #[must_use]
-pub fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let text = format!("{:.2}", value.abs());
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
     let mut figure = if value < 0.0 { "-".to_owned() } else { String::new() };
@@ -98,7 +147,7 @@ fn draw(
     points: &[Points],
     (from, to): (DateTime<Utc>, DateTime<Utc>),
     mark: Option<&Mark>,
-) -> Result<(), ChartError> {
+) -> Result<Plot, ChartError> {
     let points = if graph.is_stacked { stacked(points) } else { points.to_vec() };
     let values = |right: bool| {
         let lines = graph.lines.iter().zip(&points).filter(move |(line, _)| line.is_right == right);
@@ -186,7 +235,7 @@ fn draw(
         let style = ("sans-serif", 11).into_font().color(&MARK).pos(Pos::new(side, VPos::Top));
         chart.draw_series([EmptyElement::at((*at, left_range.end)) + Text::new(*label, (x, 0), style)])?;
     }
-    Ok(())
+    Ok(chart.plotting_area().get_pixel_range())
 }
 
 /// Each line on top of the lines before it. Missing data counts as 0.
@@ -274,9 +323,14 @@ mod tests {
         (0..).zip(values).map(|(minute, value)| (at(minute), *value)).collect()
     }
 
+    fn lines(points: [Points; 2]) -> [LineValues; 2] {
+        let [one, other] = points;
+        [("A <&", one), ("B", other)].map(|(label, points)| LineValues { label: label.to_owned(), points })
+    }
+
     #[test]
     fn a_line_has_gaps_where_data_is_missing_and_a_single_value_is_a_dot() {
-        let lines = [points(&[Some(1.0), Some(2.0), None, Some(3.0), None]), points(&[None; 5])];
+        let lines = lines([points(&[Some(1.0), Some(2.0), None, Some(3.0), None]), points(&[None; 5])]);
         let mark = Mark { at: at(2), label: "it begins" };
         let svg = svg(&graph(false), &lines, (at(0), at(60)), Some(&mark), (400, 240)).unwrap();
         let thick = |color: &str| svg.matches(&format!("stroke=\"{color}\" stroke-width=\"2\"")).count();
@@ -287,8 +341,18 @@ mod tests {
 
     #[test]
     fn a_graph_without_data_says_so_and_has_no_axes() {
-        let svg = svg(&graph(false), &[points(&[None; 5]), Points::new()], (at(0), at(60)), None, (400, 240)).unwrap();
+        let svg =
+            svg(&graph(false), &lines([points(&[None; 5]), Points::new()]), (at(0), at(60)), None, (400, 240)).unwrap();
         assert!(svg.contains("No data in this time range") && !svg.contains("page &amp;"), "{svg}");
+    }
+
+    #[test]
+    fn each_time_with_a_value_has_a_column_with_all_its_values() {
+        let lines = lines([points(&[Some(1.0), None, Some(1_234.5)]), points(&[Some(2.0), None, None])]);
+        let svg = svg(&graph(false), &lines, (at(0), at(60)), None, (400, 240)).unwrap();
+        let titles: Vec<_> = svg.split("<title>").skip(1).map(|rest| rest.split("</title>").next().unwrap()).collect();
+        assert_eq!(titles, ["03 Mar 00:00: A &lt;&amp;: 1; B: 2", "03 Mar 00:02: A &lt;&amp;: 1,234.5"]);
+        assert!(svg.ends_with("</svg>\n"), "{svg}");
     }
 
     #[test]
@@ -323,7 +387,7 @@ mod tests {
             other in prop::collection::vec(prop::option::of(prop_oneof![Just(0.0), Just(5.0), -1.0..1.0]), 0..20),
             is_stacked in any::<bool>(),
         ) {
-            let drawn = svg(&graph(is_stacked), &[points(&one), points(&other)], (at(0), at(60)), None, (400, 240));
+            let drawn = svg(&graph(is_stacked), &lines([points(&one), points(&other)]), (at(0), at(60)), None, (400, 240));
             prop_assert!(drawn.unwrap().ends_with("</svg>\n"));
         }
     }
