@@ -130,7 +130,7 @@ async fn who_writes_sees_the_account_and_the_region_first() {
         (Service::answering(200, CALLER).await, "of account 123456789012 in eu-central-1"),
         (
             Service::answering(403, "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>").await,
-            "in eu-central-1 at ENDPOINT (of which account is unknown: sts:GetCallerIdentity failed)",
+            "in eu-central-1 at ENDPOINT (account unknown: sts:GetCallerIdentity failed)",
         ),
     ] {
         for mut command in writers(&tables, &directory) {
@@ -219,7 +219,7 @@ async fn what_is_wrong_with_the_account_is_said_in_one_line() {
 async fn an_endpoint_of_the_command_line_has_its_scheme() {
     for mut command in commands() {
         let ran = run(command.args(["--endpoint-url", "127.0.0.1:8000"])).await;
-        let words = "invalid value '127.0.0.1:8000' for '--endpoint-url <URL>': expected a URL with its scheme";
+        let words = "invalid value '127.0.0.1:8000' for '--endpoint-url <URL>': expected a URL with a scheme";
         assert!(ran.code == 2 && ran.stderr.contains(words), "{ran:?}");
     }
 }

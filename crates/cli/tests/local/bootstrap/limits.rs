@@ -355,9 +355,17 @@ async fn whatever_is_taken_is_audited_and_comes_back_by_a_redrive(engine: Engine
     let changes = changes(&[deep, large].concat());
     let events = events(&changes);
     for event in &events {
-        let observed = play.invoke_with(event.clone()).await;
-        assert_eq!(observed.failed(), [""; 0], "on {engine:?}");
-        assert_eq!(observed.count("RecordsQuarantined"), 0, "on {engine:?}: {:?}", observed.stdout);
+        // Lambda delivers again what a busy engine does not take before the deadline.
+        let mut deliveries = 0;
+        loop {
+            let observed = play.invoke_with(event.clone()).await;
+            assert_eq!(observed.count("RecordsQuarantined"), 0, "on {engine:?}: {:?}", observed.stdout);
+            if observed.outcome.is_ok() && observed.failed().is_empty() {
+                break;
+            }
+            deliveries += 1;
+            assert!(deliveries < 5, "on {engine:?}: {observed:#?}");
+        }
     }
 
     let written = entries(&play).await;

@@ -20,7 +20,7 @@ async fn long_work_shows_its_progress_on_a_terminal_and_ends_with_a_verdict() {
     for (line, progress, verdict) in [
         (
             [&["verify", "--settle", "0"], &tables[..]].concat(),
-            "entries; 1 item to read again",
+            "entries; 1 item to recheck",
             "The trail is not intact: 2 findings.",
         ),
         ([&["backfill", "--dry-run"], &tables[..]].concat(), "1 item: ", "2 items: 1 would be backfilled"),

@@ -74,7 +74,7 @@ async fn the_port_is_8000_unless_that_is_in_use() {
         world.start_kill().unwrap();
         String::from_utf8(world.wait_with_output().await.unwrap().stderr).unwrap()
     };
-    let in_use = "Port 8000 is in use, so the system picks another.\n";
+    let in_use = "Port 8000 is in use, so the system picked another.\n";
     let (first, _, said) = start(&[]).await;
     // It is in use now, by that one or by somebody else.
     let (second, _, said_then) = start(&[]).await;

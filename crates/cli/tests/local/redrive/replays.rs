@@ -187,7 +187,7 @@ async fn a_directory_is_replayed_like_the_bucket_that_it_is_a_copy_of() {
     let said = command(&copied.proxy.url(), "http://127.0.0.1:1", &arguments).await;
     said.assert(
         1,
-        &["give --failure-bucket", &good[2].0, "5 = 3 audited + 0 unchanged + 1 quarantined again + 1 failed"],
+        &["use --failure-bucket", &good[2].0, "5 = 3 audited + 0 unchanged + 1 quarantined again + 1 failed"],
     );
     assert_entries(&copied.database, [1, 2, 3]).await;
     assert!(read(copy.path()).contains_key(&good[2].0));

@@ -114,7 +114,7 @@ async fn what_dynamodb_refuses_gets_a_note_and_what_it_refuses_even_so_is_named(
     let backfill = ["backfill", "--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
     let ran = run_at(&url, &tables.aws, &backfill).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    for line in ["VALUE: backfilled, by its hash", "ALWAYS: cannot be backfilled: DynamoDB does not take its entry"] {
+    for line in ["VALUE: backfilled, by its hash", "ALWAYS: cannot be backfilled: DynamoDB rejects its entry"] {
         assert!(ran.stdout.contains(line), "{ran:?}");
     }
     assert!(ran.stdout.ends_with("32 items: 31 backfilled, 1 cannot be\n") && !ran.text().contains(SECRET), "{ran:?}");
