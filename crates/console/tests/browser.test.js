@@ -81,7 +81,8 @@ describe('the console', () => {
   before(async () => { world = await World.start() })
   after(() => world?.stop())
 
-  const PAGES = ['/', '/trail', '/trail/verify', '/invocations', '/alarms', '/alarms/InvocationErrors', '/alarms/Incident', '/runbooks/README', '/break']
+  const PAGES = ['/', '/trail', '/trail/verify', '/invocations', '/dashboards', '/dashboards/operations', '/dashboards/deep-dive?range=1h&period=5m',
+    '/alarms', '/alarms/InvocationErrors', '/alarms/Incident', '/runbooks/README', '/break']
 
   test('each page that is empty says what to do next, to everybody', async () => {
     await checkAll(world, PAGES, 'empty')
@@ -169,6 +170,23 @@ describe('the console', () => {
     await visit.end()
   })
 
+  test('the values of a graph are shown under the pointer and by the arrow keys', async () => {
+    // A period is drawn when its minute has passed.
+    await world.until('/dashboards/operations?range=15m', ({ widgets }) => widgets.some(({ lines }) =>
+      lines?.some(({ points }) => points.some(([, value]) => value > 0))))
+    const visit = await visitor(world, { viewport: { width: 1280, height: 800 } })
+    await visit.open('/dashboards/operations?range=15m')
+    const graph = visit.page.locator('.graph', { has: visit.page.locator('.at') }).first()
+    await graph.focus()
+    await visit.page.keyboard.press('ArrowLeft')
+    const values = await graph.locator('.values').textContent()
+    assert.match(values, /^\d\d \w+ \d\d:\d\d: .+: [\d.,]+/)
+    await visit.page.keyboard.press('Escape')
+    assert.strictEqual(await graph.locator('.values').textContent(), '')
+    assert.strictEqual(await graph.locator('.at title').last().textContent(), values)
+    await visit.end()
+  })
+
   test('what the browser loads is small', async () => {
     const visit = await visitor(world)
     let bytes = 0
@@ -188,6 +206,8 @@ describe('the console', () => {
       verify: '/trail/verify',
       invocations: '/invocations',
       invocation: `/invocations/${entries[0].requestId}`,
+      dashboard: '/dashboards/operations?range=15m',
+      'deep-dive': '/dashboards/deep-dive?range=15m',
       alarms: '/alarms',
       alarm: '/alarms/InvocationErrors',
       break: '/break'

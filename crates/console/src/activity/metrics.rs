@@ -18,11 +18,11 @@ const MAPPING: [(&str, &str); 1] = [("EventSourceMappingUUID", "ConfigurationStr
 const INDEX: (&str, &str) = ("GlobalSecondaryIndexName", HISTORY_INDEX);
 const LOG_GROUP: [(&str, &str); 1] = [("LogGroupName", "AuditLogGroup")];
 
-/// The dimension of a table.
+/// The dimension of a table, with its usual name in the local world.
 fn name(table: WorldTable) -> (&'static str, &'static str) {
     let name = match table {
-        WorldTable::Configuration => "Configuration",
-        WorldTable::Audit => "Audit",
+        WorldTable::Configuration => "Configuration-local",
+        WorldTable::Audit => "Audit-local",
     };
     ("TableName", name)
 }

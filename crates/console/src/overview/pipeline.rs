@@ -160,7 +160,7 @@ fn function(known: &Known) -> Station {
     let (health, state) = match last {
         _ if known.running().is_some() => (Health::Busy, "processing a batch"),
         Some(last) if last.has_failed() => (Health::Bad, "the last invocation failed"),
-        Some(_) => (Health::Good, "the last invocation succeeded"),
+        Some(_) => (Health::Good, "succeeded last time"),
         None => (Health::Idle, "starts with the first change"),
     };
     station("Audit function", health, state, details)
@@ -185,7 +185,7 @@ fn retry(known: &Known, now: DateTime<Utc>) -> Station {
         let details = [format!("retry {} in {}", next.retry, seconds(next.at - now)), next.reason.clone()];
         return station("Waiting for retry", Health::Waiting, count(records, "record", "records"), details);
     }
-    let details = ["failed records are retried".to_owned(), "for up to 22 hours".to_owned()];
+    let details = ["Lambda tries again".to_owned(), "for up to 22 hours".to_owned()];
     station("Waiting for retry", Health::Good, "nothing", details)
 }
 
