@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::observed::{Datum, Metric, Observer};
 use crate::scenario::{EPOCH, Millis, Scenario};
+use crate::table::SentItems;
 
 /// What a run records, besides what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub enum Capture {
 pub(crate) struct Run {
     pub(crate) scenario: Scenario,
     pub(crate) ledger: Ledger,
+    pub(crate) sent_items: SentItems,
     pub(crate) observer: Option<Observer>,
     /// DynamoDB's time at the start.
     epoch: DateTime<Utc>,
@@ -62,6 +64,7 @@ impl Run {
             start: Clock::System.instant(),
             rng: RefCell::new(rng),
             ledger,
+            sent_items: SentItems::default(),
             observer: if capture == Capture::Observed { Some(Observer::start()?) } else { None },
             has_timeline: capture == Capture::Timeline,
             active: Cell::new(0),

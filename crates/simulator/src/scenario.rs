@@ -250,20 +250,29 @@ impl Scenario {
             wrong_view_type: false,
             fault_windows: Vec::new(),
         };
-        (0..hours).fold(scenario, |scenario, hour| scenario.with_burst(hour * HOUR, HOUR, per_hour(hour)))
+        let mut scenario = (0..hours).fold(scenario, |mut scenario, hour| {
+            scenario.add_burst(hour * HOUR, HOUR, per_hour(hour));
+            scenario
+        });
+        scenario.writes.sort_by_key(|write| write.at);
+        scenario
     }
 
     /// The same with so many changes more, from one time on for so long.
     #[must_use]
     pub fn with_burst(mut self, from: Millis, length: Millis, changes: u64) -> Self {
+        self.add_burst(from, length, changes);
+        self.writes.sort_by_key(|write| write.at);
+        self
+    }
+
+    fn add_burst(&mut self, from: Millis, length: Millis, changes: u64) {
         let mut rng = Rng::with_seed(self.seed ^ from);
         for _ in 0..changes {
             let kind = WriteKind::Set(vec![("value", Some(Value::Number(rng.i64(..), 0)))]);
             let at = from + rng.u64(..length);
             self.writes.push(Write { at, key: format!("KEY_{}", rng.u32(..200)), kind, defect: None });
         }
-        self.writes.sort_by_key(|write| write.at);
-        self
     }
 
     /// The same with a canary every quarter of an hour in this time.

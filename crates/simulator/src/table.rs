@@ -1,5 +1,7 @@
 //! The Audit table, with every fault that it can have.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,8 +31,9 @@ pub(crate) struct AuditTable {
 impl Store for AuditTable {
     async fn put(&self, entries: &[&EncodedEntry]) -> Result<Put, StoreError> {
         let (run, log) = (&self.run, &self.log);
-        let items: Vec<(Uuid, Item)> = entries.iter().map(|entry| (entry.id, item(entry))).collect();
-        let sent = items.iter().map(|(id, item)| SentEntry { id: *id, has_values: has_values(item) });
+        let items: Vec<(Uuid, Rc<SentItem>)> =
+            entries.iter().map(|entry| (entry.id, run.sent_items.get(entry))).collect();
+        let sent = items.iter().map(|(id, sent)| SentEntry { id: *id, has_values: sent.has_values });
         let place = log.borrow_mut().add_request(sent.collect());
         let _noticed = GivenUp { run, log, place };
         let answer = |answer| log.borrow_mut().requests[place].answer = Some((run.now(), answer));
@@ -58,7 +61,7 @@ impl Store for AuditTable {
             Some((Failure::Refused, "LimitExceededException"))
         } else if struck(Fault::StoreFails) {
             Some((Failure::Unavailable, "InternalServerError"))
-        } else if items.iter().any(|(_, item)| is_invalid(item)) {
+        } else if items.iter().any(|(_, sent)| sent.is_invalid) {
             Some((Failure::Rejected, "ValidationException"))
         } else if struck(Fault::StoreFailsHalfWritten) {
             store(run, &items[..items.len() / 2]);
@@ -108,9 +111,33 @@ impl Store for AuditTable {
     }
 }
 
-/// The item that an entry is sent as; without any attribute where it is not one.
-fn item(entry: &EncodedEntry) -> Item {
-    serde_json::from_str(&entry.json).unwrap_or_default()
+/// What is sent to the table. In an outage the same entries are sent again and again, and reading them took a third of a
+/// run's time, so each is read once.
+#[derive(Debug, Default)]
+pub(crate) struct SentItems(RefCell<HashMap<Uuid, Rc<SentItem>>>);
+
+/// An entry as it was sent last.
+#[derive(Debug)]
+struct SentItem {
+    json: String,
+    /// Without any attribute where the entry is no item.
+    item: Item,
+    has_values: bool,
+    is_invalid: bool,
+}
+
+impl SentItems {
+    fn get(&self, entry: &EncodedEntry) -> Rc<SentItem> {
+        let mut items = self.0.borrow_mut();
+        if let Some(sent) = items.get(&entry.id).filter(|sent| *sent.json == *entry.json) {
+            return Rc::clone(sent);
+        }
+        let item: Item = serde_json::from_str(&entry.json).unwrap_or_default();
+        let (has_values, is_invalid) = (has_values(&item), is_invalid(&item));
+        let sent = Rc::new(SentItem { json: entry.json.clone(), item, has_values, is_invalid });
+        items.insert(entry.id, Rc::clone(&sent));
+        sent
+    }
 }
 
 fn error_of(failure: Failure, code: &str) -> StoreError {
@@ -125,10 +152,10 @@ fn is_invalid(item: &Item) -> bool {
 }
 
 /// Entries are written.
-fn store(run: &Run, items: &[(Uuid, Item)]) {
-    for (id, item) in items {
-        run.check(laws::of_an_entry(&run.ledger, run.scenario.provenance, *id, item));
-        if let Err(changed) = run.ledger.store_entry(*id, item) {
+fn store(run: &Run, items: &[(Uuid, Rc<SentItem>)]) {
+    for (id, sent) in items {
+        run.check(laws::of_an_entry(&run.ledger, run.scenario.provenance, *id, &sent.item));
+        if let Err(changed) = run.ledger.store_entry(*id, &sent.item) {
             run.violate(changed);
         }
     }
