@@ -26,8 +26,8 @@
 //! | a span | [`telemetry::traces`] |
 //! | a setting | [`settings`] |
 //!
-//! Outside this crate: the commands and the faults for testing alarms are in `crates/cli`, the alarms in `alarms`,
-//! Lambda's redelivery in `serverless/trigger.yml`. `CONTRIBUTING.md` explains step by step how to extend each.
+//! Outside this crate: the commands are in `crates/cli`, the faults for testing alarms in `crates/faults`, the alarms in
+//! `alarms`, Lambda's redelivery in `serverless/trigger.yml`. `CONTRIBUTING.md` explains step by step how to extend each.
 //!
 //! # Invariants
 //!

@@ -1,8 +1,11 @@
-//! All files of one kind in a directory.
+//! Files of the repository: all of one kind in a directory, and the alarms in them.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use config_audit_cloudwatch::alarms::AlarmsError;
+use config_audit_faults::DeployedAlarms;
 
 /// The maximum file size in bytes, which is `CloudFormation`'s limit for a template.
 const MAX_SIZE: u64 = 1 << 20;
@@ -52,6 +55,28 @@ pub fn read_all(directory: &Path, extension: &str) -> Result<BTreeMap<PathBuf, S
         }
     }
     Ok(texts)
+}
+
+/// Alarms that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadAlarmsError {
+    /// A file or the directory.
+    #[error(transparent)]
+    File(#[from] Unreadable),
+    /// The alarms in the files.
+    #[error(transparent)]
+    Alarms(#[from] AlarmsError),
+}
+
+/// The alarms in a directory's templates.
+///
+/// # Errors
+/// When a file cannot be read, or an alarm in it is not valid.
+pub fn read_alarms(directory: &Path) -> Result<DeployedAlarms, ReadAlarmsError> {
+    let templates = read_all(directory, "yml")?;
+    let files: Vec<_> = templates.iter().map(|(path, text)| (path.display().to_string(), text.as_str())).collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    Ok(DeployedAlarms::read(&files)?)
 }
 
 /// The text of a file.

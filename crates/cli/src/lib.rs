@@ -1,9 +1,9 @@
 //! The command `config-audit`, for operators of the audit Lambda and readers of its audit trail.
 //!
 //! [`commands`] has one file or folder for each command. What the entries of the Audit table say as a whole is in
-//! `config-audit-trail`, and `config-audit-tables` reads both tables; [`tables`] has their options. [`faults`] plays faults for
-//! the alarms and the dashboards. [`aws`] is the user's account, [`moment`] a time on the command line, [`files`] the files of a
-//! directory, [`entry`] an entry in a line for people, [`telemetry`] the function's telemetry, [`progress`] the
+//! `config-audit-trail`, and `config-audit-tables` reads both tables; [`tables`] has their options. `config-audit-faults` plays
+//! faults for the alarms and the dashboards. [`aws`] is the user's account, [`moment`] a time on the command line, [`files`]
+//! the files of the repository, [`entry`] an entry in a line for people, [`telemetry`] the function's telemetry, [`progress`] the
 //! progress of long commands, and [`terminal`] the one module that writes.
 //!
 //! It may use every package of this workspace. No package uses this one: it is a library only for its tests.
@@ -11,7 +11,6 @@
 pub mod aws;
 pub mod commands;
 pub mod entry;
-pub mod faults;
 pub mod files;
 pub mod moment;
 pub mod progress;

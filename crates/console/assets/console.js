@@ -74,3 +74,33 @@ if (address && status) {
   window.addEventListener('pagehide', () => source?.close())
   if (!document.hidden) connect()
 }
+
+// Follows the slider of an incident: fetches the page at its position, one at a time, and replaces the parts that follow.
+const slider = document.querySelector('form.slider')
+
+async function follow (form) {
+  const url = new URL(form.action)
+  url.search = new URLSearchParams(new FormData(form))
+  const response = await fetch(url, { headers: { accept: 'text/html' } })
+  if (!response.ok) return
+  const page = new DOMParser().parseFromString(await response.text(), 'text/html')
+  for (const part of document.querySelectorAll('.follows')) replace(part, page.getElementById(part.id).innerHTML)
+  for (const field of document.querySelectorAll('input[type=hidden][name=at]')) field.value = form.elements.at.value
+  history.replaceState(null, '', url)
+}
+
+if (slider) {
+  let isBusy = false
+  let position
+  slider.addEventListener('input', async () => {
+    if (isBusy) return
+    isBusy = true
+    // It may have moved on meanwhile.
+    while (position !== slider.elements.at.value) {
+      position = slider.elements.at.value
+      // If the console does not answer, the page shows what it showed; the button says why.
+      await follow(slider).catch(() => {})
+    }
+    isBusy = false
+  })
+}

@@ -16,6 +16,7 @@ use crate::faults::Load;
 use crate::items::Items;
 use crate::key::AccessKey;
 use crate::layout::{Frame, Section};
+use crate::practice::Incidents;
 use crate::site::{Site, protected, trail_only};
 use crate::token::FormToken;
 use crate::trail::{READ_PAUSE, Trail, TrailOwner};
@@ -105,6 +106,7 @@ impl Console {
             can_break_table: database.is_embedded(),
             load: Load::default(),
             items,
+            incidents: Incidents::bundled()?,
             token,
         };
         let router = site.router(Arc::clone(&trail));

@@ -23,6 +23,8 @@ pub(crate) enum Section {
     Alarms,
     /// Switches that break the world.
     BreakIt,
+    /// Simulated incidents.
+    Practice,
 }
 
 impl Section {
@@ -36,6 +38,7 @@ impl Section {
             Self::Dashboards => ("Dashboards", "/dashboards"),
             Self::Alarms => ("Alarms", "/alarms"),
             Self::BreakIt => ("Break it", "/break"),
+            Self::Practice => ("Practise", "/practice"),
         }
     }
 }
@@ -92,7 +95,7 @@ impl Frame {
                     title { (page.title) " · config-audit" }
                     link rel="icon" href=(ICON.address());
                     link rel="stylesheet" href=(STYLE.address());
-                    @if page.section == Section::Dashboards { link rel="stylesheet" href=(DASHBOARD_STYLE.address()); }
+                    @if matches!(page.section, Section::Dashboards | Section::Practice) { link rel="stylesheet" href=(DASHBOARD_STYLE.address()); }
                     script src=(SCRIPT.address()) defer {}
                 }
                 body data-live=[&page.live] {

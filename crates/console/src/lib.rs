@@ -5,11 +5,12 @@
 //!
 //! - [`activity`] is the recent activity, built from the world's events and kept in bounded memory.
 //! - `site` has the routes and the security headers; `live` sends updates; `key` protects the trail of an account.
+//! - `practice` plays incidents with the simulator, and does not touch the world.
 //! - `trail` works on any Audit table, including one in an account.
 //! - `overview` and its siblings are the pages: each builds a view, which becomes HTML or JSON.
 //!
 //! From this workspace it uses the local world, the tables and their trail, the mapping's sequence numbers,
-//! CloudWatch's units, and the Lambda's library. It does not know the command.
+//! CloudWatch's alarms and dashboards, the faults, and the Lambda's library. It does not know the command.
 
 pub mod activity;
 mod address;
@@ -25,6 +26,7 @@ mod layout;
 mod live;
 mod markdown;
 mod overview;
+mod practice;
 mod prometheus;
 mod site;
 #[cfg(test)]

@@ -24,10 +24,11 @@ use crate::assets;
 use crate::faults::Load;
 use crate::items::Items;
 use crate::layout::{Frame, Page, Section};
+use crate::practice::Incidents;
 use crate::text::Visible;
 use crate::token::FormToken;
 use crate::trail::Trail;
-use crate::{alarms, dashboards, faults, invocations, live, overview, prometheus};
+use crate::{alarms, dashboards, faults, invocations, live, overview, practice, prometheus};
 
 /// The largest form, in bytes: a fully percent-encoded value, which DynamoDB limits to 400 KB.
 const MAX_FORM: usize = 2 << 20;
@@ -53,6 +54,8 @@ pub(crate) struct Site {
     pub(crate) load: Load,
     /// Changes items.
     pub(crate) items: Items,
+    /// Simulated incidents.
+    pub(crate) incidents: Incidents,
     /// The token that every form carries.
     pub(crate) token: FormToken,
 }
@@ -66,6 +69,7 @@ impl Site {
         Section::Dashboards,
         Section::Alarms,
         Section::BreakIt,
+        Section::Practice,
     ];
 
     /// All routes.
@@ -86,6 +90,10 @@ impl Site {
             .route("/break/load", post(faults::set_load))
             .route("/break/oversized", post(faults::oversized))
             .route("/live/break", get(faults::live))
+            .route("/practice", get(practice::index))
+            .route("/practice/faults/{name}", get(practice::fault))
+            .route("/practice/quiz", get(practice::any))
+            .route("/practice/quiz/{number}", get(practice::quiz))
             .route("/metrics", get(prometheus::page))
             .route("/live/overview", get(live::overview))
             .route("/live/invocations", get(invocations::live))

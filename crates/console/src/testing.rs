@@ -14,6 +14,7 @@ use crate::alarms::Alarms;
 use crate::faults::Load;
 use crate::items::Items;
 use crate::layout::Frame;
+use crate::practice::Incidents;
 use crate::site::Site;
 use crate::token::FormToken;
 use crate::trail::Trail;
@@ -46,6 +47,7 @@ pub(crate) async fn fixture() -> Fixture {
         can_break_table: true,
         load,
         items,
+        incidents: Incidents::bundled().unwrap(),
         token: token.clone(),
     };
     Fixture { database, token, breaker, router: site.router(Arc::new(trail)) }

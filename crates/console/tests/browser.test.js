@@ -78,14 +78,18 @@ async function checkAll (world, addresses, state) {
 
 describe('the console', () => {
   let world
-  before(async () => { world = await World.start() })
+  // With Lambda's timeout of 30 seconds, each failed write would take as long.
+  before(async () => { world = await World.start(['--timeout', '10']) })
   after(() => world?.stop())
 
   const PAGES = ['/', '/trail', '/trail/verify', '/invocations', '/dashboards', '/dashboards/operations', '/dashboards/deep-dive?range=1h&period=5m',
     '/alarms', '/alarms/InvocationErrors', '/alarms/Incident', '/runbooks/README', '/break']
 
+  // These do not depend on the world.
+  const PRACTICE = ['/practice', '/practice/faults/the-audit-table-throttles-every-write?at=60', '/practice/quiz/0']
+
   test('each page that is empty says what to do next, to everybody', async () => {
-    await checkAll(world, PAGES, 'empty')
+    await checkAll(world, [...PAGES, ...PRACTICE], 'empty')
     const visit = await visitor(world)
     for (const [address, words] of [['/', 'No changes yet'], ['/trail', 'No entries yet'], ['/invocations', 'No invocations yet']]) {
       await visit.open(address)
@@ -187,6 +191,35 @@ describe('the console', () => {
     await visit.end()
   })
 
+  test('an incident follows the slider, and its quiz tells right from wrong', async () => {
+    const visit = await visitor(world)
+    const { page } = visit
+    await visit.open('/practice')
+    await page.getByRole('link', { name: 'the Audit table throttles every write' }).click()
+    await page.locator('#now').getByText('RecordsFailing').waitFor()
+    const slider = page.getByLabel('Time', { exact: true })
+    await slider.focus()
+    await page.keyboard.press('Home')
+    await page.locator('#now').getByText('2 hours before it begins').waitFor()
+    await page.locator('#now').getByText('none').waitFor()
+    await page.keyboard.press('End')
+    await page.locator('#now').getByText(/2\d h \d+ min after it began/).waitFor()
+    await page.locator('#happened a[aria-current]').waitFor({ state: 'detached' })
+    assert.match(page.url(), /at=\d{4}/)
+    await page.getByRole('link', { name: 'after 1 hour' }).click()
+    await page.getByText('somebody removes the cause').first().waitFor()
+    await page.getByText('Lost with the cause removed after 1 hour').waitFor()
+
+    await visit.open('/practice/quiz/0')
+    await page.locator('#answer').selectOption('mapping-stopped')
+    await page.getByRole('button', { name: 'Open it' }).click()
+    await page.getByText('is not that of this fault').waitFor()
+    await page.locator('#answer').selectOption('records-failing')
+    await page.getByRole('button', { name: 'Open it' }).click()
+    await page.getByText('Right: the Audit table throttles every write').waitFor()
+    await visit.end()
+  })
+
   test('what the browser loads is small', async () => {
     const visit = await visitor(world)
     let bytes = 0
@@ -210,7 +243,10 @@ describe('the console', () => {
       'deep-dive': '/dashboards/deep-dive?range=15m',
       alarms: '/alarms',
       alarm: '/alarms/InvocationErrors',
-      break: '/break'
+      break: '/break',
+      practice: '/practice',
+      incident: PRACTICE[1],
+      quiz: PRACTICE[2]
     }
     fs.mkdirSync(PICTURES, { recursive: true })
     for (const { name, ...options } of VIEWS) {

@@ -60,7 +60,10 @@ impl Quarantine for FailureBucket {
             std::future::pending::<()>().await;
         }
         run.observe_object(key);
-        run.ledger.store_object(object.record.get(), StoredObject { key: key.to_owned(), reason: object.reason });
+        run.ledger.store_object(
+            object.record.get(),
+            StoredObject { at: run.now(), key: key.to_owned(), reason: object.reason },
+        );
         if struck(Fault::BucketRefusesAfterStoring) {
             return Err(refused());
         }

@@ -66,6 +66,24 @@ impl AddAssign for Tally {
     }
 }
 
+/// A change that has no entry, or none before somebody redrives its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unaudited {
+    /// Since when, in milliseconds since the start of the run.
+    pub since: Millis,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a change that is not audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its record waits in the failure bucket, until somebody redrives it.
+    AwaitsRedrive,
+    /// It is nowhere any more.
+    Lost,
+}
+
 /// A change, and what became of it.
 #[derive(Debug)]
 pub(crate) struct TrackedChange {
@@ -74,12 +92,12 @@ pub(crate) struct TrackedChange {
     pub(crate) record: String,
     pub(crate) expected: Vec<Expected>,
     pub(crate) deliveries: Cell<u64>,
-    /// It left the stream unread.
-    pub(crate) expired: Cell<bool>,
-    /// Lambda gave it up, and its destination has it.
-    pub(crate) given_up: Cell<bool>,
-    /// Lambda gave it up, and it went nowhere.
-    pub(crate) dropped: Cell<bool>,
+    /// When it left the stream unread.
+    pub(crate) expired: Cell<Option<Millis>>,
+    /// When Lambda gave it up, and its destination got it.
+    pub(crate) given_up: Cell<Option<Millis>>,
+    /// When Lambda gave it up, and it went nowhere.
+    pub(crate) dropped: Cell<Option<Millis>>,
 }
 
 impl TrackedChange {
@@ -89,9 +107,9 @@ impl TrackedChange {
             expected: change.entries(),
             change,
             deliveries: Cell::new(0),
-            expired: Cell::new(false),
-            given_up: Cell::new(false),
-            dropped: Cell::new(false),
+            expired: Cell::new(None),
+            given_up: Cell::new(None),
+            dropped: Cell::new(None),
         }
     }
 
@@ -110,8 +128,16 @@ impl TrackedChange {
 /// An object in the failure bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredObject {
+    pub(crate) at: Millis,
     pub(crate) key: String,
     pub(crate) reason: String,
+}
+
+impl StoredObject {
+    /// Whether it is a record that no retry can mend.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.key.starts_with(QUARANTINED)
+    }
 }
 
 /// A line of the timeline. The same again is counted.
@@ -272,6 +298,26 @@ impl Ledger {
         self.timeline.take().iter().map(ToString::to_string).collect()
     }
 
+    /// The changes that were not audited, those of the canary left out, in order of time.
+    pub(crate) fn unaudited(&self) -> Vec<Unaudited> {
+        let objects = self.objects.borrow();
+        let of = |tracked: &Rc<TrackedChange>| {
+            let lost = tracked.dropped.get().or(tracked.expired.get());
+            let quarantined = || {
+                let objects = objects.get(&tracked.record)?;
+                objects.iter().find(|object| object.is_quarantined()).map(|object| object.at)
+            };
+            let waits = || tracked.given_up.get().or_else(quarantined);
+            let lost = lost.map(|since| Unaudited { since, fate: Fate::Lost });
+            lost.or_else(|| Some(Unaudited { since: waits()?, fate: Fate::AwaitsRedrive }))
+        };
+        let changes = self.changes.borrow();
+        let mut unaudited: Vec<_> =
+            changes.iter().filter(|tracked| !tracked.change.is_of_canary()).filter_map(of).collect();
+        unaudited.sort_by_key(|unaudited| unaudited.since);
+        unaudited
+    }
+
     /// How much was done in this time.
     pub(crate) fn tally(&self, simulated: Millis) -> Tally {
         let changes = self.changes.borrow();
@@ -283,10 +329,10 @@ impl Ledger {
             entries: self.table.borrow().len() as u64,
             awaiting_redrive: count(&|tracked| {
                 let objects = objects.get(&tracked.record).map_or(&[][..], Vec::as_slice);
-                tracked.given_up.get() || objects.iter().any(|object| object.key.starts_with(QUARANTINED))
+                tracked.given_up.get().is_some() || objects.iter().any(StoredObject::is_quarantined)
             }),
-            dropped: count(&|tracked| tracked.dropped.get() && !tracked.change.is_of_canary()),
-            expired: count(&|tracked| tracked.expired.get() && !tracked.change.is_of_canary()),
+            dropped: count(&|tracked| tracked.dropped.get().is_some() && !tracked.change.is_of_canary()),
+            expired: count(&|tracked| tracked.expired.get().is_some() && !tracked.change.is_of_canary()),
             simulated,
             ..*self.tally.borrow()
         }

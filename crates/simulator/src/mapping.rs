@@ -164,12 +164,12 @@ impl Mapping {
                 self.run.emit(Metric::DestinationDeliveryFailures, 1.0);
             }
             for record in records {
-                self.run.ledger.change_of(&record.sequence_number).dropped.set(true);
+                self.run.ledger.change_of(&record.sequence_number).dropped.set(Some(self.run.now()));
             }
         } else {
             self.run.say(|| format!("given up, {}: {}", condition.as_str(), given_up.key(now, id)));
             for record in records {
-                self.run.ledger.change_of(&record.sequence_number).given_up.set(true);
+                self.run.ledger.change_of(&record.sequence_number).given_up.set(Some(self.run.now()));
             }
             self.run.emit(Metric::OnFailureDestinationDeliveredEventCount, records.len() as f64);
             self.run.observe_object(&given_up.key(now, id));
@@ -189,8 +189,8 @@ impl Mapping {
             match self.stream.read(shard, lane, cursor)? {
                 Read::Record(tracked) => return Some(tracked),
                 // Delivered and stored, perhaps, and only the checkpoint was behind.
-                Read::Expired(tracked) => {
-                    tracked.expired.set(true);
+                Read::Expired(tracked, at) => {
+                    tracked.expired.set(Some(at));
                     self.run.saw(Fault::RecordsExpired);
                     self.run.check(laws::of_an_expiry(&self.run.scenario, &tracked));
                 }

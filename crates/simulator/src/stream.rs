@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::ledger::TrackedChange;
 use crate::observed::Metric;
 use crate::run::Run;
-use crate::scenario::WriteKind;
+use crate::scenario::{Millis, WriteKind};
 use crate::value::{Item, Value};
 
 /// How long a stream keeps a record (Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB Streams").
@@ -43,8 +43,8 @@ struct Shard {
 pub(crate) enum Read {
     /// It is in the stream.
     Record(Rc<TrackedChange>),
-    /// It has left the stream.
-    Expired(Rc<TrackedChange>),
+    /// It has left the stream, at this time.
+    Expired(Rc<TrackedChange>, Millis),
 }
 
 impl Stream {
@@ -200,7 +200,10 @@ impl Stream {
                 continue;
             }
             let age = self.run.now_ms() - tracked.change.at.timestamp_millis();
-            return Some(if age <= RETENTION { Read::Record(tracked) } else { Read::Expired(tracked) });
+            return Some(match u64::try_from(age - RETENTION) {
+                Ok(since @ 1..) => Read::Expired(tracked, self.run.now().saturating_sub(since)),
+                _ => Read::Record(tracked),
+            });
         }
     }
 

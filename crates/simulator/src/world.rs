@@ -8,7 +8,7 @@ use tokio::task::LocalSet;
 use crate::fault::FaultCounts;
 use crate::function::Function;
 use crate::laws;
-pub use crate::ledger::Tally;
+pub use crate::ledger::{Fate, Tally, Unaudited};
 use crate::mapping::Mapping;
 use crate::observed::Observed;
 pub use crate::run::Capture;
@@ -26,6 +26,8 @@ pub struct Outcome {
     pub faults: FaultCounts,
     /// What was done.
     pub tally: Tally,
+    /// The changes that were not audited.
+    pub unaudited: Vec<Unaudited>,
     /// What happened, line by line; empty where nobody asked.
     pub timeline: Vec<String>,
     /// What CloudWatch got; nothing where nobody asked.
@@ -58,6 +60,7 @@ pub fn run(scenario: &Scenario, capture: Capture) -> Outcome {
             violations: run.ledger.take_violations(),
             faults: run.ledger.faults(),
             tally: run.ledger.tally(run.now()),
+            unaudited: run.ledger.unaudited(),
             timeline: run.ledger.take_timeline(),
             observed: run.observer.as_ref().map(|observer| observer.take(run.now())).unwrap_or_default(),
         }

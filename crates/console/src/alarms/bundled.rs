@@ -1,6 +1,7 @@
 //! The alarms that operators deploy and the runbooks that they read, embedded in the binary.
 
 use config_audit_cloudwatch::alarms::{Alarm, Alarms, AlarmsError, Kind, Promise, runbook_name};
+use config_audit_faults::DeployedAlarms;
 
 /// The files of the alarms that are always deployed.
 const TEMPLATES: &[(&str, &str)] = &[
@@ -12,6 +13,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("alarms/telemetry.yml", include_str!("../../../../alarms/telemetry.yml")),
     ("alarms/topics.yml", include_str!("../../../../alarms/topics.yml")),
 ];
+
+/// The file of the alarms that are deployed only with a canary, which the local world does not have.
+const CANARY: (&str, &str) = ("alarms/canary.yml", include_str!("../../../../alarms/canary.yml"));
 
 macro_rules! runbooks {
     ($($name:literal),* $(,)?) => {
@@ -56,6 +60,14 @@ pub(super) fn alarms() -> Result<Alarms, AlarmsError> {
     Alarms::read(TEMPLATES, &|name| Some(value(name)))
 }
 
+/// All bundled alarms, as they are deployed where incidents are simulated.
+///
+/// # Errors
+/// If a file is not valid; the tests check that all are.
+pub(crate) fn deployed() -> Result<DeployedAlarms, AlarmsError> {
+    DeployedAlarms::read(&TEMPLATES.iter().copied().chain([CANARY]).collect::<Vec<_>>())
+}
+
 /// The value of a name in a template or a dashboard: the default of the deploy parameter, or else the name itself.
 pub(crate) fn value(name: &str) -> String {
     match name {
@@ -74,8 +86,13 @@ pub(crate) fn value(name: &str) -> String {
 }
 
 /// A runbook's text.
-pub(super) fn runbook(name: &str) -> Option<&'static str> {
+pub(crate) fn runbook(name: &str) -> Option<&'static str> {
     RUNBOOKS.iter().find(|(other, _)| *other == name).map(|(_, text)| *text)
+}
+
+/// The names of all runbooks, without the page that lists them.
+pub(crate) fn runbooks() -> impl Iterator<Item = &'static str> {
+    RUNBOOKS.iter().map(|(name, _)| *name).filter(|name| *name != "README")
 }
 
 /// How soon an alarm fires, according to its own runbook.
@@ -84,19 +101,19 @@ pub(super) fn promise(alarm: &str) -> Option<Promise> {
 }
 
 /// The name of an alarm's runbook. An alarm that only others watch shares that of the alarm whose name is its prefix.
-pub(super) fn runbook_of(alarm: &Alarm) -> Option<&'static str> {
+pub(crate) fn runbook_of(alarm: &Alarm) -> Option<&'static str> {
     let name = runbook_name(&alarm.id);
     let matching = RUNBOOKS.iter().map(|(other, _)| *other).filter(|other| name.starts_with(other));
     matching.max_by_key(|other| other.len())
 }
 
 /// Whether an alarm pages.
-pub(super) fn pages(alarm: &Alarm) -> bool {
+pub(crate) fn pages(alarm: &Alarm) -> bool {
     alarm.alarm_actions.iter().any(|action| action == "PageTopic")
 }
 
 /// Whether an alarm notifies. An alarm that does not is part of another alarm's rule.
-pub(super) fn notifies(alarm: &Alarm) -> bool {
+pub(crate) fn notifies(alarm: &Alarm) -> bool {
     !alarm.alarm_actions.is_empty()
 }
 
@@ -131,9 +148,8 @@ mod tests {
     #[test]
     fn every_file_is_bundled() {
         let templates = TEMPLATES.iter().map(|(path, _)| path.trim_start_matches("alarms/").trim_end_matches(".yml"));
-        let mut deployed = files("alarms", "yml");
-        // It is deployed only with the canary, which the local world does not have.
-        assert!(deployed.remove("canary"));
+        let deployed = files("alarms", "yml");
+        let templates = templates.chain(["canary"]);
         assert_eq!(templates.map(str::to_owned).collect::<BTreeSet<_>>(), deployed);
         let runbooks: BTreeSet<String> = RUNBOOKS.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(runbooks, files("docs/runbooks", "md"));

@@ -1,6 +1,6 @@
 //! The bundled alarms, evaluated by CloudWatch's rules on the local world's metrics.
 
-mod bundled;
+pub(crate) mod bundled;
 mod chart;
 mod runbook;
 
@@ -30,7 +30,7 @@ use crate::site::{Refusal, Site};
 use crate::text::time;
 
 pub(crate) use bundled::value as name_in_world;
-pub(crate) use runbook::page as runbook;
+pub(crate) use runbook::{page as runbook, render as render_runbook};
 
 /// How often to check whether a minute has passed.
 const PAUSE: Duration = Duration::from_secs(15);

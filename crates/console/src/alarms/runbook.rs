@@ -27,7 +27,7 @@ pub(crate) async fn page(
 }
 
 /// The text as HTML.
-pub(super) fn render(text: &str) -> Markup {
+pub(crate) fn render(text: &str) -> Markup {
     html! { article.runbook { (markdown::render(text, &address)) } }
 }
 

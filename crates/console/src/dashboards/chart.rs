@@ -45,7 +45,7 @@ pub(super) fn svg(
     graph: &Graph,
     lines: &[LineValues],
     (from, to): (DateTime<Utc>, DateTime<Utc>),
-    mark: Option<&Mark>,
+    marks: &[Mark],
     size: (u32, u32),
 ) -> Result<String, ChartError> {
     let mut svg = String::new();
@@ -57,7 +57,7 @@ pub(super) fn svg(
         area.draw(&Text::new("No data in this time range", center, style))?;
     } else {
         let points: Vec<Points> = lines.iter().map(|line| line.points.clone()).collect();
-        let plot = draw(&area, graph, &points, (from, to), mark)?;
+        let plot = draw(&area, graph, &points, (from, to), marks)?;
         columns = self::columns(lines, (from, to), &plot);
     }
     drop(area);
@@ -146,7 +146,7 @@ fn draw(
     graph: &Graph,
     points: &[Points],
     (from, to): (DateTime<Utc>, DateTime<Utc>),
-    mark: Option<&Mark>,
+    marks: &[Mark],
 ) -> Result<Plot, ChartError> {
     let points = if graph.is_stacked { stacked(points) } else { points.to_vec() };
     let values = |right: bool| {
@@ -226,7 +226,7 @@ fn draw(
         let label = Text::new(threshold.label.clone(), (4, -13), style);
         chart.draw_series([EmptyElement::at((from, value)) + label])?;
     }
-    if let Some(Mark { at, label }) = mark.filter(|mark| (from..to).contains(&mark.at)) {
+    for Mark { at, label } in marks.iter().filter(|mark| (from..to).contains(&mark.at)) {
         let ends = [(*at, left_range.start), (*at, left_range.end)];
         chart.draw_series(DashedLineSeries::new(ends, 4, 3, MARK.stroke_width(1)))?;
         // The label is on the side with more room.
@@ -332,7 +332,7 @@ mod tests {
     fn a_line_has_gaps_where_data_is_missing_and_a_single_value_is_a_dot() {
         let lines = lines([points(&[Some(1.0), Some(2.0), None, Some(3.0), None]), points(&[None; 5])]);
         let mark = Mark { at: at(2), label: "it begins" };
-        let svg = svg(&graph(false), &lines, (at(0), at(60)), Some(&mark), (400, 240)).unwrap();
+        let svg = svg(&graph(false), &lines, (at(0), at(60)), &[mark], (400, 240)).unwrap();
         let thick = |color: &str| svg.matches(&format!("stroke=\"{color}\" stroke-width=\"2\"")).count();
         assert_eq!((thick("#D62728"), svg.matches("<circle").count()), (1, 1), "{svg}");
         assert!(svg.contains("page &amp; &lt;notify&gt;") && svg.contains("records &lt;a minute&gt;"), "{svg}");
@@ -342,14 +342,14 @@ mod tests {
     #[test]
     fn a_graph_without_data_says_so_and_has_no_axes() {
         let svg =
-            svg(&graph(false), &lines([points(&[None; 5]), Points::new()]), (at(0), at(60)), None, (400, 240)).unwrap();
+            svg(&graph(false), &lines([points(&[None; 5]), Points::new()]), (at(0), at(60)), &[], (400, 240)).unwrap();
         assert!(svg.contains("No data in this time range") && !svg.contains("page &amp;"), "{svg}");
     }
 
     #[test]
     fn each_time_with_a_value_has_a_column_with_all_its_values() {
         let lines = lines([points(&[Some(1.0), None, Some(1_234.5)]), points(&[Some(2.0), None, None])]);
-        let svg = svg(&graph(false), &lines, (at(0), at(60)), None, (400, 240)).unwrap();
+        let svg = svg(&graph(false), &lines, (at(0), at(60)), &[], (400, 240)).unwrap();
         let titles: Vec<_> = svg.split("<title>").skip(1).map(|rest| rest.split("</title>").next().unwrap()).collect();
         assert_eq!(titles, ["03 Mar 00:00: A &lt;&amp;: 1; B: 2", "03 Mar 00:02: A &lt;&amp;: 1,234.5"]);
         assert!(svg.ends_with("</svg>\n"), "{svg}");
@@ -387,7 +387,7 @@ mod tests {
             other in prop::collection::vec(prop::option::of(prop_oneof![Just(0.0), Just(5.0), -1.0..1.0]), 0..20),
             is_stacked in any::<bool>(),
         ) {
-            let drawn = svg(&graph(is_stacked), &lines([points(&one), points(&other)]), (at(0), at(60)), None, (400, 240));
+            let drawn = svg(&graph(is_stacked), &lines([points(&one), points(&other)]), (at(0), at(60)), &[], (400, 240));
             prop_assert!(drawn.unwrap().ends_with("</svg>\n"));
         }
     }

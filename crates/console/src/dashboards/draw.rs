@@ -37,17 +37,12 @@ pub trait Links {
 ///
 /// # Errors
 /// If a graph cannot be drawn.
-pub fn draw(
-    dashboard: &Dashboard,
-    values: &[Values],
-    mark: Option<&Mark>,
-    links: &dyn Links,
-) -> Result<Markup, ChartError> {
+pub fn draw(dashboard: &Dashboard, values: &[Values], marks: &[Mark], links: &dyn Links) -> Result<Markup, ChartError> {
     // The grid is filled in this order. A widget's place is not in its style, which a content security policy may forbid.
     let mut widgets: Vec<(&Widget, &Values)> = dashboard.widgets.iter().zip(values).collect();
     widgets.sort_by_key(|(widget, _)| (widget.y, widget.x));
     let sections = widgets.into_iter().enumerate().map(|(number, (widget, values))| {
-        let content = content(widget, values, number, mark, links)?;
+        let content = content(widget, values, number, marks, links)?;
         Ok(html! { section class=(format!("w{} h{}", widget.width, widget.height)) { (content) } })
     });
     let sections = sections.collect::<Result<Vec<_>, ChartError>>()?;
@@ -58,7 +53,7 @@ fn content(
     widget: &Widget,
     values: &Values,
     number: usize,
-    mark: Option<&Mark>,
+    marks: &[Mark],
     links: &dyn Links,
 ) -> Result<Markup, ChartError> {
     Ok(match (values, &widget.content) {
@@ -68,7 +63,7 @@ fn content(
         (Values::Graph { .. }, Content::Graph(graph)) => {
             let (width, height) = (widget.width * WIDTH / COLUMNS, widget.height * ROW);
             let size = (width.saturating_sub(FRAME.0), height.saturating_sub(FRAME.1).max(MIN_HEIGHT));
-            draw_graph(graph, values, number, mark, size)?
+            draw_graph(graph, values, number, marks, size)?
         }
         (Values::Numbers { title, numbers }, Content::Numbers(of)) => draw_numbers(of, title, numbers),
         // Each kind of value comes from its own kind of widget.
@@ -107,7 +102,7 @@ fn draw_log(title: &str, query: &str, result: Option<&LogResult>) -> Markup {
             Some(LogResult::Unsupported(error)) => p { (error) },
             None => p.quiet { "There is no log here. The query:" },
         }
-        @if matches!(result, None | Some(LogResult::Unsupported(_))) { pre { (query) } }
+        @if matches!(result, None | Some(LogResult::Unsupported(_))) { pre tabindex="0" { (query) } }
     }
 }
 
@@ -139,11 +134,11 @@ fn draw_graph(
     graph: &Graph,
     values: &Values,
     number: usize,
-    mark: Option<&Mark>,
+    marks: &[Mark],
     size: (u32, u32),
 ) -> Result<Markup, ChartError> {
     let Values::Graph { from, to, lines, .. } = values else { return Ok(Markup::default()) };
-    let svg = chart::svg(graph, lines, (*from, *to), mark, size)?;
+    let svg = chart::svg(graph, lines, (*from, *to), marks, size)?;
     let has_data = |index: usize| lines[index].points.iter().any(|(_, value)| value.is_some());
     let label = format!("{}. The arrow keys show the values.", graph.title);
     Ok(html! {

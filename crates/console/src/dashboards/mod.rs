@@ -11,7 +11,7 @@ mod values;
 
 pub use chart::{ChartError, Mark, Points};
 pub use draw::{Links, STYLE, draw};
-pub(crate) use page::{index, live, page};
+pub(crate) use page::{BUNDLED, bundled, index, live, page};
 pub use values::{AlarmState, Data, LineValues, LogResult, Number, Values, values};
 
 #[cfg(test)]

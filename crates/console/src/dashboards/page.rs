@@ -23,8 +23,8 @@ use crate::layout::{Page, Section};
 use crate::live;
 use crate::site::{Refusal, Site};
 
-/// The dashboards: their names, what they are for, and their files.
-const DASHBOARDS: [(&str, &str, &str); 2] = [
+/// The deployed dashboards: their names, what they are for, and their files.
+pub(crate) const BUNDLED: [(&str, &str, &str); 2] = [
     (
         "operations",
         "Are audits being written, and if not, since when and why? The one to open when you are paged.",
@@ -66,12 +66,12 @@ struct View {
 
 /// The list of dashboards.
 pub(crate) async fn index(Shared(site): Shared<Arc<Site>>, headers: HeaderMap) -> Response {
-    let names: Vec<&str> = DASHBOARDS.iter().map(|(name, ..)| *name).collect();
+    let names: Vec<&str> = BUNDLED.iter().map(|(name, ..)| *name).collect();
     site.frame.respond(&headers, &names, || {
         let content = html! {
             p.help { "The files of the folder dashboards/, drawn as CloudWatch draws them, from the metrics and the log of this world." }
             ul.steps {
-                @for (name, about, _) in DASHBOARDS {
+                @for (name, about, _) in BUNDLED {
                     li { div { a.large href=(Address::below("/dashboards", name)) { (name) } p { (about) } } }
                 }
             }
@@ -126,9 +126,18 @@ pub(crate) async fn live(
     }))
 }
 
+/// The bundled dashboard of this name, in a deployment that gives the names in it these values.
+///
+/// # Errors
+/// If there is no such dashboard.
+pub(crate) fn bundled(name: &str, value: &dyn Fn(&str) -> String) -> Result<(&'static str, Dashboard), Refusal> {
+    let (name, _, body) = BUNDLED.into_iter().find(|(other, ..)| *other == name).ok_or(Refusal::NotFound)?;
+    let dashboard = read(name, body, value).map_err(|error| Refusal::Failed(error.to_string()))?;
+    Ok((name, dashboard))
+}
+
 fn find(name: &str, choice: &Choice) -> Result<(&'static str, Dashboard), Refusal> {
-    let (name, _, body) = DASHBOARDS.into_iter().find(|(other, ..)| *other == name).ok_or(Refusal::NotFound)?;
-    let mut dashboard = read(name, body).map_err(|error| Refusal::Failed(error.to_string()))?;
+    let (name, mut dashboard) = bundled(name, &name_in_world)?;
     if let Some(minutes) = chosen("range", choice.range.as_deref(), &RANGES)? {
         dashboard.start = TimeDelta::minutes(minutes);
     }
@@ -138,8 +147,8 @@ fn find(name: &str, choice: &Choice) -> Result<(&'static str, Dashboard), Refusa
     Ok((name, dashboard))
 }
 
-fn read(name: &str, body: &str) -> Result<Dashboard, DashboardError> {
-    Dashboard::read(&format!("dashboards/{name}.json"), body, &|name| Some(name_in_world(name)))
+fn read(name: &str, body: &str, value: &dyn Fn(&str) -> String) -> Result<Dashboard, DashboardError> {
+    Dashboard::read(&format!("dashboards/{name}.json"), body, &|name| Some(value(name)))
 }
 
 fn chosen(what: &str, text: Option<&str>, known: &[(&str, i64)]) -> Result<Option<i64>, Refusal> {
@@ -161,7 +170,7 @@ fn view(name: &'static str, dashboard: &Dashboard, site: &Site, now: DateTime<Ut
 }
 
 fn drawn(dashboard: &Dashboard, view: &View) -> Result<Markup, Refusal> {
-    draw(dashboard, &view.widgets, None, &InWorld).map_err(|error| Refusal::Failed(error.to_string()))
+    draw(dashboard, &view.widgets, &[], &InWorld).map_err(|error| Refusal::Failed(error.to_string()))
 }
 
 /// The links of the ranges and periods.
@@ -188,7 +197,7 @@ struct InWorld;
 
 impl Links for InWorld {
     fn dashboard(&self, name: &str) -> String {
-        let found = DASHBOARDS.iter().find(|(other, ..)| name.ends_with(other));
+        let found = BUNDLED.iter().find(|(other, ..)| name.ends_with(other));
         found.map_or_else(|| "/dashboards".to_owned(), |(name, ..)| format!("/dashboards/{name}"))
     }
 
@@ -210,8 +219,8 @@ mod tests {
 
     #[test]
     fn everything_in_the_bundled_dashboards_can_be_drawn() {
-        for (name, _, body) in DASHBOARDS {
-            let dashboard = read(name, body).unwrap();
+        for (name, _, body) in BUNDLED {
+            let dashboard = read(name, body, &name_in_world).unwrap();
             let mut rows: BTreeMap<u32, (u32, Vec<u32>)> = BTreeMap::new();
             for widget in &dashboard.widgets {
                 let row = rows.entry(widget.y).or_default();

@@ -51,7 +51,7 @@ fn shown(dashboard: &Dashboard, metrics: &Metrics, log: Option<&[LogEvent]>) -> 
 }
 
 fn drawn(dashboard: &Dashboard, metrics: &Metrics, log: Option<&[LogEvent]>) -> String {
-    draw(dashboard, &[shown(dashboard, metrics, log)], None, &NoLinks).unwrap().into_string()
+    draw(dashboard, &[shown(dashboard, metrics, log)], &[], &NoLinks).unwrap().into_string()
 }
 
 #[test]

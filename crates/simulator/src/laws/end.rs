@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::change::REJECTED;
 use crate::fault::Fault;
-use crate::ledger::{Ledger, OMITTED, QUARANTINED, StoredObject, TrackedChange};
+use crate::ledger::{Ledger, OMITTED, StoredObject, TrackedChange};
 use crate::scenario::Scenario;
 
 /// The destination has every record, whole.
@@ -58,15 +58,17 @@ pub(crate) fn at_the_end(ledger: &Ledger) -> Vec<String> {
     let mut left: HashMap<String, usize> = ledger.contents().clone();
     let changes = ledger.changes();
     let objects = ledger.objects();
-    let quarantined = |objects: &Vec<StoredObject>| objects.iter().any(|object| object.key.starts_with(QUARANTINED));
+    let quarantined = |objects: &Vec<StoredObject>| objects.iter().any(StoredObject::is_quarantined);
     let full_record = |objects: &Vec<StoredObject>| objects.iter().any(|object| object.key.starts_with(OMITTED));
     let may_omit = |tracked: &TrackedChange| {
         tracked.poison() == Some(REJECTED) || tracked.expected.iter().any(|entry| entry.omitted() > 0)
     };
-    let is_kept =
-        |tracked: &TrackedChange| tracked.given_up.get() || objects.get(&tracked.record).is_some_and(quarantined);
+    let is_kept = |tracked: &TrackedChange| {
+        tracked.given_up.get().is_some() || objects.get(&tracked.record).is_some_and(quarantined)
+    };
+    let is_lost = |tracked: &TrackedChange| tracked.expired.get().or(tracked.dropped.get()).is_some();
     let (settled_otherwise, audited): (Vec<_>, Vec<_>) =
-        changes.iter().partition(|tracked| is_kept(tracked) || tracked.expired.get() || tracked.dropped.get());
+        changes.iter().partition(|tracked| is_kept(tracked) || is_lost(tracked));
     for tracked in audited {
         if tracked.poison().is_some() {
             violations.push(format!("record #{} can be mended by no retry, and is kept nowhere", tracked.change.index));

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use config_audit_cloudwatch::alarms::{Alarm, Alarms, Kind, Promise, State, Transition, runbook_name};
 use config_audit_cloudwatch::units::count;
+use config_audit_faults::case::{Expected, FaultCase, Severity, Since};
+use config_audit_faults::catalog::{self, UnknownFault};
+use config_audit_faults::month::Month;
+use config_audit_faults::trial::{Cadence, Rate, Trial};
+use config_audit_faults::{DeployedAlarms, LATE_MINUTES, Loss, Playback, PlayedCase, minute_of, play_all, time};
 use config_audit_simulator::scenario::Millis;
-use config_audit_simulator::world::Tally;
 
 use super::outcome::{CheckedFault, FiredAlarm, HealthyMonth, Outcome};
-use crate::faults::case::{Expected, FaultCase, Severity, Since};
-use crate::faults::catalog::{self, UnknownFault};
-use crate::faults::month::Month;
-use crate::faults::trial::{Cadence, Rate, Trial};
-use crate::faults::{DeployedAlarms, LATE_MINUTES, Playback, PlayedCase, ReadAlarmsError, minute_of, play_all, time};
-use crate::files::read;
+use crate::files::{ReadAlarmsError, read, read_alarms};
 use crate::terminal::WriteError;
 
 /// The topic of the alarms that page.
@@ -66,7 +65,7 @@ impl AlarmCheck {
     /// # Errors
     /// When a template cannot be read, or an alarm in it is not valid.
     pub fn read(templates: &Path, runbooks: &Path) -> Result<Self, ReadAlarmsError> {
-        let alarms = DeployedAlarms::read(templates)?;
+        let alarms = read_alarms(templates)?;
         let promised = alarms.all.all().iter().map(|alarm| {
             let file = runbooks.join(format!("{}.md", runbook_name(&alarm.id)));
             // Another test compares the files with the alarms. A missing runbook makes no promise here.
@@ -128,8 +127,8 @@ impl AlarmCheck {
         if month.rate != Rate::Quiet {
             problems.extend(playback.missing.iter().map(|problem| format!("{name}: {problem}")));
         }
-        let (changes, lost) = (playback.tally.changes, unattended(&playback.tally));
-        if changes < min_changes_in_a_month(month.rate) || lost != NOTHING {
+        let (changes, lost) = (playback.tally.changes, playback.loss());
+        if changes < min_changes_in_a_month(month.rate) || lost != Loss::NONE {
             problems.push(format!("{name}, was not healthy: {changes} changes, lost: {lost}"));
         }
         let (mut pages, mut notifications) = (Vec::new(), Vec::new());
@@ -188,7 +187,7 @@ impl AlarmCheck {
         let missing = playback.missing.iter().filter(|_| case.unseen.is_none());
         playback.violations.iter().chain(missing).for_each(|what| problem(what.clone()));
         let pages = pages.into_iter().map(|(_, at)| at - begins).collect();
-        let (fault, unseen, unattended) = (case.name.to_owned(), case.unseen, unattended(&playback.tally));
+        let (fault, unseen, unattended) = (case.name.to_owned(), case.unseen, playback.loss().to_string());
         CheckedFault { fault, trial, fired, pages, unseen, unattended }
     }
 
@@ -323,20 +322,4 @@ fn no_promise(alarm: &str) -> String {
 
 fn minutes(at: Millis) -> i64 {
     i64::try_from(at / 60_000).unwrap_or(i64::MAX)
-}
-
-/// The text for no loss.
-const NOTHING: &str = "nothing";
-
-/// What is lost if nobody reacts.
-fn unattended(tally: &Tally) -> String {
-    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    let lost = match number(tally.dropped + tally.expired) {
-        0 => NOTHING.to_owned(),
-        lost => count(lost, "change", "changes"),
-    };
-    match number(tally.awaiting_redrive) {
-        0 => lost,
-        waiting => format!("{lost}; {} in the failure bucket", count(waiting, "record waits", "records wait")),
-    }
 }

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use config_audit_cloudwatch::units::{count, duration};
 use serde::Serialize;
 
-use crate::faults::case::Severity;
-use crate::faults::month::Month;
-use crate::faults::trial::{Rate, Trial};
 use crate::terminal::{Text, Tone};
+use config_audit_faults::case::Severity;
+use config_audit_faults::month::Month;
+use config_audit_faults::trial::{Rate, Trial};
 
 /// The outcome of a check.
 #[derive(Debug, Serialize)]

@@ -1,7 +1,7 @@
 //! `config-audit dashboards`: the dashboards as they would look during a fault, before anything is deployed.
 //!
 //! The files are the deployed ones, and the data is what CloudWatch would receive during a simulated fault
-//! ([`crate::faults`]). Each dashboard becomes one page for a browser.
+//! ([`config_audit_faults`]). Each dashboard becomes one page for a browser.
 
 mod page;
 
@@ -13,15 +13,16 @@ use config_audit_cloudwatch::alarms::{Alarm, State};
 use config_audit_cloudwatch::dashboard::{Dashboard, DashboardError};
 use config_audit_cloudwatch::metrics::Metrics;
 use config_audit_console::dashboards::{ChartError, Data, Links, Mark, values};
+use config_audit_faults::case::FaultCase;
+use config_audit_faults::catalog::{self, UnknownFault};
+use config_audit_faults::trial::{Cadence, DAY, Rate, Trial};
+use config_audit_faults::{REGION, play, resolve, time};
 use config_audit_simulator::observed;
 
 use self::page::page;
-use crate::faults::case::FaultCase;
-use crate::faults::catalog::{self, UnknownFault};
-use crate::faults::trial::{Cadence, DAY, Rate, Trial};
-use crate::faults::{DeployedAlarms, REGION, ReadAlarmsError, play, resolve, time};
-use crate::files::{Unreadable, read_all};
+use crate::files::{ReadAlarmsError, Unreadable, read_alarms, read_all};
 use crate::terminal::{Terminal, WriteError};
+
 /// Which dashboards to draw, with which fault, and where.
 #[derive(Debug, Args)]
 pub struct DashboardsArguments {
@@ -148,7 +149,7 @@ impl Scene {
         // A fault from the start has no day before it.
         let shift = if begins == 0 { 0 } else { DAY };
         let scenario = if shift > 0 { trial.after_a_healthy_day(scenario) } else { scenario };
-        let alarms = DeployedAlarms::read(alarms)?;
+        let alarms = read_alarms(alarms)?;
         let playback = play(&alarms, &scenario);
         let now = time(begins + shift) + TimeDelta::minutes((*after).into());
         about.push_str(&now.format("; %Y-%m-%d %H:%M UTC").to_string());
@@ -171,8 +172,8 @@ impl Scene {
             left_out: &self.left_out,
             log: None,
         };
-        let mark = self.began.map(|at| Mark { at, label: "the fault begins" });
-        page(name, &self.about, dashboard, &values(dashboard, &data), mark.as_ref(), &Files)
+        let marks: Vec<_> = self.began.map(|at| Mark { at, label: "the fault begins" }).into_iter().collect();
+        page(name, &self.about, dashboard, &values(dashboard, &data), &marks, &Files)
     }
 }
 

@@ -16,10 +16,10 @@ pub(super) fn page(
     about: &str,
     dashboard: &Dashboard,
     values: &[Values],
-    mark: Option<&Mark>,
+    marks: &[Mark],
     links: &dyn Links,
 ) -> Result<String, ChartError> {
-    let drawn = draw(dashboard, values, mark, links)?;
+    let drawn = draw(dashboard, values, marks, links)?;
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use config_audit_simulator::scenario::{FaultWindow, Millis, Scenario, Write};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::catalog::{BEGIN, HOUR, MINUTE};
 
@@ -12,7 +12,7 @@ use super::catalog::{BEGIN, HOUR, MINUTE};
 pub const DAY: Millis = 24 * HOUR;
 
 /// How often the table changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum Rate {
     /// Three changes a day, typical for a configuration table.

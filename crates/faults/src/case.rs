@@ -1,9 +1,13 @@
 //! A fault, and the alarms that it must trigger.
 
+use config_audit_simulator::change::CANARY;
 use config_audit_simulator::scenario::{Millis, Scenario};
 use serde::Serialize;
 
 use super::trial::{Rate, Trial};
+
+/// The item of a change that would have been defective, had nobody removed the cause.
+const SOUND_KEY: &str = "KEY_0";
 
 /// A fault, and the alarms that it must trigger.
 #[derive(Debug)]
@@ -128,7 +132,56 @@ impl FaultCase {
         self
     }
 
+    /// The same fault if somebody removes its cause this long after it began. `None` if the simulator cannot do that in a run.
+    #[must_use]
+    pub fn ended_after(&self, delay: Millis) -> Option<Scenario> {
+        let scenario = &self.scenario;
+        if scenario.wrong_view_type || scenario.clock_ahead != 0 || !scenario.has_bucket {
+            return None;
+        }
+        let ends = self.begins + delay;
+        let mut ended = scenario.clone();
+        ended.fault_windows.retain(|window| window.from < ends);
+        for window in &mut ended.fault_windows {
+            window.to = window.to.min(ends);
+        }
+        for write in ended.writes.iter_mut().filter(|write| write.at >= ends) {
+            if write.defect.take().is_some() {
+                SOUND_KEY.clone_into(&mut write.key);
+            }
+        }
+        let canaries = scenario.writes.iter().filter(|write| write.key == CANARY).map(|write| write.at);
+        match canaries.max() {
+            // Its schedule had stopped.
+            Some(last) if last < self.begins => Some(ended.with_canary(ends..scenario.end())),
+            _ => Some(ended),
+        }
+    }
+
     pub(super) fn stays_on(self, stay_on: &'static [&'static str]) -> Self {
         Self { stay_on, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{self, HOUR, MINUTE};
+
+    #[test]
+    fn nothing_is_wrong_after_somebody_has_removed_the_cause() {
+        let mut ended = 0;
+        for case in Trial::all().flat_map(catalog::all) {
+            let Some(scenario) = case.ended_after(15 * MINUTE) else { continue };
+            ended += 1;
+            let end = case.begins + 15 * MINUTE;
+            assert!(scenario.fault_windows.iter().all(|window| window.to <= end), "{}", case.name);
+            let later = || scenario.writes.iter().filter(|write| write.at >= end);
+            assert!(later().all(|write| write.defect.is_none()), "{}", case.name);
+            let had_canary = scenario.has_canary() && scenario.end() > end + HOUR;
+            assert_eq!(later().any(|write| write.key == CANARY), had_canary, "{}", case.name);
+            assert_eq!(scenario.end() > end, case.scenario.writes.iter().any(|write| write.at > end), "{}", case.name);
+        }
+        assert!(ended > 350, "{ended}");
     }
 }

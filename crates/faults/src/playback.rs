@@ -7,14 +7,16 @@ use chrono::{DateTime, Utc};
 use config_audit_cloudwatch::alarms::{State, Transition};
 use config_audit_cloudwatch::metrics::Metrics;
 use config_audit_simulator::scenario::Scenario;
-use config_audit_simulator::world::{self, Capture, Tally};
+use config_audit_simulator::world::{self, Capture, Tally, Unaudited};
 
 use super::case::FaultCase;
 use super::deployed::DeployedAlarms;
+use super::loss::Loss;
 use super::month::{self, Month};
 use super::received::{Hiccup, received, time};
 
 /// A run, and how the alarms responded.
+#[derive(Debug)]
 pub struct Playback {
     /// How the alarms' states changed.
     pub transitions: Vec<Transition>,
@@ -22,6 +24,8 @@ pub struct Playback {
     pub metrics: Metrics,
     /// How many changes were audited and lost.
     pub tally: Tally,
+    /// The changes that were not audited.
+    unaudited: Vec<Unaudited>,
     /// The guarantees that the function violated.
     pub violations: Vec<String>,
     /// The faults that did not occur.
@@ -29,6 +33,7 @@ pub struct Playback {
 }
 
 /// A fault that was played.
+#[derive(Debug)]
 pub struct PlayedCase {
     /// The fault.
     pub case: FaultCase,
@@ -51,7 +56,8 @@ fn play_with(alarms: &DeployedAlarms, scenario: &Scenario, hiccups: &[Hiccup]) -
     let missing = windows.filter(|fault| outcome.faults.of(*fault) == 0);
     let mut missing: Vec<_> = missing.map(|fault| format!("{} did not occur", fault.words())).collect();
     missing.dedup();
-    Playback { transitions, metrics, tally: outcome.tally, violations: outcome.violations, missing }
+    let world::Outcome { tally, unaudited, violations, .. } = outcome;
+    Playback { transitions, metrics, tally, unaudited, violations, missing }
 }
 
 /// Plays these faults and healthy months, on all processors. The months start first, since they are
@@ -95,6 +101,24 @@ impl Playback {
     pub fn state_at(&self, name: &str, now: DateTime<Utc>) -> State {
         let last = self.transitions.iter().rfind(|change| change.alarm == name && change.at <= now);
         last.map_or(State::InsufficientData, |change| change.to)
+    }
+
+    /// What is lost until this time.
+    #[must_use]
+    pub fn loss_at(&self, now: DateTime<Utc>) -> Loss {
+        Loss::until(&self.unaudited, now)
+    }
+
+    /// What is lost in the end.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        self.loss_at(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// When the first change is lost, and when the first record is in the failure bucket.
+    #[must_use]
+    pub fn first_losses(&self) -> [Option<DateTime<Utc>>; 2] {
+        Loss::first(&self.unaudited).map(|first| first.map(time))
     }
 }
 

@@ -1,0 +1,257 @@
+//! An incident: a fault that the simulator played, and what an operator sees of it at any time.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use config_audit_cloudwatch::alarms::{Alarm, AlarmsError, State};
+use config_audit_faults::case::FaultCase;
+use config_audit_faults::catalog;
+use config_audit_faults::trial::{Cadence, Rate, Trial};
+use config_audit_faults::{DeployedAlarms, Loss, Playback, play, resolve, time};
+use config_audit_simulator::scenario::{Millis, Scenario};
+use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::task::{JoinError, spawn_blocking};
+
+use crate::alarms::{self, bundled};
+
+/// How many incidents are kept. Each is a few megabytes, and takes about a second to play.
+const MAX_KEPT: usize = 8;
+const MINUTE: Millis = 60_000;
+
+/// Which incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// The fault's place in the catalog.
+    pub(super) number: usize,
+    /// How often the table changes.
+    pub(super) rate: Rate,
+    /// How many minutes after the fault began somebody removes its cause; `None` if nobody does.
+    pub(super) ended_after: Option<u32>,
+}
+
+/// Plays incidents, and keeps the last ones.
+#[derive(Debug)]
+pub(crate) struct Incidents {
+    alarms: Arc<DeployedAlarms>,
+    /// The oldest first. Only one is played at a time.
+    played: Mutex<Vec<(Choice, Arc<Incident>)>>,
+}
+
+/// A fault that was played.
+#[derive(Debug)]
+pub(super) struct Incident {
+    /// The fault.
+    pub(super) case: FaultCase,
+    /// When it began.
+    pub(super) began: DateTime<Utc>,
+    /// When somebody removed its cause.
+    pub(super) ended: Option<DateTime<Utc>>,
+    /// The end of the run.
+    pub(super) end: DateTime<Utc>,
+    /// The run.
+    pub(super) playback: Playback,
+    /// The deployed alarms.
+    pub(super) alarms: Vec<DeployedAlarm>,
+    /// The names of the alarms that are not deployed.
+    pub(super) left_out: Vec<String>,
+}
+
+/// A deployed alarm.
+#[derive(Debug)]
+pub(super) struct DeployedAlarm {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// Whether it notifies.
+    pub(super) notifies: bool,
+    /// Whether it pages on its own.
+    pub(super) pages: bool,
+    pub(super) runbook: Option<&'static str>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Happening {
+    pub(super) at: DateTime<Utc>,
+    #[serde(flatten)]
+    pub(super) what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "event")]
+pub(super) enum What {
+    /// The fault began.
+    Began,
+    /// Somebody removed the cause.
+    Ended,
+    /// An alarm went into ALARM.
+    Fired {
+        /// Its ID.
+        alarm: String,
+        /// Whether it paged.
+        paged: bool,
+    },
+    /// An alarm left ALARM.
+    Cleared {
+        /// Its ID.
+        alarm: String,
+    },
+    /// The first change was lost.
+    FirstLost,
+    /// The first record came into the failure bucket.
+    FirstInBucket,
+}
+
+impl What {
+    /// Whether an operator is told of it, which is not so of what an alarm is to find out.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self, Self::Fired { .. } | Self::Cleared { .. })
+    }
+}
+
+impl Incidents {
+    /// The incidents with the bundled alarms.
+    ///
+    /// # Errors
+    /// If a file is not valid; the tests check that all are.
+    pub(crate) fn bundled() -> Result<Self, AlarmsError> {
+        Ok(Self { alarms: Arc::new(bundled::deployed()?), played: Mutex::default() })
+    }
+
+    /// The incident of this choice; `None` if there is no such fault, or it cannot end within a run.
+    ///
+    /// # Errors
+    /// If the simulator panics.
+    pub(super) async fn get(&self, choice: Choice) -> Result<Option<Arc<Incident>>, JoinError> {
+        let mut played = self.played.lock().await;
+        if let Some((_, incident)) = played.iter().find(|(other, _)| *other == choice) {
+            return Ok(Some(Arc::clone(incident)));
+        }
+        let alarms = Arc::clone(&self.alarms);
+        let Some(incident) = spawn_blocking(move || Incident::play(&alarms, choice)).await? else { return Ok(None) };
+        let incident = Arc::new(incident);
+        if played.len() == MAX_KEPT {
+            played.remove(0);
+        }
+        played.push((choice, Arc::clone(&incident)));
+        Ok(Some(incident))
+    }
+}
+
+/// All faults at this rate. The alarms' documentation and the runbooks use this cadence of retries, too.
+pub(super) fn faults(rate: Rate) -> Vec<FaultCase> {
+    catalog::all(Trial { rate, cadence: Cadence::TwoMinutes })
+}
+
+impl Incident {
+    fn play(alarms: &DeployedAlarms, choice: Choice) -> Option<Self> {
+        let case = faults(choice.rate).into_iter().nth(choice.number)?;
+        let delay = choice.ended_after.map(|minutes| Millis::from(minutes) * MINUTE);
+        let played: Scenario = match delay {
+            Some(delay) => case.ended_after(delay)?,
+            None => case.scenario.clone(),
+        };
+        let deployed = alarms.of(&played).all();
+        let is_left_out = |alarm: &&Alarm| !deployed.iter().any(|other| other.name == alarm.name);
+        Some(Self {
+            began: time(case.begins),
+            ended: delay.map(|delay| time(case.begins + delay)),
+            end: time(played.end()),
+            playback: play(alarms, &played),
+            alarms: deployed.iter().map(DeployedAlarm::of).collect(),
+            left_out: alarms.all.all().iter().filter(is_left_out).map(|alarm| alarm.name.clone()).collect(),
+            case,
+        })
+    }
+
+    /// The first minute that can be looked at, counted from the beginning of the fault.
+    pub(super) fn first_minute(&self) -> i64 {
+        -(self.began - time(0)).num_minutes()
+    }
+
+    /// The last minute that can be looked at.
+    pub(super) fn last_minute(&self) -> i64 {
+        (self.end - self.began).num_minutes()
+    }
+
+    /// The time of a minute.
+    pub(super) fn time_of(&self, minute: i64) -> DateTime<Utc> {
+        self.began + TimeDelta::minutes(minute)
+    }
+
+    /// The minute of a time.
+    pub(super) fn minute_of(&self, at: DateTime<Utc>) -> i64 {
+        (at - self.began).num_seconds().div_euclid(60)
+    }
+
+    /// The minute in which somebody is told of it: paged, or else notified.
+    pub(super) fn first_told(&self) -> Option<i64> {
+        let happenings = self.happenings();
+        let first = |is_it: fn(&What) -> bool| happenings.iter().find(|it| is_it(&it.what));
+        let told = first(|what| matches!(what, What::Fired { paged: true, .. }));
+        let told = told.or_else(|| first(|what| matches!(what, What::Fired { .. })))?;
+        Some(self.minute_of(told.at))
+    }
+
+    /// The state of each alarm.
+    pub(super) fn states(&self, now: DateTime<Utc>) -> Vec<(&DeployedAlarm, State)> {
+        self.alarms.iter().map(|alarm| (alarm, self.playback.state_at(&alarm.name, now))).collect()
+    }
+
+    /// The times of the pages until this time.
+    pub(super) fn pages_until(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let paged = |it: &Happening| matches!(it.what, What::Fired { paged: true, .. }) && it.at <= now;
+        self.happenings().iter().filter(|it| paged(it)).map(|it| it.at).collect()
+    }
+
+    /// What is lost until this time.
+    pub(super) fn loss_at(&self, now: DateTime<Utc>) -> Loss {
+        self.playback.loss_at(now)
+    }
+
+    /// The fault's alarms: those that must fire.
+    pub(super) fn expected(&self) -> impl Iterator<Item = &DeployedAlarm> {
+        let expected = self.case.expected.iter();
+        expected.filter_map(|expected| self.alarms.iter().find(|alarm| alarm.id == expected.alarm))
+    }
+
+    /// All that happened, in order of time. Alarms that notify nobody are left out.
+    pub(super) fn happenings(&self) -> Vec<Happening> {
+        let mut happenings = vec![Happening { at: self.began, what: What::Began }];
+        happenings.extend(self.ended.map(|at| Happening { at, what: What::Ended }));
+        let [lost, in_bucket] = self.playback.first_losses();
+        happenings.extend(lost.map(|at| Happening { at, what: What::FirstLost }));
+        happenings.extend(in_bucket.map(|at| Happening { at, what: What::FirstInBucket }));
+        for change in &self.playback.transitions {
+            let alarm = self.alarms.iter().find(|alarm| alarm.name == change.alarm && alarm.notifies);
+            let Some(DeployedAlarm { id, pages, .. }) = alarm else { continue };
+            let what = match (change.from, change.to) {
+                (_, State::Alarm) => What::Fired { alarm: id.clone(), paged: *pages },
+                (State::Alarm, _) => What::Cleared { alarm: id.clone() },
+                _ => continue,
+            };
+            happenings.push(Happening { at: change.at, what });
+        }
+        happenings.sort_by_key(|it| it.at);
+        happenings
+    }
+}
+
+impl DeployedAlarm {
+    fn of(alarm: &Alarm) -> Self {
+        Self {
+            id: alarm.id.clone(),
+            name: alarm.name.clone(),
+            notifies: bundled::notifies(alarm),
+            pages: bundled::pages(alarm),
+            runbook: bundled::runbook_of(alarm),
+        }
+    }
+}
+
+/// The value of a name in a dashboard of the simulated deployment. Runbooks are pages of the console.
+pub(super) fn value(name: &str) -> String {
+    if name == "RunbookUrl" { alarms::name_in_world(name) } else { resolve(name) }
+}

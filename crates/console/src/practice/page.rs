@@ -1,0 +1,311 @@
+//! The pages of incidents.
+
+use chrono::{DateTime, Utc};
+use config_audit_cloudwatch::alarms::runbook_name;
+use config_audit_cloudwatch::dashboard::Dashboard;
+use config_audit_cloudwatch::units::count;
+use config_audit_faults::case::FaultCase;
+use config_audit_faults::trial::Rate;
+use maud::{Markup, html};
+
+use super::incident::{Happening, Incident, What};
+use super::{Asked, DELAYS, GIVE_UP, Judgement, View, address_of};
+use crate::address::Address;
+use crate::alarms::{self, bundled};
+use crate::dashboards::{self, ChartError, Links, Mark, draw};
+
+/// What a page shows.
+pub(super) struct Shown<'a> {
+    pub(super) incident: &'a Incident,
+    pub(super) view: &'a View,
+    pub(super) asked: &'a Asked,
+    /// The address of the incident.
+    pub(super) address: String,
+    /// What the quiz says; `None` outside the quiz.
+    pub(super) judgement: Option<Judgement>,
+}
+
+/// The list of faults.
+pub(super) fn index(cases: &[FaultCase]) -> Markup {
+    html! {
+        p.help { "Any fault that the alarms are checked against, played by the simulator through more than a day in about a second, on the
+            function's own code and the deployed alarms. Move through the incident, see what the dashboards and alarms tell and when,
+            and what is lost if nobody looks. This world is not touched." }
+        p.lead { a.button href="/practice/quiz" { "Quiz me: which runbook would you open?" } }
+        div.scroll tabindex="0" role="region" aria-label="Faults" {
+            table {
+                thead { tr { th scope="col" { "Fault" } th scope="col" { "Alarms that tell of it, and their runbooks" } } }
+                tbody {
+                    @for case in cases {
+                        tr {
+                            th scope="row" { a href=(address_of(case)) { (case.name) } }
+                            td {
+                                @for (index, expected) in case.expected.iter().enumerate() {
+                                    @if index > 0 { ", " }
+                                    a href=(Address::below("/runbooks", &runbook_name(expected.alarm))) { (expected.alarm) }
+                                }
+                                @if let Some(why) = case.unseen { "none: " (why) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An incident.
+///
+/// # Errors
+/// If a graph cannot be drawn.
+pub(super) fn incident(shown: &Shown<'_>, dashboard: &Dashboard) -> Result<Markup, ChartError> {
+    let drawn = draw(dashboard, &shown.view.widgets, &shown.marks(), shown)?;
+    Ok(html! {
+        @if shown.judgement.is_none() { (shown.choices()) }
+        (shown.slider())
+        div.columns.even {
+            section.follows #now aria-labelledby="now-heading" { (shown.now()) }
+            div {
+                h2 #happened-heading { "What happened" }
+                div.follows.happened #happened tabindex="0" role="region" aria-labelledby="happened-heading" { (shown.happenings()) }
+            }
+        }
+        @if shown.judgement.is_some() { (shown.question()) }
+        h2 { "Dashboards" }
+        p.toolbar.choices {
+            @for (name, ..) in dashboards::BUNDLED {
+                a href=(shown.link(&Asked { dashboard: Some(name.to_owned()), ..shown.here() })) aria-current=[(name == shown.view.dashboard).then_some("true")] { (name) }
+                " "
+            }
+        }
+        div.follows #dashboard { (drawn) }
+        @if shown.view.fault.is_some() { (shown.runbook()) }
+    })
+}
+
+impl Shown<'_> {
+    /// What is asked for, at the time that is shown.
+    fn here(&self) -> Asked {
+        Asked { at: Some(self.view.minute), ..self.asked.clone() }
+    }
+
+    fn link(&self, asked: &Asked) -> String {
+        let number = |number: Option<String>| number.unwrap_or_default();
+        Address::new(&self.address)
+            .with("at", &number(asked.at.map(|at| at.to_string())))
+            .with("rate", asked.rate.map_or("", rate_name))
+            .with("endedAfter", &number(asked.ended_after.map(|minutes| minutes.to_string())))
+            .with("dashboard", asked.dashboard.as_deref().unwrap_or_default())
+            .with("answer", asked.answer.as_deref().unwrap_or_default())
+            .to_string()
+    }
+
+    /// The beginning of the fault is hidden as long as the fault is.
+    fn marks(&self) -> Vec<Mark> {
+        let began = self.view.fault.map(|_| Mark { at: self.incident.began, label: "the fault begins" });
+        let ended = self.incident.ended.map(|at| Mark { at, label: "somebody removes the cause" });
+        began.into_iter().chain(ended).collect()
+    }
+
+    /// The rate of the table, and who acts.
+    fn choices(&self) -> Markup {
+        let (rate, ended_after) = (self.asked.rate.unwrap_or(Rate::Usual), self.asked.ended_after);
+        let asked = Asked { at: None, ..self.asked.clone() };
+        let can_end = self.incident.case.ended_after(0).is_some();
+        let link = |text: &str, asked: &Asked, is_chosen: bool| {
+            html! { a href=(self.link(asked)) aria-current=[is_chosen.then_some("true")] { (text) } " " }
+        };
+        html! {
+            p.toolbar.choices { "The table has: "
+                @for other in Rate::ALL { (link(other.words(), &Asked { rate: Some(other), ..asked.clone() }, rate == other)) } }
+            p.toolbar.choices { "Somebody removes the cause: "
+                (link("never", &Asked { ended_after: None, ..asked.clone() }, ended_after.is_none()))
+                @if can_end {
+                    @for minutes in DELAYS {
+                        (link(&format!("after {}", duration(minutes.into())), &Asked { ended_after: Some(minutes), ..asked.clone() }, ended_after == Some(minutes)))
+                    }
+                } @else { "(the simulator cannot end this fault within a run)" }
+            }
+        }
+    }
+
+    /// The form that chooses the time. With JavaScript, the page follows it.
+    fn slider(&self) -> Markup {
+        let asked = self.asked;
+        html! {
+            form.plain.slider method="get" action=(self.address) {
+                label { "Time"
+                    input #at type="range" name="at" min=(self.incident.first_minute()) max=(self.incident.last_minute()) step="1" value=(self.view.minute); }
+                @for (name, value) in [
+                    ("rate", asked.rate.map(|rate| rate_name(rate).to_owned())),
+                    ("endedAfter", asked.ended_after.map(|minutes| minutes.to_string())),
+                    ("dashboard", asked.dashboard.clone()),
+                    ("answer", asked.answer.clone()),
+                ] {
+                    @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
+                }
+                button.second #go { "Go" }
+            }
+        }
+    }
+
+    /// What an operator sees at this time.
+    fn now(&self) -> Markup {
+        let view = self.view;
+        let minute = |at: DateTime<Utc>| self.since(at);
+        html! {
+            h2 #now-heading { time datetime=(view.at.to_rfc3339()) { (view.at.format("%d %b %H:%M")) " UTC" }
+                @if view.fault.is_some() { ": " (self.since(view.at)) } }
+            dl.facts {
+                dt { "In ALARM" }
+                dd {
+                    @if view.alarms.is_empty() { "none" }
+                    @for (index, alarm) in view.alarms.iter().enumerate() {
+                        @if index > 0 { ", " }
+                        @match alarm.runbook {
+                            Some(name) => a href=(Address::below("/runbooks", name)) { (alarm.id) },
+                            None => (alarm.id),
+                        }
+                        @if alarm.pages { " (pages)" }
+                    }
+                }
+                dt { "Pages sent" }
+                dd {
+                    (view.pages.len())
+                    @if let Some(first) = view.pages.first() {
+                        ", the first at " time datetime=(first.to_rfc3339()) { (first.format("%H:%M")) }
+                        @if view.fault.is_some() { ", " (minute(*first)) }
+                    }
+                }
+                @if view.fault.is_some() {
+                    dt { "Lost so far" } dd { (view.loss) }
+                    dt { "Lost if nobody looks" } dd { (view.loss_if_nobody_looks) }
+                    @if let (Some(loss), Some(minutes)) = (view.loss_in_the_end, self.asked.ended_after) {
+                        dt { "Lost with the cause removed after " (duration(minutes.into())) } dd { (loss) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A time in words, from the beginning of the fault.
+    fn since(&self, at: DateTime<Utc>) -> String {
+        match self.incident.minute_of(at) {
+            0 => "as it begins".to_owned(),
+            minute if minute < 0 => format!("{} before it begins", duration(-minute)),
+            minute => format!("{} after it began", duration(minute)),
+        }
+    }
+
+    fn happenings(&self) -> Markup {
+        let view = self.view;
+        html! {
+            @if view.happenings.is_empty() { p.quiet { "Nothing yet." } }
+            ol.notices {
+                @for it in &view.happenings {
+                    @let minute = self.incident.minute_of(it.at);
+                    li.quiet[it.at > view.at] {
+                        a href=(self.link(&Asked { at: Some(minute), ..self.asked.clone() })) aria-current=[(minute == view.minute).then_some("true")] {
+                            time datetime=(it.at.to_rfc3339()) { (it.at.format("%d %b %H:%M")) }
+                        }
+                        " " (words(it))
+                    }
+                }
+            }
+        }
+    }
+
+    /// The question of the quiz, and what it says to the answer.
+    fn question(&self) -> Markup {
+        let answer = self.asked.answer.as_deref().unwrap_or_default();
+        let alarms = || self.incident.expected();
+        html! {
+            section aria-labelledby="question-heading" {
+                h2 #question-heading { "Which runbook would you open?" }
+                @match self.judgement {
+                    Some(Judgement::Right) => p.message role="status" { "Right: " (self.incident.case.name) "." },
+                    Some(Judgement::GivenUp) => p.message role="status" {
+                        "It is this: " (self.incident.case.name) ". "
+                        @for alarm in alarms() {
+                            (alarm.id)
+                            @if let Some(name) = alarm.runbook { ", whose runbook is " a href=(Address::below("/runbooks", name)) { (name) } }
+                            ". "
+                        }
+                    },
+                    Some(Judgement::Wrong) => p.message.bad role="status" {
+                        "The runbook " (answer) " is not that of this fault. Look at the dashboards and at what is in ALARM, and choose again."
+                    },
+                    Some(Judgement::Open) | None => {},
+                }
+                form.plain method="get" action=(self.address) {
+                    input type="hidden" name="at" value=(self.view.minute);
+                    label { "Runbook"
+                        select #answer name="answer" {
+                            @for name in bundled::runbooks() { option value=(name) selected[name == answer] { (name) } }
+                        }
+                    }
+                    button #open { "Open it" }
+                    a href=(self.link(&Asked { answer: Some(GIVE_UP.to_owned()), ..self.here() })) { "Tell me" }
+                    a href="/practice/quiz" { "Another incident" }
+                }
+            }
+        }
+    }
+
+    /// The runbook of the fault's first alarm.
+    fn runbook(&self) -> Markup {
+        let runbook = self.incident.expected().find_map(|alarm| Some((&alarm.id, bundled::runbook(alarm.runbook?)?)));
+        html! {
+            @if let Some((id, text)) = runbook {
+                h2 { "The runbook of " (id) }
+                (alarms::render_runbook(text))
+            }
+        }
+    }
+}
+
+impl Links for Shown<'_> {
+    fn dashboard(&self, name: &str) -> String {
+        let found = dashboards::BUNDLED.iter().find(|(other, ..)| name.ends_with(other));
+        self.link(&Asked { dashboard: found.map(|(name, ..)| (*name).to_owned()), ..self.here() })
+    }
+
+    fn alarm<'a>(&self, name: &'a str) -> (&'a str, Option<String>) {
+        let alarm = self.incident.alarms.iter().find(|alarm| alarm.name == name);
+        let runbook = alarm.and_then(|alarm| alarm.runbook);
+        (name.rsplit('-').next().unwrap_or(name), runbook.map(|name| Address::below("/runbooks", name).to_string()))
+    }
+}
+
+/// As in an address.
+fn rate_name(rate: Rate) -> &'static str {
+    match rate {
+        Rate::Quiet => "quiet",
+        Rate::Usual => "usual",
+        Rate::Bulk => "bulk",
+    }
+}
+
+fn words(it: &Happening) -> Markup {
+    match &it.what {
+        What::Began => html! { "the fault begins" },
+        What::Ended => html! { "somebody removes the cause" },
+        What::Fired { alarm, paged } => html! {
+            span.badge.bad[*paged].waiting[!paged] { @if *paged { "page" } @else { "notification" } } " " (alarm) " is in ALARM"
+        },
+        What::Cleared { alarm } => html! { (alarm) " is no longer in ALARM" },
+        What::FirstLost => html! { "the first change is lost" },
+        What::FirstInBucket => html! { "the first record is in the failure bucket" },
+    }
+}
+
+/// A number of minutes in words.
+fn duration(minutes: i64) -> String {
+    let minutes = usize::try_from(minutes).unwrap_or_default();
+    let (hours, rest) = (minutes / 60, minutes % 60);
+    match (hours, rest) {
+        (0, _) => count(rest, "minute", "minutes"),
+        (_, 0) => count(hours, "hour", "hours"),
+        _ => format!("{hours} h {rest} min"),
+    }
+}
