@@ -106,7 +106,7 @@ macro_rules! catalog {
 
 catalog! {
     RECORDS_RECEIVED = "RecordsReceived", Count,
-        "Stream records in the event; without a bug or a loss the sum of the next four.",
+        "Stream records in the event; without a bug the sum of those audited, unchanged, quarantined and failed.",
         Measure::Count(|report| report.received);
     RECORDS_AUDITED = "RecordsAudited", Count,
         "Records whose entries are all known to be stored.",

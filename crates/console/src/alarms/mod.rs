@@ -127,6 +127,14 @@ impl Watched {
         self.state == State::Alarm && self.notifies
     }
 
+    /// Its state. A part of another alarm's rule is not in the colour of what is wrong.
+    fn badge(&self) -> Markup {
+        if self.state == State::Alarm && !self.notifies {
+            return html! { span.badge.idle { span aria-hidden="true" { "• " } "condition holds" } };
+        }
+        badge(self.state)
+    }
+
     /// Whom it notifies.
     fn reach(&self) -> Markup {
         let through = |verb: &str, other: &Parent| {
@@ -208,7 +216,7 @@ impl Alarms {
         let on: Vec<&Watched> = evaluated.alarms.iter().filter(|alarm| alarm.is_on()).collect();
         html! {
             @if on.is_empty() {
-                p.quiet { "No alarm is in ALARM. " a href="/alarms" { "All alarms" } }
+                p.quiet { "No alarm that notifies is in ALARM. " a href="/alarms" { "All alarms" } }
             } @else {
                 p { (count(on.len(), "alarm is in ALARM", "alarms are in ALARM")) ": "
                     @for alarm in on {
@@ -277,7 +285,7 @@ fn list(evaluated: &Evaluated) -> Markup {
                     @for alarm in alarms {
                         tr {
                             th scope="row" { a href=(Address::below("/alarms", &alarm.id)) { (alarm.id) } }
-                            td { (badge(alarm.state)) }
+                            td { (alarm.badge()) }
                             td { @match alarm.since { Some(since) => (time(since)), None => "the start" } }
                             td { (alarm.reach()) }
                             td { @if let Some(name) = alarm.runbook { a href=(Address::below("/runbooks", name)) { (name) } } }
@@ -367,7 +375,7 @@ fn content(view: &View) -> Markup {
     let alarm = &view.alarm;
     let points: Vec<_> = view.points.iter().map(|point| (point.at, point.value)).collect();
     html! {
-        p.verdict { (badge(alarm.state)) @if let Some(since) = alarm.since { " since " (time(since)) " UTC" } @else { " since the start" } }
+        p.verdict { (alarm.badge()) @if let Some(since) = alarm.since { " since " (time(since)) " UTC" } @else { " since the start" } }
         p { (view.rule) " It " (alarm.reach()) "." }
         div.columns.even {
             div {
@@ -376,7 +384,7 @@ fn content(view: &View) -> Markup {
                     @if let Some(threshold) = view.threshold { (chart::chart(&points, threshold)) }
                     @if !view.watches.is_empty() {
                         ul.notices {
-                            @for other in &view.watches { li { (badge(other.state)) " " a href=(Address::below("/alarms", &other.id)) { (other.id) } } }
+                            @for other in &view.watches { li { (other.badge()) " " a href=(Address::below("/alarms", &other.id)) { (other.id) } } }
                         }
                     }
                 }

@@ -23,7 +23,7 @@ fn an_alarm_fires_in_the_same_minute_as_in_cloudwatch_and_the_overview_shows_it(
     let activity = Activity::new(None);
     let alarms = Alarms::bundled().unwrap();
     let start = activity.read(|known| known.since);
-    assert!(alarms.strip(&activity, start).into_string().contains("No alarm is in ALARM"));
+    assert!(alarms.strip(&activity, start).into_string().contains("No alarm that notifies is in ALARM"));
     failing(&activity, start, 20);
     let evaluated = alarms.at(&activity, start + TimeDelta::minutes(20));
     let alarm = evaluated.alarms.iter().find(|alarm| alarm.id == "InvocationErrors").unwrap();

@@ -278,7 +278,8 @@ fn color(text: &str) -> RGBColor {
 }
 
 const GRAY: RGBColor = RGBColor(90, 90, 90);
-const MARK: RGBColor = RGBColor(20, 20, 20);
+/// Visible on white and on black.
+const MARK: RGBColor = RGBColor(138, 106, 210);
 
 /// A number in a few characters: 1.5M, 300k, 42, 0.25.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "a formatter of plotters")]

@@ -100,9 +100,11 @@ fn draw_log(title: &str, query: &str, result: Option<&LogResult>) -> Markup {
             },
             Some(LogResult::Table(table)) => (draw_table(title, table)),
             Some(LogResult::Unsupported(error)) => p { (error) },
-            None => p.quiet { "There is no log here. The query:" },
+            None => p.quiet { "The log is not simulated." },
         }
-        @if matches!(result, None | Some(LogResult::Unsupported(_))) { pre tabindex="0" { (query) } }
+        @if matches!(result, None | Some(LogResult::Unsupported(_))) {
+            details { summary { "The query" } pre tabindex="0" { (query) } }
+        }
     }
 }
 

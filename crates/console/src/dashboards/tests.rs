@@ -135,10 +135,10 @@ fn a_query_is_run_on_the_log_and_what_it_finds_stays_text() {
     let json = serde_json::to_value(shown(&found, &Metrics::default(), Some(&log))).unwrap();
     assert_eq!(json["result"]["table"][1], json!({ "reason": "Throttled", "lines": 1.0 }));
     // Where there is no log, the query itself is shown; and so it is if it cannot be run.
-    assert!(drawn(&found, &Metrics::default(), None).contains("<pre>SOURCE"));
+    assert!(drawn(&found, &Metrics::default(), None).contains(">SOURCE"));
     let unsupported = dashboard("log", &json!({ "title": "L", "query": "parse x" }));
     let page = drawn(&unsupported, &Metrics::default(), Some(&log));
-    assert!(page.contains("the query is not supported from") && page.contains("<pre>parse x</pre>"), "{page}");
+    assert!(page.contains("the query is not supported from") && page.contains(">parse x</pre>"), "{page}");
 }
 
 #[test]

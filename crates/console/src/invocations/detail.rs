@@ -209,7 +209,7 @@ fn wide_line(view: &View) -> Markup {
     html! {
         @for line in &wide {
             @for (caption, wants_metrics) in [("Metrics", true), ("Other members of the line", false)] {
-                table.wide-line {
+                div.scroll tabindex="0" role="region" aria-label=(caption) { table.wide-line {
                     caption { (caption) }
                     thead { tr { th scope="col" { "Name" } th.number scope="col" { "Value" } th scope="col" { "Meaning" } } }
                     tbody {
@@ -221,7 +221,7 @@ fn wide_line(view: &View) -> Markup {
                             }
                         }
                     }
-                }
+                } }
             }
         }
     }

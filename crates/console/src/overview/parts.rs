@@ -109,7 +109,7 @@ pub(super) fn changes(view: &View) -> Markup {
         return html! { p.empty { "No changes yet. Save an item with the form above and watch it arrive here." } };
     }
     html! {
-        table {
+        div.scroll tabindex="0" role="region" aria-label="Latest changes" { table {
             thead {
                 tr { th scope="col" { "Changed" } th scope="col" { "Item" } th scope="col" { "What" }
                      th scope="col" { "Where it is now" } th.number scope="col" { "Lag" } }
@@ -131,7 +131,7 @@ pub(super) fn changes(view: &View) -> Markup {
                     }
                 }
             }
-        }
+        } }
         @if view.dropped_changes > 0 {
             p.quiet { "The console keeps the last " (thousands(MAX_CHANGES)) " changes; "
                 (thousands(view.dropped_changes)) " older ones were dropped here. The Audit table has them all." }

@@ -132,10 +132,14 @@ impl Shown<'_> {
     /// The form that chooses the time. With JavaScript, the page follows it.
     fn slider(&self) -> Markup {
         let asked = self.asked;
+        let (first, last) = (self.incident.first_minute(), self.incident.last_minute());
         html! {
             form.plain.slider method="get" action=(self.address) {
-                label { "Time"
-                    input #at type="range" name="at" min=(self.incident.first_minute()) max=(self.incident.last_minute()) step="1" value=(self.view.minute); }
+                div {
+                    label { "Time"
+                        input #at type="range" name="at" min=(first) max=(last) step="1" value=(self.view.minute); }
+                    p.ends aria-hidden="true" { @for minute in [first, last] { span { (self.incident.time_of(minute).format("%d %b %H:%M")) } } }
+                }
                 @for (name, value) in [
                     ("rate", asked.rate.map(|rate| rate_name(rate).to_owned())),
                     ("endedAfter", asked.ended_after.map(|minutes| minutes.to_string())),
@@ -199,11 +203,13 @@ impl Shown<'_> {
 
     fn happenings(&self) -> Markup {
         let view = self.view;
+        let next = view.happenings.iter().position(|it| it.at > view.at);
         html! {
             @if view.happenings.is_empty() { p.quiet { "Nothing yet." } }
             ol.notices {
-                @for it in &view.happenings {
+                @for (index, it) in view.happenings.iter().enumerate() {
                     @let minute = self.incident.minute_of(it.at);
+                    @if Some(index) == next { li.now { "now; what follows is still to come" } }
                     li.quiet[it.at > view.at] {
                         a href=(self.link(&Asked { at: Some(minute), ..self.asked.clone() })) aria-current=[(minute == view.minute).then_some("true")] {
                             time datetime=(it.at.to_rfc3339()) { (it.at.format("%d %b %H:%M")) }

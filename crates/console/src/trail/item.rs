@@ -247,7 +247,7 @@ fn content(trail: &Trail, asked: &Asked, view: &View) -> Markup {
 fn item_then(asked: &Asked, row: &Row) -> Markup {
     let at = &row.head.modification_time;
     let then = item_address(&asked.key).with("at", at).with("values", &asked.values);
-    html! { @if is_time(time(at)) { " " a.quiet href=(then) { "item then" } } }
+    html! { @if is_time(time(at)) { " " a.quiet href=(then) { "item at this time" } } }
 }
 
 fn verdict(view: &View) -> Markup {

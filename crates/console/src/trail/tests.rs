@@ -188,7 +188,7 @@ async fn a_time_that_is_not_one_is_refused_and_never_linked() {
     // The unreadable entry comes first.
     let position = |id: &str| page.find(&format!("/trail/entry/{id}")).unwrap();
     assert!(["e", "d", "c", "b", "a"].map(position).is_sorted());
-    assert_eq!(page.matches("item then").count(), 4);
+    assert_eq!(page.matches("item at this time").count(), 4);
     fixture.database.stop().await;
 }
 
