@@ -3,7 +3,7 @@
 //! [`commands`] has one file or folder for each command. What the entries of the Audit table say as a whole is in
 //! `config-audit-trail`, and `config-audit-tables` reads both tables; [`tables`] has their options. [`faults`] plays faults for
 //! the alarms and the dashboards. [`aws`] is the user's account, [`moment`] a time on the command line, [`files`] the files of a
-//! directory, [`entry`] an entry in a line for people, [`telemetry`] the function's telemetry, [`progress`] the
+//! directory, [`entry`] an entry in a line for people, [`lines`] entries as rows and JSON, [`telemetry`] the function's telemetry, [`progress`] the
 //! progress of long commands, and [`terminal`] the one module that writes.
 //!
 //! It may use every package of this workspace. No package uses this one: it is a library only for its tests.
@@ -13,6 +13,7 @@ pub mod commands;
 pub mod entry;
 pub mod faults;
 pub mod files;
+pub mod lines;
 pub mod moment;
 pub mod progress;
 pub mod tables;

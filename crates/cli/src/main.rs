@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use config_audit_cli::commands::{
-    alarms, backfill, completions, console, dashboards, history, invoke, local, redrive, tail, verify,
+    alarms, backfill, completions, console, dashboards, export, history, invoke, local, redrive, tail, verify,
 };
 use config_audit_cli::terminal::text::escape;
 use config_audit_cli::terminal::{Terminal, WriteError};
@@ -64,6 +64,16 @@ enum Command {
     /// Exit code 0: success. 1: there are no entries, or the item did not exist at that time. 2: the command line is
     /// wrong, or AWS returned an error.
     History(history::HistoryArguments),
+    /// Export the whole trail, or a part of it, in the order of time
+    ///
+    /// First the command reads the times and the keys of all entries, and sorts them; then it reads the entries in this order.
+    /// An entry that was altered or deleted in between is named on standard error. Entries that are written meanwhile
+    /// may be missing. In CSV, cells that a spreadsheet would take for formulas begin with an apostrophe, unless --raw
+    /// is given.
+    ///
+    /// Exit code 0: success, even if there are no entries. 1: entries were altered or deleted meanwhile. 2: the command line
+    /// is wrong, or AWS returned an error; the output is incomplete.
+    Export(export::ExportArguments),
     /// Show new audit entries as they are written, and entries that are altered or deleted
     Tail(tail::TailArguments),
     /// Prove that the trail is complete and unaltered, or list each missing or altered change
@@ -114,6 +124,7 @@ impl Command {
             Self::Alarms(arguments) => alarms::run(arguments, terminal)?,
             Self::Dashboards(arguments) => dashboards::run(&arguments, terminal)?,
             Self::History(arguments) => history::run(arguments, terminal).await?,
+            Self::Export(arguments) => export::run(arguments, terminal).await?,
             Self::Tail(arguments) => tail::run(arguments, terminal).await?,
             Self::Verify(arguments) => verify::run(arguments, terminal).await?,
             Self::Console(arguments) => console::run(arguments, terminal).await?,

@@ -4,7 +4,6 @@
 //! whether a backfilled entry fits, depend on the entries around it.
 
 mod item_at_time;
-mod lines;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Args, ValueEnum};
@@ -12,8 +11,8 @@ use config_audit_cloudwatch::units::thousands;
 use config_audit_local::aws::item;
 
 use self::item_at_time::ItemAtTime;
-use self::lines::{Line, csv_rows, lines, rows};
 use crate::aws::AwsArguments;
+use crate::lines::{HEADER, Line, lines, rows};
 use crate::moment::{Moment, Position, RangeArguments, RangeError};
 use crate::tables::CommandError;
 use crate::terminal::csv::csv;
@@ -126,7 +125,10 @@ fn show(mut lines: Vec<Line>, arguments: &HistoryArguments, terminal: Terminal) 
     match arguments.output {
         Output::Table => terminal.lines(table(&rows(&lines), arguments.width(terminal))),
         Output::Json => lines.iter().try_for_each(|line| terminal.json_line(line)),
-        Output::Csv => terminal.lines(csv(csv_rows(&lines))),
+        Output::Csv => {
+            let header = HEADER.map(str::to_owned).to_vec();
+            terminal.lines(csv(std::iter::once(header).chain(lines.iter().map(Line::csv_row))))
+        }
     }
 }
 
