@@ -6,7 +6,7 @@ use config_audit_local::aws::entry::Entry;
 use serde::Serialize;
 
 use config_audit_tables::SdkItem;
-use config_audit_trail::{Change, Step};
+use config_audit_trail::{Change, Gap, Step};
 
 /// An entry, and the change that it records.
 #[derive(Debug, Serialize)]
@@ -15,6 +15,9 @@ pub struct Line {
     entry: Entry,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     backfilled: bool,
+    /// What is wrong with the trail at this entry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<String>,
     #[serde(skip)]
     what: String,
 }
@@ -45,7 +48,7 @@ impl Line {
             Change::Snapshot(_) => "(backfilled)",
             Change::Unreadable => "(unreadable)",
         };
-        Self { entry, backfilled: matches!(change, Change::Snapshot(_)), what: what.to_owned() }
+        Self { entry, backfilled: matches!(change, Change::Snapshot(_)), findings: Vec::new(), what: what.to_owned() }
     }
 
     /// The time of the change, according to the entry.
@@ -73,6 +76,12 @@ impl Line {
             self.backfilled.to_string(),
             text("id"),
         ]
+    }
+
+    /// Adds the gaps that show at this entry.
+    pub fn add_findings(&mut self, gaps: &[Gap]) {
+        let here = gaps.iter().filter(|gap| gap.entry.as_deref() == Some(self.entry.text("id")));
+        self.findings.extend(here.map(ToString::to_string));
     }
 
     /// Removes the configuration's values.

@@ -62,7 +62,7 @@ enum Command {
     /// Show the changes of an item, or what the item was at a given time
     ///
     /// Exit code 0: success. 1: there are no entries, or the item did not exist at that time. 2: the command line is
-    /// wrong, or AWS returned an error.
+    /// wrong, or AWS returned an error. 3: the trail is not intact, or that cannot be determined; the output says why.
     History(history::HistoryArguments),
     /// Export the whole trail, or a part of it, in the order of time
     ///
