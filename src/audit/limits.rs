@@ -20,7 +20,7 @@ pub const MAX_NESTING: usize = 31;
 pub(super) fn fit(entry: &mut Entry<'_>, full_record: &impl Fn() -> String) -> usize {
     let mut omitted = 0;
     for value in whole_values(entry).filter(|value| value.depth() > MAX_NESTING) {
-        *value = note("nested deeper than 31 levels", value, full_record());
+        *value = note(Omission::TooDeep, value, full_record());
         omitted += 1;
     }
     for _ in 0..2 {
@@ -28,7 +28,7 @@ pub(super) fn fit(entry: &mut Entry<'_>, full_record: &impl Fn() -> String) -> u
             break;
         }
         let Some(largest) = whole_values(entry).max_by_key(|value| value.size()) else { break };
-        *largest = note("the entry would be larger than 400 KB", largest, full_record());
+        *largest = note(Omission::TooLarge, largest, full_record());
         omitted += 1;
     }
     omitted
@@ -38,25 +38,72 @@ impl Entry<'_> {
     /// Replaces the entry's values with notes, for when DynamoDB rejects the entry although it is within the documented
     /// limits. Returns how many values it replaced; a note stays as it is.
     pub fn omit_values(&mut self, full_record: &str) -> usize {
-        whole_values(self)
-            .map(|value| *value = note("DynamoDB rejects the entry with this value", value, full_record.to_owned()))
-            .count()
+        whole_values(self).map(|value| *value = note(Omission::Rejected, value, full_record.to_owned())).count()
+    }
+}
+
+/// Why a value is omitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Omission {
+    /// It has more than [`MAX_NESTING`] levels.
+    TooDeep,
+    /// The entry would be larger than [`MAX_ITEM_BYTES`].
+    TooLarge,
+    /// DynamoDB rejects the entry, although it is within the documented limits.
+    Rejected,
+}
+
+impl Omission {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::TooDeep => "nested deeper than 31 levels",
+            Self::TooLarge => "the entry would be larger than 400 KB",
+            Self::Rejected => "DynamoDB rejects the entry with this value",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // Older entries say 32.
+        let older = (text == "nested deeper than 32 levels").then_some(Self::TooDeep);
+        older.or_else(|| [Self::TooDeep, Self::TooLarge, Self::Rejected].into_iter().find(|why| why.text() == text))
+    }
+}
+
+/// A note in place of an omitted value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note<'a> {
+    /// Why the value is omitted.
+    pub why: Omission,
+    /// The value's size.
+    pub bytes: usize,
+    /// The value's hash.
+    pub hash: &'a str,
+}
+
+impl<'a> Note<'a> {
+    /// Reads a note; `None` for any other value, even one that has the same members and other reasons.
+    #[must_use]
+    pub fn read(value: &'a AttributeValue) -> Option<Self> {
+        let AttributeValue::M(members) = value else { return None };
+        let member = |name: &str| members.get(name);
+        match (member("omitted"), member("bytes"), member("sha256"), member("record")) {
+            (
+                Some(AttributeValue::S(why)),
+                Some(AttributeValue::N(bytes)),
+                Some(AttributeValue::S(hash)),
+                Some(AttributeValue::S(_)),
+            ) if members.len() == 4 && hash.len() == 64 => {
+                Some(Self { why: Omission::parse(why)?, bytes: bytes.parse().ok()?, hash })
+            }
+            _ => None,
+        }
     }
 }
 
 /// The hash in the note of an omitted value; `None` for a value that is not such a note.
 #[must_use]
 pub fn omitted_hash(value: &AttributeValue) -> Option<&str> {
-    let AttributeValue::M(members) = value else { return None };
-    let has = |name: &str| members.contains_key(name);
-    match members.get("sha256") {
-        Some(AttributeValue::S(hash))
-            if members.len() == 4 && has("omitted") && has("bytes") && has("record") && hash.len() == 64 =>
-        {
-            Some(hash)
-        }
-        _ => None,
-    }
+    Note::read(value).map(|note| note.hash)
 }
 
 /// The values that have not been replaced by notes.
@@ -79,10 +126,10 @@ fn item_size(entry: &Entry<'_>) -> usize {
 }
 
 /// The note that replaces a value in an entry.
-fn note(why: &str, value: &EntryValue<'_>, full_record: String) -> EntryValue<'static> {
+fn note(why: Omission, value: &EntryValue<'_>, full_record: String) -> EntryValue<'static> {
     let text = |text: String| AttributeValue::S(text);
     let members = [
-        ("omitted", text(why.to_owned())),
+        ("omitted", text(why.text().to_owned())),
         ("bytes", AttributeValue::N(value.size().to_string())),
         ("sha256", text(value.canonical_hash())),
         ("record", text(full_record)),
@@ -179,14 +226,17 @@ mod tests {
         let omitted = AttributeValue::S("x".repeat(10));
         let note = || {
             let json = raw(&omitted);
-            let EntryValue::Note(note) =
-                note("why", &EntryValue::Attribute(serde_json::from_str(json.get()).unwrap()), String::new())
-            else {
+            let EntryValue::Note(note) = note(
+                Omission::Rejected,
+                &EntryValue::Attribute(serde_json::from_str(json.get()).unwrap()),
+                String::new(),
+            ) else {
                 panic!("it is a note")
             };
             note
         };
         assert_eq!(omitted_hash(&note()), Some(&*canonical_hash(&omitted)));
+        assert_eq!(Note::read(&note()).map(|note| (note.why, note.bytes)), Some((Omission::Rejected, 10)));
         assert_eq!(omitted_hash(&omitted), None);
         assert_eq!(omitted_hash(&value(json!({"M": {"sha256": {"S": canonical_hash(&omitted)}}}))), None);
         // Configuration may have members with the same names: only a map with exactly these is a note.
@@ -195,6 +245,17 @@ mod tests {
             let member = members.remove(other).unwrap();
             members.insert("other".to_owned(), member);
             assert_eq!(omitted_hash(&AttributeValue::M(members)), None, "without {other}");
+        }
+        // Nor is one that has them with other values.
+        for (name, wrong) in [
+            ("omitted", json!({"S": "why"})),
+            ("bytes", json!({"S": "10"})),
+            ("sha256", json!({"S": "0"})),
+            ("record", json!({"N": "1"})),
+        ] {
+            let AttributeValue::M(mut members) = note() else { panic!("it is a map") };
+            members.insert(name.to_owned(), value(wrong));
+            assert_eq!(omitted_hash(&AttributeValue::M(members)), None, "{name}");
         }
         let AttributeValue::M(mut longer) = note() else { panic!("it is a map") };
         longer.insert("other".to_owned(), omitted);

@@ -9,7 +9,7 @@ mod limits;
 
 pub use entry::{EncodedEntry, Entry, EntryValue, Provenance};
 pub use id::entry_id;
-pub use limits::{MAX_ITEM_BYTES, MAX_NESTING, omitted_hash};
+pub use limits::{MAX_ITEM_BYTES, MAX_NESTING, Note, Omission, omitted_hash};
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use config_audit_cli::commands::{
-    alarms, backfill, completions, console, dashboards, history, invoke, local, redrive, tail, verify,
+    alarms, backfill, completions, console, dashboards, export, history, invoke, local, redrive, tail, verify,
 };
 use config_audit_cli::terminal::text::escape;
 use config_audit_cli::terminal::{Terminal, WriteError};
@@ -62,8 +62,18 @@ enum Command {
     /// Show the changes of an item, or what the item was at a given time
     ///
     /// Exit code 0: success. 1: there are no entries, or the item did not exist at that time. 2: the command line is
-    /// wrong, or AWS returned an error.
+    /// wrong, or AWS returned an error. 3: the trail is not intact, or that cannot be determined; the output says why.
     History(history::HistoryArguments),
+    /// Export the whole trail, or a part of it, in the order of time
+    ///
+    /// First the command reads the times and the keys of all entries, and sorts them; then it reads the entries in this order.
+    /// An entry that was altered or deleted in between is named on standard error. Entries that are written meanwhile
+    /// may be missing. In CSV, cells that a spreadsheet would take for formulas begin with an apostrophe, unless --raw
+    /// is given.
+    ///
+    /// Exit code 0: success, even if there are no entries. 1: entries were altered or deleted meanwhile. 2: the command line
+    /// is wrong, or AWS returned an error; the output is incomplete.
+    Export(export::ExportArguments),
     /// Show new audit entries as they are written, and entries that are altered or deleted
     Tail(tail::TailArguments),
     /// Prove that the trail is complete and unaltered, or list each missing or altered change
@@ -71,6 +81,9 @@ enum Command {
     /// A trail cannot tell whether an item is older than it, or its creation was deleted: the command lists such items,
     /// and with --complete each is a finding. So is an item that changed so often within one second that the command
     /// cannot try all orders of its changes; its trail is undecided.
+    ///
+    /// Entries that were altered, removed or added so that they still fit each other and the items cannot be found this way;
+    /// docs/semantics.md lists how.
     ///
     /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS
     /// returned an error.
@@ -114,6 +127,7 @@ impl Command {
             Self::Alarms(arguments) => alarms::run(arguments, terminal)?,
             Self::Dashboards(arguments) => dashboards::run(&arguments, terminal)?,
             Self::History(arguments) => history::run(arguments, terminal).await?,
+            Self::Export(arguments) => export::run(arguments, terminal).await?,
             Self::Tail(arguments) => tail::run(arguments, terminal).await?,
             Self::Verify(arguments) => verify::run(arguments, terminal).await?,
             Self::Console(arguments) => console::run(arguments, terminal).await?,

@@ -86,7 +86,24 @@ impl AuditTable {
     /// # Errors
     /// If AWS returns an error.
     pub async fn page(&self, start: Option<SdkItem>) -> Result<(Vec<SdkItem>, Option<SdkItem>), AwsError> {
+        self.scan(start, None).await
+    }
+
+    /// Like [`AuditTable::page`], but without the entries' values and provenance.
+    ///
+    /// # Errors
+    /// If AWS returns an error.
+    pub async fn outlines(&self, start: Option<SdkItem>) -> Result<(Vec<SdkItem>, Option<SdkItem>), AwsError> {
+        self.scan(start, Some("id, itemKey, modificationTime, updatedAttribute")).await
+    }
+
+    async fn scan(
+        &self,
+        start: Option<SdkItem>,
+        attributes: Option<&str>,
+    ) -> Result<(Vec<SdkItem>, Option<SdkItem>), AwsError> {
         let request = self.client.scan().table_name(&self.name).set_exclusive_start_key(start);
+        let request = request.set_projection_expression(attributes.map(str::to_owned));
         let page = request.send().await.map_err(|error| self.error("dynamodb:Scan", &error))?;
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
@@ -96,11 +113,21 @@ impl AuditTable {
     /// # Errors
     /// If AWS returns an error.
     pub async fn entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
+        self.get(id, false).await
+    }
+
+    /// The entry with this ID, if there is one now: a consistent read.
+    pub(crate) async fn current_entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
+        self.get(id, true).await
+    }
+
+    async fn get(&self, id: &str, is_consistent: bool) -> Result<Option<SdkItem>, AwsError> {
         // No entry can have such a key, and DynamoDB rejects the query.
         if id.is_empty() || id.len() > MAX_KEY_BYTES {
             return Ok(None);
         }
         let request = self.client.get_item().table_name(&self.name).key("id", AttributeValue::S(id.to_owned()));
+        let request = request.consistent_read(is_consistent);
         Ok(request.send().await.map_err(|error| self.error("dynamodb:GetItem", &error))?.item)
     }
 

@@ -1,6 +1,6 @@
 //! The Configuration table and the Audit table: reads them page by page, and checks them against each other.
 //!
-//! [`AuditTable`] and [`ConfigurationTable`] read; [`Verification`] proves that the trail is complete, or reports what
+//! [`AuditTable`] and [`ConfigurationTable`] read; [`export`] reads a whole trail by time; [`Verification`] proves that the trail is complete, or reports what
 //! is wrong with it. [`AwsError`] says why a request failed.
 //!
 //! From this workspace it uses the trail, the shared facts about tables (`config_audit_local::aws`), and CloudWatch's
@@ -11,6 +11,7 @@ mod batch;
 mod configuration;
 mod describe;
 mod error;
+pub mod export;
 mod summary;
 mod verification;
 

@@ -34,15 +34,24 @@ pub fn escape_as_json(text: &str) -> String {
 /// as separators.
 #[must_use]
 pub fn csv_line(row: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    line(row, without_formula)
+}
+
+/// Like [`csv_line`], but for machines: a cell that begins like a formula stays as it is.
+#[must_use]
+pub fn raw_csv_line(row: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    line(row, |text| text)
+}
+
+fn line(row: impl IntoIterator<Item = impl AsRef<str>>, finish: impl Fn(String) -> String) -> String {
     let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::NonNumeric).from_writer(Vec::new());
     // Writing to memory cannot fail.
-    let _ = writer.write_record(row.into_iter().map(|text| cell(text.as_ref())));
+    let _ = writer.write_record(row.into_iter().map(|text| finish(escape_as_json(text.as_ref()))));
     let bytes = writer.into_inner().unwrap_or_default();
     String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
 }
 
-fn cell(text: &str) -> String {
-    let text = escape_as_json(text);
+fn without_formula(text: String) -> String {
     let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
     let is_formula = text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) && !is_number;
     if is_formula { format!("'{text}") } else { text }
@@ -73,5 +82,10 @@ mod tests {
             assert_eq!(csv_line([cell]), line, "{cell:?}");
         }
         assert_eq!(csv_line(["key", "1", ""]), "\"key\",1,\"\"");
+    }
+
+    #[test]
+    fn a_raw_row_keeps_its_formulas_and_is_still_one_line() {
+        assert_eq!(raw_csv_line(["=1+1", "@i", "-5", "x\n"]), "\"=1+1\",\"@i\",-5,\"x\\u000a\"");
     }
 }

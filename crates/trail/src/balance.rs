@@ -107,7 +107,14 @@ mod tests {
     }
 
     fn is_impossible_after(state: &State, changes: Vec<Change>) -> bool {
-        let step = |change| Step { id: String::new(), time: String::new(), sequence: None, change };
+        let step = |change| Step {
+            id: String::new(),
+            time: String::new(),
+            sequence: None,
+            event: None,
+            omission: None,
+            change,
+        };
         let steps: Vec<Step> = changes.into_iter().map(step).collect();
         is_impossible(state, &steps.iter().collect::<Vec<_>>())
     }

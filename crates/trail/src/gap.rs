@@ -28,6 +28,10 @@ pub enum GapKind {
     Removal,
     /// Backfilling read another value of this attribute; without an attribute, an item that did not exist then.
     Snapshot(Option<String>),
+    /// A note takes the place of a value that is within DynamoDB's limits.
+    Note,
+    /// Entries of one stream record have different times.
+    RecordTimes,
     /// Neither the function nor backfilling writes an entry like this.
     Unreadable,
     /// The budget ran out before an order was found in which all changes fit, so there may or may not be one.
@@ -59,6 +63,18 @@ impl fmt::Display for Gap {
                 "the backfilled entry shows the item at a time when it did not exist according to the others: its \
                  creation{between} is missing, or an entry was altered"
             ),
+            GapKind::Note => {
+                let at = self.before.as_ref().map(|time| format!(" of {time}")).unwrap_or_default();
+                write!(
+                    formatter,
+                    "the entry{at} has a note in place of a value that is within DynamoDB's limits, so it was altered"
+                )
+            }
+            GapKind::RecordTimes => {
+                let times =
+                    [&self.after, &self.before].into_iter().flatten().cloned().collect::<Vec<_>>().join(" and ");
+                write!(formatter, "two entries of one stream record have different times, {times}, so one was altered")
+            }
             GapKind::Unreadable => {
                 write!(
                     formatter,

@@ -1,12 +1,18 @@
 //! One entry of the Audit table, as a step in the life of its item.
 
-use chrono::DateTime;
-use config_audit::audit::omitted_hash;
+use chrono::{DateTime, Timelike};
+use config_audit::audit::{MAX_ITEM_BYTES, Note, Omission, omitted_hash};
+use config_audit::clock::timestamp;
+use config_audit::value::{equal, size};
 use config_audit_mapping::SequenceNumber;
 use serde_dynamo::AttributeValue;
 
 use super::backfill::{backfill_id, is_backfill_note};
 use super::value::{Attributes, Item, Value, attributes};
+
+/// Values of this size in total never make an entry too large: its key has at most 2 KB, the name of an attribute at
+/// most 64 KB, and the rest far less. It is also far from the limit, so that it does not matter how sizes are counted.
+pub(super) const SMALL: usize = MAX_ITEM_BYTES / 4;
 
 /// One entry, as a step in the life of its item.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +23,10 @@ pub struct Step {
     pub time: String,
     /// The change's position in the stream, if entries carry their provenance.
     pub sequence: Option<SequenceNumber>,
+    /// The ID of the stream record, if entries carry their provenance.
+    pub event: Option<String>,
+    /// Why the whole item is omitted, if it is.
+    pub omission: Option<Omission>,
     /// What was done.
     pub change: Change,
 }
@@ -71,10 +81,16 @@ impl ChangeKind {
     /// The kind of change that this item of the Audit table records.
     #[must_use]
     pub fn of(entry: &Item) -> Self {
-        let time = text(entry, "modificationTime").unwrap_or_default();
-        if time.len() != 24 || DateTime::parse_from_rfc3339(time).is_err() {
+        if !is_time(text(entry, "modificationTime").unwrap_or_default()) || is_unchanged(entry) {
             return Self::Unreadable;
         }
+        match Self::of_attributes(entry) {
+            kind if has_needless_note(kind, entry) => Self::Unreadable,
+            kind => kind,
+        }
+    }
+
+    fn of_attributes(entry: &Item) -> Self {
         let is_item = |value: &AttributeValue| matches!(value, AttributeValue::M(_));
         match (entry.get("updatedAttribute"), entry.get("oldValue"), entry.get("newValue")) {
             (Some(AttributeValue::S(_)), None, None) => Self::Unreadable,
@@ -90,6 +106,29 @@ impl ChangeKind {
     }
 }
 
+/// Whether the function writes a time like this. It writes one form only, and no leap seconds.
+fn is_time(text: &str) -> bool {
+    DateTime::parse_from_rfc3339(text)
+        .is_ok_and(|time| time.nanosecond() < 1_000_000_000 && timestamp(time.to_utc()) == text)
+}
+
+/// Whether the entry records a change that changes nothing. The function writes none.
+fn is_unchanged(entry: &Item) -> bool {
+    entry.get("oldValue").zip(entry.get("newValue")).is_some_and(|(old, new)| equal(old, new))
+}
+
+/// Whether a value was omitted because of its size, although the values are small according to the entry itself.
+fn has_needless_note(kind: ChangeKind, entry: &Item) -> bool {
+    let key = text(entry, "itemKey").unwrap_or_default();
+    let mut values = ["oldValue", "newValue"].into_iter().filter_map(|name| entry.get(name));
+    if kind == ChangeKind::Snapshot && !values.clone().all(|value| is_backfill_note(value, key)) {
+        return false;
+    }
+    let bytes = |value: &AttributeValue| Note::read(value).map_or_else(|| size(value), |note| note.bytes);
+    let total = values.clone().map(bytes).fold(0, usize::saturating_add);
+    total <= SMALL && values.any(|value| Note::read(value).is_some_and(|note| note.why == Omission::TooLarge))
+}
+
 fn text<'a>(entry: &'a Item, name: &str) -> Option<&'a str> {
     if let Some(AttributeValue::S(text)) = entry.get(name) { Some(text) } else { None }
 }
@@ -99,10 +138,12 @@ impl Step {
     #[must_use]
     pub fn read(mut entry: Item) -> Self {
         let kind = ChangeKind::of(&entry);
-        let sequence = match entry.get("provenance") {
-            Some(AttributeValue::M(provenance)) => text(provenance, "sequenceNumber").map(SequenceNumber::new),
+        let provenance = |name: &str| match entry.get("provenance") {
+            Some(AttributeValue::M(provenance)) => text(provenance, name),
             _ => None,
         };
+        let (sequence, event) =
+            (provenance("sequenceNumber").map(SequenceNumber::new), provenance("eventId").map(str::to_owned));
         let mut text = |name: &str| match entry.remove(name) {
             Some(AttributeValue::S(text)) => text,
             _ => String::new(),
@@ -110,6 +151,7 @@ impl Step {
         let (id, time, key) = (text("id"), text("modificationTime"), text("itemKey"));
         let attribute = text("updatedAttribute");
         let (old, new) = (entry.remove("oldValue"), entry.remove("newValue"));
+        let why = old.as_ref().or(new.as_ref()).and_then(Note::read).map(|note| note.why);
         let change = match kind {
             ChangeKind::Insert => new.and_then(WholeItem::read).map(Change::Insert),
             ChangeKind::Modify => {
@@ -119,7 +161,8 @@ impl Step {
             ChangeKind::Snapshot => new.and_then(|new| WholeItem::read_backfilled(new, &key)).map(Change::Snapshot),
             ChangeKind::Unreadable => None,
         };
-        Self { id, time, sequence, change: change.unwrap_or(Change::Unreadable) }
+        let change = change.unwrap_or(Change::Unreadable);
+        Self { id, time, sequence, event, omission: why.filter(|_| change.is_omitted()), change }
     }
 
     /// Whether backfilling wrote it.
@@ -135,8 +178,18 @@ impl Change {
         if let Self::Modify { attribute, .. } = self { Some(attribute) } else { None }
     }
 
+    /// Whether it is a change of a whole item that is omitted.
+    fn is_omitted(&self) -> bool {
+        matches!(
+            self,
+            Self::Insert(WholeItem::Omitted(_))
+                | Self::Remove(WholeItem::Omitted(_))
+                | Self::Snapshot(WholeItem::Omitted(_))
+        )
+    }
+
     /// The item, for a change of the whole item that records it.
-    fn item(&self) -> Option<&Attributes> {
+    pub(super) fn item(&self) -> Option<&Attributes> {
         match self {
             Self::Insert(WholeItem::Known(item))
             | Self::Remove(WholeItem::Known(item))
@@ -253,6 +306,32 @@ mod tests {
         assert_eq!(step.change, Change::Snapshot(WholeItem::Known(attributes(alike))));
     }
 
+    fn note(bytes: &str) -> serde_json::Value {
+        json!({ "M": {
+            "omitted": {"S": "the entry would be larger than 400 KB"}, "bytes": {"N": bytes},
+            "sha256": {"S": "0".repeat(64)}, "record": {"S": "s3://b/k"},
+        } })
+    }
+
+    #[test]
+    fn any_time_of_the_clock_and_any_note_of_the_function_is_read() {
+        for millis in [0, 1_726_045_348_007, 1_726_045_348_000, 253_402_300_799_999] {
+            let time = timestamp(DateTime::from_timestamp_millis(millis).unwrap());
+            assert!(is_time(&time), "{time}");
+        }
+        for (old, new) in [(json!({"N": "1"}), note("410000")), (note("210000"), note("250000"))] {
+            let more = json!({ "updatedAttribute": {"S": "a"}, "oldValue": old, "newValue": new });
+            assert!(matches!(step(with(bare(), &more)).change, Change::Modify { .. }));
+        }
+        let mut rejected = note("1");
+        rejected["M"]["omitted"] = json!({"S": "DynamoDB rejects the entry with this value"});
+        let step = step(with(bare(), &json!({ "newValue": rejected })));
+        assert_eq!(
+            (step.change, step.omission),
+            (Change::Insert(WholeItem::Omitted("0".repeat(64))), Some(Omission::Rejected))
+        );
+    }
+
     #[test]
     fn what_is_not_an_entry_is_unreadable() {
         let image = json!({ "M": {} });
@@ -264,6 +343,16 @@ mod tests {
             json!({ "updatedAttribute": {"N": "1"}, "newValue": image }),
             json!({ "newValue": image, "modificationTime": {"S": "yesterday"} }),
             json!({ "newValue": image, "modificationTime": {"S": "2024-09-11T09:02:28Z"} }),
+            // Times that mean the same, or a leap second.
+            json!({ "newValue": image, "modificationTime": {"S": "2024-09-11t09:02:28.000Z"} }),
+            json!({ "newValue": image, "modificationTime": {"S": "2024-09-11T09:02:28.000z"} }),
+            json!({ "newValue": image, "modificationTime": {"S": "2024-09-11 09:02:28.000Z"} }),
+            json!({ "newValue": image, "modificationTime": {"S": "2016-12-31T23:59:60.000Z"} }),
+            json!({ "updatedAttribute": {"S": "a"}, "oldValue": {"N": "1"}, "newValue": {"N": "1.0"} }),
+            // Notes in place of values that are small, according to themselves.
+            json!({ "updatedAttribute": {"S": "a"}, "oldValue": {"N": "1"}, "newValue": note("102000") }),
+            json!({ "newValue": note("300") }),
+            json!({ "oldValue": note("300") }),
         ] {
             assert_eq!(step(with(bare(), &more)).change, Change::Unreadable, "{more}");
         }

@@ -70,6 +70,15 @@ impl PartialEq for Value {
     }
 }
 
+/// How many levels of lists and maps a value has.
+pub(super) fn depth(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::L(members) => 1 + members.iter().map(depth).max().unwrap_or_default(),
+        AttributeValue::M(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 /// What an attribute was: its value, or `None` if it did not exist.
 pub(super) type Attribute<'a> = Option<&'a Value>;
 

@@ -156,6 +156,8 @@ impl Finding {
                     GapKind::Creation => ("creation", None),
                     GapKind::Removal => ("removal", None),
                     GapKind::Snapshot(name) => ("backfill", name.as_ref()),
+                    GapKind::Note => ("note", None),
+                    GapKind::RecordTimes => ("recordTimes", None),
                     GapKind::Unreadable => ("unreadable", None),
                     GapKind::Undecided => ("undecided", None),
                 };

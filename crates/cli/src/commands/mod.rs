@@ -6,6 +6,7 @@ pub mod backfill;
 pub mod completions;
 pub mod console;
 pub mod dashboards;
+pub mod export;
 pub mod history;
 pub mod invoke;
 pub mod local;

@@ -84,6 +84,10 @@ impl Observer for Printer {
     }
 }
 
+/// What a trail cannot prove.
+const LIMITS: &str = "Entries that were altered, removed or added so that they still fit each other and the items cannot be found this \
+     way; docs/semantics.md lists how.";
+
 /// What was checked, for people. The verdict is on its own line.
 fn lines(summary: &Summary) -> Vec<Text> {
     let (soundness, verdict) = summary.verdict();
@@ -100,6 +104,9 @@ fn lines(summary: &Summary) -> Vec<Text> {
              table, or was backfilled, use --complete to report each of them as a finding."
                 .into(),
         );
+    }
+    if soundness != Soundness::Broken {
+        lines.push(LIMITS.into());
     }
     lines
 }

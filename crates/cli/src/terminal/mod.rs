@@ -102,9 +102,16 @@ impl Terminal {
     /// # Errors
     /// When it cannot be written.
     pub fn json_line(self, value: &impl Serialize) -> Result<(), WriteError> {
-        let json = serde_json::to_string(value).map_err(|error| WriteError(error.into()))?;
-        // Outside strings, a line feed is only whitespace.
-        self.document(&escape_document(&json).replace('\n', " "))
+        self.document(&one_line(value)?)
+    }
+
+    /// Prints an element of a JSON array in one line. The brackets are lines of their own.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn json_element(self, value: &impl Serialize, is_first: bool) -> Result<(), WriteError> {
+        let separator = if is_first { ' ' } else { ',' };
+        self.document(&format!("{separator}{}", one_line(value)?))
     }
 
     /// Prints a result for tools: JSON with indentation.
@@ -150,6 +157,13 @@ impl Default for Terminal {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A value as JSON in one line, safe for a terminal.
+fn one_line(value: &impl Serialize) -> Result<String, WriteError> {
+    let json = serde_json::to_string(value).map_err(|error| WriteError(error.into()))?;
+    // Outside strings, a line feed is only whitespace.
+    Ok(escape_document(&json).replace('\n', " "))
 }
 
 fn clear_progress() {

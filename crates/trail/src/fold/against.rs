@@ -27,7 +27,22 @@ impl Fold {
             };
             Gap { after: last.or(self.since.as_ref()).cloned(), kind, before: None, entry: None }
         };
-        kinds.into_iter().map(gap).collect()
+        let notes = match item {
+            Some(item) if kinds.is_empty() => self.notes_that_the_item_disproves(&attributes(item.clone())),
+            _ => Vec::new(),
+        };
+        kinds.into_iter().map(gap).chain(notes).collect()
+    }
+
+    /// The notes that are needless according to the item, and not according to the entries alone.
+    fn notes_that_the_item_disproves(&self, item: &Attributes) -> Vec<Gap> {
+        let mut known = self.clone();
+        if let (Some(end), Some(beginning)) = (self.end(), known.beginning()) {
+            beginning.complete_with(&end, item);
+        }
+        let mut notes = known.needless_notes(Some(item));
+        notes.retain(|gap| !self.gaps.contains(gap));
+        notes
     }
 
     fn differences(&self, end: &Image, item: &Attributes) -> Vec<GapKind> {

@@ -84,7 +84,7 @@ impl Fold {
         state
     }
 
-    fn advance(&self, state: &mut State, index: usize) {
+    pub(super) fn advance(&self, state: &mut State, index: usize) {
         let change = &self.steps[index].change;
         let Some(image) = self.lifetimes.get(&index) else { return advance(state, change) };
         *state = Some(image.clone());

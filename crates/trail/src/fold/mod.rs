@@ -18,28 +18,37 @@
 //!
 //! If an item's first entry is its creation, every single loss is found, and every alteration of the change in a single
 //! entry: each entry moves one attribute from one value to another, and the item's beginning and its current state fix
-//! the sum of these moves. Nothing in the trail itself reveals these:
+//! the sum of these moves. Entries that the function never writes are found too ([`GapKind::Unreadable`]), needless
+//! notes ([`GapKind::Note`]), and different times in one record ([`GapKind::RecordTimes`]).
 //!
+//! Nothing in the trail itself reveals these (docs/semantics.md has the same list for auditors):
+//!
+//! - Circles, removed or added: `3 -> 7` and `7 -> 3`; a removal and the creation of the same item.
+//! - All entries of an item that no longer exists, removed; all entries of an item that never existed, added.
+//! - Neighbours altered consistently: `1 -> 99` and `99 -> 3` instead of `1 -> 2` and `2 -> 3`.
 //! - The loss of an item's first entry, its creation: the item then looks older than the trail ([`Origin::Unknown`]). The loss
 //!   of a later creation can look the same, if the item was created and removed within its first second. If the trail began
 //!   with its table, or all older items have been backfilled, no item should look like that (`config-audit verify
 //!   --complete`).
-//! - The loss of several entries that cancel out: `1 -> 2` and `2 -> 1`; a removal and the creation of the same item again;
-//!   all entries of an item that no longer exists.
 //! - For an item that is older than the trail, an altered old value in the first entry of an attribute.
-//! - An entry whose time was altered without changing the order, or whose ID or provenance was altered.
+//! - An entry whose time was altered without changing the order of its attribute's changes and of the changes of the whole
+//!   item, or whose ID or provenance was altered. A sequence number does not help: a new stream may begin with lower ones.
 //! - A change to an item that is known only by its hash when it is created, removed or backfilled, if the known values do not
 //!   make up the whole item; or, if it was backfilled like that, a change within the same minutes.
-//! - An alteration of a note of an omitted value, except for its hash.
+//! - An alteration of a note of an omitted value, except for its hash; a value that notes replace wherever it occurs; a note
+//!   that says that DynamoDB rejects the entry, which may be true of any value.
 
 mod against;
 mod evidence;
 mod folded;
+mod notes;
 mod run;
 mod snapshots;
 
 #[cfg(test)]
 mod tests;
+
+use std::collections::HashMap;
 
 use self::evidence::Evidence;
 use self::run::{Choice, Run};
@@ -69,6 +78,7 @@ pub fn fold(steps: Vec<Step>, item: Option<&Item>) -> Fold {
 
 fn fold_within(budget: &Budget, mut steps: Vec<Step>, item: Option<&Item>) -> Fold {
     steps.sort_by(|one, other| (&one.time, &one.sequence, &one.id).cmp(&(&other.time, &other.sequence, &other.id)));
+    let different_times = different_times(&steps);
     let (changes, others): (Vec<Step>, Vec<Step>) =
         steps.into_iter().partition(|step| !matches!(step.change, Change::Snapshot(_) | Change::Unreadable));
     let (snapshots, unreadable): (Vec<Step>, Vec<Step>) = others.into_iter().partition(Step::is_backfilled);
@@ -84,7 +94,10 @@ fn fold_within(budget: &Budget, mut steps: Vec<Step>, item: Option<&Item>) -> Fo
     }
     if is_undecided {
         fold.gaps = vec![Gap { kind: GapKind::Undecided, after: None, before: cut_short_at, entry: None }];
+    } else {
+        fold.gaps.extend(fold.needless_notes(None));
     }
+    fold.gaps.extend(different_times);
     for step in unreadable {
         let gap = Gap {
             kind: GapKind::Unreadable,
@@ -98,6 +111,21 @@ fn fold_within(budget: &Budget, mut steps: Vec<Step>, item: Option<&Item>) -> Fo
         fold.origin = Origin::Backfill;
     }
     fold
+}
+
+/// Where entries of the same stream record have different times. The function writes all of them with one time.
+fn different_times(steps: &[Step]) -> Vec<Gap> {
+    let mut first_of: HashMap<&str, &Step> = HashMap::new();
+    let mut gaps = Vec::new();
+    for step in steps {
+        let Some(event) = step.event.as_deref() else { continue };
+        let first = first_of.entry(event).or_insert(step);
+        if first.time != step.time {
+            let (after, before) = (Some(first.time.clone()), Some(step.time.clone()));
+            gaps.push(Gap { kind: GapKind::RecordTimes, after, before, entry: Some(step.id.clone()) });
+        }
+    }
+    gaps
 }
 
 /// The run that fits; if none does, the one with the fewest breaks.

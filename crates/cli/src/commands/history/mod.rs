@@ -4,7 +4,6 @@
 //! whether a backfilled entry fits, depend on the entries around it.
 
 mod item_at_time;
-mod lines;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Args, ValueEnum};
@@ -12,13 +11,13 @@ use config_audit_cloudwatch::units::thousands;
 use config_audit_local::aws::item;
 
 use self::item_at_time::ItemAtTime;
-use self::lines::{Line, csv_rows, lines, rows};
 use crate::aws::AwsArguments;
+use crate::lines::{HEADER, Line, lines, rows};
 use crate::moment::{Moment, Position, RangeArguments, RangeError};
 use crate::tables::CommandError;
 use crate::terminal::csv::csv;
 use crate::terminal::table::table;
-use crate::terminal::{Terminal, WriteError};
+use crate::terminal::{Terminal, Tone, WriteError};
 use config_audit_trail::{Fold, Gap, GapKind, Image, Step, fold};
 
 /// The history of one item, from the Audit table's index.
@@ -80,7 +79,10 @@ impl HistoryArguments {
     }
 }
 
-/// Runs the command. Returns 0, or 1 if there is nothing to show.
+/// The exit code if the trail is not intact, or that cannot be determined.
+const NOT_INTACT: u8 = 3;
+
+/// Runs the command. Returns 0, 1 if there is nothing to show, or 3 if the trail is not intact.
 ///
 /// # Errors
 /// If the times are not valid, AWS returns an error, or standard output cannot be written.
@@ -97,7 +99,6 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
     }
     let fold = fold(entries.iter().map(|entry| Step::read(item(entry.clone()))).collect(), None);
     if let Some(at) = &arguments.at {
-        warn(&fold.gaps, terminal);
         return Ok(show_item(&fold, &at.last(), &arguments, terminal)?);
     }
     let is_included = |time: &str| arguments.range.position(time) == Position::Within;
@@ -114,9 +115,13 @@ pub async fn run(arguments: HistoryArguments, terminal: Terminal) -> Result<u8, 
     }
     // A trail that is undecided anywhere proves nothing about gaps elsewhere in it.
     let concerns = |gap: &Gap| gap.kind == GapKind::Undecided || gap.before.as_deref().is_none_or(is_included);
-    warn(&fold.gaps.into_iter().filter(concerns).collect::<Vec<_>>(), terminal);
-    show(lines.into_iter().filter(|line| is_included(line.time())).collect(), &arguments, terminal)?;
-    Ok(0)
+    let gaps: Vec<Gap> = fold.gaps.into_iter().filter(concerns).collect();
+    let mut lines: Vec<Line> = lines.into_iter().filter(|line| is_included(line.time())).collect();
+    for line in &mut lines {
+        line.add_findings(&gaps);
+    }
+    show(lines, &arguments, terminal)?;
+    Ok(report(&gaps, arguments.output, terminal)?)
 }
 
 fn show(mut lines: Vec<Line>, arguments: &HistoryArguments, terminal: Terminal) -> Result<(), WriteError> {
@@ -126,21 +131,31 @@ fn show(mut lines: Vec<Line>, arguments: &HistoryArguments, terminal: Terminal) 
     match arguments.output {
         Output::Table => terminal.lines(table(&rows(&lines), arguments.width(terminal))),
         Output::Json => lines.iter().try_for_each(|line| terminal.json_line(line)),
-        Output::Csv => terminal.lines(csv(csv_rows(&lines))),
+        Output::Csv => {
+            let header = HEADER.map(str::to_owned).to_vec();
+            terminal.lines(csv(std::iter::once(header).chain(lines.iter().map(Line::csv_row))))
+        }
     }
 }
 
-fn warn(gaps: &[Gap], terminal: Terminal) {
+/// Says what is wrong with the trail: to people below the table, and to tools on standard error. Returns the exit code.
+fn report(gaps: &[Gap], output: Output, terminal: Terminal) -> Result<u8, WriteError> {
     for gap in gaps {
         let doubt = if gap.kind == GapKind::Undecided { "may not be" } else { "is not" };
-        terminal.note(format!("The trail {doubt} intact: {gap}."));
+        let text = Tone::Bad.paint(format!("The trail {doubt} intact: {gap}."));
+        match output {
+            Output::Table => terminal.line(text)?,
+            Output::Json | Output::Csv => terminal.note(text),
+        }
     }
+    Ok(if gaps.is_empty() { 0 } else { NOT_INTACT })
 }
 
 fn show_item(fold: &Fold, time: &str, arguments: &HistoryArguments, terminal: Terminal) -> Result<u8, WriteError> {
     let Some(image) = fold.at(time) else {
         terminal.note(format!("The item did not exist at {time}."));
-        return Ok(1);
+        // A broken trail does not prove that.
+        return Ok(report(&fold.gaps, arguments.output, terminal)?.max(1));
     };
     if fold.steps.first().is_some_and(|first| *first.time > *time) {
         terminal.note(format!("The trail begins after {time}; this is the item before its first entry."));
@@ -154,7 +169,7 @@ fn show_item(fold: &Fold, time: &str, arguments: &HistoryArguments, terminal: Te
         Output::Json => item.print_json(terminal)?,
         Output::Csv => terminal.lines(csv(item.rows()))?,
     }
-    Ok(0)
+    report(&fold.gaps, arguments.output, terminal)
 }
 
 /// What is not known about an item, for the user.

@@ -14,6 +14,7 @@ async fn bash_completes_commands_and_options() {
     for (words, expected) in [
         ("config-audit hist", "history"),
         ("config-audit history K --audit-t", "--audit-table"),
+        ("config-audit exp", "export"),
         ("config-audit alarms c", "check"),
     ] {
         let ask = r#"

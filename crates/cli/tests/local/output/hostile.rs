@@ -53,8 +53,8 @@ async fn no_result_acts_on_a_terminal() {
             );
         }
     }
-    // The history, the item at a time, the findings, the stream, and the entries of an invocation.
-    assert_eq!(keys_seen, 5);
+    // The history, the item at a time, the export, the findings, the stream, and the entries of an invocation.
+    assert_eq!(keys_seen, 6);
     scene.tables.database.stop().await;
 }
 

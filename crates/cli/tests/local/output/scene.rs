@@ -67,6 +67,7 @@ impl Scene {
         let at = ["--endpoint-url", url];
         let both = ["--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
         let history = ["history", &self.key, "--audit-table", AUDIT];
+        let export = [&["export", "--audit-table", AUDIT], &at[..]].concat();
         let verify = [&["verify", "--settle", "0"], &both[..], &at[..]].concat();
         let tail = [&["tail", "--audit-table", AUDIT, "--since-start"], &at[..]].concat();
         let redrive = ["redrive", &bucket, "--failure-bucket", "b", "--audit-table", AUDIT];
@@ -80,6 +81,10 @@ impl Scene {
             [&history[..], &at[..], &["--at", "2024-09-12", "--output", "json"]].concat(),
             [&history[..], &at[..], &["--at", "2024-09-12", "--output", "csv"]].concat(),
             [&history[..], &at[..], &["--at", "2024-09-12", "--names-only"]].concat(),
+            export.clone(),
+            [&export[..], &["--raw"]].concat(),
+            [&export[..], &["--output", "json"]].concat(),
+            [&export[..], &["--output", "jsonl"]].concat(),
             verify.clone(),
             [&verify[..], &["--output", "json"]].concat(),
             [&["backfill", "--dry-run"], &both[..], &at[..]].concat(),

@@ -121,6 +121,41 @@ async fn findings_name_the_item_the_attribute_and_the_times_but_no_value() {
 }
 
 #[tokio::test]
+async fn what_the_function_never_writes_is_named_and_what_cannot_be_found_is_said() {
+    let tables = Tables::on(Engine::Embedded).await;
+    let history: History = (0..2).map(|n| (EPOCH + n * 60, Some(item("K", &[("a", n)])))).collect();
+    let written = entries("K", &history);
+    tables.write(AUDIT, written.clone()).await;
+    tables.write(CONFIGURATION, [sdk_item(history[1].1.clone().unwrap())]).await;
+    let ran = tables.run(&[VERIFY, &["--settle", "0"]].concat()).await;
+    assert!(ran.code == 0 && ran.stdout.contains("cannot be found this way; docs/semantics.md"), "{ran:?}");
+
+    let one = serde_dynamo::AttributeValue::N("1".to_owned());
+    let note = [
+        ("omitted", AttributeValue::S("the entry would be larger than 400 KB".to_owned())),
+        ("bytes", AttributeValue::N("500000".to_owned())),
+        ("sha256", AttributeValue::S(config_audit::value::canonical_hash(&one))),
+        ("record", AttributeValue::S("s3://b/k".to_owned())),
+    ];
+    let note = AttributeValue::M(note.map(|(name, member)| (name.to_owned(), member)).into());
+    let time = AttributeValue::S(text(EPOCH + 60).to_lowercase());
+    let [_, changed] = &written[..] else { panic!("{written:?}") };
+    for (attribute, value, finding) in [
+        ("newValue", note, "note"),
+        ("newValue", changed["oldValue"].clone(), "unreadable"),
+        ("modificationTime", time, "unreadable"),
+    ] {
+        tables.write(AUDIT, [changed.clone()]).await;
+        tables.alter(&id(changed), attribute, value).await;
+        let ran = tables.verify().await;
+        let (found, _) = ran.findings();
+        let is_named = found.iter().any(|line| line["finding"] == finding && line["entry"] == id(changed));
+        assert!(ran.code == 1 && is_named, "{attribute}, {finding}: {ran:?}");
+    }
+    tables.database.stop().await;
+}
+
+#[tokio::test]
 async fn what_predates_the_trail_is_said_to_be_unknown() {
     let tables = Tables::on(Engine::Embedded).await;
     let history: History =

@@ -196,9 +196,41 @@ async fn a_cut_history_is_intact_beside_a_backfilled_entry() {
     tables.delete(AUDIT, "id", &id(&entries("K", &history)[2])).await;
     let (shown, cut) = (text(EPOCH + 180), text(EPOCH + 60));
     let ran = tables.history("K", &["--until", &shown]).await;
-    assert!(ran.code == 0 && ran.stderr.contains("The trail is not intact: a change of attribute a"), "{ran:?}");
+    assert!(ran.code == 3 && ran.stdout.contains("\nThe trail is not intact: a change of attribute a"), "{ran:?}");
     let ran = tables.history("K", &["--until", &cut]).await;
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    tables.database.stop().await;
+}
+
+#[tokio::test]
+async fn a_history_of_a_broken_trail_says_so_where_it_is_printed() {
+    let tables = Tables::on(Engine::Embedded).await;
+    let history: History = (0..4).map(|n| (EPOCH + n * 60, (n < 3).then(|| item("K", &[("a", n)])))).collect();
+    let written = entries("K", &history);
+    tables.write(AUDIT, written.clone()).await;
+    let (last, end, at) = (id(&written[3]), text(EPOCH + 180), text(EPOCH + 60));
+    for more in [&[][..], &["--at", &at], &["--output", "json"], &["--output", "csv"]] {
+        assert_eq!(tables.history("K", more).await.code, 0, "{more:?}");
+    }
+    assert_eq!(tables.history("K", &["--at", &end]).await.code, 1);
+    tables.delete(AUDIT, "id", &id(&written[2])).await;
+
+    let finding = format!("a change of attribute a between {at} and {end} is missing, or an entry was altered");
+    let said = format!("The trail is not intact: {finding}.\n");
+    for more in [&[][..], &["--at", &at], &["--at", &end]] {
+        let ran = tables.history("K", more).await;
+        assert!(ran.code == 3 && ran.stdout.ends_with(&said) && !ran.stderr.contains(&said), "{more:?}: {ran:?}");
+    }
+    for output in ["json", "csv"] {
+        for more in [&[][..], &["--at", &at]] {
+            let ran = tables.history("K", &[more, &["--output", output]].concat()).await;
+            assert!(ran.code == 3 && ran.stderr == said && !ran.stdout.contains(&said), "{more:?}: {ran:?}");
+        }
+    }
+    let lines = tables.history("K", &["--output", "json"]).await.lines();
+    let with_findings: Vec<_> = lines.iter().filter(|line| line.get("findings").is_some()).collect();
+    assert_eq!(with_findings.len(), 1, "{lines:?}");
+    assert_eq!((&with_findings[0]["id"], &with_findings[0]["findings"]), (&json!(last), &json!([finding])));
     tables.database.stop().await;
 }
 
@@ -219,13 +251,14 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
         // The last one is of an item that was never there.
         let number = i64::try_from(if number == 11 { 1000 } else { number }).unwrap();
         let removed = serde_dynamo::AttributeValue::M(item("K", &[("a", number)]));
+        let text = |text: &str| AttributeValue::S(text.to_owned());
         let note = [
-            ("omitted", "too large"),
-            ("bytes", "1"),
-            ("sha256", &config_audit::value::canonical_hash(&removed)),
-            ("record", "s3://b/k"),
+            ("omitted", text("DynamoDB rejects the entry with this value")),
+            ("bytes", AttributeValue::N("1".to_owned())),
+            ("sha256", text(&config_audit::value::canonical_hash(&removed))),
+            ("record", text("s3://b/k")),
         ];
-        let note = note.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned())));
+        let note = note.map(|(name, member)| (name.to_owned(), member));
         entry.insert("oldValue".to_owned(), AttributeValue::M(note.into()));
     }
     let count = entries.len();
@@ -242,14 +275,14 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
     let ran = tables.run(&verify).await;
     assert!(ran.stdout.contains("It cannot be determined whether the trail is intact: 1 undecided."), "{ran:?}");
     let ran = tables.history("K", &["--output", "json"]).await;
-    assert_eq!((ran.code, ran.lines().len()), (0, count), "{ran:?}");
+    assert_eq!((ran.code, ran.lines().len()), (3, count), "{ran:?}");
     assert!(
         ran.stderr.starts_with("The trail may not be intact: ") && ran.stderr.contains("too many changes"),
         "{ran:?}"
     );
     let since = DateTime::from_timestamp(later, 0).unwrap().to_rfc3339();
     let ran = tables.history("K", &["--output", "json", "--since", &since]).await;
-    assert_eq!((ran.code, ran.lines().len()), (0, 1), "{ran:?}");
+    assert_eq!((ran.code, ran.lines().len()), (3, 1), "{ran:?}");
     assert!(ran.stderr.starts_with("The trail may not be intact: "), "{ran:?}");
     tables.database.stop().await;
 }

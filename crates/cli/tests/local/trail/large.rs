@@ -16,6 +16,8 @@ const ITEMS: i64 = 10_000;
 const CHANGES: i64 = 10;
 /// What a verification may hold in memory, in kB. It is the same for any number of entries.
 const MOST_MEMORY: u64 = 128 * 1024;
+/// What an export may hold: some 200 bytes for each entry, and the batches that it reads.
+const MOST_MEMORY_OF_EXPORT: u64 = 128 * 1024;
 
 fn key(number: i64) -> String {
     format!("SETTING_{number:05}")
@@ -51,10 +53,18 @@ fn peak_memory(process: u32) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())
 }
 
-/// Verifies, and looks at the peak of its memory until it ends.
-async fn verify_measured(tables: &Tables) -> (Ran, u64) {
-    let verify = [VERIFY, &["--settle", "0", "--output", "json"]].concat();
-    let mut command = command(tables.database.url(), &tables.aws, &verify);
+/// Runs the command, and looks at the peak of its memory until it ends. Also returns the time that it took, in words.
+async fn measured(tables: &Tables, arguments: &[&str]) -> (Ran, u64, String) {
+    let began = Clock::System.instant();
+    let (ran, memory) = with_peak(tables, arguments).await;
+    let (command, seconds) = (arguments[0], (Clock::System.instant() - began).as_secs_f64());
+    let entries = ITEMS * CHANGES;
+    let took = format!("{command} of {entries} entries: {seconds:.1} s, at most {} MB in memory", memory / 1024);
+    (ran, memory, took)
+}
+
+async fn with_peak(tables: &Tables, arguments: &[&str]) -> (Ran, u64) {
+    let mut command = command(tables.database.url(), &tables.aws, arguments);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let process = child.id().unwrap();
     let mut output = pin!(child.wait_with_output());
@@ -83,14 +93,17 @@ async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_
     import(directory.path(), [(CONFIGURATION, items.collect()), (AUDIT, entries.concat())]).await;
     let tables = Tables::in_directory(directory.path()).await;
 
-    let began = Clock::System.instant();
-    let (intact, memory) = verify_measured(&tables).await;
-    println!(
-        "verify of {} entries of {ITEMS} items: {:.1} s, at most {} MB in memory",
-        ITEMS * CHANGES,
-        (Clock::System.instant() - began).as_secs_f64(),
-        memory / 1024
-    );
+    let (exported, memory, took) = measured(&tables, &["export", "--audit-table", AUDIT]).await;
+    println!("{took}");
+    assert!(memory < MOST_MEMORY_OF_EXPORT, "{memory} kB");
+    assert_eq!((exported.code, &*exported.stderr), (0, "100,000 entries exported.\n"));
+    let rows: Vec<&str> = exported.stdout.lines().skip(1).collect();
+    assert_eq!(i64::try_from(rows.len()), Ok(ITEMS * CHANGES));
+    // The time is the first cell.
+    assert!(rows.is_sorted_by_key(|row| row.split(',').next()));
+
+    let (intact, memory, took) = measured(&tables, &[VERIFY, &["--settle", "0", "--output", "json"]].concat()).await;
+    println!("{took}");
     assert!(memory < MOST_MEMORY, "{memory} kB");
     assert_eq!(intact.code, 0, "{intact:?}");
     let (found, summary) = intact.findings();

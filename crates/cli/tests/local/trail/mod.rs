@@ -3,6 +3,7 @@
 
 mod backfill;
 mod commands;
+mod export;
 mod history;
 mod keys;
 mod large;

@@ -9,7 +9,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
-use super::scene::{AUDIT, CONFIGURATION, Tables, item, run_at};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, Tables, entries, item, run_at};
 use crate::bootstrap::engine::Engine;
 use config_audit_local::AwsSettings;
 use config_audit_tables::sdk_item;
@@ -48,11 +48,13 @@ pub(crate) async fn refusing(
 async fn a_missing_permission_is_named() {
     let tables = Tables::on(Engine::Embedded).await;
     tables.write(CONFIGURATION, [sdk_item(item("K", &[]))]).await;
+    tables.write(AUDIT, entries("GONE", &vec![(EPOCH, Some(item("GONE", &[])))])).await;
     let both = ["--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
     let verify = [&["verify", "--settle", "0"], &both[..]].concat();
     let backfill = [&["backfill"], &both[..]].concat();
     let audit = ["--audit-table", AUDIT];
     let history = [&["history", "K"], &audit[..]].concat();
+    let export = [&["export"], &audit[..]].concat();
     let tail = [&["tail"], &audit[..]].concat();
     let index = format!("on table {AUDIT} and its indexes");
     let configuration = format!("on table {CONFIGURATION}");
@@ -64,6 +66,8 @@ async fn a_missing_permission_is_named() {
         (&verify, "GetItem", &configuration),
         (&backfill, "Scan", &configuration),
         (&backfill, "PutItem", &format!("on table {AUDIT}")),
+        (&export, "Scan", &format!("on table {AUDIT}")),
+        (&export, "BatchGetItem", &format!("on table {AUDIT}")),
         (&tail, "DescribeTable", &format!("on table {AUDIT}")),
         (&tail, "DescribeStream", &format!("on the stream of table {AUDIT}")),
         (&tail, "GetRecords", &format!("on the stream of table {AUDIT}")),
@@ -86,6 +90,7 @@ async fn a_table_that_is_not_there_is_named() {
         &["verify", "--configuration-table", "Nowhere", "--audit-table", AUDIT],
         &["verify", "--configuration-table", CONFIGURATION, "--audit-table", "Nowhere"],
         &["backfill", "--configuration-table", "Nowhere", "--audit-table", AUDIT],
+        &["export", "--audit-table", "Nowhere"],
         &["tail", "--audit-table", "Nowhere"],
     ] {
         let ran = tables.run(command).await;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_dynamo::AttributeValue;
 use serde_json::json;
 
-use super::{EPOCH, hash, snapshot, text, value};
+use super::{EPOCH, History, REJECTED, entries, hash, last, note, snapshot, text, value};
 use crate::budget::Budget;
 use crate::fold::{MAX_STEPS, Origin, fold, fold_within};
 use crate::gap::GapKind;
@@ -19,7 +19,7 @@ fn number(n: usize) -> AttributeValue {
 fn modify(id: usize, time: i64, old: usize, new: usize) -> Step {
     let change =
         Change::Modify { attribute: "a".to_owned(), old: Some(number(old).into()), new: Some(number(new).into()) };
-    Step { id: format!("{id:05}"), time: text(time), sequence: None, change }
+    Step { id: format!("{id:05}"), time: text(time), sequence: None, event: None, omission: None, change }
 }
 
 fn insert(time: i64, item: Item) -> Step {
@@ -27,6 +27,8 @@ fn insert(time: i64, item: Item) -> Step {
         id: "insert".to_owned(),
         time: text(time),
         sequence: None,
+        event: None,
+        omission: None,
         change: Change::Insert(WholeItem::Known(attributes(item))),
     }
 }
@@ -56,7 +58,8 @@ fn an_item_backfilled_by_its_hash_is_proven_by_the_hash() {
     let mut seen = snapshot(EPOCH, &item(1, 7));
     seen.change = Change::Snapshot(WholeItem::Omitted(hash(&item(1, 7))));
     let change = Change::Modify { attribute: "a".to_owned(), old: Some(number(1).into()), new: Some(number(2).into()) };
-    let modify = Step { id: "modify".to_owned(), time: text(EPOCH + 1000), sequence: None, change };
+    let modify =
+        Step { id: "modify".to_owned(), time: text(EPOCH + 1000), sequence: None, event: None, omission: None, change };
     for steps in [vec![seen.clone()], vec![seen, modify]] {
         let a = steps.len();
         let fold = fold(steps, Some(&item(a, 7)));
@@ -97,7 +100,7 @@ fn many_large_items_within_a_second() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut add = |change| {
         let id = format!("{:03}", steps.len());
-        steps.push(Step { id, time: text(EPOCH), sequence: None, change });
+        steps.push(Step { id, time: text(EPOCH), sequence: None, event: None, omission: None, change });
     };
     for n in 0..12 {
         let item = |n| Item::from([("a".to_owned(), number(n))]);
@@ -159,4 +162,68 @@ fn an_order_is_certain_even_if_the_budget_is_nearly_spent() {
         !fold.is_undecided()
     });
     assert!(needed.is_some_and(|steps| (4..40).contains(&steps)), "{needed:?}");
+}
+
+/// What the function writes about values around the limits, whole items among them, is never taken for altered.
+#[test]
+fn notes_that_the_function_writes_are_believed() {
+    let deep = (0..40).fold(number(1), |inner, _| AttributeValue::L(vec![inner]));
+    let of_size = |size: usize| AttributeValue::S("x".repeat(size));
+    let values = [number(1), of_size(250_000), of_size(200_000), deep, of_size(409_000), of_size(99_000), number(1)];
+    let key = ("key".to_owned(), value(json!({ "S": "K" })));
+    let item = |value: &AttributeValue| Item::from([key.clone(), ("a".to_owned(), value.clone())]);
+    let mut history: History = values.iter().zip(EPOCH..).map(|(value, time)| (time, Some(item(value)))).collect();
+    for time in [EPOCH + 20, EPOCH + 40] {
+        history.extend([(time, None), (time + 10, Some(item(&of_size(409_550))))]);
+    }
+    let steps: Vec<Step> = entries(&history).into_iter().map(Step::read).collect();
+    let notes = steps.iter().filter(|step| step.omission.is_some()).count();
+    assert_eq!((notes, steps.iter().filter(|step| step.change == Change::Unreadable).count()), (3, 0));
+    let fold = fold(steps, last(&history));
+    assert_eq!((&*fold.gaps, &*fold.against(last(&history))), (&[][..], &[][..]));
+}
+
+/// The item has the value, so the note that takes its place is needless, unless DynamoDB is said to have rejected it.
+#[test]
+fn a_note_in_place_of_a_small_value_is_a_gap_with_its_entry() {
+    let small = Item::from([("a".to_owned(), number(2))]);
+    for (why, found) in [
+        ("the entry would be larger than 400 KB", vec![GapKind::Note]),
+        ("nested deeper than 31 levels", vec![GapKind::Note]),
+        (REJECTED, Vec::new()),
+    ] {
+        let mut altered = modify(1, EPOCH + 60, 1, 2);
+        let Change::Modify { new, .. } = &mut altered.change else { panic!("it is a change") };
+        *new = Some(note(why, &number(2)).into());
+        let fold = fold(vec![insert(EPOCH, Item::from([("a".to_owned(), number(1))])), altered], Some(&small));
+        assert_eq!(fold.gaps, [], "the entries alone do not say what it is");
+        let gaps = fold.against(Some(&small));
+        assert_eq!(gaps.iter().map(|gap| gap.kind.clone()).collect::<Vec<_>>(), found, "{why}");
+        for gap in gaps {
+            assert_eq!((gap.entry.as_deref(), gap.before.as_deref()), (Some("00001"), Some(&*text(EPOCH + 60))));
+            assert!(gap.to_string().starts_with("the entry of 2024-09-11T09:03:28.000Z has a note"), "{gap}");
+        }
+    }
+}
+
+#[test]
+fn the_entries_of_one_record_have_one_time() {
+    let of_record = |id, time, event: Option<&str>| {
+        let mut step = modify(id, time, id, id + 1);
+        step.event = event.map(str::to_owned);
+        step
+    };
+    let gaps = |steps| {
+        let kinds = fold(steps, None).gaps.into_iter().filter(|gap| gap.kind == GapKind::RecordTimes);
+        kinds.map(|gap| gap.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(gaps(vec![of_record(1, EPOCH, None), of_record(2, EPOCH + 1, None)]), [] as [&str; 0]);
+    assert_eq!(gaps(vec![of_record(1, EPOCH, Some("e")), of_record(2, EPOCH, Some("e"))]), [] as [&str; 0]);
+    assert_eq!(
+        gaps(vec![of_record(1, EPOCH, Some("e")), of_record(2, EPOCH + 1, Some("e"))]),
+        [
+            "two entries of one stream record have different times, 2024-09-11T09:02:28.000Z and 2024-09-11T09:02:29.000Z, so \
+          one was altered"
+        ]
+    );
 }

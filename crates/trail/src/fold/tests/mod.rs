@@ -142,13 +142,16 @@ fn is_intact(fold: &Fold, item: Option<&Item>) -> bool {
     fold.gaps.is_empty() && fold.against(item).is_empty()
 }
 
+/// Why the function omits a value that DynamoDB rejects.
+const REJECTED: &str = "DynamoDB rejects the entry with this value";
+
 /// A note in place of a value, as the function writes it.
-fn note(value: &AttributeValue) -> AttributeValue {
+fn note(why: &str, value: &AttributeValue) -> AttributeValue {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let hash = config_audit::value::canonical_hash(value);
     let members = [
-        ("omitted", text("why")),
-        ("bytes", AttributeValue::N("1".to_owned())),
+        ("omitted", text(why)),
+        ("bytes", AttributeValue::N("410000".to_owned())),
         ("sha256", text(&hash)),
         ("record", text("s3://bucket/key")),
     ];
@@ -164,6 +167,8 @@ fn snapshot(time: i64, item: &Item) -> Step {
         id: backfill_id("K").to_string(),
         time: text(time),
         sequence: None,
+        event: None,
+        omission: None,
         change: Change::Snapshot(WholeItem::Known(attributes(item.clone()))),
     }
 }

@@ -1,13 +1,16 @@
 //! Random histories, as the function writes them, compared with what was really done.
 
+use config_audit::audit::Omission;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
 use super::{
-    EPOCH, any_history, entries, hash, is_equal, is_intact, last, note, snapshot, text, truth, value, with_steps,
+    EPOCH, REJECTED, any_history, entries, hash, is_equal, is_intact, last, note, snapshot, text, truth, value,
+    with_steps,
 };
 use crate::fold::{Origin, fold};
+use crate::gap::GapKind;
 use crate::image::{Image, advance, conflicts_with};
 use crate::step::{Change, Step, WholeItem};
 use crate::value::{Attributes, Value, attributes};
@@ -167,6 +170,44 @@ proptest! {
         }
     }
 
+    /// The changes of one record have one time, and no change changes nothing.
+    #[test]
+    fn an_altered_time_of_one_of_several_changes_is_found(history in any_history(), altered in any::<Index>(), later in 1..100_i64) {
+        let mut steps: Vec<Step> = entries(&history).into_iter().map(Step::read).collect();
+        let at = altered.index(steps.len());
+        let is_alone = steps.iter().filter(|step| step.event == steps[at].event).count() == 1;
+        prop_assume!(!is_alone);
+        steps[at].time = text(history.last().unwrap().0 + later);
+        let fold = fold(steps, None);
+        prop_assert!(fold.gaps.iter().any(|gap| gap.kind == GapKind::RecordTimes), "{:?}", fold.gaps);
+    }
+
+    /// A note in place of a small value is found if the value is known.
+    #[test]
+    fn a_needless_note_is_found((history, mut steps) in with_steps(), altered in any::<Index>(), is_deep in any::<bool>()) {
+        let why = if is_deep { "nested deeper than 31 levels" } else { "the entry would be larger than 400 KB" };
+        let at = altered.index(steps.len());
+        let is_whole = |step: &Step| !matches!(step.change, Change::Modify { .. });
+        // DynamoDB is too slow to create an item of that size twice within a second.
+        let is_alone = steps.iter().filter(|step| step.time == steps[at].time && is_whole(step)).count() == 1;
+        let omission = if is_deep { Omission::TooDeep } else { Omission::TooLarge };
+        let id = steps[at].id.clone();
+        match &mut steps[at].change {
+            // What comes next, or the item, has the new value.
+            Change::Modify { new: Some(new), .. } => *new = note(why, new.get()).into(),
+            Change::Insert(whole) | Change::Remove(whole) if is_alone => {
+                let WholeItem::Known(item) = whole else { return Ok(()) };
+                *whole = WholeItem::Omitted(Image::of(item).hash().unwrap());
+                steps[at].omission = Some(omission);
+            }
+            _ => return Ok(()),
+        }
+        let fold = fold(steps, last(&history));
+        let mut gaps = fold.gaps.clone();
+        gaps.extend(fold.against(last(&history)));
+        prop_assert!(gaps.iter().any(|gap| gap.kind == GapKind::Note && gap.entry.as_deref() == Some(&*id)), "{:?}", gaps);
+    }
+
     /// Notes in place of values, including whole items, are as good as the values.
     #[test]
     fn omitted_values_are_compared_by_their_hash((history, steps) in with_steps(), which in any::<u64>(), lost in any::<Index>()) {
@@ -184,7 +225,7 @@ proptest! {
                 Change::Modify { old, new, .. } => {
                     for value in old.iter_mut().chain(new.iter_mut()) {
                         if left_out() {
-                            *value = note(value.get()).into();
+                            *value = note(REJECTED, value.get()).into();
                         }
                     }
                 }

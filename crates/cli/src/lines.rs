@@ -6,21 +6,29 @@ use config_audit_local::aws::entry::Entry;
 use serde::Serialize;
 
 use config_audit_tables::SdkItem;
-use config_audit_trail::{Change, Step};
+use config_audit_trail::{Change, Gap, Step};
 
 /// An entry, and the change that it records.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
+pub struct Line {
     #[serde(flatten)]
     entry: Entry,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     backfilled: bool,
+    /// What is wrong with the trail at this entry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<String>,
     #[serde(skip)]
     what: String,
 }
 
+/// The columns of CSV.
+pub const HEADER: [&str; 7] =
+    ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
+
 /// The entries in the order of the fold. Unreadable entries have no place in that order, so they come last.
-pub(super) fn lines(steps: &[Step], entries: Vec<SdkItem>) -> Vec<Line> {
+#[must_use]
+pub fn lines(steps: &[Step], entries: Vec<SdkItem>) -> Vec<Line> {
     let entries = entries.into_iter().map(Entry::from_item);
     let mut by_id: HashMap<String, Entry> = entries.map(|entry| (entry.text("id").to_owned(), entry)).collect();
     let mut lines: Vec<Line> =
@@ -40,11 +48,12 @@ impl Line {
             Change::Snapshot(_) => "(backfilled)",
             Change::Unreadable => "(unreadable)",
         };
-        Self { entry, backfilled: matches!(change, Change::Snapshot(_)), what: what.to_owned() }
+        Self { entry, backfilled: matches!(change, Change::Snapshot(_)), findings: Vec::new(), what: what.to_owned() }
     }
 
     /// The time of the change, according to the entry.
-    pub(super) fn time(&self) -> &str {
+    #[must_use]
+    pub fn time(&self) -> &str {
         self.entry.text("modificationTime")
     }
 
@@ -54,35 +63,40 @@ impl Line {
         self.entry.value(name).map_or_else(String::new, |value| serde_json::to_string(&value).unwrap_or_default())
     }
 
-    pub(super) fn remove_values(&mut self) {
+    /// The line as a row of CSV, with the columns of [`HEADER`].
+    #[must_use]
+    pub fn csv_row(&self) -> Vec<String> {
+        let text = |name: &str| self.entry.text(name).to_owned();
+        vec![
+            text("modificationTime"),
+            text("itemKey"),
+            text("updatedAttribute"),
+            self.value("oldValue"),
+            self.value("newValue"),
+            self.backfilled.to_string(),
+            text("id"),
+        ]
+    }
+
+    /// Adds the gaps that show at this entry.
+    pub fn add_findings(&mut self, gaps: &[Gap]) {
+        let here = gaps.iter().filter(|gap| gap.entry.as_deref() == Some(self.entry.text("id")));
+        self.findings.extend(here.map(ToString::to_string));
+    }
+
+    /// Removes the configuration's values.
+    pub fn remove_values(&mut self) {
         self.entry = self.entry.without_values();
     }
 }
 
 /// The lines as the rows of a table, with its heading.
-pub(super) fn rows(lines: &[Line]) -> Vec<[String; 4]> {
+#[must_use]
+pub fn rows(lines: &[Line]) -> Vec<[String; 4]> {
     let heading = ["time", "attribute", "old", "new"].map(str::to_owned);
     let rows = lines.iter().map(|line| {
         let time = line.entry.text("modificationTime").to_owned();
         [time, line.what.clone(), line.value("oldValue"), line.value("newValue")]
     });
     std::iter::once(heading).chain(rows).collect()
-}
-
-/// The lines as the rows of CSV, with its header.
-pub(super) fn csv_rows(lines: &[Line]) -> Vec<Vec<String>> {
-    let header = ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
-    let rows = lines.iter().map(|line| {
-        let text = |name: &str| line.entry.text(name).to_owned();
-        vec![
-            text("modificationTime"),
-            text("itemKey"),
-            text("updatedAttribute"),
-            line.value("oldValue"),
-            line.value("newValue"),
-            line.backfilled.to_string(),
-            text("id"),
-        ]
-    });
-    std::iter::once(header.map(str::to_owned).to_vec()).chain(rows).collect()
 }
