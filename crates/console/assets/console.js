@@ -84,6 +84,7 @@ async function follow (form) {
   const response = await fetch(url, { headers: { accept: 'text/html' } })
   if (!response.ok) return
   const page = new DOMParser().parseFromString(await response.text(), 'text/html')
+  form.elements.at.setAttribute('aria-valuetext', page.getElementById('at').getAttribute('aria-valuetext'))
   for (const part of document.querySelectorAll('.follows')) replace(part, page.getElementById(part.id).innerHTML)
   for (const field of document.querySelectorAll('input[type=hidden][name=at]')) field.value = form.elements.at.value
   history.replaceState(null, '', url)

@@ -132,14 +132,24 @@ impl FaultCase {
         self
     }
 
-    /// The same fault if somebody removes its cause this long after it began. `None` if the simulator cannot do that in a run.
+    /// When it ends by itself, if it does so before the run ends.
+    #[must_use]
+    pub fn ends_by_itself(&self) -> Option<Millis> {
+        let last = self.scenario.fault_windows.iter().map(|window| window.to).max()?;
+        let is_over = last < self.scenario.end() && self.scenario.writes.iter().all(|write| write.defect.is_none());
+        is_over.then_some(last)
+    }
+
+    /// The same fault if somebody removes its cause this long after it began. `None` if the simulator cannot do that in a run,
+    /// or the fault has ended by then.
     #[must_use]
     pub fn ended_after(&self, delay: Millis) -> Option<Scenario> {
         let scenario = &self.scenario;
-        if scenario.wrong_view_type || scenario.clock_ahead != 0 || !scenario.has_bucket {
+        let ends = self.begins + delay;
+        let is_over = self.ends_by_itself().is_some_and(|end| end <= ends);
+        if scenario.wrong_view_type || scenario.clock_ahead != 0 || !scenario.has_bucket || is_over {
             return None;
         }
-        let ends = self.begins + delay;
         let mut ended = scenario.clone();
         ended.fault_windows.retain(|window| window.from < ends);
         for window in &mut ended.fault_windows {

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::received::time;
 
-/// The changes that are not audited.
+/// The changes that the stream no longer has and Lambda has given up. A few may have their entries all the same, if only the
+/// answer to their last write was lost.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Loss {

@@ -6,7 +6,7 @@ use std::thread::ScopedJoinHandle;
 use chrono::{DateTime, Utc};
 use config_audit_cloudwatch::alarms::{State, Transition};
 use config_audit_cloudwatch::metrics::Metrics;
-use config_audit_simulator::scenario::Scenario;
+use config_audit_simulator::scenario::{Millis, Scenario};
 use config_audit_simulator::world::{self, Capture, Tally, Unaudited};
 
 use super::case::FaultCase;
@@ -41,17 +41,17 @@ pub struct PlayedCase {
     pub playback: Playback,
 }
 
-/// Plays a scenario.
+/// Plays a scenario, and evaluates the alarms until `end`.
 #[must_use]
-pub fn play(alarms: &DeployedAlarms, scenario: &Scenario) -> Playback {
-    play_with(alarms, scenario, &[])
+pub fn play(alarms: &DeployedAlarms, scenario: &Scenario, end: Millis) -> Playback {
+    play_with(alarms, scenario, end, &[])
 }
 
-fn play_with(alarms: &DeployedAlarms, scenario: &Scenario, hiccups: &[Hiccup]) -> Playback {
+fn play_with(alarms: &DeployedAlarms, scenario: &Scenario, end: Millis, hiccups: &[Hiccup]) -> Playback {
     // A run has its own runtime, so it needs its own thread.
     let outcome = std::thread::scope(|scope| finish(scope.spawn(|| world::run(scenario, Capture::Observed))));
     let metrics = received(&outcome.observed, hiccups);
-    let transitions = alarms.of(scenario).evaluate(&metrics, time(0), time(scenario.end()));
+    let transitions = alarms.of(scenario).evaluate(&metrics, time(0), time(end));
     let windows = scenario.fault_windows.iter().map(|window| window.fault);
     let missing = windows.filter(|fault| outcome.faults.of(*fault) == 0);
     let mut missing: Vec<_> = missing.map(|fault| format!("{} did not occur", fault.words())).collect();
@@ -76,8 +76,11 @@ pub fn play_all(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let playback = match (months.get(index), cases.get(index.wrapping_sub(months.len()))) {
-                (Some(month), _) => play_with(alarms, &month.healthy(), &month::hiccups()),
-                (None, Some(case)) => play(alarms, &case.scenario),
+                (Some(month), _) => {
+                    let scenario = month.healthy();
+                    play_with(alarms, &scenario, scenario.end(), &month::hiccups())
+                }
+                (None, Some(case)) => play(alarms, &case.scenario, case.scenario.end()),
                 (None, None) => return playbacks,
             };
             playbacks.push((index, playback));

@@ -66,7 +66,8 @@ impl AddAssign for Tally {
     }
 }
 
-/// A change that has no entry, or none before somebody redrives its record.
+/// A change that Lambda gave up, or that left the stream unread. It may have its entries all the same, if only the answer to
+/// its last write was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unaudited {
     /// Since when, in milliseconds since the start of the run.
@@ -75,7 +76,7 @@ pub struct Unaudited {
     pub fate: Fate,
 }
 
-/// What becomes of a change that is not audited.
+/// What becomes of such a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// Its record waits in the failure bucket, until somebody redrives it.

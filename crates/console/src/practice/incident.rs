@@ -1,6 +1,6 @@
 //! An incident: a fault that the simulator played, and what an operator sees of it at any time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use config_audit_cloudwatch::alarms::{Alarm, AlarmsError, State};
@@ -10,7 +10,6 @@ use config_audit_faults::trial::{Cadence, Rate, Trial};
 use config_audit_faults::{DeployedAlarms, Loss, Playback, play, resolve, time};
 use config_audit_simulator::scenario::{Millis, Scenario};
 use serde::Serialize;
-use tokio::sync::Mutex;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::alarms::{self, bundled};
@@ -30,12 +29,15 @@ pub(super) struct Choice {
     pub(super) ended_after: Option<u32>,
 }
 
+/// The last incidents, the oldest first.
+type Played = Vec<(Choice, Arc<Incident>)>;
+
 /// Plays incidents, and keeps the last ones.
 #[derive(Debug)]
 pub(crate) struct Incidents {
     alarms: Arc<DeployedAlarms>,
-    /// The oldest first. Only one is played at a time.
-    played: Mutex<Vec<(Choice, Arc<Incident>)>>,
+    /// Only one is played at a time.
+    played: Arc<Mutex<Played>>,
 }
 
 /// A fault that was played.
@@ -46,6 +48,8 @@ pub(super) struct Incident {
     /// When it began.
     pub(super) began: DateTime<Utc>,
     /// When somebody removed its cause.
+    pub(super) cause_removed: Option<DateTime<Utc>>,
+    /// When it ended by itself.
     pub(super) ended: Option<DateTime<Utc>>,
     /// The end of the run.
     pub(super) end: DateTime<Utc>,
@@ -69,22 +73,24 @@ pub(super) struct DeployedAlarm {
     pub(super) runbook: Option<&'static str>,
 }
 
-/// Something that happened.
+/// An event of an incident.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Happening {
+pub(super) struct IncidentEvent {
     pub(super) at: DateTime<Utc>,
     #[serde(flatten)]
-    pub(super) what: What,
+    pub(super) kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "event")]
-pub(super) enum What {
+pub(super) enum EventKind {
     /// The fault began.
     Began,
     /// Somebody removed the cause.
+    CauseRemoved,
+    /// The fault ended by itself.
     Ended,
     /// An alarm went into ALARM.
     Fired {
@@ -104,9 +110,9 @@ pub(super) enum What {
     FirstInBucket,
 }
 
-impl What {
-    /// Whether an operator is told of it, which is not so of what an alarm is to find out.
-    pub(super) fn is_told(&self) -> bool {
+impl EventKind {
+    /// Whether an operator is notified of it.
+    pub(super) fn is_visible_to_operator(&self) -> bool {
         matches!(self, Self::Fired { .. } | Self::Cleared { .. })
     }
 }
@@ -117,7 +123,7 @@ impl Incidents {
     /// # Errors
     /// If a file is not valid; the tests check that all are.
     pub(crate) fn bundled() -> Result<Self, AlarmsError> {
-        Ok(Self { alarms: Arc::new(bundled::deployed()?), played: Mutex::default() })
+        Ok(Self { alarms: Arc::new(bundled::deployed()?), played: Arc::default() })
     }
 
     /// The incident of this choice; `None` if there is no such fault, or it cannot end within a run.
@@ -125,18 +131,21 @@ impl Incidents {
     /// # Errors
     /// If the simulator panics.
     pub(super) async fn get(&self, choice: Choice) -> Result<Option<Arc<Incident>>, JoinError> {
-        let mut played = self.played.lock().await;
-        if let Some((_, incident)) = played.iter().find(|(other, _)| *other == choice) {
-            return Ok(Some(Arc::clone(incident)));
-        }
-        let alarms = Arc::clone(&self.alarms);
-        let Some(incident) = spawn_blocking(move || Incident::play(&alarms, choice)).await? else { return Ok(None) };
-        let incident = Arc::new(incident);
-        if played.len() == MAX_KEPT {
-            played.remove(0);
-        }
-        played.push((choice, Arc::clone(&incident)));
-        Ok(Some(incident))
+        let (alarms, played) = (Arc::clone(&self.alarms), Arc::clone(&self.played));
+        // The lock is held where the incident is played, because a request may be gone before it has been.
+        spawn_blocking(move || {
+            let mut played = played.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, incident)) = played.iter().find(|(other, _)| *other == choice) {
+                return Some(Arc::clone(incident));
+            }
+            let incident = Arc::new(Incident::play(&alarms, choice)?);
+            if played.len() == MAX_KEPT {
+                played.remove(0);
+            }
+            played.push((choice, Arc::clone(&incident)));
+            Some(incident)
+        })
+        .await
     }
 }
 
@@ -153,13 +162,16 @@ impl Incident {
             Some(delay) => case.ended_after(delay)?,
             None => case.scenario.clone(),
         };
+        // Also if nothing happens any more after the cause was removed.
+        let end = case.scenario.end();
         let deployed = alarms.of(&played).all();
         let is_left_out = |alarm: &&Alarm| !deployed.iter().any(|other| other.name == alarm.name);
         Some(Self {
             began: time(case.begins),
-            ended: delay.map(|delay| time(case.begins + delay)),
-            end: time(played.end()),
-            playback: play(alarms, &played),
+            cause_removed: delay.map(|delay| time(case.begins + delay)),
+            ended: case.ends_by_itself().filter(|_| delay.is_none()).map(time),
+            end: time(end),
+            playback: play(alarms, &played, end),
             alarms: deployed.iter().map(DeployedAlarm::of).collect(),
             left_out: alarms.all.all().iter().filter(is_left_out).map(|alarm| alarm.name.clone()).collect(),
             case,
@@ -176,22 +188,28 @@ impl Incident {
         (self.end - self.began).num_minutes()
     }
 
+    /// How long the fault lasts if nobody acts, in minutes.
+    pub(super) fn lasts(&self) -> i64 {
+        let end = self.case.ends_by_itself().unwrap_or_else(|| self.case.scenario.end());
+        (time(end) - self.began).num_minutes()
+    }
+
     /// The time of a minute.
     pub(super) fn time_of(&self, minute: i64) -> DateTime<Utc> {
         self.began + TimeDelta::minutes(minute)
     }
 
-    /// The minute of a time.
+    /// The minute by whose time this has happened.
     pub(super) fn minute_of(&self, at: DateTime<Utc>) -> i64 {
-        (at - self.began).num_seconds().div_euclid(60)
+        -(self.began - at).num_milliseconds().div_euclid(60_000)
     }
 
     /// The minute in which somebody is told of it: paged, or else notified.
-    pub(super) fn first_told(&self) -> Option<i64> {
-        let happenings = self.happenings();
-        let first = |is_it: fn(&What) -> bool| happenings.iter().find(|it| is_it(&it.what));
-        let told = first(|what| matches!(what, What::Fired { paged: true, .. }));
-        let told = told.or_else(|| first(|what| matches!(what, What::Fired { .. })))?;
+    pub(super) fn first_notified_minute(&self) -> Option<i64> {
+        let events = self.events();
+        let first = |is_it: fn(&EventKind) -> bool| events.iter().find(|it| is_it(&it.kind));
+        let told = first(|kind| matches!(kind, EventKind::Fired { paged: true, .. }));
+        let told = told.or_else(|| first(|kind| matches!(kind, EventKind::Fired { .. })))?;
         Some(self.minute_of(told.at))
     }
 
@@ -202,8 +220,8 @@ impl Incident {
 
     /// The times of the pages until this time.
     pub(super) fn pages_until(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        let paged = |it: &Happening| matches!(it.what, What::Fired { paged: true, .. }) && it.at <= now;
-        self.happenings().iter().filter(|it| paged(it)).map(|it| it.at).collect()
+        let paged = |it: &IncidentEvent| matches!(it.kind, EventKind::Fired { paged: true, .. }) && it.at <= now;
+        self.events().iter().filter(|it| paged(it)).map(|it| it.at).collect()
     }
 
     /// What is lost until this time.
@@ -218,24 +236,25 @@ impl Incident {
     }
 
     /// All that happened, in order of time. Alarms that notify nobody are left out.
-    pub(super) fn happenings(&self) -> Vec<Happening> {
-        let mut happenings = vec![Happening { at: self.began, what: What::Began }];
-        happenings.extend(self.ended.map(|at| Happening { at, what: What::Ended }));
+    pub(super) fn events(&self) -> Vec<IncidentEvent> {
+        let mut events = vec![IncidentEvent { at: self.began, kind: EventKind::Began }];
+        events.extend(self.cause_removed.map(|at| IncidentEvent { at, kind: EventKind::CauseRemoved }));
+        events.extend(self.ended.map(|at| IncidentEvent { at, kind: EventKind::Ended }));
         let [lost, in_bucket] = self.playback.first_losses();
-        happenings.extend(lost.map(|at| Happening { at, what: What::FirstLost }));
-        happenings.extend(in_bucket.map(|at| Happening { at, what: What::FirstInBucket }));
+        events.extend(lost.map(|at| IncidentEvent { at, kind: EventKind::FirstLost }));
+        events.extend(in_bucket.map(|at| IncidentEvent { at, kind: EventKind::FirstInBucket }));
         for change in &self.playback.transitions {
             let alarm = self.alarms.iter().find(|alarm| alarm.name == change.alarm && alarm.notifies);
             let Some(DeployedAlarm { id, pages, .. }) = alarm else { continue };
-            let what = match (change.from, change.to) {
-                (_, State::Alarm) => What::Fired { alarm: id.clone(), paged: *pages },
-                (State::Alarm, _) => What::Cleared { alarm: id.clone() },
+            let kind = match (change.from, change.to) {
+                (_, State::Alarm) => EventKind::Fired { alarm: id.clone(), paged: *pages },
+                (State::Alarm, _) => EventKind::Cleared { alarm: id.clone() },
                 _ => continue,
             };
-            happenings.push(Happening { at: change.at, what });
+            events.push(IncidentEvent { at: change.at, kind });
         }
-        happenings.sort_by_key(|it| it.at);
-        happenings
+        events.sort_by_key(|it| it.at);
+        events
     }
 }
 

@@ -23,7 +23,7 @@ use crate::layout::{Page, Section};
 use crate::site::{Refusal, Site};
 
 pub(crate) use incident::Incidents;
-use incident::{Choice, Happening, Incident, faults, value};
+use incident::{Choice, Incident, IncidentEvent, faults, value};
 
 /// When somebody may remove the cause, in minutes after the fault began.
 const DELAYS: [u32; 4] = [15, 60, 240, 720];
@@ -47,20 +47,21 @@ pub(crate) struct Asked {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct View {
-    /// The fault; `None` as long as it is to be guessed.
+    /// The fault; `None` in the quiz until it is found.
     fault: Option<&'static str>,
     at: DateTime<Utc>,
     /// Minutes after the fault began.
     minute: i64,
     alarms: Vec<Alarm>,
     pages: Vec<DateTime<Utc>>,
-    loss: Loss,
-    /// What is lost in the end if nobody looks.
-    loss_if_nobody_looks: Loss,
+    /// What is lost until then; `None` in the quiz as long as the fault is hidden, and so are the next two.
+    loss: Option<Loss>,
+    /// What is lost in the end if nobody acts.
+    loss_if_nobody_acts: Option<Loss>,
     /// What is lost in the end, if somebody removes the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_in_the_end: Option<Loss>,
-    happenings: Vec<Happening>,
+    events: Vec<IncidentEvent>,
     dashboard: &'static str,
     widgets: Vec<Values>,
 }
@@ -82,6 +83,8 @@ enum Judgement {
     Right,
     /// It is not.
     Wrong,
+    /// It is that of an alarm that pages for several faults, and leads to the others.
+    TooGeneral,
     /// The answer was asked for.
     GivenUp,
 }
@@ -119,13 +122,12 @@ pub(crate) async fn fault(
 
 /// Some incident whose fault is hidden.
 pub(crate) async fn any() -> Redirect {
-    let asked = quizzed();
     // A random UUID is at hand; its remainder is random enough for a quiz.
-    let number = asked[(Uuid::new_v4().as_u128() % asked.len() as u128) as usize];
+    let number = Uuid::new_v4().as_u128() % faults(Rate::Usual).len() as u128;
     Redirect::to(&format!("/practice/quiz/{number}"))
 }
 
-/// An incident whose fault is to be guessed.
+/// An incident whose fault is hidden.
 ///
 /// # Errors
 /// If there is no such question or dashboard.
@@ -135,7 +137,7 @@ pub(crate) async fn quiz(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    if !quizzed().contains(&number) {
+    if number >= faults(Rate::Usual).len() {
         return Err(Refusal::NotFound);
     }
     let asked = Asked { rate: None, ended_after: None, ..asked };
@@ -144,21 +146,18 @@ pub(crate) async fn quiz(
         None | Some("") => Judgement::Open,
         Some(GIVE_UP) => Judgement::GivenUp,
         Some(answer) if incident.expected().any(|alarm| alarm.runbook == Some(answer)) => Judgement::Right,
+        Some(answer) if incident.alarms.iter().any(|alarm| alarm.pages && alarm.runbook == Some(answer)) => {
+            Judgement::TooGeneral
+        }
         Some(_) => Judgement::Wrong,
     };
     let address = format!("/practice/quiz/{number}");
     respond(&site, number, address, &asked, Some(judgement), &headers).await
 }
 
-/// The faults that an alarm tells of, by number.
-fn quizzed() -> Vec<usize> {
-    let cases = faults(Rate::Usual);
-    (0..cases.len()).filter(|number| !cases[*number].expected.is_empty()).collect()
-}
-
 async fn play(site: &Site, choice: Choice) -> Result<Arc<Incident>, Refusal> {
     let played = site.incidents.get(choice).await.map_err(|error| Refusal::Failed(error.to_string()))?;
-    played.ok_or_else(|| Refusal::Invalid("the simulator cannot end this fault within a run".to_owned()))
+    played.ok_or_else(|| Refusal::Invalid("this fault has ended by then, or the simulator cannot end it".to_owned()))
 }
 
 async fn respond(
@@ -181,7 +180,7 @@ async fn respond(
     };
     let name = asked.dashboard.as_deref().unwrap_or(dashboards::BUNDLED[0].0);
     let (name, dashboard) = dashboards::bundled(name, &value)?;
-    let looks = || incident.first_told().map_or(60, |minute| minute + LOOKS_AFTER);
+    let looks = || incident.first_notified_minute().map_or(60, |minute| minute + LOOKS_AFTER);
     let minute = asked.at.unwrap_or_else(looks).clamp(incident.first_minute(), incident.last_minute());
     let now = incident.time_of(minute);
     let states = incident.states(now);
@@ -195,10 +194,10 @@ async fn respond(
         // The simulated log is not kept.
         log: None,
     };
-    let is_hidden = matches!(judgement, Some(Judgement::Open | Judgement::Wrong));
-    let mut happenings = incident.happenings();
+    let is_hidden = matches!(judgement, Some(Judgement::Open | Judgement::Wrong | Judgement::TooGeneral));
+    let mut events = incident.events();
     if is_hidden {
-        happenings.retain(|it| it.at <= now && it.what.is_told());
+        events.retain(|it| it.at <= now && it.kind.is_visible_to_operator());
     }
     let view = View {
         fault: (!is_hidden).then_some(incident.case.name),
@@ -208,10 +207,10 @@ async fn respond(
             .map(|(alarm, _)| Alarm { id: alarm.id.clone(), pages: alarm.pages, runbook: alarm.runbook })
             .collect(),
         pages: incident.pages_until(now),
-        loss: incident.loss_at(now),
-        loss_if_nobody_looks: unattended.playback.loss(),
+        loss: (!is_hidden).then(|| incident.loss_at(now)),
+        loss_if_nobody_acts: (!is_hidden).then(|| unattended.playback.loss()),
         loss_in_the_end: asked.ended_after.map(|_| incident.playback.loss()),
-        happenings,
+        events,
         dashboard: name,
         widgets: values(&dashboard, &data),
     };

@@ -8,7 +8,7 @@ use config_audit_faults::case::FaultCase;
 use config_audit_faults::trial::Rate;
 use maud::{Markup, html};
 
-use super::incident::{Happening, Incident, What};
+use super::incident::{EventKind, Incident, IncidentEvent};
 use super::{Asked, DELAYS, GIVE_UP, Judgement, View, address_of};
 use crate::address::Address;
 use crate::alarms::{self, bundled};
@@ -28,13 +28,13 @@ pub(super) struct Shown<'a> {
 /// The list of faults.
 pub(super) fn index(cases: &[FaultCase]) -> Markup {
     html! {
-        p.help { "Any fault that the alarms are checked against, played by the simulator through more than a day in about a second, on the
-            function's own code and the deployed alarms. Move through the incident, see what the dashboards and alarms tell and when,
-            and what is lost if nobody looks. This world is not touched." }
+        p.help { "The simulator runs the function's own code and the deployed alarms through more than a day in about a second, with any
+            fault that the alarms are checked against. Move through the incident to see what the dashboards and alarms show, and when,
+            and what is lost if nobody acts. The local world is not affected." }
         p.lead { a.button href="/practice/quiz" { "Quiz me: which runbook would you open?" } }
         div.scroll tabindex="0" role="region" aria-label="Faults" {
             table {
-                thead { tr { th scope="col" { "Fault" } th scope="col" { "Alarms that tell of it, and their runbooks" } } }
+                thead { tr { th scope="col" { "Fault" } th scope="col" { "Alarms and their runbooks" } } }
                 tbody {
                     @for case in cases {
                         tr {
@@ -44,7 +44,6 @@ pub(super) fn index(cases: &[FaultCase]) -> Markup {
                                     @if index > 0 { ", " }
                                     a href=(Address::below("/runbooks", &runbook_name(expected.alarm))) { (expected.alarm) }
                                 }
-                                @if let Some(why) = case.unseen { "none: " (why) }
                             }
                         }
                     }
@@ -61,18 +60,18 @@ pub(super) fn index(cases: &[FaultCase]) -> Markup {
 pub(super) fn incident(shown: &Shown<'_>, dashboard: &Dashboard) -> Result<Markup, ChartError> {
     let drawn = draw(dashboard, &shown.view.widgets, &shown.marks(), shown)?;
     Ok(html! {
-        @if shown.judgement.is_none() { (shown.choices()) }
+        @if shown.judgement.is_none() { div.follows #choices { (shown.choices()) } }
         (shown.slider())
         div.columns.even {
             section.follows #now aria-labelledby="now-heading" { (shown.now()) }
             div {
                 h2 #happened-heading { "What happened" }
-                div.follows.happened #happened tabindex="0" role="region" aria-labelledby="happened-heading" { (shown.happenings()) }
+                div.follows.happened #happened tabindex="0" role="region" aria-labelledby="happened-heading" { (shown.events()) }
             }
         }
         @if shown.judgement.is_some() { (shown.question()) }
         h2 { "Dashboards" }
-        p.toolbar.choices {
+        p.toolbar.choices.follows #dashboards {
             @for (name, ..) in dashboards::BUNDLED {
                 a href=(shown.link(&Asked { dashboard: Some(name.to_owned()), ..shown.here() })) aria-current=[(name == shown.view.dashboard).then_some("true")] { (name) }
                 " "
@@ -103,54 +102,56 @@ impl Shown<'_> {
     /// The beginning of the fault is hidden as long as the fault is.
     fn marks(&self) -> Vec<Mark> {
         let began = self.view.fault.map(|_| Mark { at: self.incident.began, label: "the fault begins" });
-        let ended = self.incident.ended.map(|at| Mark { at, label: "somebody removes the cause" });
-        began.into_iter().chain(ended).collect()
+        let removed = self.incident.cause_removed.map(|at| Mark { at, label: "somebody removes the cause" });
+        began.into_iter().chain(removed).collect()
     }
 
-    /// The rate of the table, and who acts.
+    /// The rate of the table, and when somebody acts.
     fn choices(&self) -> Markup {
         let (rate, ended_after) = (self.asked.rate.unwrap_or(Rate::Usual), self.asked.ended_after);
-        let asked = Asked { at: None, ..self.asked.clone() };
-        let can_end = self.incident.case.ended_after(0).is_some();
+        let here = self.here();
+        let can_end = |minutes: &u32| self.incident.case.ended_after(u64::from(*minutes) * 60_000).is_some();
+        let delays: Vec<u32> = DELAYS.into_iter().filter(can_end).collect();
         let link = |text: &str, asked: &Asked, is_chosen: bool| {
             html! { a href=(self.link(asked)) aria-current=[is_chosen.then_some("true")] { (text) } " " }
         };
         html! {
             p.toolbar.choices { "The table has: "
-                @for other in Rate::ALL { (link(other.words(), &Asked { rate: Some(other), ..asked.clone() }, rate == other)) } }
+                @for other in Rate::ALL { (link(other.words(), &Asked { at: None, rate: Some(other), ..here.clone() }, rate == other)) } }
             p.toolbar.choices { "Somebody removes the cause: "
-                (link("never", &Asked { ended_after: None, ..asked.clone() }, ended_after.is_none()))
-                @if can_end {
-                    @for minutes in DELAYS {
-                        (link(&format!("after {}", duration(minutes.into())), &Asked { ended_after: Some(minutes), ..asked.clone() }, ended_after == Some(minutes)))
-                    }
-                } @else { "(the simulator cannot end this fault within a run)" }
+                (link("never", &Asked { ended_after: None, ..here.clone() }, ended_after.is_none()))
+                @for minutes in &delays {
+                    (link(&format!("after {}", duration((*minutes).into())), &Asked { ended_after: Some(*minutes), ..here.clone() }, ended_after == Some(*minutes)))
+                }
+                @if delays.is_empty() { "(the simulator cannot end this fault within a run)" }
             }
+            p.toolbar { a href="/practice" { "All faults" } " · " a href="/practice/quiz" { "Quiz me" } }
         }
     }
 
     /// The form that chooses the time. With JavaScript, the page follows it.
     fn slider(&self) -> Markup {
-        let asked = self.asked;
         let (first, last) = (self.incident.first_minute(), self.incident.last_minute());
         html! {
             form.plain.slider method="get" action=(self.address) {
                 div {
                     label { "Time"
-                        input #at type="range" name="at" min=(first) max=(last) step="1" value=(self.view.minute); }
+                        input #at type="range" name="at" min=(first) max=(last) step="1" value=(self.view.minute) aria-valuetext=(self.time_in_words()); }
                     p.ends aria-hidden="true" { @for minute in [first, last] { span { (self.incident.time_of(minute).format("%d %b %H:%M")) } } }
                 }
-                @for (name, value) in [
-                    ("rate", asked.rate.map(|rate| rate_name(rate).to_owned())),
-                    ("endedAfter", asked.ended_after.map(|minutes| minutes.to_string())),
-                    ("dashboard", asked.dashboard.clone()),
-                    ("answer", asked.answer.clone()),
-                ] {
-                    @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
-                }
+                (hidden("rate", self.asked.rate.map(|rate| rate_name(rate).to_owned())))
+                (hidden("endedAfter", self.asked.ended_after.map(|minutes| minutes.to_string())))
+                (hidden("dashboard", self.asked.dashboard.clone()))
+                (hidden("answer", self.asked.answer.clone()))
                 button.second #go { "Go" }
             }
         }
+    }
+
+    /// The time that is shown. In the quiz, the beginning of the fault is hidden.
+    fn time_in_words(&self) -> String {
+        let time = self.view.at.format("%d %b %H:%M UTC");
+        if self.view.fault.is_some() { format!("{time}: {}", self.since(self.view.at)) } else { time.to_string() }
     }
 
     /// What an operator sees at this time.
@@ -158,8 +159,7 @@ impl Shown<'_> {
         let view = self.view;
         let minute = |at: DateTime<Utc>| self.since(at);
         html! {
-            h2 #now-heading { time datetime=(view.at.to_rfc3339()) { (view.at.format("%d %b %H:%M")) " UTC" }
-                @if view.fault.is_some() { ": " (self.since(view.at)) } }
+            h2 #now-heading { time datetime=(view.at.to_rfc3339()) { (self.time_in_words()) } }
             dl.facts {
                 dt { "In ALARM" }
                 dd {
@@ -181,9 +181,9 @@ impl Shown<'_> {
                         @if view.fault.is_some() { ", " (minute(*first)) }
                     }
                 }
-                @if view.fault.is_some() {
-                    dt { "Lost so far" } dd { (view.loss) }
-                    dt { "Lost if nobody looks" } dd { (view.loss_if_nobody_looks) }
+                @if let (Some(loss), Some(in_the_end)) = (view.loss, view.loss_if_nobody_acts) {
+                    dt { "Lost so far" } dd { (loss) }
+                    dt { "Lost if nobody acts within " (duration(self.incident.lasts())) } dd { (in_the_end) }
                     @if let (Some(loss), Some(minutes)) = (view.loss_in_the_end, self.asked.ended_after) {
                         dt { "Lost with the cause removed after " (duration(minutes.into())) } dd { (loss) }
                     }
@@ -201,13 +201,13 @@ impl Shown<'_> {
         }
     }
 
-    fn happenings(&self) -> Markup {
+    fn events(&self) -> Markup {
         let view = self.view;
-        let next = view.happenings.iter().position(|it| it.at > view.at);
+        let next = view.events.iter().position(|it| it.at > view.at);
         html! {
-            @if view.happenings.is_empty() { p.quiet { "Nothing yet." } }
+            @if view.events.is_empty() { p.quiet { "Nothing yet." } }
             ol.notices {
-                @for (index, it) in view.happenings.iter().enumerate() {
+                @for (index, it) in view.events.iter().enumerate() {
                     @let minute = self.incident.minute_of(it.at);
                     @if Some(index) == next { li.now { "now; what follows is still to come" } }
                     li.quiet[it.at > view.at] {
@@ -241,27 +241,35 @@ impl Shown<'_> {
                     Some(Judgement::Wrong) => p.message.bad role="status" {
                         "The runbook " (answer) " is not that of this fault. Look at the dashboards and at what is in ALARM, and choose again."
                     },
+                    Some(Judgement::TooGeneral) => p.message role="status" {
+                        "The runbook " (answer) " leads to the runbook of the alarm that caused the page. Which one?"
+                    },
                     Some(Judgement::Open) | None => {},
                 }
                 form.plain method="get" action=(self.address) {
-                    input type="hidden" name="at" value=(self.view.minute);
+                    (hidden("at", Some(self.view.minute.to_string())))
+                    (hidden("dashboard", self.asked.dashboard.clone()))
                     label { "Runbook"
                         select #answer name="answer" {
                             @for name in bundled::runbooks() { option value=(name) selected[name == answer] { (name) } }
                         }
                     }
                     button #open { "Open it" }
-                    a href=(self.link(&Asked { answer: Some(GIVE_UP.to_owned()), ..self.here() })) { "Tell me" }
+                    span.follows #give-up { a href=(self.link(&Asked { answer: Some(GIVE_UP.to_owned()), ..self.here() })) { "Tell me" } }
                     a href="/practice/quiz" { "Another incident" }
                 }
             }
         }
     }
 
-    /// The runbook of the fault's first alarm.
+    /// The runbook that the quiz asked for, or else that of the fault's first alarm.
     fn runbook(&self) -> Markup {
-        let runbook = self.incident.expected().find_map(|alarm| Some((&alarm.id, bundled::runbook(alarm.runbook?)?)));
+        let answer = self.asked.answer.as_deref();
+        let alarms = || self.incident.expected().filter(|alarm| alarm.runbook.is_some());
+        let alarm = alarms().find(|alarm| alarm.runbook == answer).or_else(|| alarms().next());
+        let runbook = alarm.and_then(|alarm| Some((&alarm.id, bundled::runbook(alarm.runbook?)?)));
         html! {
+            @if let Some(why) = self.incident.case.unseen { p.message { "No alarm can see this fault: " (why) "." } }
             @if let Some((id, text)) = runbook {
                 h2 { "The runbook of " (id) }
                 (alarms::render_runbook(text))
@@ -283,6 +291,10 @@ impl Links for Shown<'_> {
     }
 }
 
+fn hidden(name: &str, value: Option<String>) -> Markup {
+    html! { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
+}
+
 /// As in an address.
 fn rate_name(rate: Rate) -> &'static str {
     match rate {
@@ -292,16 +304,17 @@ fn rate_name(rate: Rate) -> &'static str {
     }
 }
 
-fn words(it: &Happening) -> Markup {
-    match &it.what {
-        What::Began => html! { "the fault begins" },
-        What::Ended => html! { "somebody removes the cause" },
-        What::Fired { alarm, paged } => html! {
+fn words(it: &IncidentEvent) -> Markup {
+    match &it.kind {
+        EventKind::Began => html! { "the fault begins" },
+        EventKind::CauseRemoved => html! { "somebody removes the cause" },
+        EventKind::Ended => html! { "the fault ends by itself" },
+        EventKind::Fired { alarm, paged } => html! {
             span.badge.bad[*paged].waiting[!paged] { @if *paged { "page" } @else { "notification" } } " " (alarm) " is in ALARM"
         },
-        What::Cleared { alarm } => html! { (alarm) " is no longer in ALARM" },
-        What::FirstLost => html! { "the first change is lost" },
-        What::FirstInBucket => html! { "the first record is in the failure bucket" },
+        EventKind::Cleared { alarm } => html! { (alarm) " is no longer in ALARM" },
+        EventKind::FirstLost => html! { "the first change is lost" },
+        EventKind::FirstInBucket => html! { "the first record is in the failure bucket" },
     }
 }
 

@@ -36,6 +36,10 @@ async fn each_fault_has_an_address_of_its_own_at_every_rate() {
         let cases = faults(rate);
         let addresses: BTreeSet<_> = cases.iter().map(address_of).collect();
         assert_eq!(addresses.len(), cases.len());
+        assert!(
+            rate == Rate::Quiet || cases.iter().all(|case| !case.expected.is_empty()),
+            "the quiz asks for an alarm"
+        );
         assert!(addresses.iter().all(|address| page.contains(&format!("href=\"{address}\""))), "{page}");
     }
 }
@@ -52,12 +56,17 @@ async fn dashboards_alarms_and_losses_follow_the_time() {
     // Lambda gives a record up after 22 hours.
     let day = json(&fixture, &format!("{THROTTLED}?at=1500")).await;
     let waiting = |loss: &Value| loss["awaitingRedrive"].as_u64().unwrap();
-    assert!(waiting(&day["loss"]) > 0 && waiting(&day["loss"]) < waiting(&day["lossIfNobodyLooks"]), "{day}");
+    assert!(waiting(&day["loss"]) > 0 && waiting(&day["loss"]) < waiting(&day["lossIfNobodyActs"]), "{day}");
     let graph =
         |view: &Value| view["widgets"].as_array().unwrap().iter().find(|it| it["type"] == "graph").unwrap().clone();
     assert_ne!(graph(&before), graph(&hour));
     let page = html(&fixture, &format!("{THROTTLED}?at=60&dashboard=deep-dive")).await;
-    for text in ["the fault begins", "1 hour after it began", "The runbook of RecordsFailing", "Lost if nobody looks"] {
+    for text in [
+        "the fault begins",
+        "1 hour after it began",
+        "The runbook of RecordsFailing",
+        "Lost if nobody acts within 28 hours",
+    ] {
         assert!(page.contains(text), "{text}\n{page}");
     }
     let (page, _) = page.split_once("The runbook of").unwrap();
@@ -69,8 +78,8 @@ async fn a_cause_that_is_removed_early_costs_nothing() {
     let fixture = fixture().await;
     let view = json(&fixture, &format!("{THROTTLED}?endedAfter=60")).await;
     assert_eq!(view["lossInTheEnd"], serde_json::json!({ "lost": 0, "awaitingRedrive": 0 }), "{view}");
-    assert!(view["lossIfNobodyLooks"]["awaitingRedrive"].as_u64().unwrap() > 100, "{view}");
-    let last = view["happenings"].as_array().unwrap().last().unwrap();
+    assert!(view["lossIfNobodyActs"]["awaitingRedrive"].as_u64().unwrap() > 100, "{view}");
+    let last = view["events"].as_array().unwrap().last().unwrap();
     assert_eq!(last["event"], "cleared", "{view}");
     assert!(
         html(&fixture, &format!("{THROTTLED}?endedAfter=60"))
@@ -88,6 +97,7 @@ async fn the_quiz_hides_the_fault_until_its_runbook_is_found() {
     for (answer, verdict, is_told) in [
         ("", "", false),
         ("?answer=mapping-stopped", "is not that of this fault", false),
+        ("?answer=incident", "leads to the runbook of the alarm", false),
         ("?answer=records-failing", "Right: ", true),
         ("?answer=show", "It is this: ", true),
     ] {
@@ -95,12 +105,29 @@ async fn the_quiz_hides_the_fault_until_its_runbook_is_found() {
         assert!(page.contains(verdict), "{answer}: {page}");
         assert_eq!((page.contains(name), page.contains("the fault begins")), (is_told, is_told), "{answer}: {page}");
         let view = json(&fixture, &format!("{address}{answer}")).await;
-        assert_eq!(view["fault"].as_str(), is_told.then_some(name));
+        assert_eq!((view["fault"].as_str(), view["lossIfNobodyActs"].is_null()), (is_told.then_some(name), !is_told));
     }
     // What has not happened yet would give it away.
-    assert_eq!(json(&fixture, &format!("{address}?at=0")).await["happenings"], serde_json::json!([]));
+    assert_eq!(json(&fixture, &format!("{address}?at=0")).await["events"], serde_json::json!([]));
     let (status, headers, _) = fixture.get("/practice/quiz", "text/html").await;
     assert!(status == 303 && headers["location"].to_str().unwrap().starts_with("/practice/quiz/"), "{headers:?}");
+}
+
+#[tokio::test]
+async fn an_incident_says_what_no_alarm_can_see_and_when_a_fault_ends_by_itself() {
+    let fixture = fixture().await;
+    let page = html(&fixture, "/practice/faults/dynamodb-takes-seconds?rate=quiet").await;
+    assert!(page.contains("No alarm can see this fault: three slow minutes"), "{page}");
+    let view = json(&fixture, "/practice/faults/the-table-throttles-for-three-hours").await;
+    let ended = view["events"].as_array().unwrap().iter().find(|event| event["event"] == "ended").unwrap();
+    assert_eq!(ended["at"], "2026-03-03T05:00:00Z", "{view}");
+    // The links of what happened lead to a time at which it has happened.
+    let view = json(&fixture, &format!("{THROTTLED}?at=1322")).await;
+    assert!(view["loss"]["awaitingRedrive"].as_u64().unwrap() > 0, "{view}");
+    assert!(
+        html(&fixture, THROTTLED).await.contains("?at=1322\">"),
+        "the first record is in the failure bucket at 1321.8"
+    );
 }
 
 #[tokio::test]
@@ -114,6 +141,7 @@ async fn what_cannot_be_practised_is_an_error() {
         (&format!("{THROTTLED}?endedAfter=7"), 400),
         (&format!("{THROTTLED}?rate=fast"), 400),
         (&format!("{THROTTLED}?at=soon"), 400),
+        ("/practice/faults/the-table-throttles-for-three-hours?endedAfter=240", 400),
         // An old stream view type is there from the beginning to the end.
         ("/practice/faults/the-stream-has-no-old-images?endedAfter=15", 400),
     ] {

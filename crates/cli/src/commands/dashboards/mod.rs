@@ -150,7 +150,7 @@ impl Scene {
         let shift = if begins == 0 { 0 } else { DAY };
         let scenario = if shift > 0 { trial.after_a_healthy_day(scenario) } else { scenario };
         let alarms = read_alarms(alarms)?;
-        let playback = play(&alarms, &scenario);
+        let playback = play(&alarms, &scenario, scenario.end());
         let now = time(begins + shift) + TimeDelta::minutes((*after).into());
         about.push_str(&now.format("; %Y-%m-%d %H:%M UTC").to_string());
         let states =
