@@ -9,11 +9,11 @@ use super::{
     EPOCH, REJECTED, any_history, entries, hash, is_equal, is_intact, last, note, snapshot, text, truth, value,
     with_steps,
 };
-use crate::fold::{Origin, fold};
+use crate::fold::{Fold, Origin, fold};
 use crate::gap::GapKind;
 use crate::image::{Image, advance, conflicts_with};
 use crate::step::{Change, Step, WholeItem};
-use crate::value::{Attributes, Value, attributes};
+use crate::value::{Attributes, Item, Value, attributes};
 
 /// Every way to alter the meaning of this entry.
 fn alterations(step: &Step) -> Vec<Change> {
@@ -45,6 +45,16 @@ fn alterations(step: &Step) -> Vec<Change> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether the budget of the searches was spent before all fitted.
+fn is_undecided(fold: &Fold) -> bool {
+    fold.gaps.iter().any(|gap| gap.kind == GapKind::Undecided)
+}
+
+/// Whether an item was written more often within one second than all orders of its entries can be tried.
+fn is_crowded(history: &[(i64, Option<Item>)]) -> bool {
+    history.chunk_by(|one, other| one.0 == other.0).any(|second| second.len() > 8)
 }
 
 proptest! {
@@ -124,6 +134,10 @@ proptest! {
         }
         let was_there = truth(&history, from).is_some();
         let fold = fold(steps, last(&history));
+        if is_undecided(&fold) {
+            prop_assert!(is_crowded(&history));
+            return Ok(());
+        }
         prop_assert_eq!(&fold.gaps, &[]);
         prop_assert_eq!(fold.origin, if was_there { Origin::Unknown } else { Origin::Creation });
         prop_assert_eq!(fold.against(last(&history)), []);
@@ -156,6 +170,10 @@ proptest! {
         }
         steps.push(snapshot);
         let fold = fold(steps, last(&history));
+        if is_undecided(&fold) {
+            prop_assert!(is_crowded(&history));
+            return Ok(());
+        }
         prop_assert_eq!(&fold.gaps, &[]);
         prop_assert_eq!(fold.against(last(&history)), []);
         prop_assert!(fold.origin != Origin::Unknown);
@@ -176,7 +194,9 @@ proptest! {
         let mut steps: Vec<Step> = entries(&history).into_iter().map(Step::read).collect();
         let at = altered.index(steps.len());
         let is_alone = steps.iter().filter(|step| step.event == steps[at].event).count() == 1;
-        prop_assume!(!is_alone);
+        if is_alone {
+            return Ok(());
+        }
         steps[at].time = text(history.last().unwrap().0 + later);
         let fold = fold(steps, None);
         prop_assert!(fold.gaps.iter().any(|gap| gap.kind == GapKind::RecordTimes), "{:?}", fold.gaps);
@@ -239,6 +259,10 @@ proptest! {
             step
         }).collect();
         let intact = fold(steps.clone(), last(&history));
+        if is_undecided(&intact) {
+            prop_assert!(is_crowded(&history));
+            return Ok(());
+        }
         prop_assert_eq!(&intact.gaps, &[]);
         prop_assert_eq!(intact.against(last(&history)), []);
         prop_assert_eq!(intact.origin, Origin::Creation);
