@@ -227,7 +227,7 @@ test('when a record is late, and which age is critical, are parameters; the eval
   assert.ok(thresholds.includes(10) && thresholds.includes(60), 'they are drawn in minutes, as numbers');
   assert.ok(thresholds.every((value) => typeof value === 'number' && ![5, 120].includes(value)));
 
-  const constant = (name) => Number(new RegExp(`const ${name}: u64 = (\\d+);`).exec(read('crates', 'cli', 'src', 'faults', 'received.rs'))[1]);
+  const constant = (name) => Number(new RegExp(`const ${name}: u64 = (\\d+);`).exec(read('crates', 'faults', 'src', 'received.rs'))[1]);
   assert.deepEqual([constant('LATE_MINUTES'), constant('CRITICAL_AGE_MINUTES')], [DEFAULTS.lateMinutes, DEFAULTS.criticalAgeMinutes]);
 });
 
