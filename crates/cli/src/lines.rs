@@ -22,10 +22,6 @@ pub struct Line {
     what: String,
 }
 
-/// The columns of CSV.
-pub const HEADER: [&str; 7] =
-    ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
-
 /// The entries in the order of the fold. Unreadable entries have no place in that order, so they come last.
 #[must_use]
 pub fn lines(steps: &[Step], entries: Vec<SdkItem>) -> Vec<Line> {
@@ -63,7 +59,7 @@ impl Line {
         self.entry.value(name).map_or_else(String::new, |value| serde_json::to_string(&value).unwrap_or_default())
     }
 
-    /// The line as a row of CSV, with the columns of [`HEADER`].
+    /// The line as a row of CSV, with the columns of [`COLUMNS`](config_audit_tables::export::COLUMNS).
     #[must_use]
     pub fn csv_row(&self) -> Vec<String> {
         let text = |name: &str| self.entry.text(name).to_owned();

@@ -140,16 +140,22 @@ impl FaultCase {
         is_over.then_some(last)
     }
 
-    /// The same fault if somebody removes its cause this long after it began. `None` if the simulator cannot do that in a run,
-    /// or the fault has ended by then.
+    /// Whether somebody can remove the cause this long after the fault began: it must not have ended by then, and some faults
+    /// cannot be removed during a run.
+    #[must_use]
+    pub fn can_end_after(&self, delay: Millis) -> bool {
+        let Scenario { wrong_view_type, clock_ahead, has_bucket, .. } = self.scenario;
+        let has_ended = self.ends_by_itself().is_some_and(|end| end <= self.begins + delay);
+        !wrong_view_type && clock_ahead == 0 && has_bucket && !has_ended
+    }
+
+    /// The same fault if somebody removes its cause this long after it began; `None` if that is not possible.
     #[must_use]
     pub fn ended_after(&self, delay: Millis) -> Option<Scenario> {
-        let scenario = &self.scenario;
-        let ends = self.begins + delay;
-        let is_over = self.ends_by_itself().is_some_and(|end| end <= ends);
-        if scenario.wrong_view_type || scenario.clock_ahead != 0 || !scenario.has_bucket || is_over {
+        if !self.can_end_after(delay) {
             return None;
         }
+        let (scenario, ends) = (&self.scenario, self.begins + delay);
         let mut ended = scenario.clone();
         ended.fault_windows.retain(|window| window.from < ends);
         for window in &mut ended.fault_windows {

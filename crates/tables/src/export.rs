@@ -15,6 +15,10 @@ use crate::error::AwsError;
 /// How many batches of entries are read concurrently.
 const CONCURRENT_BATCHES: usize = 4;
 
+/// The columns of entries as CSV, for everything that prints or serves them.
+pub const COLUMNS: [&str; 7] =
+    ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
+
 /// What entries are sorted by: the time of the change, then the item, then the ID.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Head {

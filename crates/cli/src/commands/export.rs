@@ -6,13 +6,13 @@
 use clap::{Args, ValueEnum};
 use config_audit_cloudwatch::units::{count, thousands};
 use config_audit_local::aws::item;
-use config_audit_tables::export::{Head, entries, heads};
+use config_audit_tables::export::{COLUMNS, Head, entries, heads};
 use config_audit_tables::{AuditTable, AwsError, SdkItem};
 use config_audit_trail::{Step, fold};
 use futures_util::stream::TryStreamExt;
 
 use crate::aws::AwsArguments;
-use crate::lines::{HEADER, lines};
+use crate::lines::lines;
 use crate::moment::{Position, RangeArguments, RangeError};
 use crate::progress::Progress;
 use crate::tables::CommandError;
@@ -174,7 +174,7 @@ struct Printer {
 impl Printer {
     fn begin(&self) -> Result<(), WriteError> {
         match self.format {
-            Format::Csv => self.terminal.line(csv_row(HEADER, self.is_raw)),
+            Format::Csv => self.terminal.line(csv_row(COLUMNS, self.is_raw)),
             Format::Json => self.terminal.line("["),
             Format::Jsonl => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! An incident: a fault that the simulator played, and what an operator sees of it at any time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use config_audit_cloudwatch::alarms::{Alarm, AlarmsError, State};
@@ -55,6 +55,8 @@ pub(super) struct Incident {
     pub(super) end: DateTime<Utc>,
     /// The run.
     pub(super) playback: Playback,
+    /// All that happened, in order of time, except for alarms that notify nobody.
+    pub(super) events: Vec<IncidentEvent>,
     /// The deployed alarms.
     pub(super) alarms: Vec<DeployedAlarm>,
     /// The names of the alarms that are not deployed.
@@ -149,14 +151,41 @@ impl Incidents {
     }
 }
 
-/// All faults at this rate. The alarms' documentation and the runbooks use this cadence of retries, too.
-pub(super) fn faults(rate: Rate) -> Vec<FaultCase> {
+/// A fault of the catalog, without the scenario that is simulated.
+#[derive(Debug, Serialize)]
+pub(super) struct Fault {
+    pub(super) name: &'static str,
+    /// The address of its incident.
+    pub(super) address: String,
+    /// The alarms that must fire.
+    pub(super) alarms: Vec<&'static str>,
+}
+
+/// All faults in the order of the catalog, which is the same at each rate.
+pub(super) static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
+    let fault = |case: FaultCase| Fault {
+        name: case.name,
+        address: format!("/practice/faults/{}", slug(case.name)),
+        alarms: case.expected.iter().map(|expected| expected.alarm).collect(),
+    };
+    cases(Rate::Usual).into_iter().map(fault).collect()
+});
+
+/// The faults at this rate. The alarms' documentation and the runbooks use this cadence of retries, too.
+pub(super) fn cases(rate: Rate) -> Vec<FaultCase> {
     catalog::all(Trial { rate, cadence: Cadence::TwoMinutes })
+}
+
+/// A name in lower case, with hyphens between its words.
+fn slug(name: &str) -> String {
+    let name = name.to_lowercase();
+    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
 }
 
 impl Incident {
     fn play(alarms: &DeployedAlarms, choice: Choice) -> Option<Self> {
-        let case = faults(choice.rate).into_iter().nth(choice.number)?;
+        let case = cases(choice.rate).into_iter().nth(choice.number)?;
         let delay = choice.ended_after.map(|minutes| Millis::from(minutes) * MINUTE);
         let played: Scenario = match delay {
             Some(delay) => case.ended_after(delay)?,
@@ -166,7 +195,7 @@ impl Incident {
         let end = case.scenario.end();
         let deployed = alarms.of(&played).all();
         let is_left_out = |alarm: &&Alarm| !deployed.iter().any(|other| other.name == alarm.name);
-        Some(Self {
+        let mut incident = Self {
             began: time(case.begins),
             cause_removed: delay.map(|delay| time(case.begins + delay)),
             ended: case.ends_by_itself().filter(|_| delay.is_none()).map(time),
@@ -174,8 +203,11 @@ impl Incident {
             playback: play(alarms, &played, end),
             alarms: deployed.iter().map(DeployedAlarm::of).collect(),
             left_out: alarms.all.all().iter().filter(is_left_out).map(|alarm| alarm.name.clone()).collect(),
+            events: Vec::new(),
             case,
-        })
+        };
+        incident.events = incident.find_events();
+        Some(incident)
     }
 
     /// The first minute that can be looked at, counted from the beginning of the fault.
@@ -206,8 +238,7 @@ impl Incident {
 
     /// The minute in which somebody is told of it: paged, or else notified.
     pub(super) fn first_notified_minute(&self) -> Option<i64> {
-        let events = self.events();
-        let first = |is_it: fn(&EventKind) -> bool| events.iter().find(|it| is_it(&it.kind));
+        let first = |is_it: fn(&EventKind) -> bool| self.events.iter().find(|it| is_it(&it.kind));
         let told = first(|kind| matches!(kind, EventKind::Fired { paged: true, .. }));
         let told = told.or_else(|| first(|kind| matches!(kind, EventKind::Fired { .. })))?;
         Some(self.minute_of(told.at))
@@ -221,7 +252,7 @@ impl Incident {
     /// The times of the pages until this time.
     pub(super) fn pages_until(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let paged = |it: &IncidentEvent| matches!(it.kind, EventKind::Fired { paged: true, .. }) && it.at <= now;
-        self.events().iter().filter(|it| paged(it)).map(|it| it.at).collect()
+        self.events.iter().filter(|it| paged(it)).map(|it| it.at).collect()
     }
 
     /// What is lost until this time.
@@ -235,8 +266,7 @@ impl Incident {
         expected.filter_map(|expected| self.alarms.iter().find(|alarm| alarm.id == expected.alarm))
     }
 
-    /// All that happened, in order of time. Alarms that notify nobody are left out.
-    pub(super) fn events(&self) -> Vec<IncidentEvent> {
+    fn find_events(&self) -> Vec<IncidentEvent> {
         let mut events = vec![IncidentEvent { at: self.began, kind: EventKind::Began }];
         events.extend(self.cause_removed.map(|at| IncidentEvent { at, kind: EventKind::CauseRemoved }));
         events.extend(self.ended.map(|at| IncidentEvent { at, kind: EventKind::Ended }));

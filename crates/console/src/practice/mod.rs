@@ -13,17 +13,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use config_audit_cloudwatch::alarms::State;
 use config_audit_faults::Loss;
-use config_audit_faults::case::FaultCase;
 use config_audit_faults::trial::Rate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::dashboards::{self, Data, Values, values};
 use crate::layout::{Page, Section};
-use crate::site::{Refusal, Site};
+use crate::site::{Refusal, Site, wants_json};
 
 pub(crate) use incident::Incidents;
-use incident::{Choice, Incident, IncidentEvent, faults, value};
+use incident::{Choice, FAULTS, Fault, Incident, IncidentEvent, value};
 
 /// When somebody may remove the cause, in minutes after the fault began.
 const DELAYS: [u32; 4] = [15, 60, 240, 720];
@@ -56,8 +55,8 @@ struct View {
     pages: Vec<DateTime<Utc>>,
     /// What is lost until then; `None` in the quiz as long as the fault is hidden, and so are the next two.
     loss: Option<Loss>,
-    /// What is lost in the end if nobody acts.
-    loss_if_nobody_acts: Option<Loss>,
+    /// What is lost in the end if nobody reacts.
+    loss_if_nobody_reacts: Option<Loss>,
     /// What is lost in the end, if somebody removes the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_in_the_end: Option<Loss>,
@@ -94,14 +93,8 @@ const GIVE_UP: &str = "show";
 
 /// The list of faults.
 pub(crate) async fn index(Shared(site): Shared<Arc<Site>>, headers: HeaderMap) -> Response {
-    #[derive(Serialize)]
-    struct Fault {
-        name: &'static str,
-        address: String,
-    }
-    let cases = faults(Rate::Usual);
-    let view: Vec<Fault> = cases.iter().map(|case| Fault { name: case.name, address: address_of(case) }).collect();
-    site.frame.respond(&headers, &view, || Page::new("Practise an incident", Section::Practice, page::index(&cases)))
+    site.frame
+        .respond(&headers, &*FAULTS, || Page::new("Practise an incident", Section::Practice, page::index(&FAULTS)))
 }
 
 /// An incident whose fault is known.
@@ -114,16 +107,16 @@ pub(crate) async fn fault(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let cases = faults(asked.rate.unwrap_or(Rate::Usual));
-    let number = cases.iter().position(|case| slug(case.name) == name).ok_or(Refusal::NotFound)?;
-    let address = address_of(&cases[number]);
+    let is_named = |fault: &Fault| fault.address.rsplit('/').next() == Some(&name);
+    let number = FAULTS.iter().position(is_named).ok_or(Refusal::NotFound)?;
+    let address = FAULTS[number].address.clone();
     respond(&site, number, address, &asked, None, &headers).await
 }
 
 /// Some incident whose fault is hidden.
 pub(crate) async fn any() -> Redirect {
     // A random UUID is at hand; its remainder is random enough for a quiz.
-    let number = Uuid::new_v4().as_u128() % faults(Rate::Usual).len() as u128;
+    let number = Uuid::new_v4().as_u128() % FAULTS.len() as u128;
     Redirect::to(&format!("/practice/quiz/{number}"))
 }
 
@@ -137,7 +130,7 @@ pub(crate) async fn quiz(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    if number >= faults(Rate::Usual).len() {
+    if number >= FAULTS.len() {
         return Err(Refusal::NotFound);
     }
     let asked = Asked { rate: None, ended_after: None, ..asked };
@@ -195,7 +188,7 @@ async fn respond(
         log: None,
     };
     let is_hidden = matches!(judgement, Some(Judgement::Open | Judgement::Wrong | Judgement::TooGeneral));
-    let mut events = incident.events();
+    let mut events = incident.events.clone();
     if is_hidden {
         events.retain(|it| it.at <= now && it.kind.is_visible_to_operator());
     }
@@ -208,31 +201,19 @@ async fn respond(
             .collect(),
         pages: incident.pages_until(now),
         loss: (!is_hidden).then(|| incident.loss_at(now)),
-        loss_if_nobody_acts: (!is_hidden).then(|| unattended.playback.loss()),
+        loss_if_nobody_reacts: (!is_hidden).then(|| unattended.playback.loss()),
         loss_in_the_end: asked.ended_after.map(|_| incident.playback.loss()),
         events,
         dashboard: name,
         widgets: values(&dashboard, &data),
     };
-    if crate::site::wants_json(headers) {
+    if wants_json(headers) {
         return Ok(axum::Json(view).into_response());
     }
     let shown = page::Shown { incident: &incident, view: &view, asked, address, judgement };
     let content = page::incident(&shown, &dashboard).map_err(|error| Refusal::Failed(error.to_string()))?;
     let title = view.fault.map_or_else(|| "What is wrong?".to_owned(), |fault| format!("Incident: {fault}"));
     Ok(site.frame.render(&Page::new(title, Section::Practice, content)).into_response())
-}
-
-/// The address of a fault's incident.
-fn address_of(case: &FaultCase) -> String {
-    format!("/practice/faults/{}", slug(case.name))
-}
-
-/// A name in lower case, with hyphens between its words.
-fn slug(name: &str) -> String {
-    let name = name.to_lowercase();
-    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@ use chrono::{DateTime, Utc};
 use config_audit_cloudwatch::alarms::runbook_name;
 use config_audit_cloudwatch::dashboard::Dashboard;
 use config_audit_cloudwatch::units::count;
-use config_audit_faults::case::FaultCase;
 use config_audit_faults::trial::Rate;
 use maud::{Markup, html};
 
-use super::incident::{EventKind, Incident, IncidentEvent};
-use super::{Asked, DELAYS, GIVE_UP, Judgement, View, address_of};
+use super::incident::{EventKind, Fault, Incident, IncidentEvent};
+use super::{Asked, DELAYS, GIVE_UP, Judgement, View};
 use crate::address::Address;
 use crate::alarms::{self, bundled};
 use crate::dashboards::{self, ChartError, Links, Mark, draw};
@@ -26,23 +25,23 @@ pub(super) struct Shown<'a> {
 }
 
 /// The list of faults.
-pub(super) fn index(cases: &[FaultCase]) -> Markup {
+pub(super) fn index(faults: &[Fault]) -> Markup {
     html! {
         p.help { "The simulator runs the function's own code and the deployed alarms through more than a day in about a second, with any
             fault that the alarms are checked against. Move through the incident to see what the dashboards and alarms show, and when,
-            and what is lost if nobody acts. The local world is not affected." }
+            and what is lost if nobody reacts. The local world is not affected." }
         p.lead { a.button href="/practice/quiz" { "Quiz me: which runbook would you open?" } }
         div.scroll tabindex="0" role="region" aria-label="Faults" {
             table {
                 thead { tr { th scope="col" { "Fault" } th scope="col" { "Alarms and their runbooks" } } }
                 tbody {
-                    @for case in cases {
+                    @for fault in faults {
                         tr {
-                            th scope="row" { a href=(address_of(case)) { (case.name) } }
+                            th scope="row" { a href=(fault.address) { (fault.name) } }
                             td {
-                                @for (index, expected) in case.expected.iter().enumerate() {
+                                @for (index, alarm) in fault.alarms.iter().enumerate() {
                                     @if index > 0 { ", " }
-                                    a href=(Address::below("/runbooks", &runbook_name(expected.alarm))) { (expected.alarm) }
+                                    a href=(Address::below("/runbooks", &runbook_name(alarm))) { (alarm) }
                                 }
                             }
                         }
@@ -110,7 +109,7 @@ impl Shown<'_> {
     fn choices(&self) -> Markup {
         let (rate, ended_after) = (self.asked.rate.unwrap_or(Rate::Usual), self.asked.ended_after);
         let here = self.here();
-        let can_end = |minutes: &u32| self.incident.case.ended_after(u64::from(*minutes) * 60_000).is_some();
+        let can_end = |minutes: &u32| self.incident.case.can_end_after(u64::from(*minutes) * 60_000);
         let delays: Vec<u32> = DELAYS.into_iter().filter(can_end).collect();
         let link = |text: &str, asked: &Asked, is_chosen: bool| {
             html! { a href=(self.link(asked)) aria-current=[is_chosen.then_some("true")] { (text) } " " }
@@ -181,9 +180,9 @@ impl Shown<'_> {
                         @if view.fault.is_some() { ", " (minute(*first)) }
                     }
                 }
-                @if let (Some(loss), Some(in_the_end)) = (view.loss, view.loss_if_nobody_acts) {
+                @if let (Some(loss), Some(in_the_end)) = (view.loss, view.loss_if_nobody_reacts) {
                     dt { "Lost so far" } dd { (loss) }
-                    dt { "Lost if nobody acts within " (duration(self.incident.lasts())) } dd { (in_the_end) }
+                    dt { "Lost if nobody reacts within " (duration(self.incident.lasts())) } dd { (in_the_end) }
                     @if let (Some(loss), Some(minutes)) = (view.loss_in_the_end, self.asked.ended_after) {
                         dt { "Lost with the cause removed after " (duration(minutes.into())) } dd { (loss) }
                     }

@@ -33,15 +33,13 @@ async fn each_fault_has_an_address_of_its_own_at_every_rate() {
         assert_eq!(fixture.get(&format!("/runbooks/{link}"), "text/html").await.0, 200, "{link}");
     }
     for rate in Rate::ALL {
-        let cases = faults(rate);
-        let addresses: BTreeSet<_> = cases.iter().map(address_of).collect();
-        assert_eq!(addresses.len(), cases.len());
-        assert!(
-            rate == Rate::Quiet || cases.iter().all(|case| !case.expected.is_empty()),
-            "the quiz asks for an alarm"
-        );
-        assert!(addresses.iter().all(|address| page.contains(&format!("href=\"{address}\""))), "{page}");
+        let names: Vec<_> = incident::cases(rate).iter().map(|case| case.name).collect();
+        assert!(names.iter().eq(FAULTS.iter().map(|fault| &fault.name)), "the order is the same at each rate");
     }
+    let addresses: BTreeSet<_> = FAULTS.iter().map(|fault| &fault.address).collect();
+    assert_eq!(addresses.len(), FAULTS.len());
+    assert!(addresses.iter().all(|address| page.contains(&format!("href=\"{address}\""))), "{page}");
+    assert!(FAULTS.iter().all(|fault| !fault.alarms.is_empty()), "the quiz asks for the runbook of an alarm");
 }
 
 #[tokio::test]
@@ -56,7 +54,7 @@ async fn dashboards_alarms_and_losses_follow_the_time() {
     // Lambda gives a record up after 22 hours.
     let day = json(&fixture, &format!("{THROTTLED}?at=1500")).await;
     let waiting = |loss: &Value| loss["awaitingRedrive"].as_u64().unwrap();
-    assert!(waiting(&day["loss"]) > 0 && waiting(&day["loss"]) < waiting(&day["lossIfNobodyActs"]), "{day}");
+    assert!(waiting(&day["loss"]) > 0 && waiting(&day["loss"]) < waiting(&day["lossIfNobodyReacts"]), "{day}");
     let graph =
         |view: &Value| view["widgets"].as_array().unwrap().iter().find(|it| it["type"] == "graph").unwrap().clone();
     assert_ne!(graph(&before), graph(&hour));
@@ -65,7 +63,7 @@ async fn dashboards_alarms_and_losses_follow_the_time() {
         "the fault begins",
         "1 hour after it began",
         "The runbook of RecordsFailing",
-        "Lost if nobody acts within 28 hours",
+        "Lost if nobody reacts within 28 hours",
     ] {
         assert!(page.contains(text), "{text}\n{page}");
     }
@@ -78,7 +76,7 @@ async fn a_cause_that_is_removed_early_costs_nothing() {
     let fixture = fixture().await;
     let view = json(&fixture, &format!("{THROTTLED}?endedAfter=60")).await;
     assert_eq!(view["lossInTheEnd"], serde_json::json!({ "lost": 0, "awaitingRedrive": 0 }), "{view}");
-    assert!(view["lossIfNobodyActs"]["awaitingRedrive"].as_u64().unwrap() > 100, "{view}");
+    assert!(view["lossIfNobodyReacts"]["awaitingRedrive"].as_u64().unwrap() > 100, "{view}");
     let last = view["events"].as_array().unwrap().last().unwrap();
     assert_eq!(last["event"], "cleared", "{view}");
     assert!(
@@ -91,8 +89,8 @@ async fn a_cause_that_is_removed_early_costs_nothing() {
 #[tokio::test]
 async fn the_quiz_hides_the_fault_until_its_runbook_is_found() {
     let fixture = fixture().await;
-    let number = faults(Rate::Usual).iter().position(|case| address_of(case) == THROTTLED).unwrap();
-    let name = faults(Rate::Usual)[number].name;
+    let number = FAULTS.iter().position(|fault| fault.address == THROTTLED).unwrap();
+    let name = FAULTS[number].name;
     let address = format!("/practice/quiz/{number}");
     for (answer, verdict, is_told) in [
         ("", "", false),
@@ -105,7 +103,7 @@ async fn the_quiz_hides_the_fault_until_its_runbook_is_found() {
         assert!(page.contains(verdict), "{answer}: {page}");
         assert_eq!((page.contains(name), page.contains("the fault begins")), (is_told, is_told), "{answer}: {page}");
         let view = json(&fixture, &format!("{address}{answer}")).await;
-        assert_eq!((view["fault"].as_str(), view["lossIfNobodyActs"].is_null()), (is_told.then_some(name), !is_told));
+        assert_eq!((view["fault"].as_str(), view["lossIfNobodyReacts"].is_null()), (is_told.then_some(name), !is_told));
     }
     // What has not happened yet would give it away.
     assert_eq!(json(&fixture, &format!("{address}?at=0")).await["events"], serde_json::json!([]));

@@ -8,6 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use config_audit_tables::CONCURRENCY;
+use config_audit_tables::export::COLUMNS;
 use config_audit_text::csv_line;
 use futures_util::stream::{Stream, StreamExt, iter, once};
 
@@ -17,17 +18,13 @@ use super::row::{Row, entry};
 use super::{Head, Trail};
 use crate::site::Refusal;
 
-/// The columns, as `config-audit history --output csv` has them.
-const HEADER: [&str; 7] =
-    ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
-
 /// As CSV.
 ///
 /// # Errors
 /// If the filter is not valid.
 pub(super) async fn csv(State(trail): State<Arc<Trail>>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
     let rows = rows(trail, &asked)?.map(|row| row.map(|row| csv_line(columns(&row)) + "\n"));
-    let header = csv_line(HEADER) + "\n";
+    let header = csv_line(COLUMNS) + "\n";
     Ok(file("audit-trail.csv", "text/csv; charset=utf-8", once(async { Ok(header) }).chain(rows)))
 }
 

@@ -9,10 +9,11 @@ use clap::builder::UnknownArgumentValueParser;
 use clap::{Args, ValueEnum};
 use config_audit_cloudwatch::units::thousands;
 use config_audit_local::aws::item;
+use config_audit_tables::export::COLUMNS;
 
 use self::item_at_time::ItemAtTime;
 use crate::aws::AwsArguments;
-use crate::lines::{HEADER, Line, lines, rows};
+use crate::lines::{Line, lines, rows};
 use crate::moment::{Moment, Position, RangeArguments, RangeError};
 use crate::tables::CommandError;
 use crate::terminal::csv::csv;
@@ -132,7 +133,7 @@ fn show(mut lines: Vec<Line>, arguments: &HistoryArguments, terminal: Terminal) 
         Output::Table => terminal.lines(table(&rows(&lines), arguments.width(terminal))),
         Output::Json => lines.iter().try_for_each(|line| terminal.json_line(line)),
         Output::Csv => {
-            let header = HEADER.map(str::to_owned).to_vec();
+            let header = COLUMNS.map(str::to_owned).to_vec();
             terminal.lines(csv(std::iter::once(header).chain(lines.iter().map(Line::csv_row))))
         }
     }
