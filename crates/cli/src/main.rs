@@ -82,8 +82,8 @@ enum Command {
     /// and with --complete each is a finding. So is an item that changed so often within one second that the command
     /// cannot try all orders of its changes; its trail is undecided.
     ///
-    /// Entries that were altered, removed or added so that they still fit each other and the items cannot be found this way;
-    /// docs/semantics.md lists how.
+    /// It cannot detect entries that were altered, removed or added in a way that still fits the other entries and the items;
+    /// docs/semantics.md lists the cases.
     ///
     /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS
     /// returned an error.

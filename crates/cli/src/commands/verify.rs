@@ -85,8 +85,8 @@ impl Observer for Printer {
 }
 
 /// What a trail cannot prove.
-const LIMITS: &str = "Entries that were altered, removed or added so that they still fit each other and the items cannot be found this \
-     way; docs/semantics.md lists how.";
+const LIMITS: &str = "This cannot detect entries that were altered, removed or added in a way that still fits the other entries \
+     and the items; docs/semantics.md lists the cases.";
 
 /// What was checked, for people. The verdict is on its own line.
 fn lines(summary: &Summary) -> Vec<Text> {
