@@ -1,5 +1,5 @@
-//! The canary: an item that a schedule puts into the Configuration table, to show between changes that the path to here
-//! works.
+//! The canary: an item that a schedule puts into the Configuration table, to show that the path to here works even when
+//! nothing changes.
 //!
 //! It is not configuration, so it has no audit entries. Only exactly this item is left out, and it can carry only a
 //! time, so nobody who writes to the table can hide a change behind it. See `docs/security.md`.
@@ -38,7 +38,7 @@ pub fn is_canary(item: &HashMap<String, AttributeValue, impl BuildHasher>, key_a
         && text(TIME).is_some_and(is_time)
 }
 
-/// Whether a change is only of the canary, both before and after the change as far as these exist.
+/// Whether a change concerns only the canary, both before and after, as far as both images exist.
 pub(crate) fn is_of_canary(change: &Change<'_>, key_attribute: &str) -> bool {
     let is = |item: &JsonItem<'_>| match item.tree() {
         Ok(AttributeValue::M(item)) => is_canary(&item, key_attribute),

@@ -1,4 +1,4 @@
-//! One invocation: decode each record, do what each asks for next, report.
+//! One invocation: decode each record, perform its steps, report.
 //!
 //! **Invariant:** a record is acknowledged only when its entries are known to be stored, or it is known to be in the
 //! failure bucket. All other records are reported as failed, and Lambda redelivers them.
@@ -24,14 +24,14 @@ use crate::store::Store;
 use crate::stream::records;
 use crate::writer::Writer;
 
-/// Works on invocations, one at a time.
+/// Handles invocations, one at a time.
 #[derive(Debug)]
 pub struct Handler<S, Q> {
     /// The Audit table.
     pub store: S,
-    /// The failure bucket, if there is one.
+    /// The failure bucket, if any.
     pub quarantine: Option<Q>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
     /// The Configuration table's key.
     pub key_attribute: String,
@@ -40,7 +40,7 @@ pub struct Handler<S, Q> {
 }
 
 impl<S: Store, Q: Quarantine> Handler<S, Q> {
-    /// Works on one invocation, and answers before its deadline.
+    /// Handles one invocation, and answers before its deadline.
     pub async fn handle(&self, invocation: &Invocation<'_>) -> Report {
         let mut report = Report::new(invocation, self.clock);
         if working_time(report.allowed).is_zero() {
@@ -111,7 +111,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         writer: &mut Writer<'a, S>,
         uploader: &mut Uploader<'a, Q>,
     ) -> Result<(), InvocationError> {
-        // A record may be delivered twice in one event. Two records with one ID are a contradiction.
+        // A record may be delivered twice in one event. Two different records with the same ID are a contradiction.
         let mut seen: HashMap<Cow<'a, str>, &str> = HashMap::with_capacity(journeys.len());
         for (index, journey) in journeys.iter_mut().enumerate() {
             let now = self.clock.instant();
@@ -145,7 +145,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
     }
 }
 
-/// Hands over the next thing to do for a record.
+/// Hands over a record's next step.
 fn hand_over<'a, S: Store, Q: Quarantine>(
     index: usize,
     journey: &mut Journey<'a>,

@@ -26,7 +26,7 @@ pub struct Invocation<'a> {
     pub cold_start: bool,
     /// When Lambda stops the process, by the time of day.
     pub deadline: DateTime<Utc>,
-    /// The event, as it came.
+    /// The event, as received.
     pub event: &'a [u8],
 }
 
@@ -48,7 +48,7 @@ pub fn xray_trace_id(trace: &SpanContext) -> Option<String> {
 /// Why an invocation failed deliberately: nothing is acknowledged, and Lambda redelivers the batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvocationError {
-    /// The event is of another shape.
+    /// The event has another shape.
     #[error(transparent)]
     NotAnEvent(#[from] NotAnEvent),
     /// The stream does not carry both images.
@@ -60,7 +60,7 @@ pub enum InvocationError {
     /// The Audit table cannot be written to until someone changes something.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Records failed that cannot be named to Lambda.
+    /// Records failed that cannot be reported to Lambda one by one.
     #[error(
         "{0} records failed that have no sequence number, so they cannot be reported one by one, and the whole batch fails"
     )]
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// One of each kind. A kind that is not here does not compile.
+    /// One of each kind. Leaving one out does not compile.
     fn each_error() -> Vec<InvocationError> {
         let store = StoreError {
             failure: crate::store::Failure::Misconfigured,

@@ -40,7 +40,7 @@ pub struct Journey<'a> {
 pub enum Step<'a> {
     /// Write its entries.
     Write(Vec<EncodedEntry>),
-    /// Put an object of it into the failure bucket.
+    /// Put an object for it into the failure bucket.
     Upload(Upload<'a>),
 }
 
@@ -52,7 +52,7 @@ enum Next<'a> {
     Done,
     /// Write its entries.
     Write(Vec<EncodedEntry>),
-    /// Put it into the failure bucket, and then it is quarantined.
+    /// Put it into the failure bucket, which quarantines it.
     Upload(Upload<'a>),
     /// Put its full record into the failure bucket, and then write the entries that refer to it.
     UploadThenWrite(Upload<'a>, Vec<EncodedEntry>),
@@ -64,7 +64,7 @@ pub struct Planning<'a> {
     pub key_attribute: &'a str,
     /// What all entries of the invocation share.
     pub context: Context,
-    /// When the invocation began, which is the time of a change that has none.
+    /// When the invocation began, for changes that have no time of their own.
     pub started: DateTime<Utc>,
     /// The URL of an object with this key in the failure bucket; empty if there is no bucket.
     pub url: &'a dyn Fn(&str) -> String,
@@ -142,8 +142,8 @@ impl<'a> Journey<'a> {
         self.next = Next::UploadThenWrite(object, encode(entries));
     }
 
-    /// Another record of the event has the same event ID and other content. Their entries and their full records would have the
-    /// same names.
+    /// Another record of the event has the same event ID but other content. Their entries and their full records would
+    /// have the same names.
     pub fn conflicts(&mut self) {
         self.outcome = None;
         let message = "another record of the same event has its event ID and other content";
@@ -180,13 +180,13 @@ impl<'a> Journey<'a> {
         self.raw.get()
     }
 
-    /// The stream that the record came from, where it says.
+    /// The stream that the record came from, if the record says.
     #[must_use]
     pub fn stream_arn(&self) -> Option<&StreamArn<'a>> {
         self.stream_arn.as_ref()
     }
 
-    /// The next step, once; `None` if there is none, or none before the last step is done.
+    /// Returns the next step, once; `None` if none is left, or until the last step is done.
     pub fn next_step(&mut self) -> Option<Step<'a>> {
         match std::mem::take(&mut self.next) {
             Next::Done => None,

@@ -28,15 +28,15 @@ use crate::telemetry::{Telemetry, logs};
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long init waits for the connection to DynamoDB; without it the first invocation tries again.
+/// How long init waits for the connection to DynamoDB. If it is not open by then, the first invocation tries again.
 const INIT: Duration = Duration::from_secs(3);
 
-/// Handles invocations until Lambda ends the process. Without `telemetry` it publishes nothing about them, which is for
-/// measuring the cost of telemetry.
+/// Handles invocations until Lambda ends the process. Without `telemetry` it publishes nothing about them, to measure
+/// the cost of telemetry.
 ///
 /// # Errors
 ///
-/// Where the Runtime API cannot be used.
+/// If the Runtime API cannot be used.
 pub async fn run(
     settings: &Settings,
     telemetry: Option<&Telemetry>,
@@ -48,7 +48,7 @@ pub async fn run(
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await;
-    // The writer retries, until the deadline, and counts it.
+    // The writer retries until the deadline, and counts the retries.
     let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).retry_config(RetryConfig::disabled()).build();
     let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), &settings.audit_table);
     connect(&store).await;
@@ -102,8 +102,8 @@ pub async fn run(
 #[error("Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API) cannot be used: {0}")]
 struct RuntimeApiError(String);
 
-/// Opens the connection while init runs at full speed. Start-up continues on errors: the invocation finds what is
-/// wrong, and fails with it, unless the problem is gone by then.
+/// Opens the connection while init runs at full speed. Start-up continues after an error: the invocation finds the
+/// problem, and fails with it, unless it is gone by then.
 async fn connect(store: &DynamoDbStore) {
     match tokio::time::timeout(INIT, store.connect()).await {
         Ok(Ok(_)) => {}

@@ -2,10 +2,10 @@
 //!
 //! # A tour
 //!
-//! [`lambda`] takes events from Lambda, one by one. [`handler`] works on each: every record is a [`journey`], which [`stream`]
-//! decodes and [`audit`] plans entries for; [`writer`] writes them through a [`store`], and [`quarantine`] stores
-//! records that no retry can fix. The result is one value, a [`report`], from which [`telemetry`] makes logs, metrics
-//! and spans, and from which the answer to Lambda is made.
+//! [`lambda`] takes events from Lambda, one by one. [`handler`] handles each: every record is a [`journey`], which
+//! [`stream`] decodes and [`audit`] plans entries for; [`writer`] writes them through a [`store`], and [`quarantine`]
+//! stores records that no retry can fix. The result is one value, a [`report`], from which [`telemetry`] makes logs,
+//! metrics and spans, and from which the answer to Lambda is made.
 //!
 //! | to change | go to |
 //! |---|---|
@@ -36,8 +36,8 @@
 //! - Only [`telemetry::output`] writes to standard output and standard error; each line
 //!   on standard output is one JSON object.
 //! - Only [`settings`] reads the environment, and only [`clock`] the time (`clippy.toml` enforces both).
-//! - No value of a configuration item is in a log line, a metric, a span or an error. Errors of libraries that could
-//!   quote one are not passed on; our own words describe the problem.
+//! - No value of a configuration item appears in a log line, a metric, a span or an error. Errors of libraries that
+//!   could quote one are not passed on; our own words describe the problem.
 //! - One [`report::Report`] describes everything an invocation did; nothing logs, counts or traces outside it.
 
 pub mod audit;

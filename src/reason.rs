@@ -9,7 +9,7 @@ use std::fmt;
 use crate::store::StoreError;
 use crate::stream::NotAChange;
 
-/// Declares the reasons, and the table of them.
+/// Declares the reasons and their table.
 macro_rules! reasons {
     ($($variant:ident = $code:literal, $meaning:literal, $help:literal;)*) => {
         /// Why a record failed or was quarantined.

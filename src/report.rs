@@ -26,9 +26,9 @@ pub struct Report {
     pub trace: SpanContext,
     /// Whether this is the first invocation of the process.
     pub cold_start: bool,
-    /// When it began, by the time of day.
+    /// When it began, as the time of day.
     pub started: DateTime<Utc>,
-    /// When it began and ended, by the monotonic clock that all instants here use.
+    /// When it began and ended, on the monotonic clock that all instants here use.
     pub interval: Interval,
     /// How much time Lambda had given it.
     pub allowed: Duration,
@@ -42,7 +42,7 @@ pub struct Report {
     pub requests: Vec<Request>,
     /// Each object sent to the failure bucket, in the same order.
     pub objects: Vec<Object>,
-    /// How many entries are known to be stored; an entry of a record that is twice in the event counts once.
+    /// How many entries are known to be stored; an entry of a record that occurs twice in the event counts once.
     pub audits_written: usize,
     /// How many spans could not be sent.
     pub spans_lost: usize,
@@ -69,9 +69,9 @@ pub struct Record {
     pub audits_written: usize,
     /// How many attributes it changed, if it is a modification.
     pub attributes_changed: usize,
-    /// How many values its entries leave out.
+    /// How many values its entries omit.
     pub values_omitted: usize,
-    /// Whether it is of the canary, which is not configuration and has no entries.
+    /// Whether it concerns the canary, which is not configuration and has no entries.
     pub is_canary: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct Record {
 pub enum Outcome {
     /// All its entries are known to be stored.
     Audited,
-    /// It changed no attribute, or is of the canary, so it has no entries.
+    /// It changed no attribute, or concerns the canary, so it has no entries.
     Unchanged,
     /// No retry can fix it; the complete record is in the failure bucket.
     Quarantined(Cause),
@@ -98,7 +98,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause of this reason and sentence.
+    /// A cause with this reason and sentence.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, message: message.into() }
@@ -108,7 +108,7 @@ impl Cause {
 /// One request to the Audit table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// When it was sent, and when it was answered or given up.
+    /// When it was sent, and when it was answered or abandoned.
     pub interval: Interval,
     /// How many entries it carried.
     pub entries: usize,
@@ -123,9 +123,9 @@ pub struct Request {
 pub struct Object {
     /// The index of its record in the event.
     pub record: usize,
-    /// When it was sent, and when it was answered or given up.
+    /// When it was sent, and when it was answered or abandoned.
     pub interval: Interval,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
     /// The error code, if it was rejected.
     pub error: Option<String>,
@@ -267,8 +267,8 @@ impl Report {
         self.started + instant.saturating_duration_since(self.interval.started)
     }
 
-    /// The time from a record's change to the moment its last entry was stored, never below zero, since the clocks of
-    /// DynamoDB and of Lambda differ; `None` where nothing was stored or the record has no time.
+    /// The time from a record's change to the moment its last entry was stored, never below zero, because the clocks of
+    /// DynamoDB and of Lambda differ; `None` if nothing was stored or the record has no time.
     #[must_use]
     pub fn lag(&self, record: &Record) -> Option<Duration> {
         let created = record.created.filter(|_| record.outcome == Outcome::Audited)?;

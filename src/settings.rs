@@ -62,7 +62,7 @@ pub struct Settings {
     pub log_level: LevelFilter,
     /// `AWS_LAMBDA_LOG_FORMAT`: the form of log lines.
     pub log_format: LogFormat,
-    /// `AWS_XRAY_DAEMON_ADDRESS`: where spans are sent. Without it there are none.
+    /// `AWS_XRAY_DAEMON_ADDRESS`: where spans are sent. Without it, none are.
     pub xray_daemon: Option<SocketAddr>,
     /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`: the URL of S3, unless it is AWS's own.
     pub s3_endpoint: Option<String>,
@@ -213,8 +213,7 @@ fn is_bucket(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
 }
 
-/// Values of dimensions: Amazon CloudWatch API Reference, Dimension. CloudWatch refuses one without any character but
-/// white space.
+/// Values of dimensions: Amazon CloudWatch API Reference, Dimension. CloudWatch refuses one that is only white space.
 fn is_dimension(value: &str) -> bool {
     value.len() <= 255
         && !value.trim().is_empty()
@@ -282,7 +281,7 @@ pub(crate) mod tests {
         assert_eq!((settings.function_name.as_str(), settings.function_version.as_str()), ("audit", "$LATEST"));
     }
 
-    /// Each variable that this file reads has its row in the page's table.
+    /// Each variable that this file reads has a row in the page's table.
     #[test]
     fn each_variable_is_documented() {
         let page = include_str!("../docs/configuration.md");

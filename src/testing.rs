@@ -26,12 +26,12 @@ pub(crate) enum Reply {
     Ok,
     Slow(Duration),
     Never,
-    /// Gives back this many entries, or all that there are.
+    /// Returns this many entries unprocessed, or all if there are fewer.
     Unprocessed(usize),
     /// The same, after a while.
     SlowAndUnprocessed(Duration, usize),
     Fail(Failure),
-    /// Writes the entries, and says that it failed.
+    /// Writes the entries, but reports a failure.
     StoredButUnavailable,
     /// The client panics.
     Panic,
@@ -59,9 +59,9 @@ pub(crate) struct MemoryStore {
     rejected: HashSet<Uuid>,
     /// An item whose entries are invalid.
     rejected_key: Option<&'static str>,
-    /// Entries of more bytes of JSON are invalid.
+    /// Entries with more bytes of JSON than this are invalid.
     max_json: Option<usize>,
-    /// An item whose entries are throttled, and all that is sent with them.
+    /// An item whose entries are throttled, with everything sent along with them.
     throttled_key: Option<&'static str>,
 }
 
@@ -81,12 +81,12 @@ impl MemoryStore {
         Self { throttled_key: Some(item_key), ..Self::default() }
     }
 
-    /// The same store, which finds the entries of this item invalid too.
+    /// The same store, which also finds the entries of this item invalid.
     pub(crate) fn and_rejecting(self, item_key: &'static str) -> Self {
         Self { rejected_key: Some(item_key), ..self }
     }
 
-    /// A store that finds entries of more bytes of JSON invalid.
+    /// A store that finds entries with more bytes of JSON invalid.
     pub(crate) fn rejecting_more_than(max_json: usize) -> Self {
         Self { max_json: Some(max_json), ..Self::default() }
     }
@@ -158,7 +158,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// As many different entries as asked for; the same ones each time.
+/// This many different entries; the same ones each time.
 pub(crate) fn entries(count: usize) -> Vec<EncodedEntry> {
     let entry = |index: usize| {
         let value = to_raw_value(&AttributeValue::N(index.to_string())).unwrap();
@@ -184,7 +184,7 @@ pub(crate) struct MemoryQuarantine {
     pub(crate) never_answers: bool,
     /// How long each object takes.
     pub(crate) takes: Duration,
-    /// Whether the bucket panics when it is asked where an object of the function's is.
+    /// Whether the bucket panics when asked for the URL of an omitted value's object.
     pub(crate) panics: bool,
 }
 
@@ -227,8 +227,8 @@ pub(crate) fn report() -> Report {
     report
 }
 
-/// The report of an invocation in which everything happened once: a cold start, each outcome, a record without a time, a
-/// request that failed and was repeated, an object in the failure bucket, an omitted value, lost spans.
+/// The report of an invocation in which everything happened once: a cold start, each outcome, a record without a time,
+/// a request that failed and was retried, an object in the failure bucket, an omitted value, lost spans.
 pub(crate) fn report_of_everything() -> Report {
     let mut report = report();
     let start = report.interval.started;

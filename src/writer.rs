@@ -1,4 +1,4 @@
-//! Writing entries: in batches, several at once, each again until it is settled, and fewer at once while DynamoDB throttles.
+//! Writes entries: in batches, several at once, each retried until settled, and fewer at once while DynamoDB throttles.
 
 mod window;
 
@@ -20,44 +20,44 @@ use crate::report::{Cause, Request};
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 use window::Window;
 
-/// The longest wait for one answer. Half of the remaining time is the limit where that is less, so that a request that
-/// hangs always leaves time for a second try. The simulator has the same (`crates/simulator/src/laws/need.rs`).
+/// The longest wait for one answer. If half of the remaining time is less, that is the limit, so that a request that
+/// hangs always leaves time for a second attempt. The simulator uses the same (`crates/simulator/src/laws/need.rs`).
 const MAX_ATTEMPT: Duration = Duration::from_secs(5);
-/// The least time in which DynamoDB can be expected to answer: with less than twice that left nothing is sent.
+/// The minimum time in which DynamoDB can be expected to answer; with less than twice that left, nothing is sent.
 const MIN_ATTEMPT: Duration = Duration::from_millis(5);
-/// Waits between tries are drawn evenly from zero up to this, doubled with each try, up to the longest.
+/// Waits between attempts are drawn evenly from zero to this, doubled with each attempt, up to the maximum.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// What became of a record's entries.
+/// The outcome of a record's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// All are known to be stored.
     Stored,
     /// DynamoDB finds these invalid, and no retry helps; the others are stored.
     Rejected(Vec<Uuid>),
-    /// One at least is not known to be stored, and this is why its last request failed.
+    /// At least one is not known to be stored, and this is why its last request failed.
     Unknown(Cause),
-    /// One at least is not known to be stored: no request of it was answered.
+    /// At least one is not known to be stored: none of its requests was answered.
     Unanswered,
 }
 
-/// What came of writing a record's entries.
+/// The result of writing a record's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Whose they are, as they were [added](Writer::add).
+    /// The record's number, as given to [`Writer::add`].
     pub record: usize,
-    /// What became of them.
+    /// Their outcome.
     pub outcome: WriteOutcome,
     /// How many of them are known to be stored.
     pub stored: usize,
-    /// When the last was stored, or given up.
+    /// When the last one was stored or given up.
     pub at: Instant,
 }
 
 /// Writes the entries of one invocation.
 ///
-/// An entry that several records have, as a record that is twice in an event does, is written once.
+/// An entry that several records share, because a record occurs twice in an event, is written once.
 pub struct Writer<'a, S> {
     store: &'a S,
     clock: Clock,
@@ -69,16 +69,16 @@ pub struct Writer<'a, S> {
     records: Vec<Option<Pending>>,
     /// Slots that came while others were being written: these go first.
     urgent: VecDeque<usize>,
-    /// Slots that were never sent. They go before retries, so that a table that throttles costs no record its first try.
+    /// Slots that were never sent. They go before retries, so that a throttling table costs no record its first try.
     fresh: VecDeque<usize>,
-    /// Batches whose wait for another try is over.
+    /// Batches whose wait for another attempt has ended.
     again: VecDeque<Batch>,
     running: FuturesUnordered<LocalBoxFuture<'a, BatchEvent>>,
     in_flight: usize,
     window: Window,
     /// The records whose entries are all settled, and that [`Self::next`] has not returned yet.
     settled: VecDeque<usize>,
-    /// Each request from the moment it is sent: one that was queued and never polled was not.
+    /// Each request from the moment it is sent: one that was queued and never polled was not sent.
     requests: Rc<RefCell<Vec<Request>>>,
     has_begun: bool,
 }
@@ -86,7 +86,7 @@ pub struct Writer<'a, S> {
 struct Slot {
     entry: Rc<EncodedEntry>,
     state: State,
-    /// The records that have this entry: more than one only where a record is twice in the event.
+    /// The records that have this entry: more than one only if a record occurs twice in the event.
     records: SmallVec<[usize; 1]>,
 }
 
@@ -105,20 +105,20 @@ struct Pending {
 }
 
 enum State {
-    /// Not settled; with why the last request failed, where that says anything about this entry.
+    /// Not settled; with the reason why the last request failed, if that says anything about this entry.
     Open(Option<Cause>),
-    /// Settled: known to be stored since then.
+    /// Settled: known to be stored since this time.
     Stored(Instant),
     /// Settled: invalid.
     Rejected,
-    /// Settled: refused, so that a retry at once is of no use.
+    /// Settled: refused, so that an immediate retry is useless.
     Refused(Cause),
 }
 
 /// Entries that are sent together.
 struct Batch {
     slots: Vec<usize>,
-    /// How many tries they have had.
+    /// How many attempts they have had.
     retries: u32,
 }
 
@@ -126,7 +126,7 @@ struct Batch {
 enum BatchEvent {
     /// It may be sent again.
     RetryDue(Batch),
-    /// The request with this number was answered, or not in time.
+    /// The request with this number was answered, or timed out.
     Answered(Batch, usize, Result<Put, StoreError>),
 }
 
@@ -153,8 +153,8 @@ impl<'a, S: Store> Writer<'a, S> {
         }
     }
 
-    /// Adds the entries of a record, of which there is one at least. Those that come while others are written have waited
-    /// for something else already, and go first.
+    /// Adds the entries of a record, at least one. Those that arrive while others are written have already waited for
+    /// something else, and go first.
     pub fn add(&mut self, record: usize, entries: Vec<EncodedEntry>) {
         let mut places: SmallVec<[usize; 4]> = SmallVec::with_capacity(entries.len());
         for entry in entries {
@@ -185,8 +185,8 @@ impl<'a, S: Store> Writer<'a, S> {
         place
     }
 
-    /// Waits until the entries of another record are settled; `None` where all are. What is under way goes on where this
-    /// is not awaited to its end.
+    /// Waits until the entries of another record are settled; `None` if all are. Cancel-safe: requests in flight
+    /// continue if this is dropped.
     ///
     /// # Errors
     ///
@@ -214,10 +214,10 @@ impl<'a, S: Store> Writer<'a, S> {
         }
     }
 
-    /// Gives up what is under way: whether it was written is not known. Returns what became of the records whose
-    /// entries are not settled, and how many entries are known to be stored.
+    /// Abandons requests in flight: whether their entries were written is unknown. Returns the results of the records
+    /// that [`Self::next`] has not returned, and how many entries are known to be stored.
     pub fn finish(mut self) -> Finished {
-        // Dropped first, so that no answer comes any more.
+        // Dropped first, so that no more answers arrive.
         drop(std::mem::take(&mut self.running));
         let now = self.clock.instant();
         let mut requests = self.requests.take();
@@ -241,7 +241,7 @@ impl<'a, S: Store> Writer<'a, S> {
         Some(Batch { slots: queue.drain(..count).collect(), retries: 0 })
     }
 
-    /// Queues a batch for another try. What is left of several batches goes together, as far as it fits.
+    /// Queues a batch for another attempt. The remainders of several batches are combined if they fit.
     fn queue(&mut self, batch: Batch) {
         match self.again.back_mut() {
             Some(last) if last.slots.len() + batch.slots.len() <= MAX_BATCH => {
@@ -252,7 +252,7 @@ impl<'a, S: Store> Writer<'a, S> {
         }
     }
 
-    /// Sends a request. It is on record from its first poll on.
+    /// Sends a request. It is recorded from its first poll on.
     fn send(&mut self, batch: Batch) {
         let started = self.clock.instant();
         let limit = MAX_ATTEMPT.min(self.until.saturating_duration_since(started) / 2);
@@ -330,7 +330,7 @@ impl<'a, S: Store> Writer<'a, S> {
         Ok(())
     }
 
-    /// Sends a batch again after a wait, which takes no place among the requests in flight.
+    /// Sends a batch again after a wait, which does not count as a request in flight.
     fn retry(&mut self, batch: Batch, cause: &Cause) {
         self.note(&batch.slots, Some(cause));
         let upper_bound = FIRST_WAIT.saturating_mul(1 << batch.retries.min(10)).min(MAX_WAIT);
@@ -363,7 +363,7 @@ impl<'a, S: Store> Writer<'a, S> {
         }
     }
 
-    /// What became of a record, once.
+    /// The result of a record, once.
     fn written(&mut self, record: usize) -> Option<Written> {
         let Pending { places, .. } = self.records.get_mut(record)?.take()?;
         let now = self.clock.instant();
@@ -381,7 +381,7 @@ impl<'a, S: Store> Writer<'a, S> {
             }
         }
         let outcome = match open {
-            // The record is delivered again, and what is rejected now is rejected again then.
+            // The record is redelivered, and what is rejected now is rejected again then.
             Some(unknown) => unknown,
             None if rejected.is_empty() => WriteOutcome::Stored,
             None => WriteOutcome::Rejected(rejected),
@@ -391,7 +391,7 @@ impl<'a, S: Store> Writer<'a, S> {
     }
 }
 
-/// What is left when no more is written.
+/// What remains when nothing more is written.
 #[derive(Debug)]
 pub struct Finished {
     /// The records that [`Writer::next`] has not returned.

@@ -23,11 +23,11 @@ pub struct Entry<'a> {
     pub modification_time: DateTime<Utc>,
     /// The changed attribute; `None` if the whole item was created or deleted.
     pub updated_attribute: Option<Cow<'a, str>>,
-    /// The value before the change; `None` if there was none.
+    /// The value before the change, if any.
     pub old_value: Option<EntryValue<'a>>,
-    /// The value after the change; `None` if there is none.
+    /// The value after the change, if any.
     pub new_value: Option<EntryValue<'a>>,
-    /// Which record the entry comes from, if the operator has switched that on.
+    /// Which record the entry comes from, if the operator has enabled that.
     pub provenance: Option<Provenance<'a>>,
 }
 
@@ -55,7 +55,7 @@ pub struct Provenance<'a> {
     pub principal: Option<String>,
 }
 
-/// An entry as it is sent: an item of the Audit table in DynamoDB JSON, made once.
+/// An entry as it is sent: an item of the Audit table in DynamoDB JSON, encoded once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedEntry {
     /// The table's key; see [`entry_id`](super::entry_id).
@@ -64,7 +64,7 @@ pub struct EncodedEntry {
     pub json: String,
 }
 
-/// How long an entry is as JSON besides its key, its attribute's name and its values.
+/// The length of an entry as JSON without its key, its attribute's name and its values.
 const OTHER_JSON: usize = 200;
 
 /// A string as DynamoDB JSON.
@@ -163,7 +163,7 @@ impl Entry<'_> {
         EncodedEntry { id: self.id, json: written.unwrap_or_default() }
     }
 
-    /// The item that is sent, for readers.
+    /// The item that is sent, parsed.
     #[must_use]
     pub fn item(&self) -> Item {
         // It was serialized above, so this cannot fail.

@@ -10,8 +10,8 @@ use crate::value::size;
 /// The largest item that DynamoDB stores, in bytes, names included
 /// (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
 pub const MAX_ITEM_BYTES: usize = 400 * 1024;
-/// The most levels of lists and maps in the value of an attribute. DynamoDB allows 32 levels (the same page, "Nested attribute
-/// depth"), of which the item itself is one.
+/// The maximum number of levels of lists and maps in the value of an attribute. DynamoDB allows 32 levels (the same
+/// page, "Nested attribute depth"), including the item itself.
 pub const MAX_NESTING: usize = 31;
 
 /// Makes an entry fit DynamoDB's limits: replaces values that are nested too deeply, and as many of the largest ones as
@@ -81,7 +81,7 @@ pub struct Note<'a> {
 }
 
 impl<'a> Note<'a> {
-    /// Reads a note; `None` for any other value, even one that has the same members and other reasons.
+    /// Reads a note; `None` for any other value, even one with the same members but another reason.
     #[must_use]
     pub fn read(value: &'a AttributeValue) -> Option<Self> {
         let AttributeValue::M(members) = value else { return None };
@@ -246,7 +246,7 @@ mod tests {
             members.insert("other".to_owned(), member);
             assert_eq!(omitted_hash(&AttributeValue::M(members)), None, "without {other}");
         }
-        // Nor is one that has them with other values.
+        // A map that has them with other values is not a note either.
         for (name, wrong) in [
             ("omitted", json!({"S": "why"})),
             ("bytes", json!({"S": "10"})),
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(fit(&mut both, &String::new), 2);
     }
 
-    /// No stream has names and IDs this long. If one had, its entries would still be stored.
+    /// No stream has names and IDs this long. If one did, its entries would still be stored.
     #[test]
     fn whatever_makes_an_entry_too_large_its_value_is_omitted() {
         let (long, text) = ("x".repeat(300_000), text_of(150_000));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The table's name if a stream's ARN has none.
+/// The table's name if a stream's ARN does not have one.
 const UNKNOWN_TABLE: &str = "unknown";
 
 /// The ARN of a table's stream, `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<label>`. An ARN of another shape is
@@ -35,7 +35,7 @@ impl<'a> StreamArn<'a> {
         resource.and_then(|resource| resource.split('/').next()).filter(is_name).unwrap_or(UNKNOWN_TABLE)
     }
 
-    /// The same ARN, kept longer than the record that it was read from.
+    /// The same ARN, which can outlive the record that it was read from.
     #[must_use]
     pub fn into_owned(self) -> StreamArn<'static> {
         StreamArn(Cow::Owned(self.0.into_owned()))
@@ -48,7 +48,7 @@ pub fn table<'s>(stream_arn: Option<&'s StreamArn<'_>>) -> &'s str {
     stream_arn.map_or(UNKNOWN_TABLE, StreamArn::table)
 }
 
-/// The account in an ARN, `arn:<partition>:<service>:<region>:<account>:<resource>`; `None` if it has none.
+/// The account in an ARN, `arn:<partition>:<service>:<region>:<account>:<resource>`, if any.
 #[must_use]
 pub fn account_id(arn: &str) -> Option<&str> {
     arn.split(':').nth(4).filter(|account| !account.is_empty())
@@ -80,7 +80,7 @@ mod tests {
             ("arn:aws:sqs:x", "unknown"),
             ("x:table/a b/", "unknown"),
             ("x:table//stream/y", "unknown"),
-            // The name becomes a part of the keys of objects, and those of paths.
+            // The name becomes part of object keys, and they become part of paths.
             ("x:table/../stream/y", "unknown"),
             ("x:table/./stream/y", "unknown"),
             ("x:table/.../stream/y", "..."),

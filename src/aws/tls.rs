@@ -12,8 +12,9 @@ pub enum Trust {
     System,
 }
 
-/// Amazon Root CA 1 to 4 and Starfield Services Root G2: all endpoints in AWS's public regions chain to one of them (Amazon
-/// Trust Services repository). Reading the system's 140 certificates instead is a good part of start-up (docs/decisions.md).
+/// Amazon Root CA 1 to 4 and Starfield Services Root G2: all endpoints in AWS's public regions chain to one of them
+/// (Amazon Trust Services repository). Reading the system's 140 certificates instead takes a good part of start-up
+/// (docs/decisions.md).
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
 /// An HTTP client for AWS's services.
@@ -80,7 +81,7 @@ mod tests {
         Expired,
         /// Its certificate is not valid yet.
         NotYetValid,
-        /// Its certificate is another host's.
+        /// Its certificate belongs to another host.
         OtherName,
         /// It closes its half of the connection instead of shaking hands.
         NoHandshake,
@@ -92,7 +93,7 @@ mod tests {
     }
 
     impl Server {
-        /// Starts one on this machine that answers one request. Returns its URL and its self-signed certificate.
+        /// Starts one on this machine, which answers one request. Returns its URL and its self-signed certificate.
         fn start(self) -> (String, String) {
             let name = if matches!(self, Self::OtherName) { "other.example" } else { "localhost" };
             let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -118,7 +119,7 @@ mod tests {
                 let (mut connection, _) = listener.accept().unwrap();
                 if matches!(self, Self::NoHandshake) {
                     connection.shutdown(std::net::Shutdown::Write).unwrap();
-                    // Reads what comes, until the client goes away.
+                    // Reads whatever arrives, until the client disconnects.
                     let _ = std::io::copy(&mut connection, &mut std::io::sink());
                     return;
                 }
@@ -129,7 +130,7 @@ mod tests {
                     Self::UnsaidEnd => b"HTTP/1.1 200 OK\r\n\r\n{}",
                     _ => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
                 };
-                // Reading fails if the client refuses the certificate. Then there is nothing to answer.
+                // Reading fails if the client refuses the certificate, and then there is nothing to answer.
                 if stream.read(&mut [0; 4096]).is_ok() {
                     let _ = stream.write_all(answer);
                 }
@@ -138,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Sends one request. The error is its text.
+    /// Sends one request. Returns an error as text.
     async fn get(url: &str, trust: Trust) -> Result<(), String> {
         let operation = Operation::builder()
             .service_name("test")

@@ -32,7 +32,7 @@ fn any_record() -> impl Strategy<Value = Value> {
             record[member] = json!(format!("{MARKER}-{number}"));
             record
         }),
-        // An ID is no value: the object of an omitted value has it in its key, which is logged.
+        // An ID is not a value: the key of an omitted value's object contains it, and is logged.
         1 => (0_usize..40, any::<String>()).prop_map(|(number, event_id)| {
             let mut record = insert(number);
             record["eventID"] = json!(event_id);
@@ -42,7 +42,7 @@ fn any_record() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever the event and the failures: the counts balance, the answer is in time, every acknowledged record is
+    /// Whatever the event and the failures: the counts balance, the answer is on time, every acknowledged record is
     /// stored or in the failure bucket, and the invocation's output contains no value.
     #[test]
     fn nothing_is_acknowledged_that_is_not_kept(

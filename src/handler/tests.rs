@@ -24,13 +24,13 @@ pub(super) fn handler(replies: Vec<Reply>) -> TestHandler {
     }
 }
 
-/// Runs on a clock that moves only when everything waits.
+/// Runs on a clock that advances only while everything is waiting.
 fn on_paused_clock<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(work)
 }
 
-/// Runs one invocation on a clock that tests own, 2024-09-11T09:02:30Z at its start. Checks what always holds.
+/// Runs one invocation on a test clock that starts at 2024-09-11T09:02:30Z. Checks what always holds.
 pub(super) fn invoke(handler: &mut TestHandler, event: &Value) -> Report {
     let raw = serde_json::to_vec(event).unwrap();
     on_paused_clock(async {
@@ -191,7 +191,7 @@ fn an_entry_that_dynamodb_finds_invalid_is_written_again_with_notes_in_place_of_
         handler.quarantine.as_ref().unwrap().objects.borrow().values().next().unwrap().contains(&record.to_string())
     );
 
-    // The next delivery leaves the same.
+    // The next delivery has the same result.
     invoke(&mut handler, &event([record.clone(), record, insert(2)]));
     assert_eq!(handler.store.contents(), contents);
 }
@@ -220,7 +220,7 @@ fn a_second_record_with_the_same_event_id_and_other_content_is_quarantined() {
     );
 }
 
-/// Their full records would have one name.
+/// Their full records would have the same name.
 #[test]
 fn a_second_large_record_with_the_same_event_id_and_other_content_is_quarantined() {
     let (one, mut other, mut disjoint) = (oversized(1), oversized(1), oversized(1));
@@ -382,8 +382,8 @@ fn a_slow_failure_bucket_has_until_the_deadline() {
 
 #[test]
 fn an_error_of_the_invocation_does_not_erase_causes() {
-    // The failure bucket refuses one record, the store throttles all others, and then says of the first of them that their
-    // table is gone.
+    // The failure bucket refuses one record; the store throttles all others, and then answers for the first of them
+    // that their table is gone.
     let throttled = Reply::Fail(Failure::Throttled);
     let mut handler = handler(vec![throttled, throttled, Reply::Fail(Failure::Misconfigured)]);
     handler.quarantine = Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() });
@@ -420,7 +420,7 @@ fn a_client_that_panics_affects_only_unsettled_records() {
     assert_eq!(report.requests.len(), 2, "what was sent is known");
 }
 
-/// Sample events are for people to try. Each is run, and a snapshot has its results.
+/// Sample events are for people to try. Each is run, and its results are compared with a snapshot.
 #[test]
 fn each_sample_event_has_the_result_that_its_name_says() {
     let mut names: Vec<_> = std::fs::read_dir("events").unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -33,7 +33,7 @@ pub struct QuarantineError {
     pub message: String,
 }
 
-/// The object that the failure bucket has for one record.
+/// The object in the failure bucket for one record.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredRecord<'a> {

@@ -177,8 +177,9 @@ impl Quarantine for S3Quarantine {
     }
 }
 
-/// The address of a bucket: an object's URL is the origin, the path, a slash and the key. AWS has a host for each bucket;
-/// its certificate does not cover a bucket with a dot in its name, and a custom endpoint has no such hosts (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
+/// The address of a bucket: an object's URL is the origin, the path, a slash and the key. AWS has a host for each
+/// bucket, but its certificate does not cover a bucket with a dot in its name, and a custom endpoint has no such hosts
+/// (Amazon S3 User Guide, "Methods for accessing a general purpose bucket").
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
     origin: String,
@@ -210,8 +211,8 @@ fn request(put: Put) -> Result<HttpRequest, BoxError> {
     Ok(request)
 }
 
-/// Reads an answer. That of an object that is stored is a 200 with the object's `ETag` (Amazon S3 API Reference, `PutObject`);
-/// an error's code is in its XML (the same, "Error responses").
+/// Reads an answer. For a stored object it is a 200 with the object's `ETag` (Amazon S3 API Reference, `PutObject`); an
+/// error's code is in its XML (the same, "Error responses").
 fn response(response: &HttpResponse) -> Result<(), OrchestratorError<PutError>> {
     if response.status().is_success() {
         let is_stored = response.status().as_u16() == 200 && response.headers().contains_key("etag");

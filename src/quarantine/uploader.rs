@@ -32,7 +32,7 @@ pub struct Upload<'a> {
 /// The result of an [`Upload`].
 #[derive(Debug)]
 pub struct Uploaded {
-    /// Whose it is, as it was [added](Uploader::add).
+    /// The record's number, as given to [`Uploader::add`].
     pub record: usize,
     /// Why the record is uploaded.
     pub cause: Cause,

@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives each answer this checksum; it has its own, which is right, otherwise.
+    /// Replaces the correct checksum of each answer with this one; `None` removes it.
     #[derive(Debug)]
     struct Checksum(Option<&'static str>);
 

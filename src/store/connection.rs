@@ -13,15 +13,15 @@ use aws_smithy_types::body::SdkBody;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// The timeout of the answer, the same as Lambda's limit for init. Nothing waits for it.
+/// The time-out for the answer, the same as Lambda's limit for init. Nothing waits for it.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The headers of an operation's request that a health check does not have.
 const HEADERS: [&str; 6] =
     ["authorization", "content-length", "content-type", "x-amz-date", "x-amz-security-token", "x-amz-target"];
 
-/// Makes `GET /` of a request, without a body, an operation or credentials. Each endpoint of DynamoDB answers that it is
-/// healthy: no table is asked, and nothing is counted as an error of the account's.
+/// Turns a request into `GET /`, without a body, an operation or credentials. Every endpoint of DynamoDB answers that
+/// it is healthy: the request reaches no table, and does not count as an error of the account.
 #[derive(Debug)]
 pub(super) struct HealthCheck(Arc<OnceLock<CaptureSmithyConnection>>);
 
@@ -54,7 +54,7 @@ impl Intercept for HealthCheck {
 ///
 /// # Errors
 ///
-/// The answer is not there yet. This task reads it while other work goes on; then the connection can be used again.
+/// The answer has not arrived yet. This task reads it while other work continues; then the connection can be reused.
 pub(super) async fn open<T: Send + 'static, F>(send: impl FnOnce(HealthCheck) -> F) -> Result<T, JoinHandle<()>>
 where
     F: Future<Output = T> + Send + 'static,

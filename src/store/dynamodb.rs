@@ -23,8 +23,8 @@ use super::{Failure, Put, Store, StoreError};
 use crate::audit::EncodedEntry;
 use crate::aws::{causes, is_error_code, root_cause};
 
-/// What DynamoDB's error codes mean (Amazon DynamoDB Developer Guide, "Error handling with DynamoDB", and the common errors of
-/// AWS's APIs). `docs/semantics.md` says of each what it means and what helps; a test holds it to that.
+/// What DynamoDB's error codes mean (Amazon DynamoDB Developer Guide, "Error handling with DynamoDB", and the common
+/// errors of AWS's APIs). `docs/semantics.md` explains each and says what helps; a test enforces that.
 const CODES: [(&str, Failure); 21] = [
     ("ProvisionedThroughputExceededException", Failure::Throttled),
     ("ThrottlingException", Failure::Throttled),
@@ -49,7 +49,7 @@ const CODES: [(&str, Failure); 21] = [
     ("ExpiredTokenException", Failure::Misconfigured),
 ];
 
-/// What an error of this code and this HTTP status means.
+/// The meaning of an error with this code and HTTP status.
 fn failure_of(code: &str, status: u16) -> Failure {
     let known = CODES.iter().find(|(known, _)| *known == code).map(|(_, failure)| *failure);
     known.unwrap_or(match status {
@@ -86,7 +86,7 @@ impl DynamoDbStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where no connection can be opened, or there are no credentials.
+    /// [`StoreError`] if no connection can be opened, or there are no credentials.
     pub async fn connect(&self) -> Result<Option<JoinHandle<()>>, StoreError> {
         // It is not an answer to the operation, so the SDK treats it as an error, and would close the connection.
         let retries = RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections);
@@ -103,12 +103,12 @@ impl DynamoDbStore {
     /// Checks whether entries can be written, without writing any.
     ///
     /// The request puts an item without attributes, which no table can store. DynamoDB checks the caller's permission
-    /// and the table before the item, so the answer that the item is invalid says that all else is right.
+    /// and the table before the item, so the answer that the item is invalid shows that everything else is right.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], [`Failure::Misconfigured`] where the table or the permission is missing, or DynamoDB names another
-    /// key than `id`.
+    /// [`StoreError`], with [`Failure::Misconfigured`] if the table or the permission is missing, or DynamoDB names
+    /// another key than `id`.
     pub async fn probe(&self) -> Result<(), StoreError> {
         match self.send(["{}"]).await {
             Err(SdkError::ServiceError(error)) if error.err().code() == Some("ValidationException") => {
@@ -126,7 +126,7 @@ impl DynamoDbStore {
         }
     }
 
-    /// Puts items that are DynamoDB JSON already. The SDK makes a request without any, and this is its body.
+    /// Puts items that are already DynamoDB JSON. The SDK makes a request without items, and this replaces its body.
     async fn send<'a>(
         &self,
         items: impl IntoIterator<Item = &'a str>,
@@ -242,8 +242,8 @@ impl DynamoDbStore {
     }
 }
 
-/// Whether a validation message is about the table's key: entries always have an `id` that is text, so the table is to
-/// blame, not an entry. The wordings are DynamoDB's, DynamoDB Local's and its imitations'.
+/// Whether a validation message is about the table's key: entries always have an `id` that is text, so the fault is the
+/// table's, not an entry's. The wordings are those of DynamoDB, DynamoDB Local and its imitations.
 fn is_about_the_key(message: &str) -> bool {
     let wordings = [
         "does not match the schema",
@@ -292,7 +292,7 @@ mod tests {
     use crate::testing::entries;
     use serde_json::{Value, json};
 
-    /// What a store makes of `output`, the answer to its one request, for these entries.
+    /// The result for these entries if `output` is the answer to the store's one request.
     async fn put_and_get(output: Value, entries: &[EncodedEntry]) -> Put {
         let wanted: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
         let config = config_audit_fake_aws::service(move |operation, input| {
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// The error that a client makes of an answer of this status, code and message.
+    /// The error that a client makes from an answer with this status, code and message.
     async fn error(status: u16, code: &str, message: &str) -> StoreError {
         let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
         let config = config_audit_fake_aws::service(move |_, _| (status, body.clone()));

@@ -1,6 +1,6 @@
 //! The kinds of change that DynamoDB Streams reports.
 
-/// Declares the names, and the list of them.
+/// Declares the names and their list.
 macro_rules! event_names {
     ($($(#[doc = $meaning:literal])* $variant:ident = $name:literal;)*) => {
         /// What was done to an item, according to a record's `eventName`.

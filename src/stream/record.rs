@@ -160,7 +160,7 @@ struct StreamRecord<'a> {
 ///
 /// # Errors
 ///
-/// [`Refusal`]. [`identify`] reads what can be read of the record then.
+/// [`Refusal`]. [`identify`] then reads what can be read of the record.
 pub fn decode<'a>(raw: &'a RawValue, key_attribute: &str) -> Result<Change<'a>, Refusal> {
     let record: Record<'a> = serde_json::from_str(raw.get())
         .map_err(|error| NotAChange::Undecodable { line: error.line(), column: error.column() })?;

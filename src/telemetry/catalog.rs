@@ -49,7 +49,7 @@ pub struct Metric {
     pub unit: Unit,
     /// Where its values come from.
     pub measure: Measure,
-    /// What it says, in one sentence.
+    /// What it means, in one sentence.
     pub meaning: &'static str,
 }
 
@@ -69,8 +69,8 @@ pub enum Measured {
     Samples(Vec<f64>),
 }
 
-/// What an invocation adds to each metric. A record that is audited later than `limit` after its change is late. Rare counts
-/// that are zero are left out, and samples that are not numbers.
+/// What an invocation adds to each metric. A record that is audited later than `limit` after its change is late. Rare
+/// counts that are zero and samples that are not numbers are left out.
 #[must_use]
 pub fn measure(report: &Report, limit: Duration) -> Vec<(&'static Metric, Measured)> {
     let rare = |count: usize| Some(Measured::Count(Some(count).filter(|count| *count > 0)?));
@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    /// Operators read there what they can alarm on.
+    /// Operators look up there what they can alarm on.
     #[test]
     fn each_metric_has_its_row_in_the_documents() {
         let page = include_str!("../../docs/telemetry.md");

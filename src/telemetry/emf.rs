@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::catalog::{DIMENSIONS, Measured, Metric};
 
-/// The most values of one metric in one line.
+/// The maximum number of values of one metric in one line.
 const MAX_VALUES: usize = 100;
-/// The most sequence numbers in one line, so that it stays far below the 256 KB of a log event.
+/// The maximum number of sequence numbers in one line, so that it stays far below the 256 KB of a log event.
 const MAX_FAILED: usize = 1_000;
 
 /// The output of one invocation.
@@ -35,8 +35,8 @@ pub struct Wide<'a> {
 }
 
 impl Wide<'_> {
-    /// The lines, each one JSON object without line breaks; together they carry every sample and every sequence number. A
-    /// sample that is not a number is left out: JSON has none, and any other would be wrong.
+    /// The lines, each one JSON object without line breaks; together they carry every sample and every sequence number.
+    /// A sample that is not a number is left out, because JSON cannot represent it, and any other value would be wrong.
     #[must_use]
     pub fn lines(mut self) -> Vec<String> {
         let mut count = self.failed.len().div_ceil(MAX_FAILED);
@@ -100,13 +100,13 @@ impl Wide<'_> {
     }
 }
 
-/// What one line says of a metric.
+/// What one line says about a metric.
 enum Values<'a> {
     Count(usize),
     Samples(&'a [f64]),
 }
 
-/// One JSON object in the making.
+/// A JSON object being built.
 struct Line(String);
 
 impl Line {
@@ -236,7 +236,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        /// Whatever the batch: every line keeps the rules, and no sample is lost, doubled or moved to another metric.
+        /// Whatever the batch: every line follows the rules, and no sample is lost, doubled or moved to another metric.
         #[test]
         fn no_sample_is_lost(
             lags in prop::collection::vec(0.0_f64..1e9, 0..1_000),

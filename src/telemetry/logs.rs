@@ -1,6 +1,6 @@
 //! Logs: `tracing` events as Lambda's JSON lines, or as text for people.
 //!
-//! Only this crate's own events are logged at the configured level. Other crates' events are logged only from WARN on:
+//! Only this crate's own events are logged at the configured level. Those of other crates are logged only from WARN up:
 //! at debug and trace levels the SDK and the runtime log whole requests and events, and configuration may be secret.
 
 use std::fmt::Write;
@@ -39,7 +39,7 @@ pub fn start(level: LevelFilter, format: LogFormat, clock: Clock) {
         LogFormat::Text => output::text_line,
     };
     let subscriber = tracing_subscriber::registry().with(LineLayer { level, format, clock, write });
-    // Fails only if there already is one, which then stays.
+    // Fails only if one is already set, which then stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(log_panic));
 }
@@ -70,8 +70,8 @@ where
     W: Fn(&str) + 'static,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // The invocation's span is wanted at every level: it carries the request's ID. What is not a span is an event, or the
-        // question of `tracing::enabled!` for one.
+        // The invocation's span is wanted at every level, because it carries the request's ID. Anything else is an
+        // event, or `tracing::enabled!` asking about one.
         if metadata.is_span() { metadata.name() == INVOCATION_SPAN } else { self.wants(metadata) }
     }
 
@@ -126,7 +126,7 @@ fn text_line(metadata: &Metadata<'_>, fields: &Map<String, Value>, now: DateTime
     line
 }
 
-/// The fields of an event or a span. What has no value is left out.
+/// The fields of an event or a span. Fields without a value are left out.
 #[derive(Debug, Default)]
 struct Fields(Map<String, Value>);
 
@@ -161,7 +161,7 @@ pub(crate) mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    /// What is logged while `work` runs.
+    /// The lines logged while `work` runs.
     pub(crate) fn logged(level: LevelFilter, format: LogFormat, work: impl FnOnce()) -> Vec<String> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = lines.clone();

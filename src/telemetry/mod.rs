@@ -1,4 +1,4 @@
-//! Telemetry: what an invocation did, made visible. Logs, metrics and spans are all made from the report, here.
+//! Telemetry: what an invocation did, made visible. Logs, metrics and spans are all made here, from the report.
 
 pub mod catalog;
 pub mod emf;
@@ -34,11 +34,11 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Telemetry as the settings have it. The log is started apart, before there are settings.
+    /// Telemetry as configured. The log is started separately, before there are settings.
     ///
     /// # Errors
     ///
-    /// [`PrometheusError`] where its endpoint cannot be opened.
+    /// [`PrometheusError`] if its endpoint cannot be opened.
     pub fn start(settings: &Settings) -> Result<Self, PrometheusError> {
         let dimensions = [settings.service.as_str(), settings.stage.as_str()];
         Ok(Self {
@@ -69,9 +69,9 @@ impl Telemetry {
         }
     }
 
-    /// The wide line of an invocation: everything about it. It is of level INFO whatever came of it, and is
-    /// printed at every `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml`
-    /// sets INFO.)
+    /// The wide line of an invocation: everything about it. Its level is INFO whatever the outcome, and it is printed
+    /// at every `AWS_LAMBDA_LOG_LEVEL`, as metrics must be. (Lambda itself drops it above INFO: `serverless.yml` sets
+    /// INFO.)
     #[must_use]
     pub fn wide_line<'a>(&'a self, report: &'a Report) -> Wide<'a> {
         let now = report.time_of(report.interval.ended);

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// Writes one line to standard output. It must be one complete JSON object: Lambda takes each line for one.
+/// Writes one line to standard output. It must be one complete JSON object, because Lambda expects one on each line.
 ///
 /// A line that cannot be written is dropped: there is nowhere left to report it.
 pub fn line(json: &str) {

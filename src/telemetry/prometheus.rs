@@ -32,7 +32,7 @@ impl Prometheus {
     ///
     /// # Errors
     ///
-    /// [`PrometheusError`] where it cannot be listened on.
+    /// [`PrometheusError`] if it cannot listen there.
     pub fn start(address: SocketAddr, dimensions: [&str; 2]) -> Result<Self, PrometheusError> {
         let builder = PrometheusBuilder::new().with_http_listener(address);
         let (recorder, exporter) =

@@ -5,11 +5,11 @@ use tracing::Level;
 use crate::reason::Reason;
 use crate::report::{Outcome, Record, Report};
 
-/// The most lines about single records in one invocation; one more says how many are left out. The wide line names every
-/// record that failed.
+/// The maximum number of lines about single records in one invocation; one more says how many are left out. The wide
+/// line names every record that failed.
 const MAX_LINES: usize = 50;
 
-/// Logs what went wrong with the records, and with the invocation. The caller is within the invocation's span.
+/// Logs what went wrong with the records and the invocation. Call this within the invocation's span.
 pub fn log(report: &Report) {
     if tracing::enabled!(Level::DEBUG) {
         report.records.iter().for_each(debug);
@@ -37,7 +37,7 @@ pub fn log(report: &Report) {
     }
 }
 
-/// Whether a record has a line of its own. The error of the invocation speaks for all records that it stopped.
+/// Whether a record gets its own line. The error of the invocation covers all records that it stopped.
 fn deserves_line(record: &Record, stopped_by: Option<&Reason>, has_error: bool) -> bool {
     match &record.outcome {
         Outcome::Quarantined(_) => true,
@@ -59,7 +59,7 @@ fn debug(record: &Record) {
     );
 }
 
-/// One line about one record; `object` is where it is kept, if it is.
+/// One line about one record; `object` is the URL of its object, if it is stored.
 fn line(record: &Record, object: Option<&str>) {
     let key = record.item_key.as_deref();
     let number = record.sequence_number.as_deref();
@@ -101,7 +101,7 @@ mod tests {
     use crate::telemetry::logs::tests::logged;
     use crate::testing;
 
-    /// What is logged of a report: level, reason or error, message.
+    /// What is logged for a report: level, reason or error, message.
     fn lines(report: &Report) -> Vec<(String, String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         logged(LevelFilter::INFO, LogFormat::Json, || log(report))
@@ -127,7 +127,7 @@ mod tests {
         assert!(lines[2].2.contains("ApproximateCreationDateTime"), "{lines:?}");
     }
 
-    /// The one line of the error speaks for the records that it stopped, and for no others.
+    /// The line of the error covers the records that it stopped, and no others.
     #[tokio::test(start_paused = true)]
     async fn an_error_of_the_invocation_hides_no_other_cause() {
         let mut report = testing::report_of_everything();

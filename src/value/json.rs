@@ -1,7 +1,7 @@
 //! Values and items as DynamoDB JSON: checked and measured, without building trees.
 //!
-//! An entry has its values as the record has them. A tree of each would cost an allocation for each name and each scalar, and
-//! many times the memory of the text.
+//! An entry has its values as they are in the record. A tree of each would cost an allocation for each name and each
+//! scalar, and many times the memory of the text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,16 +14,16 @@ use serde_json::value::RawValue;
 
 use super::{InvalidValue, Number, decode_base64, equal};
 
-/// The most levels of lists and maps that are read at all: about twice what DynamoDB stores. So what is read once can be read
-/// again as a part of something larger, within the limit of the JSON parser.
+/// The maximum number of levels of lists and maps that can be read: about twice what DynamoDB stores. So what has been
+/// read can be read again as part of something larger, within the limit of the JSON parser.
 const MAX_DEPTH: usize = 60;
 
 /// A JSON string, borrowed from the text unless it has escapes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct JsonText<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// A value as it was delivered, read and measured. Two are equal if their texts are; [`Self::is_same_value`] compares what they
-/// mean. One that has the right form and that DynamoDB would refuse all the same has [`Self::invalid`].
+/// A value as it was delivered, read and measured. Two are equal if their texts are; [`Self::is_same_value`] compares
+/// their meaning. [`Self::invalid`] says why DynamoDB would refuse a value that has the right form.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonValue<'a> {
     json: &'a RawValue,
@@ -167,7 +167,7 @@ const DUPLICATE: &str = "two members have the same name";
 impl<'de: 'a, 'a> Deserialize<'de> for JsonValue<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&RawValue>::deserialize(deserializer)?;
-        // Without the error's own words: it would name a place in the value for one in the whole text.
+        // Without the error's own words, whose position is in the value and not in the whole text.
         let measure = serde_json::from_str(json.get()).map_err(|_| D::Error::custom("not a value of DynamoDB"))?;
         Ok(Self { json, measure })
     }
@@ -199,7 +199,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonItem<'a> {
     }
 }
 
-/// What one look at a value tells.
+/// What reading a value once reveals.
 #[derive(Debug, Clone, Copy)]
 struct Measure {
     size: usize,
@@ -226,7 +226,7 @@ impl Measure {
         1 + name.len() + size
     }
 
-    /// Adds a member of a list or a map, which adds so many bytes.
+    /// Adds a member of a list or a map, which adds this many bytes.
     fn add<E: Error>(&mut self, bytes: usize, member: Self) -> Result<(), E> {
         self.size += bytes;
         self.depth = self.depth.max(1 + member.depth);
@@ -262,7 +262,7 @@ enum Type {
     Bs,
 }
 
-/// Of several reasons the first in their order is given, whatever the order of the values.
+/// The first of several reasons in their order of declaration, whatever the order of the values.
 fn first(one: Option<InvalidValue>, other: Option<InvalidValue>) -> Option<InvalidValue> {
     one.into_iter().chain(other).min()
 }
@@ -435,7 +435,7 @@ mod tests {
             assert!(serde_json::from_str::<JsonValue<'_>>(text).is_err(), "{text}");
             let item = format!("{{\n\"a\":{text}}}");
             let error = serde_json::from_str::<JsonItem<'_>>(&item).unwrap_err();
-            // Just behind it.
+            // Just after it.
             assert_eq!((error.line(), error.column()), (2, "\"a\":".len() + text.len() + 1), "{text}");
         }
     }
@@ -507,7 +507,7 @@ mod tests {
     }
 
     proptest! {
-        /// The trees are those of another implementation.
+        /// The trees come from another implementation.
         #[test]
         fn what_is_measured_is_true_of_the_tree(value in any_value()) {
             let json = raw(&value);

@@ -1,5 +1,5 @@
-//! DynamoDB's values: as they are delivered ([`JsonValue`]), and as trees, where that is needed: to tell whether two are
-//! equal, and for their canonical text.
+//! DynamoDB's values: as they are delivered ([`JsonValue`]), and as trees, where these are needed: to compare two
+//! values, and for their canonical text.
 
 mod json;
 mod number;

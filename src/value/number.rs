@@ -9,11 +9,11 @@ pub struct Number {
     exponent: i32,
     /// The digits as an integer, which 38 of them always fit; 0 for zero.
     digits: u128,
-    /// How many digits there are; none for zero.
+    /// The number of digits; 0 for zero.
     count: u32,
 }
 
-/// The most significant digits that DynamoDB stores.
+/// The maximum number of significant digits that DynamoDB stores.
 const MAX_DIGITS: u32 = 38;
 /// Magnitudes go from 1E-130 to 9.99…E+125. Here the point stands before the first digit, so the exponents are one higher.
 const EXPONENTS: std::ops::RangeInclusive<i64> = -129..=126;
@@ -40,7 +40,7 @@ impl Number {
             return None;
         }
         let (mut digits, mut count) = (0_u128, 0);
-        // Zeros before the first digit that is another, and zeros that count only if another digit follows.
+        // Zeros before the first nonzero digit, and zeros that count only if a nonzero digit follows.
         let (mut leading, mut zeros) = (0, 0);
         for byte in whole.bytes().chain(fraction.bytes()) {
             match byte {
@@ -69,9 +69,9 @@ impl Number {
         })
     }
 
-    /// The size of the number in bytes, as DynamoDB counts it: one for each pair of digits, one more, and another one for a
-    /// minus sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats"). Pairs are counted from the decimal
-    /// point, as both engines of the tests do: `1.2` has two of them, `12` one.
+    /// The size of the number in bytes, as DynamoDB counts it: one for each pair of digits, one more, and another one
+    /// for a minus sign (Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats"). Pairs are counted from
+    /// the decimal point, as both test engines do: `1.2` has two of them, `12` one.
     #[must_use]
     pub const fn size(&self) -> usize {
         let before_first_pair = (self.exponent % 2 != 0 && self.count > 0) as usize;
@@ -123,7 +123,7 @@ mod tests {
         decimal.is_zero() || (decimal.digits() <= 38 && (-130..=125).contains(&magnitude))
     }
 
-    /// How many digits a number has in base 100: with a point that stands between two of them.
+    /// How many digits a number has in base 100, with the point between two of them.
     fn pairs(decimal: &BigDecimal) -> usize {
         let text = decimal.normalized().abs().to_plain_string();
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -212,7 +212,7 @@ mod tests {
             prop_assert_eq!(Number::parse(&a.to_string()) == Number::parse(&b.to_string()), a == b);
         }
 
-        /// Against an independent implementation of decimals, on texts around DynamoDB's limits.
+        /// Compared with an independent implementation of decimals, on texts around DynamoDB's limits.
         #[test]
         fn a_decimal_is_read_exactly_where_dynamodb_can_store_it(text in decimal_text()) {
             let expected = decimal(&text).filter(is_storable);

@@ -7,7 +7,7 @@ use crate::testing::{MemoryStore, Reply, any_reply, entries};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What came of writing, with how long it took.
+/// The result of writing, and how long it took.
 struct Outcome {
     /// One for each record, in order.
     fates: Vec<WriteOutcome>,
@@ -17,14 +17,14 @@ struct Outcome {
     took: Duration,
 }
 
-/// Runs on a clock that moves only when everything waits.
+/// Runs on a clock that advances only while everything is waiting.
 fn on_paused_clock<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(work)
 }
 
-/// Writes `count` entries, each of its own record, to a store that answers its requests with `replies`, in turn, and then
-/// as it should.
+/// Writes `count` entries, each of its own record, to a store that answers its requests with `replies`, in turn, and
+/// then normally.
 fn write_to(count: usize, replies: Vec<Reply>) -> (Outcome, MemoryStore) {
     write_within(LIMIT, count, MemoryStore::replying(replies))
 }
@@ -156,7 +156,7 @@ fn waits_are_drawn_up_to_a_limit_that_doubles() {
         }
     }
     for (longest, limit) in longest.into_iter().zip([50, 100, 200, 400, 800, 1_600, 2_000, 2_000]) {
-        // Tokio's clock goes by milliseconds.
+        // Tokio's clock has a resolution of milliseconds.
         let limit = Duration::from_millis(limit);
         assert!(longest <= limit + Duration::from_millis(1) && longest > limit * 9 / 10, "{longest:?} of {limit:?}");
     }
@@ -192,7 +192,7 @@ fn an_entry_that_two_records_have_is_written_once_and_settles_both() {
             let written = writer.next().await.unwrap().unwrap();
             assert_eq!((written.record, written.outcome, written.stored), (record, WriteOutcome::Stored, 1));
         }
-        // It is stored already.
+        // It is already stored.
         writer.add(2, vec![entry]);
         assert_eq!(writer.next().await.unwrap().unwrap().record, 2);
         let finished = writer.finish();
@@ -200,7 +200,7 @@ fn an_entry_that_two_records_have_is_written_once_and_settles_both() {
     });
 }
 
-/// They have waited already: for their object.
+/// They have already waited for their object.
 #[test]
 fn entries_that_come_later_go_first() {
     let store = MemoryStore::replying(vec![Reply::Slow(Duration::from_millis(20)); 100]);
@@ -223,7 +223,7 @@ fn entries_that_come_later_go_first() {
     });
 }
 
-/// A table that takes so many requests at once, and throttles all beyond.
+/// A table that accepts this many requests at once, and throttles the others.
 struct Busy {
     takes: usize,
     now: std::cell::Cell<usize>,
@@ -272,8 +272,8 @@ proptest! {
     // Each case is 400 requests.
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// However few requests a table takes at once: after a while the writer sends about as many, everything is stored, and
-    /// throttles are few beside the requests.
+    /// However few requests a table takes at once: after a while the writer sends about as many, everything is stored,
+    /// and few requests are throttled.
     #[test]
     fn requests_in_flight_settle_at_what_the_table_takes(takes in 1_usize..=8, seed in any::<u64>()) {
         fastrand::seed(seed);
@@ -293,11 +293,11 @@ proptest! {
             writer.finish().requests
         });
         prop_assert_eq!(store.most.get(), 16, "it begins with as many as it may");
-        // With sixteen in flight whatever the table does, all but `takes` of sixteen requests would be throttled: less than half
-        // as many are.
+        // With a constant sixteen in flight, all but `takes` of sixteen requests would be throttled: less than half as
+        // many are.
         let (throttled, all) = (store.throttled.get(), requests.len());
         prop_assert!(throttled * 16 * 2 <= all * (16 - takes), "{throttled} of {all} requests were throttled");
-        // And it does not stay small: the table gets as many requests as it can take.
+        // Nor does it stay small: the table gets as many requests as it can take.
         let last = requests.last().unwrap().interval.ended - requests[0].interval.started;
         let ideal = Duration::from_millis(10) * u32::try_from(batches.div_ceil(takes)).unwrap();
         prop_assert!(last <= ideal * 3 / 2, "{last:?}, and {ideal:?} would do");

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 /// The requests that an invocation begins with: four times what a batch of Lambda's default size needs.
 pub(super) const FIRST_IN_FLIGHT: u32 = 16;
-/// The most requests in flight at once. More made no batch faster (docs/performance.md), and each is an open connection.
+/// The maximum number of requests in flight. More made no batch faster (docs/performance.md), and each is a connection.
 pub(super) const MAX_IN_FLIGHT: u32 = 40;
 
 /// The number of requests that may be in flight.
@@ -13,7 +13,7 @@ pub(super) struct Window {
     size: u32,
     /// Answers since the last step up that were not throttled.
     answers: u32,
-    /// When it shrank last.
+    /// When it last shrank.
     shrunk: Option<Instant>,
 }
 
@@ -29,8 +29,8 @@ impl Window {
         self.size as usize
     }
 
-    /// A request that was sent at `sent` was answered without a throttle. Until there is a throttle, each answer lets one more
-    /// request be in flight; from then on only as many answers as may be in flight do.
+    /// A request that was sent at `sent` was answered without a throttle. Until the first throttle, each answer allows
+    /// one more request in flight; after that, it takes as many answers as there may be requests in flight.
     pub(super) fn grow(&mut self, sent: Instant) {
         if self.shrunk.is_some_and(|shrunk| sent < shrunk) {
             return;
@@ -42,8 +42,8 @@ impl Window {
         }
     }
 
-    /// A request that was sent at `sent` is throttled: half as many may be in flight. Requests that were sent before the
-    /// window shrank say nothing about the smaller one.
+    /// A request that was sent at `sent` was throttled: half as many may be in flight. Requests that were sent before
+    /// the window shrank say nothing about the smaller one.
     pub(super) fn shrink(&mut self, sent: Instant, now: Instant) {
         if self.shrunk.is_none_or(|shrunk| sent >= shrunk) {
             self.size = (self.size / 2).max(1);

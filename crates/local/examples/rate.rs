@@ -1,15 +1,16 @@
-//! How many changes a second the local world audits, from the first to the last, and how long each waits for its entry.
+//! Measures how many changes a second the local world audits, and how long each change waits for its entry.
 //!
-//! Starts a world, and changes its Configuration table through DynamoDB's API as fast as the entries follow: so many changes
-//! at most are without an entry. Of ten changes three create a setting and seven change one. At the end it reads both tables'
-//! content back: each change has its entry, with the ID that its record gives it, and no other entries exist.
+//! Starts a world, and changes its Configuration table through DynamoDB's API as fast as the entries follow: at most
+//! `IN_FLIGHT` changes lack an entry. Of ten changes, three create a setting and seven change one. At the end it reads
+//! both tables back: each change must have its entry, with the ID that its record gives it, and there must be no
+//! others.
 //!
 //! ```sh
 //! cargo build --release --locked --workspace --bin bootstrap --example rate
 //! target/release/examples/rate target/release/bootstrap [CHANGES] [DIRECTORY]
 //! ```
 //!
-//! A million changes without `CHANGES`; in memory without `DIRECTORY`. The last line is JSON.
+//! `CHANGES` is a million by default; without `DIRECTORY` the world is in memory. The last line of output is JSON.
 
 #![allow(clippy::print_stdout, reason = "figures are for the terminal")]
 
@@ -35,15 +36,15 @@ use uuid::Uuid;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What `BatchWriteItem` takes.
+/// The maximum number of items in one `BatchWriteItem`.
 const BATCH: usize = 25;
-/// How many requests wait for DynamoDB's answer at most.
+/// The maximum number of requests that wait for DynamoDB's answer.
 const WRITERS: usize = 4;
-/// How many changes are without an entry at most, so that the lag stays bounded.
+/// The maximum number of changes without an entry, so that the lag stays bounded.
 const IN_FLIGHT: usize = 800;
 /// How many entries are read back at once.
 const PAGE: i32 = 1000;
-/// After how long without an entry the world counts as stuck.
+/// How long the world may go without an entry before it counts as stuck.
 const STUCK: Duration = Duration::from_mins(1);
 
 #[tokio::main]
@@ -82,12 +83,12 @@ async fn main() -> Result<()> {
     verified
 }
 
-/// The changes, and what the writers share.
+/// The changes, and the state that the writers share.
 struct Run {
     client: Client,
     table: String,
     changes: usize,
-    /// The next change that nobody has begun.
+    /// The next change that no writer has begun.
     next: AtomicUsize,
     /// When each change was sent, in microseconds since the start.
     sent: Vec<AtomicU64>,
@@ -114,7 +115,7 @@ impl Run {
         u64::try_from((Clock::System.instant() - self.started).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Makes changes until all are made. Each writer has its own settings, so the order of the changes of one is known.
+    /// Makes changes until all are made. Each writer has its own settings, so the changes of each setting are in order.
     async fn write(self: Arc<Self>, writer: usize) -> Result<()> {
         let mut settings = 0;
         let mut changed = 0;
@@ -153,16 +154,16 @@ impl Run {
     }
 }
 
-/// What is seen of the entries.
+/// What has been seen of the entries.
 struct Watch {
     events: UnboundedReceiver<Arc<WorldEvent>>,
-    /// Of each change whether its entry was seen.
+    /// For each change, whether its entry was seen.
     seen: Vec<bool>,
-    /// From sending a change to seeing its entry, in microseconds, in the order of the entries.
+    /// The time from sending a change to seeing its entry, in microseconds, in the order of the entries.
     lags: Vec<u64>,
     /// When each tenth of the entries was complete, in microseconds.
     tenths: Vec<u64>,
-    /// What the world complained of.
+    /// How many warnings and retries the world reported.
     troubles: usize,
     pid: u32,
 }
@@ -205,13 +206,13 @@ impl Watch {
         Ok(())
     }
 
-    /// Changes a second in this tenth of the run.
+    /// Changes per second in this tenth of the run.
     fn rate(&self, tenth: usize) -> f64 {
         let took = self.tenths[tenth + 1] - self.tenths[tenth];
         self.lags.len() as f64 / 10.0 / (took as f64 / 1e6)
     }
 
-    /// The lag that so many of a thousand do not exceed, in milliseconds.
+    /// The lag that this many of a thousand changes do not exceed, in milliseconds.
     fn lag(lags: &[u64], per_mille: usize) -> f64 {
         let mut sorted = lags.to_vec();
         sorted.sort_unstable();
@@ -250,7 +251,7 @@ impl Watch {
     }
 }
 
-/// The change that this entry is of: the value that it set.
+/// The change that this entry records, found by the value that it set.
 fn change_of(entry: &Entry) -> Option<usize> {
     use serde_dynamo::AttributeValue as Attribute;
     match entry.value("newValue")?.0 {
@@ -263,7 +264,7 @@ fn change_of(entry: &Entry) -> Option<usize> {
     }
 }
 
-/// The entries are those that the stream's records give, by ID, and their values are those of the changes, each once.
+/// Checks that the entries have the IDs that the stream's records give, and the values of the changes, each once.
 async fn verify(world: &World, changes: usize) -> Result<()> {
     let database = world.database().ok_or("the world has no database")?;
     let source = Source::default();
@@ -315,7 +316,7 @@ async fn expected_ids(client: aws_sdk_dynamodbstreams::Client, stream: String) -
     Ok(ids)
 }
 
-/// The memory of a process that is resident now, in MB.
+/// The resident memory of a process, in MB.
 fn resident(process: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in the status")?;

@@ -8,14 +8,14 @@ use crate::event::{EventBus, WorldEvent};
 
 /// How often to look for new entries.
 const POLL: Duration = Duration::from_millis(100);
-/// After how many polls to look for new shards.
+/// The number of polls between searches for new shards.
 const REFRESH: u32 = 50;
 
 /// Publishes the entries that this reader reads, until it is dropped.
 pub(crate) async fn publish_entries(mut reader: StreamReader, bus: EventBus) {
     let mut polls = 0_u32;
     loop {
-        // New shards are rare. What fails here is tried again; the mapping warns if the endpoint is away.
+        // New shards are rare. A failure here is retried; the mapping warns if the endpoint is unreachable.
         if polls.is_multiple_of(REFRESH) {
             let _ = reader.refresh().await;
         }
@@ -27,7 +27,7 @@ pub(crate) async fn publish_entries(mut reader: StreamReader, bus: EventBus) {
                 bus.publish(WorldEvent::Warning { message });
             }
             for change in page.records.into_iter().filter_map(|record| record.dynamodb) {
-                // A redelivered record rewrites its entry. DynamoDB has no stream record of that, the embedded one has.
+                // Rewriting an entry on redelivery adds a stream record in the embedded database, but not in DynamoDB.
                 if let Some(image) = change.new_image.filter(|new| Some(new) != change.old_image.as_ref()) {
                     bus.publish(WorldEvent::EntryStored { entry: Entry::from_item(image) });
                 }

@@ -16,9 +16,9 @@ use config_audit_mapping::{Condition, SequenceNumber};
 /// A table of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorldTable {
-    /// The one whose changes are audited.
+    /// The table whose changes are audited.
     Configuration,
-    /// The one with the entries.
+    /// The table with the entries.
     Audit,
 }
 
@@ -35,31 +35,31 @@ pub enum WorldEvent {
         /// How, in the operating system's words, such as `exit status: 1`.
         status: String,
     },
-    /// The mapping polled the stream. Of the polls that get no records, at most one a minute is published.
+    /// The mapping polled the stream. Polls that return no records are published at most once a minute.
     StreamPolled {
-        /// The number of records that it got.
+        /// The number of records that it returned.
         records: usize,
     },
     /// The embedded database accepted writes.
     TableWritten {
-        /// To which table.
+        /// The table.
         table: WorldTable,
-        /// By which operation of DynamoDB.
+        /// The DynamoDB operation.
         operation: String,
         /// The number of items.
         items: usize,
         /// How long it took.
         took: Duration,
     },
-    /// The embedded database was told to refuse a request to write, and did.
+    /// The embedded database refused a write request, as it was told to.
     TableRefused {
-        /// Whose items would have been written.
+        /// The table whose items would have been written.
         table: WorldTable,
-        /// By which operation of DynamoDB.
+        /// The DynamoDB operation.
         operation: String,
-        /// How many.
+        /// The number of items.
         items: usize,
-        /// Whether it was throttled; otherwise it failed.
+        /// Whether the request was throttled; otherwise it failed.
         is_throttled: bool,
     },
     /// The mapping read a record from the stream. The event has no images, because they hold values.
@@ -68,13 +68,13 @@ pub enum WorldEvent {
         shard_id: String,
         /// Its position in the shard.
         sequence_number: SequenceNumber,
-        /// `eventID`, which the IDs of its entries are made from.
+        /// `eventID`, from which the IDs of its entries are derived.
         event_id: String,
         /// `INSERT`, `MODIFY` or `REMOVE`.
         event_name: String,
-        /// The item's key, as entries write it; empty if there is none.
+        /// The item's key, as entries write it; empty if it has none.
         item_key: String,
-        /// When the item was changed, as the stream says it.
+        /// When the item was changed, according to the stream.
         created: DateTime<Utc>,
     },
     /// A record of the stream was put into the batch of an invocation. The event has no images, because they hold values.
@@ -93,11 +93,11 @@ pub enum WorldEvent {
         /// `Lambda-Runtime-Trace-Id`, as in `Root=1-…;Parent=…;Sampled=1`; empty if none is sent.
         trace_header: String,
     },
-    /// The invocation has ended. All lines and segments that the function had sent by then were published before.
+    /// The invocation has ended. All lines and segments that the function had sent by then have been published already.
     InvocationEnded(CompletedInvocation),
     /// The function printed a line.
     LogLine {
-        /// Where to.
+        /// Which output it was printed to.
         source: LogSource,
         /// The line, without its end.
         line: String,
@@ -144,7 +144,7 @@ pub enum WorldEvent {
         /// The last record that is done.
         sequence_number: SequenceNumber,
     },
-    /// Records that Lambda gave up were written to the on-failure destination.
+    /// Records that Lambda gave up on were written to the on-failure destination.
     SentToDestination {
         /// The object's key in the failure bucket.
         key: String,
@@ -153,18 +153,18 @@ pub enum WorldEvent {
         /// How many records.
         records: usize,
     },
-    /// The on-failure destination failed; the batch is kept and sent again.
+    /// The on-failure destination failed; the batch is kept and will be sent again.
     DestinationFailed {
-        /// Why.
+        /// Why it failed.
         message: String,
     },
-    /// Something went wrong, and the world goes on, such as a stream that cannot be read just now. An error that persists
-    /// is published once.
+    /// Something went wrong, such as a stream that cannot be read at the moment, but the world continues. An error that
+    /// persists is published once.
     Warning {
         /// What went wrong.
         message: String,
     },
-    /// What a [`WorldEvent::Warning`] reported works again.
+    /// Something that a [`WorldEvent::Warning`] reported works again.
     Recovered {
         /// What works again.
         message: String,
@@ -182,8 +182,8 @@ pub enum LogSource {
 
 /// Publishes events to subscribers. Clones publish to the same subscribers.
 ///
-/// A subscriber receives all events that are published after it subscribed, in order. A slow one delays nobody: its events wait
-/// in a queue of its own, without a limit ([`EventBus::subscribe`]) or with one ([`EventBus::subscribe_bounded`]).
+/// A subscriber receives all events published after it subscribed, in order. A slow one delays nobody: its events wait
+/// in its own queue, without a limit ([`EventBus::subscribe`]) or with one ([`EventBus::subscribe_bounded`]).
 #[derive(Debug, Clone, Default)]
 pub struct EventBus {
     subscribers: Arc<Mutex<Vec<Subscriber>>>,
@@ -196,14 +196,14 @@ enum Subscriber {
 }
 
 impl EventBus {
-    /// A bus with no subscriber yet.
+    /// A bus without subscribers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Receives all events from now on. The channel closes when the world and all its parts are gone. Meant for what ends soon:
-    /// nothing limits the queue.
+    /// Receives all events from now on. The channel closes when the world and all its parts are gone. Meant for
+    /// short-lived subscribers, because the queue has no limit.
     #[must_use]
     pub fn subscribe(&self) -> UnboundedReceiver<Arc<WorldEvent>> {
         let (sender, receiver) = unbounded_channel();
@@ -211,8 +211,8 @@ impl EventBus {
         receiver
     }
 
-    /// Receives events from now on, of which at most `capacity` wait. The subscriber misses what does not fit, and learns how
-    /// many events that were.
+    /// Receives events from now on, with a queue of at most `capacity`. The subscriber misses the events that do not
+    /// fit, and learns how many they were.
     #[must_use]
     pub fn subscribe_bounded(&self, capacity: usize) -> BoundedEvents {
         let (sender, events) = channel(capacity);
@@ -234,7 +234,7 @@ impl EventBus {
 }
 
 impl Subscriber {
-    /// False if it is gone.
+    /// Returns false if the subscriber is gone.
     fn send(&self, event: Arc<WorldEvent>) -> bool {
         match self {
             Self::Unbounded(sender) => sender.send(event).is_ok(),
@@ -262,12 +262,12 @@ pub struct BoundedEvents {
 pub enum Received {
     /// The next event.
     Event(Arc<WorldEvent>),
-    /// Its queue was full, so it missed this many events. They were published after those that still wait in the queue.
+    /// The queue was full, so this many events were missed. They were published after those still in the queue.
     Missed(usize),
 }
 
 impl BoundedEvents {
-    /// The next event, or the number of those that were missed; none when the world and all its parts are gone.
+    /// The next event, or the number of missed ones; `None` when the world and all its parts are gone.
     pub async fn recv(&mut self) -> Option<Received> {
         match self.missed.swap(0, Ordering::Relaxed) {
             0 => self.events.recv().await.map(Received::Event),

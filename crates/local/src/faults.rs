@@ -1,6 +1,6 @@
-//! Faults that somebody switches on in a running world, to see what the function and its alarms make of them.
+//! Faults that can be switched on in a running world, to see how the function and its alarms react.
 //!
-//! All parts of the world share one [`Breaker`], and ask it for each request: nothing is restarted.
+//! All parts of the world share one [`Breaker`], and check it for each request, so nothing is restarted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,11 +18,11 @@ pub struct Faults {
     pub table: Option<TableFault>,
     /// Whether the failure bucket refuses objects.
     pub bucket_refuses: bool,
-    /// What becomes of the function's process in each invocation.
+    /// What happens to the function's process in each invocation.
     pub function: Option<FunctionFault>,
     /// Whether the event source mapping is disabled.
     pub mapping_disabled: bool,
-    /// Whether records that are read from the stream are damaged, so that the function cannot audit them.
+    /// Whether records are damaged when they are read from the stream, so that the function cannot audit them.
     pub records_damaged: bool,
 }
 
@@ -30,9 +30,9 @@ pub struct Faults {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TableFault {
-    /// It refuses them as throttled.
+    /// It throttles them.
     Throttles,
-    /// It answers that it failed.
+    /// It answers with a server error.
     Fails,
     /// It answers after [`SLOW`].
     Slow,
@@ -42,7 +42,7 @@ pub enum TableFault {
     LosesAnswers,
 }
 
-/// What becomes of the function's process when it receives an event.
+/// What happens to the function's process when it receives an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FunctionFault {
@@ -63,7 +63,7 @@ impl Breaker {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is broken, atomically. Requests in progress are not affected.
+    /// Changes what is broken, atomically. Does not affect requests in progress.
     pub fn update(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }

@@ -24,8 +24,8 @@ pub struct CompletedInvocation {
 }
 
 impl CompletedInvocation {
-    /// What Lambda writes into the function's log at the end of an invocation (AWS Lambda Developer Guide, "Lambda Telemetry API
-    /// Event schema reference": `platform.report`), as far as it is known here.
+    /// What Lambda writes to the function's log at the end of an invocation (AWS Lambda Developer Guide, "Lambda
+    /// Telemetry API Event schema reference": `platform.report`), as far as it is known here.
     #[must_use]
     pub fn platform_report(&self, time: DateTime<Utc>) -> Value {
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;

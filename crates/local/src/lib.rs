@@ -7,11 +7,12 @@
 //! | Lambda's execution environment, Runtime API and X-Ray daemon | [`function`] |
 //! | the event source mapping | [`mapping`]: `config-audit-mapping` decides, a poller reads the stream |
 //!
-//! [`World`] puts them together, and [`faults`] breaks them on purpose. Each part publishes what happens as a [`WorldEvent`] on the [`EventBus`]; none of them
-//! prints. [`aws`] has what is true of DynamoDB tables anywhere: it knows nothing of the local world.
+//! [`World`] puts them together, and [`faults`] breaks them on purpose. Each part publishes what happens as a
+//! [`WorldEvent`] on the [`EventBus`]; none of them prints. [`aws`] holds what is true of DynamoDB tables anywhere: it
+//! does not know the local world.
 //!
-//! Of this workspace it uses the mapping, the Lambda's library (its clock and environment) and `config-audit-cloudwatch`,
-//! which reads the function's log lines. It knows neither the simulator nor the command.
+//! From this workspace it uses the mapping, the Lambda's library (its clock and environment) and
+//! `config-audit-cloudwatch`, which reads the function's log lines. It does not know the simulator or the command.
 
 pub mod aws;
 pub mod bucket;

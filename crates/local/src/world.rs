@@ -34,7 +34,7 @@ pub enum Store {
     },
     /// DynamoDB behind this URL; S3 in this process.
     Endpoint(String),
-    /// The user's AWS account. Nothing is started or created; entries and failures cannot be listed.
+    /// The user's AWS account. Nothing is started or created, and entries and failures cannot be listed.
     Aws,
 }
 
@@ -45,7 +45,7 @@ pub struct WorldSettings {
     pub store: Store,
     /// The credentials and the region.
     pub aws: AwsSettings,
-    /// Where data and the mapping's checkpoint are stored. Without one they are in memory and a temporary directory.
+    /// Where data and the mapping's checkpoint are stored; if `None`, in memory and in a temporary directory.
     pub directory: Option<PathBuf>,
     /// The function. Its variables override those that the world sets.
     pub function: FunctionSettings,
@@ -69,7 +69,7 @@ pub struct Source {
 }
 
 impl WorldSettings {
-    /// A world in memory for this binary, at ports that the system picks, without a source.
+    /// A world in memory for this binary, on ports that the system picks, without a source.
     #[must_use]
     pub fn new(bootstrap: impl Into<PathBuf>) -> Self {
         Self {
@@ -144,7 +144,7 @@ pub struct World {
     tasks: JoinSet<()>,
     /// Removed with this value.
     _temporary: Option<TempDir>,
-    /// Nobody else uses the directory while this is open.
+    /// No other world uses the directory while this is open.
     _lock: Option<File>,
 }
 
@@ -152,7 +152,7 @@ impl World {
     /// Starts all parts that the settings require. They publish what happens on the bus.
     ///
     /// # Errors
-    /// When a part cannot be started. The parts that were started are stopped.
+    /// When a part cannot be started. Parts that were already started are stopped.
     pub async fn start(settings: WorldSettings, bus: EventBus) -> Result<Self, WorldError> {
         let WorldSettings { store, aws, directory, mut function, audit_table, failure_bucket, source } = settings;
         let breaker = Breaker::default();
@@ -257,13 +257,13 @@ impl World {
         })
     }
 
-    /// The database, unless it is the account's.
+    /// The database; `None` if it is in an AWS account.
     #[must_use]
     pub fn database(&self) -> Option<&Database> {
         self.database.as_ref()
     }
 
-    /// The failure bucket, unless it is the account's.
+    /// The failure bucket; `None` if it is in an AWS account.
     #[must_use]
     pub fn bucket(&self) -> Option<&Bucket> {
         self.bucket.as_deref()
@@ -275,13 +275,13 @@ impl World {
         &self.audit_table
     }
 
-    /// The ARN of the stream that invokes the function, if one does.
+    /// The ARN of the stream that invokes the function, if any.
     #[must_use]
     pub fn stream_arn(&self) -> Option<&str> {
         self.stream_arn.as_deref()
     }
 
-    /// Breaks the parts of the world, or mends them. A table that is not embedded cannot be broken.
+    /// The switch that breaks parts of the world, or repairs them. Only an embedded table can be broken.
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
@@ -295,7 +295,7 @@ impl World {
         Ok(self.function.lock().await.invoke(event).await?)
     }
 
-    /// All entries of the Audit table; none for the account's.
+    /// All entries of the Audit table; empty if it is in an AWS account.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -306,7 +306,7 @@ impl World {
         }
     }
 
-    /// All objects of the failure bucket; none for the account's.
+    /// All objects of the failure bucket; empty if it is in an AWS account.
     ///
     /// # Errors
     /// When the bucket cannot be read.
@@ -317,7 +317,7 @@ impl World {
         }
     }
 
-    /// Stops everything: first deliveries, then the function's process, then the servers; temporary data goes last.
+    /// Stops everything: first deliveries, then the function's process, then the servers; removes temporary data last.
     pub async fn stop(mut self) {
         // Waits until the tasks have released the function.
         self.tasks.shutdown().await;
@@ -331,8 +331,8 @@ impl World {
     }
 }
 
-/// Creates the directory if it is missing, and takes it for this process. The system gives it back when the process ends,
-/// however it ends.
+/// Creates the directory if it is missing, and locks it for this process. The system releases the lock when the process
+/// ends, however it ends.
 fn lock(directory: &Path) -> Result<File, WorldError> {
     let unusable = |source| WorldError::Directory { path: directory.to_owned(), source };
     std::fs::create_dir_all(directory).map_err(unusable)?;
@@ -376,7 +376,7 @@ mod tests {
         let mut events = bus.subscribe();
         let error = World::start(settings(Some(directory.path())), bus).await.unwrap_err();
         assert!(matches!(error, WorldError::Checkpoint(CheckpointError::Content { .. })), "{error}");
-        // The channel closes when nobody is left who could publish.
+        // The channel closes when nothing is left that could publish.
         let closed = async { while events.recv().await.is_some() {} };
         tokio::time::timeout(GENEROUS, closed).await.unwrap();
     }

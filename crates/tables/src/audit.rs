@@ -108,7 +108,7 @@ impl AuditTable {
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 
-    /// The entry with this ID, if there is one.
+    /// The entry with this ID, if it exists.
     ///
     /// # Errors
     /// If AWS returns an error.
@@ -116,7 +116,7 @@ impl AuditTable {
         self.get(id, false).await
     }
 
-    /// The entry with this ID, if there is one now: a consistent read.
+    /// The entry with this ID, if it exists now: a consistent read.
     pub(crate) async fn current_entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
         self.get(id, true).await
     }
@@ -136,7 +136,7 @@ impl AuditTable {
     /// # Errors
     /// If AWS returns an error.
     pub async fn entries_by_id(&self, ids: &[&str]) -> Result<HashMap<String, SdkItem>, AwsError> {
-        // DynamoDB rejects a batch with a key twice, or one that no entry can have.
+        // DynamoDB rejects a batch with duplicate keys, or with a key that no entry can have.
         let mut ids: Vec<&str> = ids.iter().copied().filter(|id| !id.is_empty() && id.len() <= MAX_KEY_BYTES).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The number of keys that one `BatchGetItem` takes.
+/// The maximum number of keys in one `BatchGetItem`.
 pub(crate) const MAX_BATCH: usize = 100;
 
-/// DynamoDB's code for a table that has reached its capacity, which is why it processes no keys.
+/// DynamoDB's code for a table that has reached its capacity and therefore processes no keys.
 pub(crate) const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 /// How many requests in a row may return nothing.
@@ -13,7 +13,7 @@ const MAX_STALLS: u32 = 6;
 /// The wait after the first of them; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Limits how long keys are requested again that DynamoDB leaves unprocessed. It processes none while it throttles, and
+/// Limits how long keys that DynamoDB leaves unprocessed are requested again. It processes none while it throttles, and
 /// only some if the items are larger than a response.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
@@ -21,7 +21,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Whether the keys that are left of these should be requested again. Waits first if none was processed.
+    /// Whether the remaining keys should be requested again. Waits first if none was processed.
     pub(crate) async fn is_left_after(&mut self, requested: usize, left: usize) -> bool {
         if left < requested {
             self.stalls = 0;

@@ -78,7 +78,7 @@ impl ConfigurationTable {
         is_canary(item, &self.key_attribute)
     }
 
-    /// The item that entries with this `itemKey` belong to, if there is one.
+    /// The item that entries with this `itemKey` belong to, if it exists.
     ///
     /// # Errors
     /// If AWS returns an error.

@@ -1,4 +1,4 @@
-//! Why an AWS request failed, in one line: what, where, and what to do.
+//! Errors of AWS requests, each in one line: what failed, where, why, and what to do.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -86,7 +86,7 @@ impl AwsError {
         Self { action: action.into(), code: Some(code.to_owned()), reason }
     }
 
-    /// The error of the function's own writer, which uses these codes where AWS has none. Its messages are for
+    /// The error of the function's own writer, which uses these codes where AWS has none. Its messages are meant for
     /// operators of the function.
     pub fn of_writer(action: impl Into<String>, permission: &str, code: &str) -> Self {
         let reason = match code {

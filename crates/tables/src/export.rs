@@ -1,7 +1,7 @@
-//! Reads a whole trail in the order of time, without holding its values.
+//! Reads a whole trail in order of time, without holding its values.
 //!
-//! DynamoDB returns the entries of a table in no useful order. So [`heads`] first reads what entries are sorted by, and
-//! [`entries`] then reads the entries themselves in that order. In memory are a [`Head`] for each entry, and the
+//! DynamoDB returns the entries of a table in no useful order. So [`heads`] first reads the sort keys of the entries,
+//! and [`entries`] then reads the entries themselves in that order. Memory holds a [`Head`] for each entry, and the
 //! entries of [`CONCURRENT_BATCHES`] batches.
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -19,7 +19,7 @@ const CONCURRENT_BATCHES: usize = 4;
 pub const COLUMNS: [&str; 7] =
     ["modificationTime", "itemKey", "updatedAttribute", "oldValue", "newValue", "backfilled", "id"];
 
-/// What entries are sorted by: the time of the change, then the item, then the ID.
+/// The sort key of an entry: the time of the change, then the item, then the ID.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Head {
     /// The time of the change, according to the entry.

@@ -1,7 +1,7 @@
 //! The Configuration table and the Audit table: reads them page by page, and checks them against each other.
 //!
-//! [`AuditTable`] and [`ConfigurationTable`] read; [`export`] reads a whole trail by time; [`Verification`] proves that the trail is complete, or reports what
-//! is wrong with it. [`AwsError`] says why a request failed.
+//! [`AuditTable`] and [`ConfigurationTable`] read; [`export`] reads a whole trail by time; [`Verification`] proves that
+//! the trail is complete, or reports what is wrong. [`AwsError`] says why a request failed.
 //!
 //! From this workspace it uses the trail, the shared facts about tables (`config_audit_local::aws`), and CloudWatch's
 //! units. It does not know the command, the console, or how clients are made.

@@ -11,14 +11,14 @@ pub enum Soundness {
     Intact,
     /// It is intact as far as it goes, but some items look older than the trail.
     Doubtful,
-    /// It is not intact, or cannot be decided.
+    /// It is not intact, or that cannot be decided.
     Broken,
 }
 
 /// What was checked. Counts of proven items include deleted items.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Summary {
-    /// Items of the Configuration table.
+    /// Deleted items, which have only entries.
     pub items: usize,
     /// Items that only have entries.
     pub deleted: usize,
@@ -31,9 +31,9 @@ pub struct Summary {
     older: usize,
     /// Items with findings.
     broken: usize,
-    /// What is wrong.
+    /// The number of findings.
     pub findings: usize,
-    /// The findings that are undecided.
+    /// The number of undecided findings.
     undecided: usize,
 }
 
@@ -102,7 +102,7 @@ impl Summary {
         }
     }
 
-    /// For tools.
+    /// The summary as JSON, for tools.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -126,7 +126,7 @@ impl<O: Observer> Verification<O> {
         }
     }
 
-    /// Checks every item that only has entries.
+    /// Checks every item that has only entries.
     async fn check_deleted_items(&mut self) -> Result<(), O::Error> {
         // The ID is a 122-bit hash of the key, and takes less memory.
         let mut seen = HashSet::new();
@@ -243,8 +243,8 @@ impl<O: Observer> Verification<O> {
         verdicts.buffer_unordered(CONCURRENCY).try_collect().await
     }
 
-    /// What these entries prove of the item with this key. The canary has entries where its key once had another item: they end
-    /// with the canary, because its removal has none.
+    /// What these entries prove about the item with this key. The canary has entries only if its key once had another
+    /// item: they end with the canary, because its removal has none.
     fn verdict(&self, key: &str, steps: Vec<Step>, item: Option<&Item>) -> Verdict {
         let canary = || {
             let end = fold(steps.clone(), None).end()?.item();

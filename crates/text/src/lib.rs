@@ -1,4 +1,4 @@
-//! Untrusted text, made safe to show, in a terminal, in a browser and in a spreadsheet.
+//! Makes untrusted text safe to show in a terminal, a browser and a spreadsheet.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ pub fn is_printable(character: char) -> bool {
     matches!(character, ' '..='~') || ['a', character].iter().collect::<String>().escape_debug().eq(['a', character])
 }
 
-/// The text with an escape of JSON for each character that is not printable, such as `\u000a` or `\u202e`.
+/// The text with a JSON escape for each unprintable character, such as `\u000a` or `\u202e`.
 #[must_use]
 pub fn escape_as_json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -49,8 +49,8 @@ fn record(table: &str, item_key: &str) -> String {
     format!("{RECORD}{table}/{item_key}")
 }
 
-/// Whether the value of a backfilled entry is a note in the place of the item of this key. An item may have attributes with
-/// the names of a note's members; the record that a note names tells the two apart.
+/// Whether the value of a backfilled entry is a note in place of the item with this key. An item may have attributes
+/// with the names of a note's members; the record that a note names distinguishes the two.
 pub(super) fn is_backfill_note(value: &AttributeValue, item_key: &str) -> bool {
     let AttributeValue::M(members) = value else { return false };
     let Some(AttributeValue::S(record)) = members.get("record") else { return false };

@@ -81,7 +81,7 @@ impl Image {
     }
 }
 
-/// What must be missing or altered if this change was made to an item in this state; nothing if it fits.
+/// What must be missing or altered if this change was made to an item in this state; empty if the change fits.
 pub(super) fn conflicts_with(state: &State, change: &Change) -> Vec<GapKind> {
     match (state, change) {
         (None, Change::Modify { .. } | Change::Remove(_)) => vec![GapKind::Creation],

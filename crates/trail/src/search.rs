@@ -1,4 +1,4 @@
-//! The order of changes within one second, some of which are about the whole item.
+//! The order of changes within one second, some of which change the whole item.
 //!
 //! Those tie the item's attributes together, so there is no path to walk as for one attribute ([`super::chain`]): the search
 //! tries what fits, and backtracks if nothing does.
@@ -83,7 +83,7 @@ pub(super) fn search<'a>(
     }
 }
 
-/// What a change says. The order of changes that say the same does not matter.
+/// The content of a change. The order of changes with the same content does not matter.
 fn class(change: &Change) -> Vec<Option<&str>> {
     let (kind, item) = match change {
         Change::Modify { attribute, old, new } => {
@@ -110,7 +110,7 @@ struct Search<'a> {
     steps: &'a [&'a Step],
     /// For each step, the cost of trying it.
     costs: Vec<usize>,
-    /// For each step, the first one that says the same.
+    /// For each step, the first one with the same content.
     classes: Vec<usize>,
     budget: &'a Budget,
     reserve: usize,
@@ -128,8 +128,8 @@ struct Position<'a> {
     /// For each class, the number of steps.
     used: Vec<usize>,
     order: Vec<usize>,
-    /// The attribute of the last step. Changes of different attributes can be swapped, so only orders that have them by name
-    /// are tried.
+    /// The attribute of the last step. Changes of different attributes can be swapped, so only orders that have them
+    /// sorted by name are tried.
     last: Option<&'a str>,
     /// For each attribute, the class that wrote it last; the empty name stands for the whole item.
     writers: BTreeMap<&'a str, usize>,
@@ -207,7 +207,7 @@ impl<'a> Position<'a> {
         self.writers.insert(attribute.unwrap_or_default(), class);
     }
 
-    /// What makes one position different from another: how many steps of each class are used, what the item is, and which
+    /// What distinguishes one position from another: how many steps of each class are used, the item's state, and which
     /// attributes may follow.
     fn key(&self, classes: &[usize]) -> Vec<usize> {
         let last = self.order.last().filter(|_| self.last.is_some()).map_or(usize::MAX, |index| classes[*index]);

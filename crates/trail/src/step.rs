@@ -62,7 +62,7 @@ pub enum WholeItem {
     Omitted(String),
 }
 
-/// The kind of a [`Change`], which can be told without its values.
+/// The kind of a [`Change`], which can be determined without its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// [`Change::Insert`].
@@ -112,7 +112,7 @@ fn is_time(text: &str) -> bool {
         .is_ok_and(|time| time.nanosecond() < 1_000_000_000 && timestamp(time.to_utc()) == text)
 }
 
-/// Whether the entry records a change that changes nothing. The function writes none.
+/// Whether the entry records a change that changes nothing. The function never writes one.
 fn is_unchanged(entry: &Item) -> bool {
     entry.get("oldValue").zip(entry.get("newValue")).is_some_and(|(old, new)| equal(old, new))
 }
@@ -165,7 +165,7 @@ impl Step {
         Self { id, time, sequence, event, omission: why.filter(|_| change.is_omitted()), change }
     }
 
-    /// Whether backfilling wrote it.
+    /// Whether backfilling wrote this entry.
     #[must_use]
     pub fn is_backfilled(&self) -> bool {
         matches!(self.change, Change::Snapshot(_))
@@ -343,13 +343,13 @@ mod tests {
             json!({ "updatedAttribute": {"N": "1"}, "newValue": image }),
             json!({ "newValue": image, "modificationTime": {"S": "yesterday"} }),
             json!({ "newValue": image, "modificationTime": {"S": "2024-09-11T09:02:28Z"} }),
-            // Times that mean the same, or a leap second.
+            // Times in another notation, or a leap second.
             json!({ "newValue": image, "modificationTime": {"S": "2024-09-11t09:02:28.000Z"} }),
             json!({ "newValue": image, "modificationTime": {"S": "2024-09-11T09:02:28.000z"} }),
             json!({ "newValue": image, "modificationTime": {"S": "2024-09-11 09:02:28.000Z"} }),
             json!({ "newValue": image, "modificationTime": {"S": "2016-12-31T23:59:60.000Z"} }),
             json!({ "updatedAttribute": {"S": "a"}, "oldValue": {"N": "1"}, "newValue": {"N": "1.0"} }),
-            // Notes in place of values that are small, according to themselves.
+            // Notes in place of values that are small, according to the notes themselves.
             json!({ "updatedAttribute": {"S": "a"}, "oldValue": {"N": "1"}, "newValue": note("102000") }),
             json!({ "newValue": note("300") }),
             json!({ "oldValue": note("300") }),

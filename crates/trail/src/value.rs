@@ -79,7 +79,7 @@ pub(super) fn depth(value: &AttributeValue) -> usize {
     }
 }
 
-/// What an attribute was: its value, or `None` if it did not exist.
+/// The state of an attribute: its value, or `None` if it did not exist.
 pub(super) type Attribute<'a> = Option<&'a Value>;
 
 /// The attributes of this item.

@@ -19,7 +19,7 @@ pub struct Verdict {
     pub older: Option<String>,
 }
 
-/// What is known of the item itself when its entries are judged.
+/// What is known about the item itself when its entries are judged.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Present {
     /// Nothing: there is no Configuration table to read it from.
@@ -115,8 +115,8 @@ impl Finding {
         matches!(self, Self::Gap(Gap { kind: GapKind::Undecided, .. }))
     }
 
-    /// Whether it is only that the item is further than its last entry. The entry of a change that was just made looks
-    /// like that until it is stored.
+    /// Whether the item is merely ahead of its last entry. The entry of a change that was just made looks like that
+    /// until it is stored.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         match self {
@@ -126,7 +126,7 @@ impl Finding {
         }
     }
 
-    /// In words.
+    /// The finding in words.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -142,7 +142,7 @@ impl Finding {
         }
     }
 
-    /// For tools: the finding about the item with this key.
+    /// The finding about the item with this key as JSON, for tools.
     #[must_use]
     pub fn json(&self, key: &str) -> Value {
         let first = if let Self::Older(first) = self { Some(first) } else { None };
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_change_while_the_entries_are_read_is_not_a_gap() {
         assert!(judge(steps(), "b", "c").is_empty());
-        // The item is the same in both reads, so an entry goes further than the item.
+        // The item is the same in both reads, so an entry is ahead of the item.
         assert_eq!(judge(steps(), "b", "b"), [true]);
         // No entry has ever had this value.
         assert_eq!(judge(steps(), "x", "c"), [true]);

@@ -105,8 +105,8 @@ async fn our_request(endpoint: Option<&str>, bucket: &str, token: Option<&str>, 
     capture.request()
 }
 
-/// The `Authorization` header has all that S3 verifies: the date, the region, the service, the names of the signed headers,
-/// and the signature over their values, the method, the path and the body's hash.
+/// The `Authorization` header contains all that S3 verifies: the date, the region, the service, the names of the signed
+/// headers, and the signature over their values, the method, the path and the body's hash.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_signed_as_the_sdk_signs_it() {
     for (endpoint, bucket) in [(None, "failures"), (None, "my.failures"), (Some("http://127.0.0.1:9000"), "failures")] {

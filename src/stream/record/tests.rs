@@ -50,7 +50,7 @@ fn an_insert_is_decoded_whole() {
     assert_eq!(change.principal, None);
 }
 
-/// The crate of event types requires each of these; an audit entry does not need them.
+/// The crate of event types requires all of these, but an audit entry does not need them.
 #[test]
 fn members_that_no_entry_needs_may_be_missing() {
     for path in ["/awsRegion", "/eventSource", "/eventSourceARN", "/dynamodb/StreamViewType", "/dynamodb/Keys"] {
@@ -58,7 +58,7 @@ fn members_that_no_entry_needs_may_be_missing() {
     }
 }
 
-/// A time of processing in its place would differ at each delivery.
+/// The time of processing in its place would differ at each delivery.
 #[test]
 fn an_invalid_time_is_rejected_and_a_missing_one_is_none() {
     let decoded = |time: &Value| {
@@ -168,7 +168,7 @@ fn a_stream_without_both_images_is_rejected_as_a_whole() {
     }
 }
 
-/// What decoding must say of a record that has this text as one of its members; `record` is the record without it.
+/// The result of decoding a record that has this text as one of its members; `record` is the record without it.
 fn expected<'a>(record: &'a RawValue, path: &str, text: &'a str) -> Result<Change<'a>, NotAChange> {
     let change = decode(record, "key").unwrap();
     match path {
@@ -180,7 +180,7 @@ fn expected<'a>(record: &'a RawValue, path: &str, text: &'a str) -> Result<Chang
     }
 }
 
-/// The place is just behind the value.
+/// The position is just after the value.
 #[test]
 fn a_malformed_value_is_reported_with_its_position() {
     let record = "{\"eventID\":\"x\",\"eventName\":\"INSERT\",\n\"dynamodb\":{\"NewImage\":\n{\"a\":{\"S\":\"é\"},\n \"b\":{\"X\":\"\"}}}}";

@@ -1,21 +1,21 @@
-//! X-Ray's documents: what a span looks like, and how many there is room for (AWS X-Ray Developer Guide, "AWS X-Ray segment
+//! X-Ray's documents: what a span looks like, and how many fit into one (AWS X-Ray Developer Guide, "AWS X-Ray segment
 //! documents").
 
 use opentelemetry::trace::SpanId;
 use serde::{Serialize, Serializer};
 
-/// What stands before a document in a datagram (AWS X-Ray Developer Guide, "Sending segment documents to the X-Ray daemon").
+/// What precedes a document in a datagram (AWS X-Ray Developer Guide, "Sending segment documents to the X-Ray daemon").
 const HEADER: &[u8] = b"{\"format\": \"json\", \"version\": 1}\n";
-/// The largest datagram of UDP over IPv4, in bytes: header and document together stay below the 64 KB that X-Ray takes of a
-/// document.
+/// The largest datagram of UDP over IPv4, in bytes: header and document together stay below the 64 KB that X-Ray
+/// accepts for a document.
 const MAX_DATAGRAM: usize = 65_507;
-/// What stands before the first of the spans within another.
+/// What precedes the first nested span.
 const SUBSEGMENTS: &[u8] = b",\"subsegments\":[";
-/// What ends a span that has others within it.
+/// What ends a span with nested spans.
 const END: &[u8] = b"]}";
-/// The longest name that X-Ray takes, in characters.
+/// The longest name that X-Ray accepts, in characters.
 const MAX_NAME: usize = 200;
-/// The longest message of an error, in characters, so that each span has room in a document.
+/// The longest error message, in characters, so that each span fits into a document.
 const MAX_MESSAGE: usize = 2_000;
 
 /// The ID of a span or of an exception.
@@ -28,10 +28,10 @@ impl Serialize for Id {
     }
 }
 
-/// A span. `M` has the attributes for which X-Ray has no place of their own, by their names in OpenTelemetry.
+/// A span. `M` has the attributes that have no place of their own in X-Ray, under their OpenTelemetry names.
 #[derive(Debug, Serialize)]
 pub(super) struct Span<'a, M> {
-    /// `subsegment` where it is a document; within another document nothing says so, nor of what trace and parent it is.
+    /// `subsegment` for a document. A span within another has no type, trace ID or parent ID.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +45,7 @@ pub(super) struct Span<'a, M> {
     pub(super) start_time: f64,
     /// In seconds since 1970.
     pub(super) end_time: f64,
-    /// `aws` where a service of AWS was asked, which X-Ray then shows on its map.
+    /// `aws` for a request to an AWS service, which X-Ray then shows on its map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) namespace: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub(super) struct Exception<'a> {
     pub(super) message: &'a str,
 }
 
-/// What a service of AWS was asked, or where the function runs.
+/// The request to an AWS service, or where the function runs.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Aws<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ pub(super) struct LogGroup<'a> {
     pub(super) log_group: &'a str,
 }
 
-/// The names are OpenTelemetry's, in the letters that X-Ray takes.
+/// OpenTelemetry's names, in the characters that X-Ray accepts.
 #[derive(Debug, Serialize)]
 pub(super) struct Annotations<'a> {
     pub(super) faas_invocation_id: &'a str,
@@ -105,10 +105,10 @@ pub(super) struct Annotations<'a> {
     pub(super) config_audit_outcome: &'static str,
 }
 
-/// A datagram in the making: a span, and those within it.
+/// A datagram being built: a span, and those within it.
 #[derive(Debug)]
 pub(super) struct Document {
-    /// The header and the first span, open for the ones within it.
+    /// The header and the first span, left open for the spans within it.
     datagram: Vec<u8>,
     has_others: bool,
 }
@@ -118,7 +118,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// None that is known: a span can be written as JSON.
+    /// None known: a span can be written as JSON.
     pub(super) fn of<M: Serialize>(span: &Span<'_, M>) -> serde_json::Result<Self> {
         let mut datagram = Vec::with_capacity(MAX_DATAGRAM);
         datagram.extend_from_slice(HEADER);
@@ -127,7 +127,7 @@ impl Document {
         Ok(Self { datagram, has_others: false })
     }
 
-    /// Adds a span within the first one. `false` where there is no room for it.
+    /// Adds a span within the first one. Returns `false` if there is no room for it.
     pub(super) fn add<M: Serialize>(&mut self, span: &Span<'_, M>) -> bool {
         let length = self.datagram.len();
         self.datagram.extend_from_slice(if self.has_others { b"," } else { SUBSEGMENTS });
@@ -156,7 +156,7 @@ fn message<S: Serializer>(message: &str, serializer: S) -> Result<S::Ok, S::Erro
     serializer.serialize_str(truncated(message, MAX_MESSAGE))
 }
 
-/// Its first characters.
+/// The first characters of the text.
 fn truncated(text: &str, characters: usize) -> &str {
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }

@@ -4,13 +4,13 @@
 //! not sampled pays nothing for them. All of them are subsegments below the segment that Lambda itself creates for the
 //! function; a segment would be a second node on the map.
 //!
-//! The invocation's span and those within it are one document. Where one has no room for all, the others go into more
-//! documents, each within a span that only holds them together. [`document`] knows what X-Ray takes, [`spans`] what there is
-//! to say, by OpenTelemetry's names.
+//! The invocation's span and those within it form one document. If it has no room for all, the others go into more
+//! documents, each within a span that only groups them. [`document`] knows what X-Ray accepts, and [`spans`] what to
+//! say about a report, in OpenTelemetry's terms.
 //!
-//! A large batch is bounded: all records that were not audited as they should be, and the [`spans::MAX_HEALTHY`] slowest of the
-//! others; the same for requests and objects. Those that there is no time to send before the deadline are counted as lost.
-//! Spans that UDP loses after sending cannot be counted.
+//! The spans of a large batch are limited to all records that were not audited as they should be, and the
+//! [`spans::MAX_HEALTHY`] slowest of the others; the same applies to requests and objects. Spans that cannot be sent
+//! before the deadline are counted as lost. Spans that UDP loses after sending cannot be counted.
 
 mod document;
 mod spans;
@@ -31,10 +31,10 @@ use crate::report::Report;
 use crate::settings::Settings;
 use spans::{Function, Maker, Subject};
 
-/// Between two documents, for the daemon to catch up.
+/// The pause between two documents, so that the daemon can keep up.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// X-Ray takes no trace that is older (AWS X-Ray API Reference, `PutTraceSegments`).
+/// The age of the oldest trace that X-Ray accepts (AWS X-Ray API Reference, `PutTraceSegments`).
 const MAX_AGE: TimeDelta = TimeDelta::days(30);
 
 /// Sends spans to the X-Ray daemon.
@@ -45,7 +45,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Sends to the daemon at `daemon`, spans that are named as the settings have it.
+    /// Sends spans to the daemon at `daemon`, named according to the settings.
     #[must_use]
     pub fn new(daemon: SocketAddr, settings: &Settings) -> Self {
         Self { daemon, function: Function::new(settings) }
@@ -68,7 +68,7 @@ impl Traces {
         lost
     }
 
-    /// Sends all, and takes from `lost` what was sent.
+    /// Sends all datagrams, and subtracts the spans that were sent from `lost`.
     async fn send(&self, datagrams: Datagrams<'_>, lost: &mut usize) -> io::Result<()> {
         let socket = connect(self.daemon).await?;
         for (number, datagram) in datagrams.enumerate() {
@@ -83,17 +83,17 @@ impl Traces {
     }
 }
 
-/// What is sent at once.
+/// One datagram for the daemon.
 struct Datagram {
     bytes: Vec<u8>,
-    /// How many spans it has, but for one that only holds the others together.
+    /// How many spans it has, not counting one that only groups the others.
     spans: usize,
 }
 
-/// The datagrams of one report, each made when it is asked for.
+/// The datagrams of one report, each made on demand.
 struct Datagrams<'a> {
     maker: &'a Maker<'a>,
-    /// The invocation's span comes first.
+    /// Whether the invocation's span, which comes first, has been made.
     has_begun: bool,
     subjects: Peekable<IntoIter<Subject<'a>>>,
 }
@@ -103,7 +103,7 @@ impl<'a> Datagrams<'a> {
         Self { maker, has_begun: false, subjects: maker.plan().into_iter().peekable() }
     }
 
-    /// How many spans there are still.
+    /// How many spans are left.
     fn spans(&self) -> usize {
         usize::from(!self.has_begun) + self.subjects.len()
     }
@@ -114,7 +114,7 @@ impl<'a> Datagrams<'a> {
         if self.has_begun
             && let Some(subject) = self.subjects.next()
         {
-            // Each span has room in a document that has no others.
+            // Every span fits into a document that has no others.
             self.maker.add(&subject, &mut document);
         }
         self.has_begun = true;

@@ -1,4 +1,4 @@
-//! The spans of one report: what there is to say of it, by OpenTelemetry's names.
+//! The spans of one report, in OpenTelemetry's terms.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::report::{Object, Outcome, Record, Report, Request};
 use crate::settings::Settings;
 use crate::stream::EventName;
 
-/// The most spans of healthy records, of healthy requests, and of healthy objects, for one invocation.
+/// The maximum number of spans of healthy records, of healthy requests, and of healthy objects, for one invocation.
 pub(super) const MAX_HEALTHY: usize = 100;
 
-/// The name of the span that holds what had no room in the document of the invocation's span.
+/// The name of the span that groups those for which the document of the invocation's span had no room.
 const MORE: &str = "more of the invocation";
 
 /// What all invocations of the process share.
@@ -31,7 +31,7 @@ pub(super) struct Function {
     audit_table: String,
     region: Option<String>,
     log_group: Option<String>,
-    /// What else is known about the process, by OpenTelemetry's resource attribute names.
+    /// What else is known about the process, under OpenTelemetry's resource attribute names.
     resource: BTreeMap<String, Value>,
 }
 
@@ -43,7 +43,7 @@ impl Function {
             .build();
         let mut resource: BTreeMap<String, Value> =
             resource.iter().map(|(name, value)| (name.to_string(), json(value))).collect();
-        // X-Ray has places of its own for these.
+        // X-Ray has its own members for these.
         let region = resource.remove("cloud.region").as_ref().and_then(Value::as_str).map(str::to_owned);
         let log_group = resource.remove("aws.log.group.names");
         let log_group = log_group.as_ref().and_then(|names| names[0].as_str()).map(str::to_owned);
@@ -69,7 +69,7 @@ fn json(value: &opentelemetry::Value) -> Value {
     }
 }
 
-/// All that are not healthy, and the slowest [`MAX_HEALTHY`] of the others, in their order.
+/// All items that are not healthy, and the slowest [`MAX_HEALTHY`] of the others, in their original order.
 fn bounded<T>(
     all: &[T],
     interval: impl Fn(&T) -> Interval,
@@ -83,7 +83,7 @@ fn bounded<T>(
     kept.into_iter().map(|index| &all[index])
 }
 
-/// What a span is of, besides the invocation.
+/// The subject of a span other than the invocation's.
 pub(super) enum Subject<'a> {
     Record(&'a Record),
     Request(&'a Request),
@@ -121,7 +121,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// What there are spans of: records, requests and objects.
+    /// The subjects of the spans: records, requests and objects.
     pub(super) fn plan(&self) -> Vec<Subject<'a>> {
         let report = self.report;
         let records = bounded(
@@ -135,7 +135,7 @@ impl<'a> Maker<'a> {
         records.chain(requests).chain(objects.map(Subject::Object)).collect()
     }
 
-    /// Adds the span of this subject. `false` where the document has no room for it.
+    /// Adds the span of this subject. Returns `false` if the document has no room for it.
     pub(super) fn add(&self, subject: &Subject<'_>, document: &mut Document) -> bool {
         match subject {
             Subject::Record(record) => self.add_record(record, document),
@@ -148,7 +148,7 @@ impl<'a> Maker<'a> {
         Id(self.ids.new_span_id())
     }
 
-    /// A span within another.
+    /// A span within another one.
     fn span<'s, M>(&self, name: &'s str, interval: Interval, failure: Option<Failure<'s>>, metadata: M) -> Span<'s, M> {
         let seconds = |instant| self.report.time_of(instant).timestamp_micros() as f64 / 1e6;
         let exception = |(kind, message)| Exception { id: self.new_id(), kind, message };
@@ -169,7 +169,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A document of this span.
+    /// A document with this span.
     fn document<'s, M: Serialize>(&'s self, parent: Id, span: Span<'s, M>) -> serde_json::Result<Document> {
         let kind = Some("subsegment");
         Document::of(&Span { kind, trace_id: Some(&self.trace_id), parent_id: Some(parent), ..span })

@@ -22,7 +22,7 @@ fn trace(days: i64, report: &Report) -> SpanContext {
     SpanContext::new(trace_id, SpanId::from(1), TraceFlags::SAMPLED, true, TraceState::default())
 }
 
-/// A daemon that keeps the documents that it gets, one a datagram, up to [`END`].
+/// A daemon that keeps the documents that it receives, one per datagram, up to [`END`].
 struct FakeDaemon {
     address: SocketAddr,
     documents: JoinHandle<Vec<Value>>,
@@ -63,7 +63,7 @@ fn spans(document: &Value) -> usize {
     1 + document["subsegments"].as_array().map_or(0, Vec::len)
 }
 
-/// What a daemon gets of a report, how many spans were lost, and what was logged.
+/// What a daemon receives for a report, how many spans were lost, and what was logged.
 fn exported(days: i64, table: &str, time: Duration) -> (Vec<Value>, usize, Vec<String>) {
     let mut report = testing::report_of_everything();
     // The exporter compares the trace with the machine's clock.
@@ -73,7 +73,7 @@ fn exported(days: i64, table: &str, time: Duration) -> (Vec<Value>, usize, Vec<S
     let settings = Settings { audit_table: table.to_owned(), ..crate::settings::tests::settings() };
     let traces = Traces::new(daemon.address, &settings);
     let mut lost = 0;
-    // A runtime of its own, on the machine's clock: what is sent goes through a real socket.
+    // Its own runtime, on the machine's clock, because the datagrams go through a real socket.
     let lines = logged(LevelFilter::DEBUG, LogFormat::Json, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         lost = runtime.block_on(async {
@@ -100,10 +100,10 @@ fn each_part_of_an_invocation_is_a_subsegment_below_its_own() {
     }
 }
 
-/// A record that failed has a span in any case.
+/// A record that failed always has a span.
 #[test]
 fn many_spans_are_few_documents_and_none_is_larger_than_x_ray_takes() {
-    // The last is the longest that there is: JSON writes six characters for each of its characters.
+    // The last is the longest possible: JSON writes six characters for each of its characters.
     for (message, documents) in [("x".repeat(10), 10), ("x".repeat(10_000), 80), ("\u{1}".repeat(10_000), 501)] {
         let mut report = testing::report_of_everything();
         let failed = report.failed().next().unwrap().clone();
@@ -112,7 +112,7 @@ fn many_spans_are_few_documents_and_none_is_larger_than_x_ray_takes() {
         report.records = vec![Record { item_key, outcome: Outcome::Failed(cause), ..failed }; 1_000];
         let function = Function::new(&crate::settings::tests::settings());
         let maker = Maker::new(&report, &function);
-        // Not through a socket: the system drops datagrams that a reader is too slow for.
+        // Not through a socket, because the system drops datagrams when the reader is too slow.
         let datagrams: Vec<Datagram> = Datagrams::new(&maker).collect::<Result<_, _>>().unwrap();
         assert_eq!(datagrams.iter().map(|datagram| datagram.spans).sum::<usize>(), 1 + 1_000 + 2 + 1);
         let received: Vec<Value> = datagrams.iter().map(|datagram| document(&datagram.bytes)).collect();
@@ -121,7 +121,7 @@ fn many_spans_are_few_documents_and_none_is_larger_than_x_ray_takes() {
         for document in &received[1..] {
             assert!(parents.contains(document["parent_id"].as_str().unwrap()), "{document}");
         }
-        // One in each document but the first holds the others together.
+        // One in each document but the first groups the others.
         assert_eq!(received.iter().map(spans).sum::<usize>(), 1 + 1_000 + 2 + 1 + (received.len() - 1));
         assert!(received.len() <= documents, "{} documents", received.len());
     }

@@ -25,7 +25,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry in this item, in the type of the workspace or of an SDK.
+    /// The entry in this item, whose values have the workspace's type or an SDK's.
     #[must_use]
     pub fn from_item<V: Into<AttributeValue>>(attributes: impl IntoIterator<Item = (String, V)>) -> Self {
         Self { item: item(attributes) }
@@ -37,7 +37,7 @@ impl Entry {
         &self.item
     }
 
-    /// A string attribute of the entry, such as `itemKey`; empty if there is none.
+    /// A string attribute of the entry, such as `itemKey`; empty if it is missing.
     #[must_use]
     pub fn text(&self, attribute: &str) -> &str {
         if let Some(AttributeValue::S(text)) = self.item.get(attribute) { text } else { "" }
@@ -57,7 +57,7 @@ impl Entry {
         Self { item }
     }
 
-    /// What entries are sorted by: the time of the change, then the item, the attribute, the id.
+    /// The sort key of entries: the time of the change, then the item, the attribute, the ID.
     #[must_use]
     pub fn order(&self) -> [&str; 4] {
         [self.text("modificationTime"), self.text("itemKey"), self.text("updatedAttribute"), self.text("id")]
@@ -66,7 +66,7 @@ impl Entry {
     /// The entry as indented JSON.
     #[must_use]
     pub fn to_pretty_json(&self) -> String {
-        // Maps with string keys, numbers and strings: nothing in it can fail.
+        // Maps with string keys, numbers and strings can always be serialised.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }

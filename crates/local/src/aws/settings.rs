@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCrede
 use aws_smithy_http_client::{Builder, tls};
 use aws_types::SdkConfig;
 
-/// How often a request is tried. DynamoDB Local answers `InternalFailure` while it gives two stream records the same sequence
-/// number, which happens when two of its tables are written at the same moment.
+/// The maximum number of attempts of a request. DynamoDB Local answers `InternalFailure` while it gives two stream
+/// records the same sequence number, which happens when two of its tables are written at the same moment.
 const MAX_ATTEMPTS: u32 = 8;
 
 /// The credentials and the region that every client of the local world uses, the function included.
@@ -16,7 +16,7 @@ pub struct AwsSettings {
     pub access_key_id: String,
     /// `AWS_SECRET_ACCESS_KEY`.
     pub secret_access_key: String,
-    /// `AWS_SESSION_TOKEN`, if there is one.
+    /// `AWS_SESSION_TOKEN`, if it is set.
     pub session_token: Option<String>,
     /// `AWS_REGION`.
     pub region: String,
@@ -34,7 +34,7 @@ impl AwsSettings {
         }
     }
 
-    /// What `lookup` (such as the process's environment) has under AWS's names; the dummy settings for the rest.
+    /// What `lookup` (such as the process's environment) returns for AWS's names; dummy settings for the rest.
     ///
     /// Another endpoint may keep separate tables for each access key, as DynamoDB Local does.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {

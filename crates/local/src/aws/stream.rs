@@ -13,11 +13,11 @@ use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
 use super::error::error_message;
 use config_audit_mapping::SequenceNumber;
 
-/// The errors for a number that no record of the shard can have. The second is DynamoDB Local's; if it had another cause, more
-/// is read than needed.
+/// The errors for a sequence number that no record of the shard can have. The second is DynamoDB Local's; if it has
+/// another cause, more is read than necessary.
 const IMPOSSIBLE_NUMBER: [&str; 2] = ["ValidationException", "InternalFailure"];
 
-/// Reads one stream, from its beginning or from where it was left.
+/// Reads one stream, from its beginning or from where it left off.
 #[derive(Debug)]
 pub struct StreamReader {
     client: Client,
@@ -25,7 +25,7 @@ pub struct StreamReader {
     shards: BTreeMap<String, Shard>,
     /// Where to resume in shards that have not been seen yet.
     resume: BTreeMap<String, SequenceNumber>,
-    /// A shard has come to its end since the shards were listed.
+    /// Whether a shard has ended since the shards were listed.
     is_outdated: bool,
 }
 
@@ -34,15 +34,15 @@ struct Shard {
     parent: Option<String>,
     /// The last record read, or the one after which to resume.
     after: Option<SequenceNumber>,
-    /// Nothing has been read yet since `after` was given to us. So the first read includes that record: if it is not there,
-    /// nobody knows what came after it.
+    /// Nothing has been read since `after` was given. So the first read includes that record: if it is missing, what
+    /// came after it is unknown.
     is_resuming: bool,
     iterator: Option<String>,
     /// Start with the next record that is written, not with the oldest.
     from_now: bool,
     /// The shard is closed, and all its records have been read.
     exhausted: bool,
-    /// What the next page will say.
+    /// The notice of the next page.
     notice: Option<String>,
 }
 
@@ -56,8 +56,8 @@ impl Shard {
         shard
     }
 
-    /// Goes on with the oldest remaining record, because the next ones have left the stream, or the one after which to
-    /// resume is not in it.
+    /// Continues with the oldest remaining record, because the next ones have left the stream, or because the record
+    /// after which to resume is not in it.
     fn restart_at_oldest(&mut self, shard_id: &str) {
         self.notice = Some(match self.after.take_if(|_| self.is_resuming) {
             Some(after) => format!(
@@ -165,7 +165,7 @@ impl StreamReader {
         self.shards.iter().map(|(id, shard)| (id.as_str(), shard.parent.as_deref()))
     }
 
-    /// Whether the shards should be listed again: one has come to its end, as it does when it is split, so its records go on
+    /// Whether the shards should be listed again: one has ended, as it does when it is split, so its records continue
     /// in others.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
@@ -228,14 +228,14 @@ impl StreamReader {
         };
         let mut request = request.customize();
         if shard.is_resuming {
-            // The answer may be an error that is repeated for a minute otherwise: see IMPOSSIBLE_NUMBER.
+            // Retries could repeat an error for a minute: see IMPOSSIBLE_NUMBER.
             request = request.config_override(Config::builder().retry_config(RetryConfig::disabled()));
         }
         let result = request.send().await;
         let Some(shard) = self.shards.get_mut(shard_id) else { return Ok(None) };
         match result {
             Ok(output) => shard.iterator = output.shard_iterator,
-            // What came after it may be gone too; reading goes on with the oldest remaining record.
+            // What came after it may be gone too, so continue with the oldest remaining record.
             Err(error)
                 if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception)
                     || shard.is_resuming && error.code().is_some_and(|code| IMPOSSIBLE_NUMBER.contains(&code)) =>
@@ -261,7 +261,7 @@ impl StreamReader {
         if trimmed {
             shard.restart_at_oldest(shard_id);
         }
-        // Nobody knows what was written between the old iterator and a new one that starts now.
+        // What was written between the old iterator and a new one that starts now is unknown.
         let notice = (expired && is_only_way).then(|| {
             format!(
                 "shard {shard_id} could not be read for 15 min and is read from now on; records that were written \
@@ -318,8 +318,8 @@ mod tests {
         )
     }
 
-    /// A reader of a stream with one shard, of which `answer` gives iterators and records; and the operations that it was
-    /// asked for.
+    /// A reader of a stream with one shard, whose iterators and records come from `answer`, and the operations that
+    /// were requested.
     async fn reader(
         resume: BTreeMap<String, SequenceNumber>,
         answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
@@ -343,7 +343,7 @@ mod tests {
         asked.lock().unwrap().iter().filter(|asked| *asked == operation).count()
     }
 
-    /// Answers `GetRecords`: the first time that the iterator has expired, then with a page.
+    /// Answers `GetRecords`: first that the iterator has expired, then with a page.
     fn expired_once() -> impl Fn() -> Answer {
         let expired = Mutex::new(false);
         move || {
@@ -362,7 +362,7 @@ mod tests {
         .await;
         assert_eq!(reader.read("one", 10).await.unwrap().records.len(), 1);
         assert!(reader.is_exhausted("one"));
-        // There is nothing left to ask for.
+        // There is nothing left to request.
         assert!(reader.read("one", 10).await.unwrap().records.is_empty());
         assert_eq!(count(&asked, "GetRecords"), 1);
     }
@@ -405,7 +405,7 @@ mod tests {
         );
     }
 
-    /// The number may be one that the shard cannot have, and the record may have left the stream.
+    /// The number may be one that the shard cannot have, or the record may have left the stream.
     #[tokio::test]
     async fn a_shard_without_the_record_of_the_checkpoint_is_read_from_its_oldest_and_the_page_says_so() {
         let refusals = ["ValidationException", "InternalFailure", "TrimmedDataAccessException"].map(refusal);

@@ -1,4 +1,4 @@
-//! What this project knows of its two tables: the type of their items, the Audit table's index, their streams.
+//! What this project knows about its two tables: the type of their items, the Audit table's index, their streams.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use serde_dynamo::AttributeValue;
 /// The index that makes an item's history one query.
 pub const HISTORY_INDEX: &str = "itemKey-modificationTime-index";
 
-/// An item in the workspace's one type of DynamoDB values, which the Lambda's library uses too.
+/// An item in the workspace's single type of DynamoDB values, which the Lambda's library uses too.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// An item of either SDK, a table's or a stream's, in that type.
+/// Converts an item of either SDK, the table's or the stream's, to that type.
 #[must_use]
 pub fn item<V: Into<AttributeValue>>(attributes: impl IntoIterator<Item = (String, V)>) -> Item {
     attributes.into_iter().map(|(name, value)| (name, value.into())).collect()
@@ -40,7 +40,7 @@ mod tests {
             stream_arn(&table.build())
         };
         assert_eq!(arn(true, StreamViewType::NewAndOldImages).as_deref(), Some("arn"));
-        // DynamoDB still names the stream that was disabled.
+        // DynamoDB still names the disabled stream.
         assert_eq!(arn(false, StreamViewType::NewAndOldImages), None);
         assert_eq!(arn(true, StreamViewType::NewImage), None);
         assert_eq!(stream_arn(&TableDescription::builder().build()), None);

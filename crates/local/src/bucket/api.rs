@@ -20,9 +20,9 @@ use crate::faults::Breaker;
 
 /// s3s-fs with our own `PutObject` and `CopyObject`.
 ///
-/// Its `PutObject` keeps an object's metadata in a file whose *name* is the base64 of bucket and key. The keys of Lambda's
-/// on-failure destination make that name longer than the 255 bytes that a file name may have, so the object is refused.
-/// It also creates a bucket that is missing, where S3 refuses. Ours keeps no metadata, because nobody here needs it.
+/// Its `PutObject` keeps an object's metadata in a file whose *name* is the base64 of bucket and key. The keys of
+/// Lambda's on-failure destination make that name longer than the 255 bytes that a file name may have, so the object is
+/// refused. It also creates a missing bucket, where S3 refuses. Ours keeps no metadata, because nothing here needs it.
 pub(super) struct Api {
     pub(super) files: FileSystem,
     pub(super) root: Root,
@@ -43,7 +43,7 @@ fn failed(path: &Path, action: &str, error: &io::Error) -> S3Error {
     S3Error::with_message(S3ErrorCode::InternalError, format!("{} cannot be {action}: {error}", path.display()))
 }
 
-/// As S3 makes it of an object that is stored in one piece.
+/// The `ETag` that S3 gives to an object stored in one piece.
 fn e_tag(md5: Md5) -> ETag {
     ETag::Strong(config_audit::value::hex(&md5.finalize()))
 }
@@ -107,7 +107,7 @@ impl S3 for Api {
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let mut response = self.files.list_objects_v2(request).await?;
-        // It says that it has encoded the keys where that was asked for, and has not.
+        // If asked to encode the keys, it claims to have done so, but has not.
         response.output.encoding_type = None;
         Ok(response)
     }

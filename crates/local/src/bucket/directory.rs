@@ -9,7 +9,7 @@ use tokio::fs;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-/// The directory that has the buckets' directories.
+/// The directory that holds the buckets' directories.
 #[derive(Debug, Clone)]
 pub(super) struct Root(PathBuf);
 
@@ -25,7 +25,7 @@ pub struct StoredObject {
 /// Why an object has no file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeyError {
-    /// The key leads out of the bucket, or to a name that is not an object's.
+    /// The key leads out of the bucket, or to a name that no object can have.
     #[error("a part of the key {0:?} is empty or begins with a dot")]
     Part(String),
     /// The bucket has no directory.
@@ -47,7 +47,7 @@ impl Root {
         self.0.join(name)
     }
 
-    /// Creates the bucket's directory and writes a file in it, so that an error shows now and not at the first failure.
+    /// Creates the bucket's directory and writes a file in it, so that an error appears now, not at the first failure.
     pub(super) async fn create_bucket(&self, name: &str) -> io::Result<()> {
         let directory = self.bucket(name);
         fs::create_dir_all(&directory).await?;
@@ -75,7 +75,7 @@ impl Root {
     where
         F: AsyncFnOnce(&mut fs::File) -> io::Result<()>,
     {
-        // Under another name first, so that a listing has whole objects only.
+        // Under another name first, so that a listing contains only whole objects.
         let part = self.0.join(format!(".part-{}", Uuid::new_v4()));
         let written = async {
             let mut output = fs::File::create(&part).await?;
@@ -93,7 +93,7 @@ impl Root {
         written
     }
 
-    /// The same with bytes.
+    /// Writes these bytes to a file atomically.
     pub(super) async fn write_all(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
         self.write(file, async |output| output.write_all(bytes).await).await
     }
@@ -107,7 +107,7 @@ impl Root {
             let mut entries = fs::read_dir(&directory).await?;
             while let Some(entry) = entries.next_entry().await? {
                 let path = entry.path();
-                // A key is UTF-8, so any other name is not an object's.
+                // Keys are UTF-8, so a file with any other name is not an object.
                 let Some(key) = path.strip_prefix(&bucket).ok().and_then(Path::to_str) else { continue };
                 if entry.file_name().as_encoded_bytes().starts_with(b".") {
                     continue;

@@ -45,7 +45,7 @@ pub enum BucketError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The name would not be one directory.
+    /// The name is not valid for a bucket.
     #[error("{name:?} is not a valid bucket name: 3 to 63 lower-case letters, digits, dots and hyphens")]
     Name {
         /// The name.
@@ -69,7 +69,7 @@ pub enum BucketError {
         bucket: String,
         /// The object's key.
         key: String,
-        /// Why.
+        /// Why it cannot be written.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The objects cannot be read.
@@ -84,10 +84,10 @@ pub enum BucketError {
 
 impl Bucket {
     /// Serves the bucket `name` from the subdirectory of that name below `root`; creates both if they are missing.
-    /// Requests must be signed with the credentials of `aws`. The breaker breaks it.
+    /// Requests must be signed with the credentials of `aws`. `breaker` can break it.
     ///
     /// # Errors
-    /// When the directory cannot be written to, the name is not a bucket's, or no port can be bound.
+    /// When the directory cannot be written to, the name is not valid for a bucket, or no port can be bound.
     pub async fn start(root: &Path, name: &str, aws: &AwsSettings, breaker: Breaker) -> Result<Self, BucketError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
         if !(3..=63).contains(&name.len()) || !name.bytes().all(allowed) || name.starts_with('.') {
@@ -158,7 +158,7 @@ impl Bucket {
         objects.map_err(|source| BucketError::Read { bucket: self.name.clone(), source })
     }
 
-    /// Stops serving. The directory stays.
+    /// Stops serving. The directory is kept.
     pub async fn stop(self) {
         self.server.stop().await;
     }

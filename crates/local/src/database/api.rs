@@ -1,7 +1,7 @@
 //! DynamoDB's HTTP API over dynoxide's operations.
 //!
-//! dynoxide has a server of its own. That one lets web pages of every origin read its answers, and it listens by itself, so
-//! nothing can stand before it; its operations can be called.
+//! dynoxide has its own server, but that lets web pages of every origin read its answers, and it listens on its own, so
+//! no check can run before it. So this module calls dynoxide's operations.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::faults::{SLOW, TableFault};
 
 /// The largest request that DynamoDB accepts, in bytes.
 const MAX_REQUEST: usize = 16 << 20;
-/// What `x-amz-target` has before the operation, by service.
+/// The prefix of the operation in `x-amz-target`, by service.
 const SERVICES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 
 /// The API of this database.
@@ -48,13 +48,13 @@ async fn answer(
         query: uri.query().unwrap_or_default(),
         has_date_header: headers.contains_key("x-amz-date") || headers.contains_key(DATE),
     };
-    // Whether the signature is right is not checked: everybody knows the credentials.
+    // The signature is not verified, because everybody knows the credentials.
     if let Some(refusal) = auth_material::validate(credentials) {
         return response(StatusCode::BAD_REQUEST, refusal);
     }
     let target = text("x-amz-target").unwrap_or_default();
     let operation = SERVICES.iter().find_map(|service| target.strip_prefix(service)).unwrap_or_default();
-    // Only the function writes in batches; what people and the console do is not disturbed.
+    // Only the function writes in batches, so requests by people and the console are not affected.
     let fault = connections.breaker.faults().table.filter(|_| operation == "BatchWriteItem");
     let started = Clock::System.instant();
     match fault {
@@ -110,7 +110,7 @@ impl Connections {
     }
 }
 
-/// An error as DynamoDB answers it.
+/// An error in DynamoDB's format.
 fn error(code: &str) -> String {
     serde_json::json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "broken on purpose" })
         .to_string()
@@ -199,8 +199,8 @@ fn writes(operation: &str, body: &[u8]) -> HashMap<String, usize> {
     writes
 }
 
-/// DynamoDB tells text that is not JSON from JSON that is not a request. A value that is not one, such as `{"N": "x"}`, is the
-/// latter; dynoxide says so by a marker in front of the message.
+/// DynamoDB distinguishes text that is not JSON from JSON that is not a request. An invalid value, such as
+/// `{"N": "x"}`, is the latter; dynoxide puts a marker in front of the message of such an error.
 fn unreadable(error: &serde_json::Error) -> DynoxideError {
     let message = error.to_string();
     match message.split_once(':') {

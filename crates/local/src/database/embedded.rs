@@ -1,8 +1,8 @@
-//! dynoxide, with what a long stream needs.
+//! dynoxide, with the extensions that a long stream needs.
 //!
-//! dynoxide stores the records of all streams in a table that has no index and never shrinks. Each write looks for the newest
-//! record in it, each read for the next ones, and `DescribeStream` for the first and the last: all of them go through every
-//! record. So we give that table an index, remove records as DynamoDB does, and describe a stream ourselves.
+//! dynoxide stores the records of all streams in a table that has no index and never shrinks. Each write looks for the
+//! newest record in it, each read for the next ones, and `DescribeStream` for the first and the last: all of them scan
+//! every record. So we add an index to that table, remove records as DynamoDB does, and describe streams ourselves.
 
 use dynoxide::actions::describe_stream::{
     DescribeStreamRequest, DescribeStreamResponse, SequenceNumberRange, Shard, StreamDescription,
@@ -14,11 +14,11 @@ use dynoxide::{Database, DynoxideError, Result};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-/// An index in the order in which dynoxide asks for records; it casts the number, so the index does. And DynamoDB's limit: a
-/// record that is written removes older ones of its stream once they are 24 hours old. It removes two, so that they become fewer;
-/// never itself, so that the numbers of a stream go on from its last one.
+/// An index in the order in which dynoxide requests records; it casts the number, so the index does too. And DynamoDB's
+/// limit: writing a record removes records of its stream that are more than 24 hours old. It removes two, so that their
+/// number falls, but never the new one, so that the numbers of a stream continue from its last record.
 ///
-/// No table of DynamoDB's can have these names: a colon is not allowed in them.
+/// No DynamoDB table can have these names, because they contain a colon.
 const STREAM_SCHEMA: &str = r#"
     CREATE INDEX IF NOT EXISTS "stream::order" ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
     CREATE TRIGGER IF NOT EXISTS "stream::trim" AFTER INSERT ON _stream_records BEGIN
@@ -30,29 +30,29 @@ const STREAM_SCHEMA: &str = r#"
     END;
 "#;
 
-/// The path of a new database in memory, which ends with its last connection. It holds 2 GB (`.cargo/config.toml`).
+/// The path of a new in-memory database, which lasts as long as its connections. It holds 2 GB (`.cargo/config.toml`).
 ///
-/// This is `SQLite`'s `memdb`, a file in memory with a small page cache, not `mode=memory`, whose page cache is the database:
-/// a commit that has balanced a B-tree goes through the whole page cache (`pcache1TruncateUnsafe`, because balancing gives a
-/// page the number 262,145 for a moment), so the more it held, the slower it became.
+/// This is `SQLite`'s `memdb`, a file in memory with a small page cache, not `mode=memory`, whose page cache is the
+/// database: there, a commit that has balanced a B-tree scans the whole page cache (`pcache1TruncateUnsafe`, because
+/// balancing briefly gives a page the number 262,145), so the more it held, the slower it became.
 pub(super) fn in_memory() -> String {
-    // By this name, which begins with a slash, a second connection finds the first one's database.
+    // Because this name begins with a slash, a second connection opens the same database.
     format!("file:/{}?vfs=memdb", Uuid::new_v4())
 }
 
-/// The database in this file, which is created if it is missing, or in memory.
+/// The database in memory, or in this file, which is created if it is missing.
 pub(super) fn open(path: &str) -> Result<Database> {
     let database = Database::new(path)?;
-    // dynoxide keeps its connection to itself. A schema is the same for all connections.
+    // dynoxide does not expose its connection, but all connections share the schema.
     Connection::open(path)?.execute_batch(STREAM_SCHEMA)?;
-    // Despite its name, this sets `PRAGMA synchronous = NORMAL`, and otherwise what is the default anyway. A write then does
-    // not wait for the disk. It survives the end of this process; only the end of the machine may undo the last ones.
+    // Despite its name, this sets `PRAGMA synchronous = NORMAL`, and otherwise only the defaults. So a write does not
+    // wait for the disk. It survives the end of this process; only a failure of the machine may undo the last writes.
     database.disable_bulk_loading()?;
     Ok(database)
 }
 
-/// Describes a stream. dynoxide would also name the last record of its shard; DynamoDB does that for a closed shard only, and
-/// dynoxide closes none.
+/// Describes a stream. dynoxide would also name the last record of its shard; DynamoDB does that only for a closed
+/// shard, and dynoxide closes none.
 pub(super) fn describe_stream(database: &Database, request: DescribeStreamRequest) -> Result<DescribeStreamResponse> {
     let not_found = || {
         let message = format!("Requested resource not found: Stream: {}", request.stream_arn);
@@ -138,7 +138,7 @@ mod tests {
         Connection::open(path).unwrap().query_row(count, (), |row| row.get(0)).unwrap()
     }
 
-    /// The steps in which `SQLite` writes an item, reads a page from the middle of the stream, and its oldest record.
+    /// The steps that `SQLite` takes to write an item, to read a page from mid-stream, and to read its oldest record.
     async fn steps(path: &str) -> [usize; 3] {
         let storage = Storage::new(path).unwrap();
         let counter = Arc::new(AtomicUsize::new(0));
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// The numbers of a stream go on from its newest record, however old that is.
+    /// The numbers of a stream continue from its newest record, however old that is.
     #[test]
     fn a_write_leaves_other_streams_alone() {
         let path = in_memory();

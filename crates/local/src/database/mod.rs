@@ -88,11 +88,11 @@ pub enum DatabaseError {
     },
 }
 
-/// How long a new table may take. DynamoDB Local takes seconds, the embedded database no time.
+/// How long a new table may take to become active. DynamoDB Local takes seconds, the embedded database no time.
 const TABLE_WAIT: Duration = Duration::from_mins(1);
 
 impl Database {
-    /// An embedded database in memory, which ends with this value.
+    /// An embedded database in memory, which lasts as long as this value.
     ///
     /// # Errors
     /// If the port cannot be bound.
@@ -141,7 +141,7 @@ impl Database {
         &self.url
     }
 
-    /// Whether it runs in this process. Only then can it be broken.
+    /// Whether it runs in this process. Only then can the breaker break it.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
         self.server.is_some()
@@ -183,7 +183,7 @@ impl Database {
     /// Creates the Audit table if it is missing: key `id`, and the index for histories.
     ///
     /// Returns the ARN of the table's stream. A table that we create has one, so that new entries can be shown as they
-    /// are written; a table that exists already may have none.
+    /// are written; an existing table may have none.
     ///
     /// # Errors
     /// When a request fails.

@@ -4,7 +4,7 @@
 //! invocation.
 //!
 //! `process` is one such process; `runtime_api` is the Runtime API that it polls, `output` reads what it prints, and
-//! `xray` is the X-Ray daemon that Lambda runs beside it.
+//! `xray` is the X-Ray daemon that Lambda runs alongside it.
 
 mod output;
 mod process;
@@ -41,7 +41,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// A function whose first invocation will start a process. Its X-Ray daemon runs already. The breaker breaks it.
+    /// A function whose first invocation will start a process. Its X-Ray daemon runs already. `breaker` can break it.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -72,25 +72,25 @@ impl Function {
         Ok(completed)
     }
 
-    /// Ends the process, if there is one. All that it printed has been published when this returns.
+    /// Ends the process, if any. Everything that it printed has been published when this returns.
     pub async fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             process.end(&self.bus).await;
         }
     }
 
-    /// How it went, and how long the process took to ask for an event if it was started for this one.
+    /// The outcome, and how long the process took to ask for an event, if it was started for this one.
     async fn outcome(
         &mut self,
         request_id: &str,
         trace_header: String,
         event: Bytes,
     ) -> Result<(Outcome, Option<Duration>), FunctionError> {
-        // This invocation does not fail because a process ended while it was idle.
+        // A process that ended while it was idle does not make this invocation fail.
         if self.process.as_mut().is_some_and(Process::has_ended) {
             self.stop().await;
         }
-        // Taken, and put back if it can go on: if this future is dropped before it completes, the process ends too.
+        // Taken, and put back if it can continue: if this future is dropped before it completes, the process ends too.
         let started = Clock::System.instant();
         let (mut process, is_new) = match self.process.take() {
             Some(process) => (process, false),
@@ -110,7 +110,7 @@ impl Function {
                 };
                 match self.breaker.faults().function {
                     Some(FunctionFault::Crashes) => process.signal(Signal::KILL),
-                    // What is stopped can still be killed, and is, at the time-out.
+                    // A stopped process can still be killed, and is, at the time-out.
                     Some(FunctionFault::Hangs) => process.signal(Signal::STOP),
                     None => {}
                 }

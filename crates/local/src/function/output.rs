@@ -26,7 +26,7 @@ pub(super) struct Output {
 struct Pipe {
     writer: PipeWriter,
     marker: String,
-    /// One item for each marker that came out.
+    /// One item for each marker that was read.
     markers: mpsc::UnboundedReceiver<()>,
     task: JoinHandle<()>,
 }
@@ -65,7 +65,7 @@ impl Pipe {
             let mut reader = BufReader::new(reader);
             let mut line = Vec::new();
             while reader.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
-                // The marker may follow a line that a dying process did not end.
+                // The marker may follow a line that a dying process did not finish.
                 let ends_with_marker = line.ends_with(expected.as_bytes());
                 let end = if ends_with_marker { line.len() - expected.len() } else { line.len() };
                 let text =

@@ -36,7 +36,7 @@ pub enum FunctionError {
     System(#[from] io::Error),
 }
 
-/// A poll of the process, which takes its next event.
+/// The process's poll for its next event.
 type Poll = oneshot::Sender<NextInvocation>;
 
 /// The end of one invocation in a process.
@@ -47,7 +47,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// A failure after which the process cannot go on.
+    /// A failure after which the process cannot continue.
     pub(super) fn fatal(error: InvocationError) -> Self {
         Self { outcome: Err(error), is_usable: false }
     }
@@ -75,7 +75,7 @@ impl Process {
                     command.env(name, value);
                 }
             }
-            // The home directory may have the user's AWS settings, and a cloud machine offers its own credentials.
+            // The home directory may have the user's AWS settings, and a cloud machine offers credentials of its own.
             command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
             command.env("AWS_EC2_METADATA_DISABLED", "true");
             command.env("AWS_REGION", &settings.region).env("AWS_DEFAULT_REGION", &settings.region);
@@ -102,7 +102,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
-            // Its own process group, so that Ctrl-C at the terminal reaches only us, and we end the process in order.
+            // Its own process group, so that Ctrl-C at the terminal reaches only us, and we end the process properly.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -117,11 +117,11 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal to the process, if it still runs.
+    /// Sends a signal to the process, if it is still running.
     pub(super) fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         if let Some(pid) = pid {
-            // It may have ended by itself just now.
+            // It may have just ended by itself.
             let _ = kill_process(pid, signal);
         }
     }
@@ -162,7 +162,7 @@ impl Process {
     /// that belongs to this invocation.
     pub(super) async fn serve(&mut self, poll: Poll, invocation: NextInvocation, timeout: Duration) -> Completion {
         let deadline = Clock::System.instant() + timeout;
-        // If the poll is gone, the process is too, and that is its next action.
+        // If the poll is gone, so is the process, and its next action is its exit.
         let _ = poll.send(invocation);
         let outcome = match timeout_at(deadline, self.next_action()).await {
             Ok(Action::Call(Call::Response(body))) => Ok(body),
@@ -201,7 +201,7 @@ impl Process {
         }
     }
 
-    /// Kills the process if it still runs. All that it printed has been published when this returns.
+    /// Kills the process if it is still running. Everything that it printed has been published when this returns.
     pub(super) async fn end(mut self, bus: &EventBus) {
         if !self.has_ended() {
             self.kill();

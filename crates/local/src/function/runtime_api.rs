@@ -1,7 +1,7 @@
 //! Lambda's Runtime API, version 2018-06-01, for one process of a function.
 //!
-//! Every process gets its own server, as every execution environment does in Lambda. So a poll that a killed process left
-//! behind never takes the event of the next process.
+//! Every process gets its own server, as every execution environment does in Lambda. So a poll left behind by a killed
+//! process never takes the event of the next process.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ pub(super) struct NextInvocation {
     pub(super) event: Bytes,
 }
 
-/// A call of the process to the Runtime API.
+/// A call by the process to the Runtime API.
 #[derive(Debug)]
 pub(super) enum Call {
     /// `GET invocation/next`: the process waits for the event that is sent on the channel.
@@ -93,7 +93,7 @@ impl RuntimeApi {
     }
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 struct Shared {
     calls: mpsc::UnboundedSender<Call>,
     /// The request ID of the invocation that is waiting for its answer.
@@ -101,7 +101,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// True, once, for the invocation that is waiting for its answer.
+    /// Returns true, once, for the invocation that is waiting for its answer.
     fn finish(&self, id: &str) -> bool {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).take_if(|current| current == id).is_some()
     }

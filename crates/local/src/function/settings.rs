@@ -1,4 +1,4 @@
-//! How to run the function, and what Lambda says to it.
+//! How to run the function, and what Lambda tells it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The account in the function's ARN: nobody's.
+/// The account in the function's ARN, which belongs to nobody.
 pub const ACCOUNT: &str = "000000000000";
 
 /// How to run the function.
@@ -27,7 +27,7 @@ pub struct FunctionSettings {
     pub region: String,
     /// The trace header of each invocation.
     pub trace: Trace,
-    /// The function's own variables. They override those that Lambda sets, because nothing is reserved here.
+    /// The function's own variables. They override those that Lambda sets, because no name is reserved here.
     pub environment: BTreeMap<String, String>,
     /// Whether the process inherits this process's environment, including the user's AWS settings. Otherwise it starts
     /// from an empty one, so that nothing of the user's leaks in.

@@ -16,7 +16,7 @@ use crate::event::{EventBus, WorldEvent};
 /// The size of the largest possible datagram, in bytes.
 const MAX_DATAGRAM: usize = 65_535;
 /// How much the socket buffers while nobody reads, in bytes; the system may allow less. The documents of a large batch
-/// come at once, and the default has room for about a hundred.
+/// arrive at once, and the default has room for about a hundred.
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// How long to wait for a marker before it is sent again: a full socket drops what arrives.
 const MARKER_WAIT: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ const MARKER_WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct XrayDaemon {
     address: SocketAddr,
-    /// What a marker begins with; the number of its flush follows.
+    /// The prefix of a marker; the number of its flush follows.
     marker: String,
     /// The number of the last flush.
     flushes: u64,
@@ -72,11 +72,11 @@ impl XrayDaemon {
         self.address.to_string()
     }
 
-    /// Returns when everything sent so far has been published. Datagrams on the loopback interface keep their order, so a
-    /// marker that is sent now is received after all of it.
+    /// Returns when everything sent so far has been published. Datagrams on the loopback interface keep their order, so
+    /// a marker sent now is received after all of them.
     ///
-    /// A marker that is slow to be received is sent again, and then received twice. So each flush has its own marker:
-    /// the second copy must not end a later flush.
+    /// A marker that is received late is sent again, and then received twice. So each flush has its own marker: the
+    /// second copy must not end a later flush.
     ///
     /// # Errors
     /// When the marker cannot be sent.
@@ -108,7 +108,7 @@ impl Drop for XrayDaemon {
     }
 }
 
-/// The number of the flush whose marker this datagram is.
+/// The number of the flush, if this datagram is its marker.
 fn flush_number(datagram: &[u8], marker: &str) -> Option<u64> {
     str::from_utf8(datagram.strip_prefix(marker.as_bytes())?).ok()?.parse().ok()
 }
@@ -164,7 +164,7 @@ mod tests {
         let mut daemon = XrayDaemon::start(bus).await.unwrap();
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         daemon.flush().await.unwrap();
-        // The second copy of the first flush's marker, as a slow daemon receives it; the document says when it has.
+        // The second copy of the first flush's marker, as a slow daemon receives it; the document shows when it has.
         client.send_to(format!("{}1", daemon.marker).as_bytes(), daemon.address()).await.unwrap();
         client.send_to(DOCUMENT, daemon.address()).await.unwrap();
         events.recv().await.unwrap();

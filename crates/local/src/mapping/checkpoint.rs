@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use config_audit_mapping::SequenceNumber;
 
-/// The last record of each shard that is done. If it is lost, records are delivered again, and nothing else happens.
+/// The last processed record of each shard. If it is lost, records are delivered again, and nothing else happens.
 #[derive(Debug)]
 pub struct Checkpoint {
     file: Option<PathBuf>,
@@ -46,17 +46,17 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    /// A checkpoint that ends with the process.
+    /// A checkpoint that is lost when the process ends.
     #[must_use]
     pub fn in_memory(stream_arn: &str) -> Self {
         let content = Content { mapping: Uuid::new_v4(), stream_arn: stream_arn.to_owned(), shards: BTreeMap::new() };
         Self { file: None, content }
     }
 
-    /// The checkpoint in `checkpoint.json` of this directory. The position in another stream is ignored.
+    /// The checkpoint in `checkpoint.json` of this directory. A position in another stream is ignored.
     ///
     /// # Errors
-    /// When the file exists and cannot be read, or is not a checkpoint.
+    /// When the file exists but cannot be read, or is not a checkpoint.
     pub fn in_directory(directory: &Path, stream_arn: &str) -> Result<Self, CheckpointError> {
         let file = directory.join("checkpoint.json");
         let mut this = Self::in_memory(stream_arn);
@@ -82,7 +82,7 @@ impl Checkpoint {
         self.content.mapping
     }
 
-    /// The last record of each shard that is done.
+    /// The last processed record of each shard.
     #[must_use]
     pub fn shards(&self) -> &BTreeMap<String, SequenceNumber> {
         &self.content.shards
@@ -91,13 +91,13 @@ impl Checkpoint {
     /// Moves a shard's checkpoint.
     ///
     /// # Errors
-    /// When the file cannot be written. In memory the checkpoint has moved all the same.
+    /// When the file cannot be written. The checkpoint in memory has moved nevertheless.
     pub fn advance(&mut self, shard_id: &str, to: SequenceNumber) -> Result<(), CheckpointError> {
         self.content.shards.insert(shard_id.to_owned(), to);
         let Some(file) = &self.file else { return Ok(()) };
         let content = serde_json::to_vec_pretty(&self.content)
             .map_err(|source| CheckpointError::Content { file: file.clone(), source })?;
-        // If the process ends half-way, the old checkpoint is still there.
+        // If the process ends halfway, the old checkpoint is still there.
         let part = file.with_extension("json.part");
         std::fs::write(&part, content)
             .and_then(|()| std::fs::rename(&part, file))

@@ -28,7 +28,7 @@ use config_audit::clock::Clock;
 const POLL: Duration = Duration::from_millis(250);
 /// How often to look for new shards.
 const REFRESH: Duration = Duration::from_secs(5);
-/// The shortest time between two empty polls that are published.
+/// The minimum time between two empty polls that are published.
 const EMPTY_POLL: Duration = Duration::from_mins(1);
 
 /// What an event source mapping connects.
@@ -40,7 +40,7 @@ pub struct Endpoints {
     pub stream_arn: String,
     /// The function.
     pub function: Arc<Mutex<Function>>,
-    /// The function's ARN, which the destination's objects name.
+    /// The function's ARN, which the destination's objects contain.
     pub function_arn: String,
     /// The on-failure destination.
     pub destination: Arc<Bucket>,
@@ -103,7 +103,7 @@ impl EventSourceMapping {
         }
     }
 
-    /// Runs until it is dropped. The next mapping delivers again what was not done then.
+    /// Runs until it is dropped. The next mapping redelivers what was not done by then.
     pub async fn run(mut self) {
         let mut refresh_at = Clock::System.instant();
         loop {
@@ -135,7 +135,7 @@ impl EventSourceMapping {
         })
     }
 
-    /// Reads a shard and does its next step. Returns how long there is nothing to do.
+    /// Reads a shard and performs its next step. Returns how long to wait before the next one.
     async fn poll(&mut self, shard_id: &str) -> Duration {
         let new = || Shard { state: ShardState::new(self.settings.clone()), last: None };
         let room = self.shards.entry(shard_id.to_owned()).or_insert_with(new).state.room();
@@ -279,8 +279,8 @@ impl EventSourceMapping {
     }
 }
 
-/// Of these shards, each with its parent, those whose parent is done: a child's records come after all of its parent's. A
-/// parent that is not listed has left the stream.
+/// The shards whose parent is done, because a child's records come after all of its parent's. Each shard is given with
+/// its parent; a parent that is not listed has left the stream.
 fn readable(shards: &[(&str, Option<&str>)], is_done: impl Fn(&str) -> bool) -> Vec<String> {
     let is_pending = |parent: &str| shards.iter().any(|(id, _)| *id == parent) && !is_done(parent);
     let readable = shards.iter().filter(|(_, parent)| !parent.is_some_and(is_pending));

@@ -78,7 +78,7 @@ pub(super) fn item_key(record: &Record) -> String {
     key.as_ref().and_then(key_text).unwrap_or_default()
 }
 
-/// Attributes sorted by name, so that a record without nested values is the same text each time it is read.
+/// Attributes sorted by name, so that a record without nested values gives the same text each time it is read.
 type Image = BTreeMap<String, AttributeValue>;
 
 fn image(attributes: HashMap<String, impl Into<AttributeValue>>) -> Image {

@@ -1,4 +1,4 @@
-//! Errors that persist: each is published once when it begins, and once when it has ended.
+//! Errors that persist: each is published once when it begins, and once when it ends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use crate::event::{EventBus, WorldEvent};
 use config_audit::clock::Clock;
 
-/// How long after a warning another error of the same action is published. It doubles each time, up to [`MAX_INTERVAL`].
+/// How long after a warning a different error of the action is published. Doubles each time, up to [`MAX_INTERVAL`].
 const FIRST_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest such interval.
 const MAX_INTERVAL: Duration = Duration::from_mins(10);
 
-/// Publishes the errors of actions that are tried again and again.
+/// Publishes the errors of actions that are retried repeatedly.
 #[derive(Debug)]
 pub(super) struct Warnings {
     bus: EventBus,
@@ -24,7 +24,7 @@ pub(super) struct Warnings {
 struct Failing {
     /// The error that was published last.
     message: String,
-    /// A different error is published from then on.
+    /// The earliest time at which a different error is published.
     next: Instant,
     interval: Duration,
 }
@@ -34,8 +34,8 @@ impl Warnings {
         Self { bus, failing: BTreeMap::new() }
     }
 
-    /// The action failed. Published if it worked the last time, or if it fails for another reason than last time and
-    /// some time has passed.
+    /// The action failed. Published if it worked the last time, or if it now fails for a different reason and some time
+    /// has passed.
     pub(super) fn failed(&mut self, action: &str, message: String) {
         let now = Clock::System.instant();
         let interval = match self.failing.get(action) {
@@ -85,12 +85,12 @@ mod tests {
         warnings.worked("reading");
         warnings.worked("reading");
         assert_eq!(published(), ["down", "reading works again"]);
-        // Two errors by turns, for an hour.
+        // Two alternating errors, for an hour.
         for second in 0..720 {
             warnings.failed("reading", format!("error {}", second % 2));
             tokio::time::advance(Duration::from_secs(5)).await;
         }
-        // After 0, 10, 20, 40, … seconds, and from ten minutes on every ten.
+        // After 0, 10, 20, 40, … seconds, and then every ten minutes.
         assert!((8..=12).contains(&published().len()));
     }
 }

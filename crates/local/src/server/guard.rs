@@ -1,12 +1,12 @@
-//! Refuses requests that a web page of somebody else's can make.
+//! Refuses requests that somebody else's web page can make.
 //!
-//! A page in a browser reaches every port of this machine. It may send requests to other origins, and it may point a name of
-//! its own at 127.0.0.1 (DNS rebinding), so that the browser takes us for the page's own server. A browser says both: it names
-//! the page's origin, or what kind of site asked (Fetch Metadata), and `Host` has the name that the page used. Programs that
-//! are not browsers send neither, and the address that we gave them.
+//! A page in a browser can reach every port of this machine. It can send requests to other origins, and it can point
+//! its own host name at 127.0.0.1 (DNS rebinding), so that the browser takes us for the page's own server. The browser
+//! reveals both: it names the page's origin or the kind of site that asked (Fetch Metadata), and `Host` has the name
+//! that the page used. Other programs send no origin or site, and use the address that we gave them.
 //!
-//! An API is for programs alone ([`Callers::Programs`]). Pages of our own are for browsers ([`Callers::Browser`]): they may ask
-//! for more of the same server, and a link of any site may open one, because that site cannot read what it opens.
+//! An API is for programs only ([`Callers::Programs`]). Our own pages are for browsers ([`Callers::Browser`]): they may
+//! send requests to the same server, and a link on any site may open one, because that site cannot read what it opens.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +17,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 use axum::middleware::Next;
 
-/// The port of a URL that has none.
+/// The port of a URL that does not name one.
 const HTTP_PORT: u16 = 80;
 
 /// Who may send requests.
@@ -25,25 +25,25 @@ const HTTP_PORT: u16 = 80;
 pub enum Callers {
     /// Programs that are not browsers.
     Programs,
-    /// Those, and a browser that shows pages of this server.
+    /// Those, and a browser that shows this server's pages.
     Browser,
 }
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    /// A page asked, by `fetch` or a form, that may not.
+    /// A page that is not allowed to send requests did, by `fetch` or a form.
     #[error("the request is a web page's: it has the header Origin")]
     Origin,
-    /// A browser asked by itself for something that a page has in it, such as an image.
+    /// A browser requested something that a page embeds, such as an image.
     #[error("the request is a web page's: the header Sec-Fetch-Site says so")]
     Site,
-    /// The client was told another name or port than ours.
+    /// The client was given a name or port other than ours.
     #[error("the request is for another host; use the address that config-audit printed")]
     Host,
 }
 
-/// Passes a request on to the server at this address, unless a web page can have made it.
+/// Passes a request on to the server at this address, unless a web page could have made it.
 pub(super) async fn guard(
     State((address, callers)): State<(SocketAddr, Callers)>,
     request: Request,
@@ -113,7 +113,7 @@ mod tests {
         check(&request.body(()).unwrap(), PORT, Callers::Programs)
     }
 
-    /// The same of a server of pages.
+    /// Like `checked`, but for a server of pages.
     fn checked_as_page(method: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
         let request = Request::builder().method(method).header("host", "localhost:8000");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -168,7 +168,7 @@ mod tests {
         for site in ["cross-site", "same-site", "same-origin", ""] {
             assert_eq!(with("sec-fetch-site", site), Err(Refusal::Site), "{site}");
         }
-        // Somebody typed the address.
+        // Somebody typed in the address.
         assert_eq!(with("sec-fetch-site", "none"), Ok(()));
     }
 
@@ -196,7 +196,7 @@ mod tests {
         for headers in [frame, image] {
             assert_eq!(checked_as_page("GET", &headers), Err(Refusal::Site), "{headers:?}");
         }
-        // Another port of this machine is another origin, and so is the other name of the same address.
+        // Another port of this machine is another origin, and so is the other name for the same address.
         for origin in [
             "https://evil.example",
             "null",

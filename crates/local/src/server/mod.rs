@@ -1,4 +1,4 @@
-//! An HTTP server on 127.0.0.1 that stops on request, and that web pages of others cannot use.
+//! An HTTP server on 127.0.0.1 that stops on request, and that other people's web pages cannot use.
 
 mod guard;
 
@@ -29,7 +29,7 @@ impl Server {
     /// Binds 127.0.0.1:`port` (0: the system picks one) and serves `router` to these callers until it is stopped.
     ///
     /// # Errors
-    /// When the port cannot be bound, most often because another process uses it.
+    /// When the port cannot be bound, usually because another process uses it.
     pub async fn start(port: u16, router: Router, callers: Callers) -> io::Result<Self> {
         // Only the loopback interface: everybody knows the credentials.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
@@ -47,7 +47,7 @@ impl Server {
         Ok(Self { address, stop: Some(stop), task })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -34,7 +34,7 @@ impl Fold {
         kinds.into_iter().map(gap).chain(notes).collect()
     }
 
-    /// The notes that are needless according to the item, and not according to the entries alone.
+    /// The notes that are needless according to the item, but not according to the entries alone.
     fn notes_that_the_item_disproves(&self, item: &Attributes) -> Vec<Gap> {
         let mut known = self.clone();
         if let (Some(end), Some(beginning)) = (self.end(), known.beginning()) {

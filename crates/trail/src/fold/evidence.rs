@@ -33,7 +33,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// The values that an attribute may have had before the change of index `later`, according to later changes and the
-    /// item; empty if they do not tell.
+    /// item; empty if they do not reveal any.
     pub(super) fn values(self, name: &str, later: usize) -> Vec<Attribute<'a>> {
         let changes = self.changes;
         let mut values: Vec<Attribute<'a>> = Vec::new();

@@ -101,7 +101,7 @@ impl Fold {
         }
     }
 
-    /// Calls `look` with the item in each state that it had about this time; `None` if this is not a time.
+    /// Calls `look` with the item in each state that it had around this time; `None` if this is not a time.
     pub(super) fn for_each_around(&self, time: &str, mut look: impl FnMut(&Image)) -> Option<()> {
         let (from, to) = around(time)?;
         let mut state = self.initial.clone();

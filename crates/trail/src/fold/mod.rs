@@ -1,6 +1,6 @@
 //! One item's entries, folded: their order, the item at any time, and what is missing or altered.
 //!
-//! # How it is found
+//! # Method
 //!
 //! An entry must begin with the value that the previous one ended with. The stream's times are exact to the second, so
 //! within one second this is the only order that entries have, unless they carry the stream's sequence numbers. At the
@@ -14,7 +14,7 @@
 //! If it runs out before everything fits, the fold reports one gap, [`GapKind::Undecided`], because nothing that it
 //! could report about the order, or about missing entries, would be certain.
 //!
-//! # What is found, and what cannot be found
+//! # What can and cannot be found
 //!
 //! If an item's first entry is its creation, every single loss is found, and every alteration of the change in a single
 //! entry: each entry moves one attribute from one value to another, and the item's beginning and its current state fix
@@ -64,7 +64,7 @@ pub use self::folded::{Fold, Origin};
 /// backtracking, so this is enough for some 2,000 entries within one second; DynamoDB allows 1,000 changes of an item.
 const MAX_STEPS: usize = 4_000_000;
 
-/// How often an unknown item is folded again with other choices.
+/// How many times an unknown item is folded again with other choices.
 const MAX_RUNS: usize = 256;
 
 /// Folds the entries of one item, which may come in any order.
@@ -158,7 +158,7 @@ fn best_run(evidence: Evidence<'_>) -> Run<'_> {
     best.unwrap_or_else(|| Run::of(evidence, true, Vec::new()))
 }
 
-/// The choices of the next run, in which the last choice with another possibility takes it; `None` if there is none.
+/// The choices of the next run, in which the last choice with another possibility takes it; `None` if none has one.
 fn next_choices(made: &[Choice]) -> Vec<usize> {
     let Some(last) = made.iter().rposition(|(choice, of)| choice + 1 < *of) else { return Vec::new() };
     let mut choices: Vec<usize> = made[..=last].iter().map(|(choice, _)| *choice).collect();
@@ -166,7 +166,7 @@ fn next_choices(made: &[Choice]) -> Vec<usize> {
     choices
 }
 
-/// Whether the item existed before these changes; both values if they do not tell.
+/// Whether the item existed before these changes; both values if they do not show it.
 fn beginnings(changes: &[Step]) -> &'static [bool] {
     let Some(first) = changes.first() else { return &[true] };
     let instant = changes.iter().take_while(|step| step.time == first.time && step.sequence == first.sequence);

@@ -24,9 +24,9 @@ pub(super) type Choice = (usize, usize);
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     evidence: Evidence<'a>,
-    /// What was chosen.
+    /// The choices that were made.
     pub(super) choices: Vec<Choice>,
-    /// What to choose; after these, the first possibility.
+    /// The choices to make; after these, the first possibility is chosen.
     chosen: Vec<usize>,
     /// The changes in their order, by index.
     pub(super) order: Vec<usize>,

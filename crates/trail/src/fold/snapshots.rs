@@ -32,7 +32,7 @@ impl Fold {
         self.steps.insert(at, snapshot);
     }
 
-    /// Where a backfilled entry shows what the item never was about its time.
+    /// The gaps where a backfilled entry shows something that the item never was around its time.
     fn disagreements(&self, snapshot: &Step, whole: &WholeItem) -> Vec<Gap> {
         let kinds = match whole {
             WholeItem::Known(item) => self
@@ -48,7 +48,7 @@ impl Fold {
         kinds.into_iter().map(gap).collect()
     }
 
-    /// Whether the item may have had this hash about this time; `None` where it did not exist.
+    /// Whether the item may have had this hash around this time; `None` if it did not exist then.
     pub(super) fn had_hash_around(&self, time: &str, hash: &str) -> Option<bool> {
         let (from, to) = around(time)?;
         let is_change = |step: &&Step| !step.is_backfilled() && (&from..=&to).contains(&&step.time);
@@ -64,9 +64,9 @@ impl Fold {
         had
     }
 
-    /// The attributes that never had these values about this time; `None` where the item did not exist.
+    /// The attributes that never had these values around this time; `None` if the item did not exist then.
     ///
-    /// Each attribute is compared on its own: within one second, nothing tells in which order different attributes changed.
+    /// Each attribute is compared on its own: within one second, the order of different attributes' changes is unknown.
     #[must_use]
     pub fn differences_around(&self, time: &str, item: &Item) -> Option<Vec<String>> {
         self.differences_from(time, &attributes(item.clone()))

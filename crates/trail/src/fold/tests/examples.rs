@@ -164,7 +164,7 @@ fn an_order_is_certain_even_if_the_budget_is_nearly_spent() {
     assert!(needed.is_some_and(|steps| (4..40).contains(&steps)), "{needed:?}");
 }
 
-/// What the function writes about values around the limits, whole items among them, is never taken for altered.
+/// What the function writes about values around the limits, including whole items, is never taken for an alteration.
 #[test]
 fn notes_that_the_function_writes_are_believed() {
     let deep = (0..40).fold(number(1), |inner, _| AttributeValue::L(vec![inner]));

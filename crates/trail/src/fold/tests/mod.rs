@@ -72,7 +72,7 @@ fn any_history() -> impl Strategy<Value = History> {
     })
 }
 
-/// The entries that the function writes for it.
+/// The entries that the function writes for this history.
 fn entries(history: &History) -> Vec<Item> {
     let mut entries = Vec::new();
     let mut before: Option<Box<RawValue>> = None;
@@ -105,7 +105,7 @@ fn entries(history: &History) -> Vec<Item> {
     entries
 }
 
-/// As a table returns them, in no particular order and without provenance.
+/// The steps as a table returns them, in no particular order and without provenance.
 fn shuffled(history: &History) -> impl Strategy<Value = Vec<Step>> + use<> {
     Just(steps(entries(history))).prop_shuffle()
 }

@@ -47,12 +47,12 @@ fn alterations(step: &Step) -> Vec<Change> {
     }
 }
 
-/// Whether the budget of the searches was spent before all fitted.
+/// Whether the budget of the searches was spent before everything fitted.
 fn is_undecided(fold: &Fold) -> bool {
     fold.gaps.iter().any(|gap| gap.kind == GapKind::Undecided)
 }
 
-/// Whether an item was written more often within one second than all orders of its entries can be tried.
+/// Whether an item was written so often within one second that not all orders of its entries can be tried.
 fn is_crowded(history: &[(i64, Option<Item>)]) -> bool {
     history.chunk_by(|one, other| one.0 == other.0).any(|second| second.len() > 8)
 }
@@ -213,7 +213,7 @@ proptest! {
         let omission = if is_deep { Omission::TooDeep } else { Omission::TooLarge };
         let id = steps[at].id.clone();
         match &mut steps[at].change {
-            // What comes next, or the item, has the new value.
+            // The next change, or the item, has the new value.
             Change::Modify { new: Some(new), .. } => *new = note(why, new.get()).into(),
             Change::Insert(whole) | Change::Remove(whole) if is_alone => {
                 let WholeItem::Known(item) = whole else { return Ok(()) };
