@@ -1,6 +1,6 @@
-//! What the targets share: what stands in inputs, and how JSON is mutated as JSON.
+//! What the targets share: words with a meaning in inputs, and how JSON is mutated as JSON.
 //!
-//! libFuzzer alone changes bytes, and nearly nothing that it makes of JSON is valid JSON. [`mutate`] changes the document.
+//! By itself, libFuzzer changes bytes, which almost never leaves JSON valid. [`mutate`] changes the document.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,14 @@ use fastrand::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
 
-/// What inputs have as a configuration value. No error may ever have it in it.
+/// The configuration value in inputs. No error may ever contain it.
 pub const MARKER: &str = "s3cr3t";
 
-/// In an input this means [`LARGE_BYTES`] letters, so that small inputs get over DynamoDB's limits.
+/// In an input, this stands for [`LARGE_BYTES`] letters, so that small inputs can exceed DynamoDB's limits.
 const LARGE: &str = "@LARGE@";
-/// Three of them are more than an item may have.
+/// Three of them are more than fits into an item.
 const LARGE_BYTES: usize = 150_000;
-/// More of them in an input stay what they are.
+/// Any more of them in an input are left as they are.
 const MOST_LARGE: usize = 8;
 
 /// The names that mean something to a target.
@@ -52,7 +52,7 @@ const NAMES: &[&str] = &[
     "condition",
 ];
 
-/// The texts that mean something to a target, or are at an edge of what it takes.
+/// The strings that mean something to a target, or are at the edge of what it accepts.
 const TEXTS: &[&str] = &[
     "",
     "INSERT",
@@ -76,7 +76,7 @@ const TEXTS: &[&str] = &[
     LARGE,
 ];
 
-/// The input with each `@LARGE@` made large.
+/// The input with each `@LARGE@` expanded.
 #[must_use]
 pub fn enlarged(input: &str) -> Cow<'_, str> {
     if input.contains(LARGE) {
@@ -86,8 +86,8 @@ pub fn enlarged(input: &str) -> Cow<'_, str> {
     }
 }
 
-/// Mutates an input of which all from `start` on is JSON: as JSON where it is, else as bytes, and at times as bytes all
-/// the same. For `fuzz_mutator!`, which has the meaning of the other parameters and of the result.
+/// Mutates an input that should be JSON from `start` on: as JSON if it is valid, otherwise as bytes, and sometimes as
+/// bytes anyway. For `fuzz_mutator!`, which documents the other parameters and the result.
 pub fn mutate(data: &mut [u8], start: usize, size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Rng::with_seed(seed.into());
     if random.u8(..4) > 0

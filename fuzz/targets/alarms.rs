@@ -1,4 +1,5 @@
-//! A template with alarms, as `config-audit alarms check` reads it: refused with its file, or its alarms can be evaluated.
+//! A template with alarms, as `config-audit alarms check` reads it: it is refused with the name of its file, or its
+//! alarms can be evaluated.
 
 #![no_main]
 
@@ -20,7 +21,8 @@ fuzz_target!(|input: &str| {
     }
 });
 
-/// Every alarm's states follow on each other, and a composite alarm's on those that it looks at.
+/// Each change starts from the alarm's previous state, and a composite alarm's state follows from the alarms in its
+/// rule.
 fn evaluate(alarms: &Alarms) {
     let at = |minute: i64| DateTime::from_timestamp(1_772_496_000 + minute * 60, 0).expect("a time");
     let mut metrics = Metrics::default();

@@ -1,5 +1,5 @@
-//! The body of a dashboard, as `config-audit dashboards` reads it: refused, or it is within the grid, and its lines have a
-//! point for each period.
+//! The body of a dashboard, as `config-audit dashboards` reads it: it is refused, or it is within the grid and its
+//! lines have a point for each period.
 
 #![no_main]
 

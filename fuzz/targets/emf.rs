@@ -1,4 +1,4 @@
-//! The lines of an invocation: whatever its names, counts and samples, each line is one JSON object by the rules of the
+//! The lines of an invocation: whatever its names, counts and samples, each line is one JSON object that follows the
 //! embedded metric format (Amazon CloudWatch User Guide, "Specification: Embedded metric format"), and nothing is lost.
 
 #![no_main]
@@ -11,10 +11,10 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 
-/// Members that are in every line, and in the first alone.
+/// Members of every line, and of the first line only.
 const COMMON: [&str; 4] = ["timestamp", "level", "message", "requestId"];
 const MEMBERS: [&str; 3] = ["outcome", "error", "events"];
-/// The longest sequence number of a stream has so many digits (Amazon DynamoDB API Reference, `StreamRecord`).
+/// The longest sequence number of a stream has this many digits (Amazon DynamoDB API Reference, `StreamRecord`).
 const LONGEST_NUMBER: usize = 40;
 
 #[derive(Debug, Arbitrary)]
@@ -22,16 +22,16 @@ struct Input {
     timestamp: i64,
     texts: [String; 10],
     counters: Vec<u64>,
-    /// For each metric, values and how often each comes.
+    /// For each metric, values and how often each occurs.
     samples: Vec<Vec<(f64, u16)>>,
-    /// Sequence numbers, and how often each comes.
+    /// Sequence numbers, and how often each occurs.
     failed: Vec<(u64, u16)>,
 }
 
 fuzz_target!(|input: Input| {
     let repeated = |times: u16| usize::from(times) % 1_500;
     let mut texts = input.texts.iter().map(String::as_str);
-    // What a setting is accepted as is settings.rs's concern.
+    // Which settings are accepted is up to settings.rs.
     let mut setting = || texts.next().filter(|text| (1..=255).contains(&text.len())).unwrap_or("x");
     let (namespace, dimensions) = (setting(), [setting(), setting()]);
     let mut members = |names: &[&'static str]| -> Vec<(&'static str, Value)> {
@@ -86,7 +86,7 @@ fn check(wide: &Wide<'_>, lines: &[String]) {
     }
     assert_eq!(failed, wide.failed, "a sequence number is lost");
     for (metric, measured) in &wide.metrics {
-        // What is not a number is left out.
+        // Non-finite numbers are left out.
         let values: Vec<f64> = match measured {
             Measured::Count(count) => vec![*count as f64],
             Measured::Samples(samples) => samples.iter().copied().filter(|sample| sample.is_finite()).collect(),
@@ -95,19 +95,19 @@ fn check(wide: &Wide<'_>, lines: &[String]) {
         assert_eq!(found.len(), values.len(), "{} has lost a value", metric.name);
         for (found, value) in found.into_iter().zip(values) {
             let value = written(value);
-            // serde_json reads a number of 16 digits not always to its last bit.
+            // serde_json does not always read a number of 16 digits exactly to the last bit.
             assert!((found - value).abs() <= value.abs() * f64::EPSILON, "{}: {found}, not {value}", metric.name);
         }
     }
     assert!(found.is_empty(), "a metric comes from nowhere");
 }
 
-/// A value as a line has it: three decimals, in CloudWatch's range.
+/// A value as written to a line: three decimals, in CloudWatch's range.
 fn written(value: f64) -> f64 {
     (value.clamp(-1e15, 1e15) * 1000.0).round() / 1000.0
 }
 
-/// The metrics of one line, by the rules of the specification.
+/// The metrics of one line, checked against the specification.
 fn check_metrics(wide: &Wide<'_>, aws: &Value, document: &Map<String, Value>) -> Vec<(String, Vec<f64>)> {
     assert_eq!(aws["Timestamp"], wide.timestamp);
     let directives = aws["CloudWatchMetrics"].as_array().expect("a list");

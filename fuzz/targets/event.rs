@@ -1,6 +1,6 @@
-//! A whole invocation: any event, any answers of the Audit table and of the failure bucket.
+//! A whole invocation: any event, and any answers from the Audit table and the failure bucket.
 //!
-//! The input's first line is how they answer (see [`Parts::new`]), the rest is the event. Then the same event comes
+//! The input's first line says how they answer (see `handler`); the rest is the event. Then the same event is delivered
 //! again while nothing fails, as Lambda would deliver it.
 
 #![no_main]
@@ -33,7 +33,7 @@ const ALLOWED: Duration = Duration::from_secs(30);
 /// 2024-09-11T09:02:30Z.
 const NOW: i64 = 1_726_045_350;
 
-/// Its clock moves only when all that is under way waits.
+/// Its clock advances only when all tasks are waiting.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"));
 
@@ -65,8 +65,9 @@ fuzz_target!(|input: &[u8]| -> Corpus {
 
 type Parts = Handler<MemoryStore, MemoryQuarantine>;
 
-/// The first letter is the failure bucket: `-` there is none, `r` it refuses, `n` it never answers, else it keeps. With
-/// `p` for the second, entries have their provenance. The others are the Audit table's answers, one a request.
+/// The first letter sets the failure bucket: `-` there is none, `r` it refuses, `n` it never answers, otherwise it
+/// keeps objects. If the second letter is `p`, entries have provenance. The others are the Audit table's answers, one
+/// per request.
 fn handler(script: &[u8]) -> Parts {
     let mood = |letter: &u8| match letter {
         b'-' => None,
@@ -153,7 +154,7 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
     }
 }
 
-/// The answer is of the shape that Lambda takes, and names the failed records; or it is an error that says no value.
+/// The answer has the shape that Lambda expects and names the failed records, or it is an error that quotes no value.
 fn check_answer(report: &Report) {
     match report.answer() {
         Err(error) => assert!(!format!("{error} {error:?}").contains(MARKER), "the error quotes the event"),
@@ -184,7 +185,8 @@ fn planned<'a>(handler: &Parts, raw: &'a RawValue) -> Option<(Plan<'a>, String)>
     Some((plan(change, time, &context, url), key))
 }
 
-/// The items of the plans, by ID. Records of one ID in an event are one record, unless a fuzzer makes the event.
+/// The items of the plans, by ID. Records with the same ID in an event are the same record, unless a fuzzer wrote the
+/// event.
 fn items<'a>(plans: impl Iterator<Item = &'a Plan<'a>>) -> HashMap<Uuid, Vec<Item>> {
     let mut items = HashMap::<_, Vec<_>>::new();
     for entry in plans.flat_map(|plan| &plan.entries) {
@@ -204,7 +206,7 @@ fn kept_record(body: &[u8]) -> &str {
     object.record.get()
 }
 
-/// An Audit table that answers as the input says, and then as it should.
+/// An Audit table that answers as the input says, and afterwards as it should.
 #[derive(Debug, Default)]
 struct MemoryStore {
     items: RefCell<HashMap<Uuid, Item>>,
@@ -230,7 +232,7 @@ impl Store for MemoryStore {
             b's' => sleep(Duration::from_secs(3)).await,
             _ => {}
         }
-        // `w` writes, and says that it failed.
+        // `w` writes, but reports a failure.
         if let Some(failure) = failure
             && answer != b'w'
         {
@@ -242,7 +244,7 @@ impl Store for MemoryStore {
         if items.iter().any(|(_, item)| bytes(item) > MAX_ITEM_BYTES) {
             return Err(refusal(Failure::Rejected));
         }
-        // A digit gives back so many.
+        // A digit returns that many entries as unprocessed.
         let back = if answer.is_ascii_digit() { usize::from(answer - b'0').min(items.len()) } else { 0 };
         self.items.borrow_mut().extend(items.into_iter().skip(back));
         match failure {
@@ -265,7 +267,7 @@ enum Mood {
     NeverAnswers,
 }
 
-/// A failure bucket that keeps what it is given, or never does.
+/// A failure bucket that keeps what it is given, or never keeps anything.
 #[derive(Debug, Default)]
 struct MemoryQuarantine {
     objects: RefCell<HashMap<String, Vec<u8>>>,

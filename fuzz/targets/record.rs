@@ -1,7 +1,7 @@
 //! One record, from its raw JSON to its entries.
 //!
-//! Whatever comes in is refused without being quoted, or makes entries that have exactly the contract's attributes, that
-//! DynamoDB takes, that lose nothing, and that are the same each time.
+//! Any input is refused without being quoted, or produces entries that have exactly the contract's attributes, that
+//! DynamoDB accepts, that lose nothing, and that are the same each time.
 
 #![no_main]
 
@@ -101,7 +101,7 @@ fn check_values(item: &JsonItem<'_>) {
     }
 }
 
-/// Whether the item has each value as the record's JSON has it. Bytes may be in another spelling of base64.
+/// Whether the item has each value as in the record's JSON. The base64 of binary values may be spelled differently.
 fn is_lossless(image: &Value, item: &HashMap<String, AttributeValue>) -> bool {
     fn same(json: &Value, other: &Value) -> bool {
         match (json, other) {
@@ -161,7 +161,7 @@ fn check_limits(entry: &Entry<'_>, item: &Item) {
     assert!(!item.values().any(is_deep), "an entry is nested too deep");
     let bytes = |item: &Item| item.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
     if bytes(item) > MAX_ITEM_BYTES {
-        // No stream has names or IDs of such a size. Then at least the values are left out.
+        // No stream has names or IDs of this size. If one had, at least the values would be left out.
         let of_values: usize = entry.old_value.iter().chain(&entry.new_value).map(|value| value.size()).sum();
         assert!(of_values < 1_024, "an entry is too large for its values");
     }

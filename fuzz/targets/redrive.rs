@@ -1,5 +1,5 @@
-//! An object of the failure bucket, as the operator's `redrive` reads it: refused without being quoted, or its records
-//! byte for byte.
+//! An object from the failure bucket, as the operator's `redrive` reads it: it is refused without being quoted, or its
+//! records are read byte for byte.
 
 #![no_main]
 
@@ -31,12 +31,13 @@ fn texts(held: &FailedRecords) -> Vec<&str> {
     events.flat_map(|event| records(event).expect("what is held is an event")).map(RawValue::get).collect()
 }
 
-/// What was read is in the object, as it stands there.
+/// What was read is in the object, byte for byte.
 fn check_held(object: &[u8], held: &FailedRecords) {
     let is_code = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     assert!((1..=40).contains(&held.reason.len()) && held.reason.bytes().all(is_code), "the reason quotes the object");
-    // Raw, since JSON may be nested deeper than serde_json makes values of; and lossy, since what is not read may not be
-    // UTF-8. Not an object: serde also takes a list of a type's members in their order, which nothing writes.
+    // Raw, because the JSON may be nested too deeply for serde_json's values; lossy, because the unread parts may not
+    // be UTF-8. It may not be an object, because serde also accepts a list of a type's members in order, which nothing
+    // writes.
     let text = String::from_utf8_lossy(object);
     let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(&text) else { return };
     // A record may be null; a payload that is null does not count.
@@ -54,7 +55,7 @@ fn check_held(object: &[u8], held: &FailedRecords) {
     }
 }
 
-/// Whatever the function keeps is read back.
+/// Whatever the function keeps can be read back.
 fn check_kept(record: &RawValue) {
     let kept = StoredRecord { reason: "no_key", detail: "no key", request_id: "r", function_arn: "f", record };
     let held = read(&kept.body()).expect("what the function keeps can be read");
@@ -62,7 +63,7 @@ fn check_kept(record: &RawValue) {
     assert_eq!((&*held.reason, &*held.request_id, &*held.function_arn), ("no_key", "r", "f"));
 }
 
-/// Whatever Lambda gives up is read back: its payload is the event, in a string.
+/// Whatever Lambda gives up on can be read back: its payload is the event, as a string.
 fn check_given_up(event: &[u8]) {
     let Ok(text) = str::from_utf8(event) else { return };
     let context = r#"{"requestId":"r","functionArn":"f","condition":"RecordAgeExceeded"}"#;

@@ -1,4 +1,4 @@
-//! The failure bucket, with every fault that it can have.
+//! The failure bucket, with every fault it can have.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Many runs, and what they add up to.
+//! Campaigns: many runs and their totals.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -9,32 +9,33 @@ use crate::fault::{Fault, FaultCounts};
 use crate::scenario::Scenario;
 use crate::world::{Capture, Tally, run};
 
-/// Seeds of runs that once found a bug; each campaign makes them first.
+/// Seeds that once exposed a bug; each campaign runs them first.
 const KEPT_SEEDS: [u64; 3] = [
-    // DynamoDB failed for one record until the deadline, and only then the entries of another, whose full record was stored
-    // long before, were sent.
+    // DynamoDB failed for one record until the deadline. Only then were the entries of another sent, although its full
+    // record had been stored long before.
     244_877,
-    // DynamoDB did not answer for one record until the deadline, and only then another, which it had rejected long before, was
-    // put into the failure bucket.
-    1_374, // A request that was never sent, because another panicked first, was reported all the same.
+    // DynamoDB did not answer for one record until the deadline. Only then was another put into the failure bucket,
+    // although DynamoDB had rejected it long before.
+    1_374,
+    // A request that was never sent, because another panicked first, was still reported.
     64_342,
 ];
 
-/// What a campaign has seen.
+/// The results of a campaign.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// Runs that were made.
+    /// The number of runs.
     pub runs: u64,
-    /// The sums of all runs.
+    /// The totals of all runs.
     pub tally: Tally,
-    /// The faults of all runs.
+    /// The faults in all runs.
     pub faults: FaultCounts,
-    /// The first failing runs: seed, and the promises that each broke.
+    /// The first failing runs: the seed, and the promises that the run broke.
     pub failures: Vec<(u64, Vec<String>)>,
 }
 
 impl Summary {
-    /// The kinds of fault that no run has seen. Of these the campaign has proved nothing.
+    /// The kinds of fault that occurred in no run. The campaign proves nothing about these.
     #[must_use]
     pub fn unseen(&self) -> Vec<Fault> {
         Fault::ALL.into_iter().filter(|fault| fault.touches_audits() && self.faults.of(*fault) == 0).collect()
@@ -50,7 +51,7 @@ impl Summary {
     }
 }
 
-/// Makes the runs of the kept seeds, and `runs` from the seed `first` on, on so many threads. It ends early where runs fail.
+/// Runs the kept seeds, then `runs` seeds starting at `first`, on `threads` threads. It ends early if runs fail.
 #[must_use]
 pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
     let kept = KEPT_SEEDS.len() as u64;

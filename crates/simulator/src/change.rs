@@ -1,5 +1,5 @@
-//! The reference model: what is done to an item, the stream record that DynamoDB makes of it, and the entries that the
-//! contract asks for it. It shares no code with the Lambda: it is what the Lambda is held against.
+//! The reference model: a change to an item, the stream record that DynamoDB writes for it, and the entries that the
+//! contract requires. It shares no code with the Lambda, because the Lambda is checked against it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,22 +16,22 @@ use crate::value::{Item, Value, dynamodb_json};
 pub const STREAM_ARN: &str =
     "arn:aws:dynamodb:eu-central-1:000000000000:table/Configuration/stream/2026-01-01T00:00:00.000";
 
-/// The key of the canary: an item of which nothing is audited.
+/// The key of the canary, an item whose changes are not audited.
 pub const CANARY: &str = "config-audit:canary";
 
-/// The reason in the failure bucket for a record whose entry DynamoDB rejects whatever its values are.
+/// The reason in the failure bucket for a record whose entry DynamoDB rejects regardless of its values.
 pub(crate) const REJECTED: &str = "rejected_by_dynamodb";
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordDefect {
-    /// It is not of a record's shape.
+    /// It does not have the shape of a record.
     Undecodable,
     /// It has no key.
     NoKey,
     /// Its event name is unknown.
     UnknownEvent,
-    /// It has a number that is not valid.
+    /// It has an invalid number.
     InvalidValue,
     /// Its time is in milliseconds.
     InvalidTime,
@@ -46,7 +46,7 @@ pub enum RecordDefect {
 }
 
 impl RecordDefect {
-    /// The reason in the failure bucket, where no retry can mend the record.
+    /// The reason in the failure bucket, if no retry can fix the record.
     #[must_use]
     pub fn quarantine_reason(self) -> Option<&'static str> {
         match self {
@@ -60,7 +60,7 @@ impl RecordDefect {
         }
     }
 
-    /// The key of an item of which all records have the defect, where an entry must tell that its record has it.
+    /// The key of an item whose records all have the defect, if the defect must be recognizable from an entry.
     #[must_use]
     pub fn item_key(self) -> Option<&'static str> {
         match self {
@@ -72,24 +72,24 @@ impl RecordDefect {
     }
 }
 
-/// One change of an item, as it was made.
+/// One change to an item.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Its place among all changes of the run.
+    /// Its index among all changes in the run.
     pub index: usize,
     /// The item's key.
     pub key: String,
-    /// The item before; `None` where there was none.
+    /// The item before the change, if it existed.
     pub old: Option<Item>,
-    /// The item after; `None` where there is none.
+    /// The item after the change, if it exists.
     pub new: Option<Item>,
     /// When it was made, by DynamoDB's clock.
     pub at: DateTime<Utc>,
-    /// Its place in its shard.
+    /// Its position in its shard.
     pub sequence_number: String,
     /// What is wrong with its record.
     pub defect: Option<RecordDefect>,
-    /// Whether the stream has but one image.
+    /// Whether the stream has only one image.
     pub wrong_view_type: bool,
 }
 
@@ -104,11 +104,11 @@ impl Change {
         }
     }
 
-    /// The record as it stands in the event.
+    /// The record as it appears in the event.
     #[must_use]
     pub fn record(&self) -> String {
         if self.defect == Some(RecordDefect::Undecodable) {
-            // What is left of its identity can still be read.
+            // The rest of its identity can still be read.
             return json!({
                 "eventID": self.index, "eventSourceARN": STREAM_ARN,
                 "dynamodb": { "SequenceNumber": self.sequence_number }
@@ -162,7 +162,7 @@ impl Change {
         .to_string()
     }
 
-    /// Whether it is of the canary and of nothing else: all that the item is, before and after, is 0 and a time.
+    /// Whether it changes the canary and nothing else: before and after, the item has only the value 0 and a time.
     #[must_use]
     pub fn is_of_canary(&self) -> bool {
         let is = |item: &Item| {
@@ -173,7 +173,7 @@ impl Change {
         self.key == CANARY && self.old.iter().chain(&self.new).all(is)
     }
 
-    /// The entries that the contract asks for.
+    /// The entries that the contract requires.
     #[must_use]
     pub fn entries(&self) -> Vec<Expected> {
         if self.is_of_canary() {
@@ -205,12 +205,12 @@ impl Change {
         }
     }
 
-    /// As the record names it.
+    /// The event ID in the record.
     fn event_id(&self) -> String {
         format!("{:032x}", self.index + 1)
     }
 
-    /// The ID of the entry for this attribute: a version 4 UUID in form, with the first bits of a hash in it.
+    /// The ID of the entry for this attribute: the first bits of a hash, in the form of a version 4 UUID.
     fn entry_id(&self, attribute: Option<&str>) -> Uuid {
         let text = [STREAM_ARN, &self.event_id(), attribute.unwrap_or_default()].join("\0");
         let hash: [u8; 32] = Sha256::digest(text).into();
@@ -235,7 +235,7 @@ impl Change {
     }
 }
 
-/// Whether a text looks like `2026-03-03T10:15:00Z`.
+/// Whether a string looks like `2026-03-03T10:15:00Z`.
 fn is_time(text: &str) -> bool {
     let digits = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
     digits.eq("0000-00-00T00:00:00Z".bytes())

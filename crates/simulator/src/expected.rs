@@ -1,4 +1,4 @@
-//! The entries that the contract asks for, as the reference model makes them, and the text by which they are compared with
+//! The entries that the contract requires, as the reference model builds them, and the text used to compare them with
 //! those in the Audit table.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::limits::{MAX_ITEM_BYTES, MAX_LEVELS, bytes, levels};
 use crate::value::dynamodb_json;
 
-/// The attributes of an entry that have values of the item.
+/// The attributes of an entry that hold values of the item.
 pub(crate) const VALUES: [&str; 2] = ["oldValue", "newValue"];
-/// What DynamoDB counts for the attributes that every entry has with the same length, the ID and the time.
+/// The bytes that DynamoDB counts for the ID and the time, which have the same length in every entry.
 const ID_AND_TIME_BYTES: usize = "id".len() + 36 + TIME.len() + "2026-03-03T00:00:00.000Z".len();
 const TIME: &str = "modificationTime";
 
@@ -22,17 +22,17 @@ const TIME: &str = "modificationTime";
 pub struct Expected {
     /// Its ID.
     pub id: Uuid,
-    /// All but its ID and its provenance.
+    /// All attributes except the ID and the provenance.
     attributes: BTreeMap<&'static str, AttributeValue>,
-    /// How many values it omits because it would be over DynamoDB's limits.
+    /// How many values it omits because it would exceed DynamoDB's limits.
     over_limits: usize,
-    /// How many values it omits in all.
+    /// How many values it omits in total.
     omitted: usize,
 }
 
 impl Expected {
-    /// The entry with these attributes, and with notes in place of values, where it would be over DynamoDB's limits.
-    /// `full_record` is where the notes say that the full record is.
+    /// The entry with these attributes, and with notes in place of values if it would exceed DynamoDB's limits.
+    /// `full_record` is the location of the full record that the notes give.
     pub(crate) fn new(id: Uuid, attributes: BTreeMap<&'static str, AttributeValue>, full_record: &str) -> Self {
         let mut entry = Self { id, attributes, over_limits: 0, omitted: 0 };
         for name in VALUES {
@@ -40,7 +40,7 @@ impl Expected {
                 entry.omit(name, "nested deeper than 31 levels", full_record);
             }
         }
-        // The largest value goes first; of two of one size, the new one.
+        // The largest value is omitted first; if both have the same size, the new one.
         while entry.bytes() > MAX_ITEM_BYTES
             && let Some(largest) = entry.values().max_by_key(|name| entry.attributes.get(name).map(bytes))
         {
@@ -50,7 +50,7 @@ impl Expected {
         entry
     }
 
-    /// The entry with notes in place of all its values, because DynamoDB rejects it with them.
+    /// The entry with notes in place of all its values, because DynamoDB rejects it with the values.
     pub(crate) fn without_values(mut self, full_record: &str) -> Self {
         for name in self.values().collect::<Vec<_>>() {
             self.omit(name, "DynamoDB rejects the entry with this value", full_record);
@@ -72,18 +72,18 @@ impl Expected {
         self.omitted += 1;
     }
 
-    /// The names of the attributes that have a value, and not a note.
+    /// The names of the attributes that have a value, not a note.
     fn values(&self) -> impl Iterator<Item = &'static str> {
         VALUES.into_iter().filter(|name| self.attributes.get(name).is_some_and(|value| note(value).is_none()))
     }
 
-    /// The size of the item, but for its provenance.
+    /// The size of the item without its provenance.
     fn bytes(&self) -> usize {
         let others = self.attributes.iter().filter(|(name, _)| **name != TIME);
         ID_AND_TIME_BYTES + others.map(|(name, value)| name.len() + bytes(value)).sum::<usize>()
     }
 
-    /// What the entry must have in it, as one text: see [`content`].
+    /// The content that the entry must have, as one string: see [`content`].
     #[must_use]
     pub fn content(&self) -> String {
         text_of(self.attributes.iter().map(|(name, value)| (*name, value)))
@@ -95,21 +95,21 @@ impl Expected {
         self.omitted
     }
 
-    /// Whether it omits a value because it would be over DynamoDB's limits, so that it need not be rejected first.
+    /// Whether it omits a value because it would exceed DynamoDB's limits, so that DynamoDB need not reject it first.
     #[must_use]
     pub fn is_over_limits(&self) -> bool {
         self.over_limits > 0
     }
 
-    /// Whether it is about one attribute.
+    /// Whether it is about a single attribute.
     #[must_use]
     pub fn is_of_an_attribute(&self) -> bool {
         self.attributes.contains_key("updatedAttribute")
     }
 }
 
-/// What an entry in the table has in it but its ID and its provenance, as one text. `without_time` leaves out when the
-/// change was.
+/// The content of an entry in the table, except its ID and provenance, as one string. `without_time` also leaves out
+/// the time of the change.
 #[must_use]
 pub fn content(entry: &serde_dynamo::Item, without_time: bool) -> String {
     let is_left_out = |name: &str| ["id", "provenance"].contains(&name) || without_time && name == TIME;
@@ -118,7 +118,7 @@ pub fn content(entry: &serde_dynamo::Item, without_time: bool) -> String {
     text_of(sorted.into_iter())
 }
 
-/// What stands in an entry in place of a value that it omits.
+/// The note that an entry has in place of an omitted value, if this is one.
 #[must_use]
 pub fn note(value: &AttributeValue) -> Option<&HashMap<String, AttributeValue>> {
     match value {
@@ -129,12 +129,12 @@ pub fn note(value: &AttributeValue) -> Option<&HashMap<String, AttributeValue>> 
     }
 }
 
-/// Whether an entry has a value of the item, and not only notes in place of values.
+/// Whether an entry has a value of the item, not only notes in place of values.
 pub(crate) fn has_values(entry: &serde_dynamo::Item) -> bool {
     VALUES.into_iter().filter_map(|name| entry.get(name)).any(|value| note(value).is_none())
 }
 
-/// SHA-256 of the value's DynamoDB JSON, with names and set members in order, as `docs/semantics.md` has it.
+/// SHA-256 of the value's DynamoDB JSON, with names and set members sorted, as `docs/semantics.md` defines it.
 fn hash(value: &AttributeValue) -> String {
     let digest = Sha256::digest(dynamodb_json(&with_sorted_sets(value)).to_string());
     digest.iter().fold(String::new(), |mut text, byte| {
@@ -202,7 +202,7 @@ fn write_value(text: &mut String, value: &AttributeValue) {
         AttributeValue::Ns(members) => {
             let _ = write!(text, "{members:?}");
         }
-        // The reference has no others.
+        // The reference model has no other types.
         _ => text.push('?'),
     }
 }

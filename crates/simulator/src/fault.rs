@@ -1,6 +1,6 @@
-//! Everything that can go wrong in a run, by name, so that a campaign can say what it has seen and what not.
+//! Everything that can go wrong in a run, by name, so that a campaign can say what it has seen and what it has not.
 
-/// Declares the kinds, and all of them.
+/// Declares the kinds of fault, and the list of all of them.
 macro_rules! faults {
     ($($(#[doc = $what:literal])+ $fault:ident,)*) => {
         /// A kind of fault.
@@ -10,7 +10,7 @@ macro_rules! faults {
         }
 
         impl Fault {
-            /// All of them, in order.
+            /// All kinds, in order.
             pub const ALL: [Self; [$(stringify!($fault)),*].len()] = [$(Self::$fault),*];
         }
     };
@@ -20,34 +20,34 @@ faults! {
     // The Audit table.
     /// A request is throttled; nothing is written.
     StoreThrottles,
-    /// A request is throttled since the table's index has no capacity left; nothing is written.
+    /// A request is throttled because the table's index has no capacity left; nothing is written.
     IndexThrottles,
-    /// A part of a request comes back as unprocessed.
+    /// Part of a request comes back as unprocessed.
     StoreGivesBack,
     /// A request fails; nothing is written.
     StoreFails,
-    /// A request fails, and half of it is written.
+    /// A request fails, but half of it is written.
     StoreFailsHalfWritten,
-    /// A request fails, and all of it is written: the answer is lost.
+    /// A request fails, but all of it is written: the answer is lost.
     StoreFailsAfterWriting,
     /// A request is never answered; nothing is written.
     StoreIsSilent,
-    /// A request is never answered, and all of it is written.
+    /// A request is never answered, but all of it is written.
     StoreIsSilentAfterWriting,
-    /// A request is never answered, and is written long after it was given up.
+    /// A request is never answered, but is written long after the function gave up on it.
     StoreWritesTooLate,
     /// A request takes seconds.
     StoreIsSlow,
-    /// A request is not allowed, or the table is gone, until somebody mends it.
+    /// A request is not allowed, or the table is gone, until somebody fixes it.
     StoreIsMisconfigured,
-    /// A request is refused for a reason that is in no list.
+    /// A request is refused for an unlisted reason.
     StoreRefuses,
     /// The client panics.
     StorePanics,
     // The failure bucket.
     /// An object is refused.
     BucketRefuses,
-    /// An object is refused, and stored all the same.
+    /// An object is refused, but stored anyway.
     BucketRefusesAfterStoring,
     /// A request for an object is never answered.
     BucketIsSilent,
@@ -56,13 +56,13 @@ faults! {
     // The function.
     /// The process is killed at one of the points where it waits.
     FunctionKilled,
-    /// The process ends after its work, before its answer is out.
+    /// The process ends after its work, before its answer is sent.
     AnswerLost,
     /// No process starts.
     FunctionDoesNotStart,
-    /// The process does nothing until its time is over, as one does that gets no processor.
+    /// The process does nothing until it times out, like a process that gets no CPU.
     FunctionHangs,
-    /// Lambda does not invoke: no concurrency is left.
+    /// Lambda does not invoke the function: no concurrency is left.
     FunctionThrottled,
     /// A new version was deployed: the next invocation is the first of its process.
     FunctionReplaced,
@@ -71,15 +71,15 @@ faults! {
     // The event source mapping.
     /// A batch is delivered again although it had succeeded.
     RedeliveredAfterSuccess,
-    /// A batch is delivered again long after it was done, beside newer ones.
+    /// A batch is delivered again long after it was done, alongside newer ones.
     StaleRedelivery,
-    /// A batch is given up because its retries are used up.
+    /// Lambda gives up on a batch because its retries are exhausted.
     RetriesExhausted,
-    /// Records are given up because they are too old.
+    /// Lambda gives up on records because they are too old.
     RecordsTooOld,
-    /// The on-failure destination refuses a batch that was given up, and Lambda drops it.
+    /// The on-failure destination refuses a batch that Lambda gave up on, and Lambda drops it.
     DestinationRefuses,
-    /// There is no on-failure destination, and Lambda drops what it gives up.
+    /// There is no on-failure destination, and Lambda drops what it gives up on.
     DestinationMissing,
     /// The mapping does not poll.
     MappingDisabled,
@@ -87,25 +87,25 @@ faults! {
     StreamReplaced,
     /// Records leave the stream unread, while the mapping does not poll.
     RecordsExpired,
-    /// A shard ends, and two go on for it.
+    /// A shard ends, and two child shards continue it.
     ShardSplits,
     // The telemetry.
-    /// The wide line of an invocation is not valid JSON, as one that was cut.
+    /// The wide line of an invocation is not valid JSON, as if it had been cut off.
     EmfMalformed,
-    /// The wide line of an invocation is JSON, and against the embedded metric format.
+    /// The wide line of an invocation is valid JSON, but violates the embedded metric format.
     EmfInvalid,
     /// The log lines of an invocation never arrive.
     TelemetryLost,
-    /// What the function reports of an invocation misses a record, as by a bug.
+    /// The function's report of an invocation lacks a record, as if by a bug.
     BooksWrong,
     // The records.
-    /// A record that is not of a record's shape.
+    /// A record that does not have the shape of a record.
     RecordUndecodable,
     /// A record without a key.
     RecordWithoutKey,
-    /// A record of an unknown event name.
+    /// A record with an unknown event name.
     RecordOfUnknownEvent,
-    /// A record with a number that is not valid.
+    /// A record with an invalid number.
     RecordWithInvalidValue,
     /// A record whose time is in milliseconds.
     RecordWithInvalidTime,
@@ -119,7 +119,7 @@ faults! {
     RecordWithoutTime,
     /// A record with values too large for an entry, or nested too deeply.
     RecordOverLimits,
-    /// A record with a value whose decimals decide whether an entry has room for it.
+    /// A record with a value whose decimals decide whether it fits into an entry.
     RecordNearSizeLimit,
     /// A record with a value nested about as deeply as DynamoDB allows.
     RecordNearDepthLimit,
@@ -127,7 +127,7 @@ faults! {
     RecordUnchanged,
     /// A record of the canary.
     RecordOfCanary,
-    /// A record of what looks like the canary, and is not.
+    /// A record of something that looks like the canary but is not.
     RecordOfFalseCanary,
     /// A stream whose records lack an image.
     WrongViewType,
@@ -141,7 +141,7 @@ faults! {
 }
 
 impl Fault {
-    /// Those that come and go in a run: in some windows of time, with some chance.
+    /// The faults that come and go in a run: in some time windows, with some probability.
     pub const IN_WINDOWS: [Self; 26] = [
         Self::StoreThrottles,
         Self::IndexThrottles,
@@ -171,7 +171,7 @@ impl Fault {
         Self::DestinationMissing,
     ];
 
-    /// Whether it could cost an audit. Those of the telemetry could not, nor could a deployment; they are for the alarms.
+    /// Whether it could lose an audit. Telemetry faults and deployments could not; they are for the alarms.
     #[must_use]
     pub fn touches_audits(self) -> bool {
         !matches!(
@@ -205,7 +205,7 @@ impl Default for FaultCounts {
 }
 
 impl FaultCounts {
-    /// Counts one.
+    /// Counts one occurrence.
     pub fn count(&mut self, fault: Fault) {
         self.0[fault as usize] += 1;
     }
@@ -216,14 +216,14 @@ impl FaultCounts {
         self.0[fault as usize]
     }
 
-    /// Adds what another run saw.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         for (own, other) in self.0.iter_mut().zip(other.0) {
             *own += other;
         }
     }
 
-    /// All faults together.
+    /// The total of all faults.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

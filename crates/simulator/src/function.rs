@@ -25,14 +25,14 @@ use crate::observed::{Metric, Observer};
 use crate::run::Run;
 use crate::table::AuditTable;
 
-/// The function, as Lambda names it.
+/// The function's ARN.
 pub(crate) const FUNCTION_ARN: &str = "arn:aws:lambda:eu-central-1:000000000000:function:config-audit-audit";
 
 /// The function of a run.
 #[derive(Debug)]
 pub(crate) struct Function {
     run: Rc<Run>,
-    /// Whether a process of the function is there to be invoked again.
+    /// Whether the function has a process that can be invoked again.
     is_warm: Cell<bool>,
 }
 
@@ -41,7 +41,7 @@ impl Function {
         Self { run, is_warm: Cell::new(false) }
     }
 
-    /// An invocation, as Lambda's own metrics see it.
+    /// Invokes the function, and emits Lambda's own metrics.
     pub(crate) async fn invoke(&self, records: &[Arc<StreamRecord>]) -> Answer {
         let started = self.run.now();
         self.run.emit(Metric::Invocations, 1.0);
@@ -73,7 +73,7 @@ impl Function {
             return self.crash("the function timed out");
         }
         let log = InvocationLog::open(self.run.now(), self.run.scenario.timeout);
-        // The function's clock and its deadline are of one machine; DynamoDB's clock is another.
+        // The function's clock and its deadline are on one machine; DynamoDB's clock is on another.
         let time = self.run.time() + TimeDelta::milliseconds(self.run.scenario.clock_ahead);
         let deadline = Clock::System.instant() + self.run.scenario.timeout;
         let handler = Handler {
@@ -96,7 +96,8 @@ impl Function {
             deadline: time + self.run.scenario.timeout,
             event: event.as_bytes(),
         };
-        // A kill may come at any point where the handler waits, so it comes at one of its polls. It counts when it comes.
+        // A kill can happen wherever the handler waits, so it happens at one of its polls. It is counted when it
+        // happens.
         let polls =
             if self.run.is_due(Fault::FunctionKilled) { self.run.draw(1 << self.run.draw(10)) } else { u64::MAX };
         let handling = Killable { future: pin!(handler.handle(&invocation)), polls };
@@ -110,7 +111,7 @@ impl Function {
                 return self.crash("the function's process was killed");
             }
             Ok(Some(_)) if polls < u64::MAX => {
-                // It was done before the kill came, and its answer was not.
+                // Its work was done before the kill, but its answer was not sent.
                 self.run.saw(Fault::FunctionKilled);
                 return self.crash("the function's process was killed");
             }
@@ -125,7 +126,7 @@ impl Function {
         self.answer(number, &batch, report)
     }
 
-    /// What the function logs of an invocation, and answers.
+    /// Logs an invocation, and returns the function's answer.
     fn answer(&self, number: u64, batch: &[Rc<TrackedChange>], report: Report) -> Answer {
         let answer = report
             .answer()
@@ -145,19 +146,19 @@ impl Function {
         if is_lost { self.crash("the function's process ended") } else { answer }
     }
 
-    /// The process is gone, and the next invocation is the first of another.
+    /// The process is gone, and the next invocation is the first of a new one.
     fn crash(&self, why: &str) -> Answer {
         self.is_warm.set(false);
         Err(why.to_owned())
     }
 
-    /// Each invocation is a trace of its own.
+    /// Each invocation has its own trace.
     fn trace(&self) -> SpanContext {
         let trace_id = TraceId::from(u128::from(1 + self.run.draw(u64::MAX - 1)) << 64 | 1);
         SpanContext::new(trace_id, SpanId::from(1), TraceFlags::default(), true, TraceState::default())
     }
 
-    /// What CloudWatch gets of the lines that the function logs of an invocation.
+    /// Sends the log lines of an invocation to CloudWatch, unless a fault loses or corrupts them.
     fn log(&self, observer: &Observer, mut report: Report) {
         if self.run.strikes(Fault::TelemetryLost) {
             return;
@@ -180,7 +181,7 @@ impl Function {
     }
 }
 
-/// A future that is dropped, as a killed process is, when it has been polled this many times.
+/// A future that is dropped after this many polls, like a killed process.
 struct Killable<'a, F> {
     future: Pin<&'a mut F>,
     polls: u64,

@@ -1,4 +1,4 @@
-//! What happened in a run, as far as its laws must know it.
+//! What happened in a run, as far as the laws need to know.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::hash_map::Entry as Place;
@@ -16,20 +16,20 @@ use crate::expected::{Expected, content};
 use crate::fault::{Fault, FaultCounts};
 use crate::scenario::Millis;
 
-/// From 21 digits to 22 soon: as text, the later ones come first.
+/// The numbers soon grow from 21 digits to 22, so that as text, later ones sort first.
 const FIRST_NUMBER: u128 = 999_999_999_999_999_999_990;
-/// One broken law often breaks a hundred times.
+/// One law is often broken a hundred times.
 const MAX_VIOLATIONS: usize = 5;
 
-/// How a key in the failure bucket begins, for a record that no retry can mend.
+/// The prefix of a key in the failure bucket, for a record that no retry can fix.
 pub(crate) const QUARANTINED: &str = "quarantined/";
-/// How it begins for the full record of values that were left out.
+/// The prefix for the full record of omitted values.
 pub(crate) const OMITTED: &str = "omitted/";
 
-/// How much was done.
+/// Totals of what was done.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {
-    /// Changes of items, but for those of the canary.
+    /// Changes to items, except those to the canary.
     pub changes: u64,
     /// Invocations of the function.
     pub deliveries: u64,
@@ -39,11 +39,11 @@ pub struct Tally {
     pub redelivered: u64,
     /// Entries in the Audit table at the end.
     pub entries: u64,
-    /// Changes whose record waits in the failure bucket at the end, until somebody redrives it.
+    /// Changes whose record is in the failure bucket at the end, waiting for a redrive.
     pub awaiting_redrive: u64,
-    /// Changes that Lambda gave up, and that had no destination, or one that refused them.
+    /// Changes that Lambda gave up on, and that had no destination, or one that refused them.
     pub dropped: u64,
-    /// Changes that left the stream unread, while nobody polled.
+    /// Changes that left the stream unread while nothing polled it.
     pub expired: u64,
     /// Simulated time, in milliseconds.
     pub simulated: u64,
@@ -66,11 +66,11 @@ impl AddAssign for Tally {
     }
 }
 
-/// A change that Lambda gave up, or that left the stream unread. It may have its entries all the same, if only the answer to
-/// its last write was lost.
+/// A change that Lambda gave up on, or that left the stream unread. It may still have its entries, if only the answer
+/// to its last write was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unaudited {
-    /// Since when, in milliseconds since the start of the run.
+    /// When this happened, in milliseconds since the start of the run.
     pub since: Millis,
     /// What became of it.
     pub fate: Fate,
@@ -79,9 +79,9 @@ pub struct Unaudited {
 /// What becomes of such a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Its record waits in the failure bucket, until somebody redrives it.
+    /// Its record is in the failure bucket, waiting for a redrive.
     AwaitsRedrive,
-    /// It is nowhere any more.
+    /// It no longer exists anywhere.
     Lost,
 }
 
@@ -89,15 +89,15 @@ pub enum Fate {
 #[derive(Debug)]
 pub(crate) struct TrackedChange {
     pub(crate) change: Change,
-    /// The record as it stands in the event.
+    /// The record as it appears in the event.
     pub(crate) record: String,
     pub(crate) expected: Vec<Expected>,
     pub(crate) deliveries: Cell<u64>,
     /// When it left the stream unread.
     pub(crate) expired: Cell<Option<Millis>>,
-    /// When Lambda gave it up, and its destination got it.
+    /// When Lambda gave up on it, and its destination got it.
     pub(crate) given_up: Cell<Option<Millis>>,
-    /// When Lambda gave it up, and it went nowhere.
+    /// When Lambda gave up on it, and no destination got it.
     pub(crate) dropped: Cell<Option<Millis>>,
 }
 
@@ -114,13 +114,13 @@ impl TrackedChange {
         }
     }
 
-    /// Why no retry can mend its record, if none can.
+    /// Why no retry can fix its record, if none can.
     pub(crate) fn poison(&self) -> Option<&'static str> {
         let nothing_to_reject = self.change.defect == Some(RecordDefect::Rejected) && self.expected.is_empty();
         self.change.defect.and_then(RecordDefect::quarantine_reason).filter(|_| !nothing_to_reject)
     }
 
-    /// Whether an entry of it would be over DynamoDB's limits with its values.
+    /// Whether one of its entries would exceed DynamoDB's limits with its values.
     pub(crate) fn is_over_limits(&self) -> bool {
         self.expected.iter().any(Expected::is_over_limits)
     }
@@ -135,13 +135,13 @@ pub(crate) struct StoredObject {
 }
 
 impl StoredObject {
-    /// Whether it is a record that no retry can mend.
+    /// Whether it is a record that no retry can fix.
     pub(crate) fn is_quarantined(&self) -> bool {
         self.key.starts_with(QUARANTINED)
     }
 }
 
-/// A line of the timeline. The same again is counted.
+/// A line of the timeline. Repetitions are counted.
 #[derive(Debug)]
 struct Line {
     at: Millis,
@@ -160,11 +160,12 @@ impl fmt::Display for Line {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     changes: RefCell<Vec<Rc<TrackedChange>>>,
-    /// The entries that the changes ask for. A month has so many that a search through all changes would take minutes.
+    /// The IDs of the entries that the changes require. A month has so many that searching all changes would take
+    /// minutes.
     asked_for: RefCell<HashSet<Uuid>>,
-    /// The content of each entry, but for what a redelivery may change in it.
+    /// The content of each entry, except what a redelivery may change.
     table: RefCell<HashMap<Uuid, String>>,
-    /// How many entries there are of each content.
+    /// How many entries have each content.
     contents: RefCell<HashMap<String, usize>>,
     /// The failure bucket, by the text of the record.
     objects: RefCell<HashMap<String, Vec<StoredObject>>>,
@@ -177,7 +178,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     // ---- changes -------------------------------------------------------------------------------------------------------
 
-    /// The place and the sequence number of the next change.
+    /// The index and the sequence number of the next change.
     pub(crate) fn next_change(&self) -> (usize, String) {
         let index = self.changes.borrow().len();
         (index, (FIRST_NUMBER + index as u128).to_string())
@@ -188,7 +189,7 @@ impl Ledger {
         self.changes.borrow_mut().push(Rc::new(change));
     }
 
-    /// Whether a change asks for the entry with this ID.
+    /// Whether a change requires the entry with this ID.
     pub(crate) fn asks_for(&self, id: Uuid) -> bool {
         self.asked_for.borrow().contains(&id)
     }
@@ -197,12 +198,12 @@ impl Ledger {
         self.changes.borrow()
     }
 
-    /// The change that a sequence number is of.
+    /// The change with this sequence number.
     pub(crate) fn change_of(&self, number: &SequenceNumber) -> Rc<TrackedChange> {
         Rc::clone(&self.changes.borrow()[index_of(number)])
     }
 
-    /// The changes of a batch, which is delivered now.
+    /// Counts the delivery of a batch, and returns its changes.
     pub(crate) fn deliver<'a>(&self, numbers: impl Iterator<Item = &'a SequenceNumber>) -> Vec<Rc<TrackedChange>> {
         let batch: Vec<Rc<TrackedChange>> = numbers.map(|number| self.change_of(number)).collect();
         let mut tally = self.tally.borrow_mut();
@@ -227,11 +228,11 @@ impl Ledger {
 
     // ---- the Audit table and the failure bucket ------------------------------------------------------------------------
 
-    /// An entry is written.
+    /// Records that an entry is written.
     ///
     /// # Errors
     ///
-    /// What it was before, where it was another.
+    /// The old and the new content, if the entry was different before.
     pub(crate) fn store_entry(&self, id: Uuid, item: &serde_dynamo::Item) -> Result<(), String> {
         let content = content(item, has_defect(item, RecordDefect::NoTime));
         match self.table.borrow_mut().entry(id) {
@@ -247,12 +248,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many entries the table has of each content.
+    /// How many entries in the table have each content.
     pub(crate) fn contents(&self) -> Ref<'_, HashMap<String, usize>> {
         self.contents.borrow()
     }
 
-    /// An object is stored; one of the same key is replaced.
+    /// Records that an object is stored; it replaces one with the same key.
     pub(crate) fn store_object(&self, record: &str, object: StoredObject) {
         let mut objects = self.objects.borrow_mut();
         let of_the_record = objects.entry(record.to_owned()).or_default();
@@ -286,7 +287,7 @@ impl Ledger {
         }
     }
 
-    /// The faults that struck.
+    /// The faults that occurred.
     pub(crate) fn faults(&self) -> FaultCounts {
         self.faults.borrow().clone()
     }
@@ -299,7 +300,7 @@ impl Ledger {
         self.timeline.take().iter().map(ToString::to_string).collect()
     }
 
-    /// The changes that were not audited, those of the canary left out, in order of time.
+    /// The changes that were not audited, except those to the canary, in order of time.
     pub(crate) fn unaudited(&self) -> Vec<Unaudited> {
         let objects = self.objects.borrow();
         let of = |tracked: &Rc<TrackedChange>| {
@@ -319,7 +320,7 @@ impl Ledger {
         unaudited
     }
 
-    /// How much was done in this time.
+    /// The totals after this much simulated time.
     pub(crate) fn tally(&self, simulated: Millis) -> Tally {
         let changes = self.changes.borrow();
         let objects = self.objects.borrow();
@@ -340,12 +341,12 @@ impl Ledger {
     }
 }
 
-/// Whether an entry is of an item of which all records have this defect.
+/// Whether an entry belongs to an item whose records all have this defect.
 pub(crate) fn has_defect(entry: &serde_dynamo::Item, defect: RecordDefect) -> bool {
     matches!(entry.get("itemKey"), Some(AttributeValue::S(key)) if Some(key.as_str()) == defect.item_key())
 }
 
-/// Which change a sequence number is of, by its place among all changes.
+/// The index, among all changes, of the change with this sequence number.
 pub(crate) fn index_of(number: &SequenceNumber) -> usize {
     let number = number.as_str().parse::<u128>().unwrap_or_default();
     usize::try_from(number.saturating_sub(FIRST_NUMBER)).unwrap_or_default()

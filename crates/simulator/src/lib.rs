@@ -1,22 +1,22 @@
-//! The whole path of an audit on a virtual clock: nothing lost, nothing twice, whatever goes wrong.
+//! The whole path of an audit on a virtual clock: nothing is lost or duplicated, whatever goes wrong.
 //!
-//! A run follows from one seed. A [`scenario`] says what the writers do and which faults come when; [`world`] plays it on one
-//! thread. Imports go down this list only:
+//! One seed determines a run. A [`scenario`] says what the writers do and which faults occur when; [`world`] plays it
+//! on one thread. Modules import only from further down this list:
 //!
-//! | file | what is in it |
+//! | module | contents |
 //! |---|---|
-//! | [`campaign`], [`shrink`] | many runs; a failing run made smaller, until it can be read |
-//! | [`world`] | one run, put together from the parts below |
+//! | [`campaign`], [`shrink`] | many runs; a failing run shrunk until it is readable |
+//! | [`world`] | one run, assembled from the parts below |
 //! | `mapping`, `function`, `stream` | the event source mapping's lanes; the function with the real handler; the writers and the stream |
 //! | `table`, `bucket` | the Audit table and the failure bucket, with every fault |
-//! | `run` | what all parts share: the clock, chance, the tasks |
+//! | `run` | what all parts share: the clock, randomness, the tasks |
 //! | `laws` | what must hold; a law reads the ledger or a log and returns violations |
 //! | `ledger`, `log` | what happened in the run; what the table and the bucket saw of one invocation |
 //! | [`observed`] | what CloudWatch gets |
 //! | [`scenario`], [`fault`] | what happens in a run; every kind of fault |
-//! | [`change`], [`expected`], [`value`], `limits` | the reference, which says what entries a change must have |
+//! | [`change`], [`expected`], [`value`], `limits` | the reference model, which says what entries a change must have |
 //!
-//! Of this workspace it uses the Lambda's library and the mapping. It does no I/O.
+//! From this workspace, it uses the Lambda's library and the mapping. It does no I/O.
 
 mod bucket;
 pub mod campaign;

@@ -1,19 +1,19 @@
-//! DynamoDB's limits on an item, measured as DynamoDB does, and by nobody else's code.
+//! DynamoDB's limits on an item, measured as DynamoDB does, in an independent implementation.
 
 use serde_dynamo::{AttributeValue, Item};
 
 /// The largest item, in bytes (Amazon DynamoDB Developer Guide, "Service, account, and table quotas").
 pub(crate) const MAX_ITEM_BYTES: usize = 409_600;
-/// How many levels of lists and maps an attribute may have: 32 (the same page), of which the item is the first.
+/// How many levels of lists and maps an attribute may have: 32 (same page), of which the item itself is the first.
 pub(crate) const MAX_LEVELS: usize = 31;
 
-/// Whether DynamoDB takes an item of this size and depth.
+/// Whether DynamoDB accepts an item of this size and depth.
 pub(crate) fn is_within_limits(item: &Item) -> bool {
     let size: usize = item.iter().map(|(name, value)| name.len() + bytes(value)).sum();
     size <= MAX_ITEM_BYTES && item.values().all(|value| levels(value) <= MAX_LEVELS)
 }
 
-/// How many bytes DynamoDB counts for a value of the types that the reference has.
+/// How many bytes DynamoDB counts for a value of a type that the reference model has.
 pub(crate) fn bytes(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
@@ -27,8 +27,8 @@ pub(crate) fn bytes(value: &AttributeValue) -> usize {
     }
 }
 
-/// DynamoDB stores a number as pairs of digits, counted from the decimal point, without the pairs of zeros at both ends. One
-/// byte comes on top, and one more for a minus sign.
+/// DynamoDB stores a number as pairs of digits, counted from the decimal point, without leading and trailing pairs of
+/// zeros. It adds one byte, and one more for a minus sign.
 fn number_bytes(text: &str) -> usize {
     let digits = text.trim_start_matches('-');
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));

@@ -13,7 +13,7 @@ use crate::scenario::Millis;
 /// A log that is being written.
 pub(crate) type OpenLog = Rc<RefCell<InvocationLog>>;
 
-/// Every request to the Audit table and every object for the failure bucket, in the order in which they were sent.
+/// Every request to the Audit table and every object for the failure bucket, in the order they were sent.
 #[derive(Debug)]
 pub(crate) struct InvocationLog {
     /// When the invocation started.
@@ -24,11 +24,11 @@ pub(crate) struct InvocationLog {
     pub(crate) objects: Vec<LoggedObject>,
 }
 
-/// An entry of a request.
+/// An entry in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SentEntry {
     pub(crate) id: Uuid,
-    /// Whether it has a value of the item, and not only notes in place of values.
+    /// Whether it has a value of the item, not only notes in place of values.
     pub(crate) has_values: bool,
 }
 
@@ -39,14 +39,14 @@ pub(crate) struct LoggedRequest {
     pub(crate) faults: Vec<Fault>,
     /// When it was answered, and how.
     pub(crate) answer: Option<(Millis, RequestAnswer)>,
-    /// When the function gave it up, if it was not answered.
+    /// When the function gave up on it, if it was not answered.
     pub(crate) given_up: Option<Millis>,
 }
 
 /// How the Audit table answered a request.
 #[derive(Debug)]
 pub(crate) enum RequestAnswer {
-    /// These entries are stored, and the others are given back.
+    /// These entries are stored; the others are returned as unprocessed.
     Stored(HashSet<Uuid>),
     /// One of the entries is invalid.
     Rejected,
@@ -61,28 +61,28 @@ pub(crate) struct LoggedObject {
     /// The record in it, byte for byte.
     pub(crate) record: String,
     pub(crate) faults: Vec<Fault>,
-    /// The bucket refused it.
+    /// Whether the bucket refused it.
     pub(crate) is_refused: bool,
-    /// When the bucket said that it has the object.
+    /// When the bucket confirmed that it has the object.
     pub(crate) stored: Option<Millis>,
 }
 
 impl InvocationLog {
-    /// The log of an invocation that starts now, and may take as long as `timeout`.
+    /// The log of an invocation that starts now and may take up to `timeout`.
     pub(crate) fn open(started: Millis, timeout: Duration) -> OpenLog {
-        // The function stops a tenth of its time before the end, or a second where that is less.
+        // The function stops a tenth of its timeout before the end, or one second if that is less.
         let allowed = timeout.saturating_sub((timeout / 10).min(Duration::from_secs(1)));
         let deadline = started + u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX / 2);
         Rc::new(RefCell::new(Self { started, deadline, requests: Vec::new(), objects: Vec::new() }))
     }
 
-    /// Adds a request that is sent now, and returns its place.
+    /// Adds a request that is sent now, and returns its index.
     pub(crate) fn add_request(&mut self, entries: Vec<SentEntry>) -> usize {
         self.requests.push(LoggedRequest { entries, faults: Vec::new(), answer: None, given_up: None });
         self.requests.len() - 1
     }
 
-    /// Adds an object that is sent now, and returns its place.
+    /// Adds an object that is sent now, and returns its index.
     pub(crate) fn add_object(&mut self, key: &str, record: &str) -> usize {
         let (key, record) = (key.to_owned(), record.to_owned());
         self.objects.push(LoggedObject { key, record, faults: Vec::new(), is_refused: false, stored: None });
@@ -91,12 +91,13 @@ impl InvocationLog {
 
     // ---- time ----------------------------------------------------------------------------------------------------------
 
-    /// How much time for work was left then.
+    /// How much working time was left at this time.
     pub(crate) fn left_at(&self, at: Millis) -> Millis {
         self.deadline.saturating_sub(at)
     }
 
-    /// Whether the function worked until its deadline. In the last moments it sends nothing, since no answer would come.
+    /// Whether the function worked until its deadline. In its last moments it sends nothing, because no answer would
+    /// arrive.
     pub(crate) fn reached_deadline(&self, ended: Millis) -> bool {
         self.left_at(ended) <= 20
     }
@@ -113,30 +114,30 @@ impl InvocationLog {
         self.objects.iter().any(|object| !object.faults.is_empty())
     }
 
-    /// Whether a fault struck that may fail the invocation as a whole.
+    /// Whether a fault occurred that may fail the invocation as a whole.
     pub(crate) fn may_fail(&self) -> bool {
         self.requests.iter().any(LoggedRequest::may_fail_the_invocation)
     }
 
     // ---- entries -------------------------------------------------------------------------------------------------------
 
-    /// The requests that had this entry.
+    /// The requests that contained this entry.
     pub(crate) fn requests_of(&self, id: Uuid) -> impl Iterator<Item = &LoggedRequest> {
         self.requests.iter().filter(move |request| request.entries.iter().any(|entry| entry.id == id))
     }
 
-    /// When the table first said that it has this entry.
+    /// When the table first confirmed this entry.
     pub(crate) fn stored(&self, id: Uuid) -> Option<Millis> {
         self.requests_of(id).find_map(|request| request.stored(id))
     }
 
-    /// When the table said that this entry is invalid, as it was sent.
+    /// When the table rejected this entry, sent with or without values as given.
     pub(crate) fn rejected(&self, id: Uuid, has_values: bool) -> Option<Millis> {
         let alone = [SentEntry { id, has_values }];
         self.requests.iter().filter(|request| request.entries == alone).find_map(LoggedRequest::rejected)
     }
 
-    /// How many entries the Audit table said that it has.
+    /// How many entries the Audit table confirmed.
     pub(crate) fn entries_stored(&self) -> usize {
         let stored = self.requests.iter().filter_map(|request| match &request.answer {
             Some((_, RequestAnswer::Stored(stored))) => Some(stored),
@@ -145,8 +146,7 @@ impl InvocationLog {
         stored.flatten().collect::<HashSet<_>>().len()
     }
 
-    /// The places of the requests that had an entry again. The parts of a request that was rejected, and so halved, do not
-    /// count.
+    /// The indices of the requests that contained an entry again. The halves of a rejected request do not count.
     pub(crate) fn repeats(&self) -> Vec<usize> {
         let mut sent: HashSet<SentEntry> = HashSet::new();
         let mut repeats = Vec::new();
@@ -163,19 +163,19 @@ impl InvocationLog {
 
     // ---- objects -------------------------------------------------------------------------------------------------------
 
-    /// The objects of this record whose key begins so.
+    /// The objects for this record whose key has this prefix.
     pub(crate) fn objects_of(&self, record: &str, prefix: &str) -> impl Iterator<Item = &LoggedObject> {
         self.objects.iter().filter(move |object| object.record == record && object.key.starts_with(prefix))
     }
 
-    /// When the bucket said, at this time or later, that it has this object of a record.
+    /// When the bucket confirmed, at this time or later, that it has this object for a record.
     pub(crate) fn object_stored(&self, record: &str, prefix: &str, since: Millis) -> Option<Millis> {
         self.objects_of(record, prefix).filter_map(|object| object.stored).find(|at| *at >= since)
     }
 }
 
 impl LoggedRequest {
-    /// When the table said that it has this entry.
+    /// When the table confirmed this entry.
     pub(crate) fn stored(&self, id: Uuid) -> Option<Millis> {
         match &self.answer {
             Some((at, RequestAnswer::Stored(stored))) if stored.contains(&id) => Some(*at),

@@ -10,7 +10,7 @@ use config_audit_simulator::scenario::Scenario;
 use config_audit_simulator::shrink::shrink;
 use config_audit_simulator::world::{Capture, run};
 
-/// Simulates the whole path of an audit, with every fault, and checks that nothing is lost or doubled
+/// Simulates the whole path of an audit, with every fault, and checks that nothing is lost or duplicated
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How many runs to make
@@ -19,7 +19,7 @@ struct Arguments {
     /// The first run's seed
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
-    /// Replay the run of this seed instead, and show what happened; one that fails is made smaller first
+    /// Replay the run of this seed instead, and show what happened; a failing run is made smaller first
     #[arg(long, value_name = "SEED", conflicts_with_all = ["runs", "first_seed"])]
     replay: Option<u64>,
 }
@@ -27,7 +27,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut output = std::io::stdout().lock();
-    // It is not an error if the reader went away.
+    // It is not an error if the reader has gone away.
     let mut print = |text: String| drop(writeln!(output, "{text}"));
     if let Some(seed) = arguments.replay {
         return replay(seed, &mut print);
@@ -59,7 +59,7 @@ fn replay(seed: u64, print: &mut impl FnMut(String)) -> ExitCode {
     }
     let outcome = run(&scenario, Capture::Timeline);
     print(scenario.to_string());
-    // What comes after the first broken promise explains nothing of it.
+    // What follows the first broken promise does not explain it.
     let shown =
         outcome.timeline.iter().position(|line| line.contains("VIOLATION")).map_or(usize::MAX, |first| first + 1);
     outcome.timeline.into_iter().take(shown).for_each(&mut *print);

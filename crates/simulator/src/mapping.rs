@@ -1,4 +1,4 @@
-//! The event source mapping: its lanes take the records of each shard to the function.
+//! The event source mapping: its lanes deliver the records of each shard to the function.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::stream::{Read, Stream};
 
 /// Lambda polls a shard four times a second.
 const POLL: u64 = 250;
-/// A run that needs more than this does not settle.
+/// A run that needs more invocations than this does not settle.
 const MAX_INVOCATIONS: u64 = 50_000;
 
 /// The mapping of a run.
@@ -46,7 +46,7 @@ impl Mapping {
         }
     }
 
-    /// Takes the records of one shard, of those keys that fall to this lane, to the function.
+    /// Delivers the records of one shard to the function, for the keys assigned to this lane.
     async fn poll(self: Rc<Self>, shard: usize, lane: u64) {
         if let Some(parent) = self.stream.parent(shard) {
             loop {
@@ -59,7 +59,7 @@ impl Mapping {
             }
         }
         let mut state = ShardState::new(self.run.scenario.mapping.clone());
-        // Where to read on, and where to begin again after the mapping got no records.
+        // Where to continue reading, and where to restart after the mapping got no records.
         let (mut cursor, mut checkpoint) = (0, 0);
         let mut last: Option<(String, bool)> = None;
         loop {
@@ -121,7 +121,7 @@ impl Mapping {
         self.stream.end_lane(shard);
     }
 
-    /// A lane finds no records from one time to another.
+    /// Emits the empty polls of a lane between two times.
     fn emit_empty_polls(&self, since: Millis, until: Millis) {
         let is_disabled = |at: Millis| matches!(self.run.cut_off_until(at), Some((_, Fault::MappingDisabled)));
         for at in (since..until).step_by(60_000).filter(|at| !is_disabled(*at)) {
@@ -129,8 +129,8 @@ impl Mapping {
         }
     }
 
-    /// Puts records that were given up into the on-failure destination, or nowhere. `last` is the last invocation that had
-    /// them, and whether it failed.
+    /// Sends records that Lambda gave up on to the on-failure destination, or drops them. `request_id` is the last
+    /// invocation that had them, and `function_error` is whether it failed.
     async fn give_up(
         &self,
         records: &[Arc<StreamRecord>],
@@ -183,12 +183,12 @@ impl Mapping {
         }
     }
 
-    /// The next record of a lane that is still in the stream.
+    /// A lane's next record that is still in the stream.
     fn read(&self, shard: usize, lane: u64, cursor: &mut usize) -> Option<Rc<TrackedChange>> {
         loop {
             match self.stream.read(shard, lane, cursor)? {
                 Read::Record(tracked) => return Some(tracked),
-                // Delivered and stored, perhaps, and only the checkpoint was behind.
+                // It may have been delivered and stored, with only the checkpoint lagging behind.
                 Read::Expired(tracked, at) => {
                     tracked.expired.set(Some(at));
                     self.run.saw(Fault::RecordsExpired);
@@ -225,7 +225,7 @@ impl Mapping {
         }
         let mut answer = self.function.invoke(&records).await;
         if answer.is_ok() && self.run.strikes(Fault::RedeliveredAfterSuccess) {
-            // The answer got lost on Lambda's side: what is done is done again, and the second answer counts.
+            // Lambda lost the answer: the work is done again, and the second answer counts.
             answer = self.function.invoke(&records).await;
         }
         *last = Some((format!("request-{}", self.run.ledger.invocations()), answer.is_err()));

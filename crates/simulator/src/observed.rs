@@ -1,4 +1,5 @@
-//! What CloudWatch gets of a run: the lines of the function's log, made by the function's own code, and AWS's own metrics.
+//! What CloudWatch gets from a run: the function's log lines, written by the function's own code, and AWS's own
+//! metrics.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use config_audit::telemetry::Telemetry;
 
 use crate::scenario::Millis;
 
-/// The service and the stage that the function's metrics are of.
+/// The service and the stage of the function's metrics.
 pub const DIMENSIONS: [&str; 2] = ["config-audit", "simulated"];
 
 /// What CloudWatch got.
@@ -17,60 +18,59 @@ pub const DIMENSIONS: [&str; 2] = ["config-audit", "simulated"];
 pub struct Observed {
     /// AWS's own metrics.
     pub data: Vec<Datum>,
-    /// The wide lines of the function's log, by the time at which they were written, in milliseconds since the start.
+    /// The wide lines of the function's log, each with the time it was written, in milliseconds since the start.
     pub lines: Vec<(Millis, String)>,
 }
 
-/// One value of one metric of AWS.
+/// One value of one AWS metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Datum {
-    /// When, in milliseconds since the start of the run.
+    /// The time, in milliseconds since the start of the run.
     pub at: Millis,
-    /// Of which metric.
+    /// The metric.
     pub metric: Metric,
     /// The value, in the metric's unit.
     pub value: f64,
 }
 
-/// A metric that AWS sends, under its own name.
+/// A metric that AWS sends, named as in CloudWatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
-    /// Of the function: invocations that were started.
+    /// Function: invocations that were started.
     Invocations,
-    /// Of the function: invocations that failed; 0 for one that did not.
+    /// Function: invocations that failed; 0 for a successful one.
     Errors,
-    /// Of the function: invocations that were not started, because there was no concurrency left.
+    /// Function: invocations that were not started because no concurrency was left.
     Throttles,
-    /// Of the function: milliseconds.
+    /// Function: the duration in milliseconds.
     Duration,
-    /// Of the function: the age of a batch's last record, in milliseconds.
+    /// Function: the age of a batch's last record, in milliseconds.
     IteratorAge,
-    /// Of the function: objects that the on-failure destination refused.
+    /// Function: objects that the on-failure destination refused.
     DestinationDeliveryFailures,
-    /// Of the mapping: records read; 0 for a poll that found none, of which there is one a minute here, and not four a
-    /// second.
+    /// Mapping: records read; 0 for an empty poll, of which the simulator sends one a minute, not four a second.
     PolledEventCount,
-    /// Of the mapping: records that were given to the function.
+    /// Mapping: records that were passed to the function.
     InvokedEventCount,
-    /// Of the mapping: records of invocations that failed.
+    /// Mapping: records of invocations that failed.
     FailedInvokeEventCount,
-    /// Of the mapping: records that were given up with no destination.
+    /// Mapping: records that were given up without a destination.
     DroppedEventCount,
-    /// Of the mapping: records that the destination took.
+    /// Mapping: records that the destination accepted.
     OnFailureDestinationDeliveredEventCount,
-    /// Of the Configuration table: a unit for a write.
+    /// Configuration table: one unit per write.
     ConsumedWriteCapacityUnits,
-    /// Of the Audit table: writes that were throttled.
+    /// Audit table: writes that were throttled.
     WriteThrottleEvents,
-    /// Of the Audit table's index, under the same name: writes that were throttled because its capacity was used up.
+    /// Audit table's index, under the same name: writes that were throttled because its capacity was used up.
     IndexWriteThrottleEvents,
-    /// Of the failure bucket: the objects in it, once a day.
+    /// Failure bucket: the number of objects in it, once a day.
     NumberOfObjects,
 }
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
-/// Where a run puts what it sends.
+/// Collects what a run sends to CloudWatch.
 #[derive(Debug)]
 pub(crate) struct Observer {
     telemetry: Telemetry,
@@ -97,7 +97,7 @@ impl Environment for Variables {
 }
 
 impl Observer {
-    /// None where the function cannot be set up.
+    /// `None` if the function cannot be set up.
     pub(crate) fn start() -> Option<Self> {
         let telemetry = Telemetry::start(&Settings::read(&Variables).ok()?).ok()?;
         Some(Self { telemetry, observed: RefCell::default(), objects: RefCell::default() })
@@ -107,12 +107,12 @@ impl Observer {
         self.observed.borrow_mut().data.push(datum);
     }
 
-    /// An object is put into the failure bucket.
+    /// Records that an object is put into the failure bucket.
     pub(crate) fn store(&self, now: Millis, key: &str) {
         self.objects.borrow_mut().entry(key.to_owned()).or_insert(now);
     }
 
-    /// What CloudWatch got until this time.
+    /// What CloudWatch has received up to this time.
     pub(crate) fn take(&self, now: Millis) -> Observed {
         let objects = self.objects.borrow();
         for midnight in (0..=now / DAY).map(|day| day * DAY) {
@@ -122,12 +122,12 @@ impl Observer {
         self.observed.take()
     }
 
-    /// The lines that the function logs of an invocation.
+    /// The lines that the function logs for an invocation.
     pub(crate) fn lines_of(&self, report: &Report) -> Vec<String> {
         self.telemetry.wide_line(report).lines()
     }
 
-    /// Lines of the function's log arrive.
+    /// Records lines of the function's log.
     pub(crate) fn log(&self, now: Millis, lines: Vec<String>) {
         self.observed.borrow_mut().lines.extend(lines.into_iter().map(|line| (now, line)));
     }

@@ -1,4 +1,5 @@
-//! One run under way: its clock, its chance, its tasks, and the ledger of what happens in it. All parts of a run share it.
+//! One run in progress: its clock, its randomness, its tasks, and the ledger of what happens. All parts of a run share
+//! it.
 
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
@@ -18,7 +19,7 @@ use crate::observed::{Datum, Metric, Observer};
 use crate::scenario::{EPOCH, Millis, Scenario};
 use crate::table::SentItems;
 
-/// What a run records, besides what came of it.
+/// What a run records besides its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capture {
     /// Nothing else.
@@ -29,7 +30,7 @@ pub enum Capture {
     Observed,
 }
 
-/// A run under way.
+/// A run in progress.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) scenario: Scenario,
@@ -46,7 +47,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// `None` where the function cannot be set up.
+    /// `None` if the function cannot be set up.
     pub(crate) fn start(scenario: Scenario, capture: Capture) -> Option<Rc<Self>> {
         let rng = Rng::with_seed(scenario.seed ^ 0x5eed);
         let ledger = Ledger::default();
@@ -96,12 +97,12 @@ impl Run {
 
     // ---- chance --------------------------------------------------------------------------------------------------------
 
-    /// A number below this one.
+    /// A random number below this one.
     pub(crate) fn draw(&self, below: u64) -> u64 {
         self.rng.borrow_mut().u64(..below.max(1))
     }
 
-    /// Whether this fault strikes here and now.
+    /// Whether this fault strikes now. If so, it is counted.
     pub(crate) fn strikes(&self, fault: Fault) -> bool {
         let strikes = self.is_due(fault);
         if strikes {
@@ -110,7 +111,7 @@ impl Run {
         strikes
     }
 
-    /// Whether chance lets this fault strike now. It is not counted.
+    /// Whether chance makes this fault strike now. It is not counted.
     pub(crate) fn is_due(&self, fault: Fault) -> bool {
         let now = self.now();
         let windows = self.scenario.fault_windows.iter();
@@ -119,7 +120,7 @@ impl Run {
             .any(|window| self.rng.borrow_mut().u8(..100) < window.chance)
     }
 
-    /// Until when the mapping gets no records, if it gets none at this time, and which fault that is of.
+    /// If the mapping gets no records at this time: until when, and because of which fault.
     pub(crate) fn cut_off_until(&self, at: Millis) -> Option<(Millis, Fault)> {
         let windows = self.scenario.fault_windows.iter().filter(|window| (window.from..window.to).contains(&at));
         let cut_off = windows.filter(|window| matches!(window.fault, Fault::MappingDisabled | Fault::StreamReplaced));
@@ -141,33 +142,33 @@ impl Run {
         }
     }
 
-    /// CloudWatch is sent a value.
+    /// Sends CloudWatch a value.
     pub(crate) fn emit(&self, metric: Metric, value: f64) {
         self.emit_at(self.now(), metric, value);
     }
 
-    /// CloudWatch is sent a value of another time.
+    /// Sends CloudWatch a value for another time.
     pub(crate) fn emit_at(&self, at: Millis, metric: Metric, value: f64) {
         if let Some(observer) = &self.observer {
             observer.add(Datum { at, metric, value });
         }
     }
 
-    /// The failure bucket gets an object.
+    /// Records that the failure bucket gets an object.
     pub(crate) fn observe_object(&self, key: &str) {
         if let Some(observer) = &self.observer {
             observer.store(self.now(), key);
         }
     }
 
-    /// A law is broken.
+    /// Records that a law is broken.
     pub(crate) fn violate(&self, what: impl Into<String>) {
         let what = what.into();
         self.say(|| format!("VIOLATION: {what}"));
         self.ledger.add_violation(what);
     }
 
-    /// Records what a law found.
+    /// Records the violations that a law found.
     pub(crate) fn check(&self, violations: Vec<String>) {
         for violation in violations {
             self.violate(violation);
@@ -176,7 +177,7 @@ impl Run {
 
     // ---- tasks ---------------------------------------------------------------------------------------------------------
 
-    /// Runs beside everything else; the run ends when nothing does.
+    /// Runs a task alongside all others; the run ends when none is left.
     pub(crate) fn spawn(self: &Rc<Self>, what: &'static str, task: impl Future<Output = ()> + 'static) {
         self.active.set(self.active.get() + 1);
         let run = Rc::clone(self);
@@ -189,7 +190,7 @@ impl Run {
         });
     }
 
-    /// Waits until nothing runs any more.
+    /// Waits until no task is left.
     pub(crate) async fn settled(&self) {
         while self.active.get() > 0 {
             self.all_done.notified().await;

@@ -1,4 +1,5 @@
-//! What a run is made of: all of it from one seed, and all of it readable, so that a failing run can be made smaller.
+//! Everything in a run: all of it comes from one seed, and all of it is readable, so that a failing run can be made
+//! smaller.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use crate::fault::Fault;
 use crate::value::Value;
 use config_audit_mapping::MappingSettings;
 
-/// DynamoDB's time at the start of a run, in seconds since 1970; part of a second later by the seed.
+/// DynamoDB's time at the start of a run, in seconds since 1970; the seed adds a fraction of a second.
 pub const EPOCH: i64 = 1_772_496_000; // 2026-03-03T00:00:00Z
 
 /// The times of a run are in milliseconds since its start.
@@ -25,25 +26,25 @@ const HOUR: Millis = 60 * MINUTE;
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// What chance decides in the run comes from this seed.
+    /// The random decisions in the run come from this seed.
     pub seed: u64,
     /// What the writers do, in order of time.
     pub writes: Vec<Write>,
-    /// How many shards the stream has at first.
+    /// How many shards the stream has at the start.
     pub shards: usize,
-    /// When a shard splits.
+    /// The times at which a shard splits.
     pub splits: Vec<Millis>,
     /// The event source mapping.
     pub mapping: MappingSettings,
     /// `ParallelizationFactor`, 1 to 10.
     pub parallelization_factor: u64,
-    /// The function's time-out.
+    /// The function's timeout.
     pub timeout: Duration,
-    /// Whether it has a failure bucket.
+    /// Whether the function has a failure bucket.
     pub has_bucket: bool,
     /// How far the function's clock is ahead of DynamoDB's, in milliseconds.
     pub clock_ahead: i64,
-    /// Whether entries tell where they come from.
+    /// Whether entries say where they come from.
     pub provenance: bool,
     /// Whether the stream lacks an image.
     pub wrong_view_type: bool,
@@ -54,37 +55,37 @@ pub struct Scenario {
 /// One write to the Configuration table.
 #[derive(Debug, Clone)]
 pub struct Write {
-    /// When.
+    /// When it happens.
     pub at: Millis,
     /// The item.
     pub key: String,
     /// What is done to it.
     pub kind: WriteKind,
-    /// What is wrong with the record of it.
+    /// What is wrong with its record.
     pub defect: Option<RecordDefect>,
 }
 
 /// What is done to an item.
 #[derive(Debug, Clone)]
 pub enum WriteKind {
-    /// These attributes get these values, or are removed; the item is made if there is none.
+    /// Sets or removes these attributes; creates the item if it does not exist.
     Set(Vec<(&'static str, Option<Value>)>),
-    /// The same values again, written otherwise.
+    /// Writes the same values again in another notation.
     Rewrite,
-    /// It is deleted.
+    /// Deletes the item.
     Delete,
 }
 
 /// A fault that comes and goes.
 #[derive(Debug, Clone)]
 pub struct FaultWindow {
-    /// Which.
+    /// The fault.
     pub fault: Fault,
-    /// From when.
+    /// When it starts.
     pub from: Millis,
-    /// Until when.
+    /// When it ends.
     pub to: Millis,
-    /// How often it strikes where it could, in per cent.
+    /// How often it strikes when it could, in percent.
     pub chance: u8,
 }
 
@@ -94,7 +95,7 @@ impl Scenario {
     pub fn from_seed(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
-        // Most runs are a minute's work; some are a day's, since an outage of a day is another matter.
+        // Most runs cover minutes; some cover a day, because a day-long outage is a different matter.
         let is_long = rng.u8(..100) < 6;
         let span = if is_long { rng.u64(HOUR..30 * HOUR) } else { rng.u64(SECOND..10 * MINUTE) };
         let wrong_view_type = rng.u16(..1_000) < 3;
@@ -111,7 +112,7 @@ impl Scenario {
                 bisect_batch_on_function_error: rng.u8(..100) < 80,
                 report_batch_item_failures: true,
                 first_retry_delay: Duration::from_millis(500),
-                // In a long run the waits are long: the outcome is the same, and there are fewer of them.
+                // Long runs wait longer: the outcome is the same, with fewer waits.
                 longest_retry_delay: if is_long { Duration::from_mins(20) } else { Duration::from_mins(1) },
             },
             parallelization_factor: *choose(rng, &[1, 1, 1, 2, 3, 10]),
@@ -142,18 +143,18 @@ impl Scenario {
             });
         }
         if is_long && rng.u8(..100) < 30 {
-            // Longer than the stream keeps its records.
+            // This may be longer than the stream keeps its records.
             let from = rng.u64(..span);
             let to = from + rng.u64(HOUR..40 * HOUR);
             scenario.fault_windows.push(FaultWindow { fault: Fault::MappingDisabled, from, to, chance: 100 });
         }
-        // Chance of its own, so that this changes no other run, nor what the kept seeds once found.
+        // A separate random generator, so that this changes neither other runs nor what the kept seeds once found.
         scenario.add_rarities(&mut Rng::with_seed(seed ^ 0x7a7e));
         scenario.add_canaries(&mut Rng::with_seed(seed ^ 0xca4a), span);
         scenario
     }
 
-    /// What only some runs have.
+    /// Adds what only some runs have.
     fn add_rarities(&mut self, rng: &mut Rng) {
         if rng.u8(..100) < 8 {
             for write in self.writes.iter_mut().filter(|write| write.defect.is_none()) {
@@ -170,7 +171,7 @@ impl Scenario {
         if rng.u8(..100) < 2 {
             self.replace_values(rng, |rng| Value::Nested(rng.usize(29..35), rng.i64(..)));
         }
-        // Provenance is not in the reference's measure.
+        // The reference model's sizes do not include provenance.
         if rng.u16(..1_000) < 2 && !self.provenance {
             self.replace_values(rng, |rng| Value::Padded(rng.usize(409_420..409_465)));
         }
@@ -179,7 +180,7 @@ impl Scenario {
         }
     }
 
-    /// Some runs have a canary, and somebody who tries to hide changes behind it.
+    /// Adds to some runs a canary, and somebody who tries to hide changes behind it.
     fn add_canaries(&mut self, rng: &mut Rng, span: Millis) {
         if rng.u8(..100) >= 4 {
             return;
@@ -207,7 +208,7 @@ impl Scenario {
         }
     }
 
-    /// Replaces some values that are set.
+    /// Replaces some of the values that writes set.
     fn replace_values(&mut self, rng: &mut Rng, value: impl Fn(&mut Rng) -> Value) {
         let kinds = self.writes.iter_mut().map(|write| &mut write.kind);
         let values = kinds.filter_map(|kind| if let WriteKind::Set(values) = kind { Some(values) } else { None });
@@ -218,8 +219,8 @@ impl Scenario {
         }
     }
 
-    /// Adds changes that have more entries than are sent at once: of all attributes of an item, again and again. Some requests
-    /// must be sent again, while others have not been sent yet.
+    /// Adds changes with more entries than are sent at once: to all attributes of an item, again and again. Some
+    /// requests must be sent again while others have not been sent yet.
     fn add_bulk(&mut self, rng: &mut Rng) {
         self.mapping.batch_size = 200;
         let at = choose(rng, &self.writes).at;
@@ -232,8 +233,8 @@ impl Scenario {
         self.writes.sort_by_key(|write| write.at);
     }
 
-    /// So many hours of traffic through what `serverless.yml` deploys, with nothing wrong. `per_hour` says how many changes
-    /// an hour has, counted from 0.
+    /// This many hours of traffic through what `serverless.yml` deploys, with nothing wrong. `per_hour` gives the
+    /// number of changes in an hour; hours are counted from 0.
     #[must_use]
     pub fn of_traffic(seed: u64, hours: u64, per_hour: impl Fn(u64) -> u64) -> Self {
         let scenario = Self {
@@ -258,7 +259,7 @@ impl Scenario {
         scenario
     }
 
-    /// The same with so many changes more, from one time on for so long.
+    /// The same scenario with `changes` more changes within `length` of `from`.
     #[must_use]
     pub fn with_burst(mut self, from: Millis, length: Millis, changes: u64) -> Self {
         self.add_burst(from, length, changes);
@@ -275,7 +276,7 @@ impl Scenario {
         }
     }
 
-    /// The same with a canary every quarter of an hour in this time.
+    /// The same scenario with a canary every 15 minutes in this range.
     #[must_use]
     pub fn with_canary(mut self, times: Range<Millis>) -> Self {
         self.writes.extend(times.step_by(15 * 60_000).map(canary));
@@ -283,13 +284,13 @@ impl Scenario {
         self
     }
 
-    /// Whether there is a canary in it.
+    /// Whether it has a canary.
     #[must_use]
     pub fn has_canary(&self) -> bool {
         self.writes.iter().any(|write| write.key == CANARY)
     }
 
-    /// The same with a fault from one time to another.
+    /// The same scenario with a fault between `from` and `to`.
     #[must_use]
     pub fn with(mut self, fault: Fault, from: Millis, to: Millis, chance: u8) -> Self {
         self.fault_windows.push(FaultWindow { fault, from, to, chance });
@@ -308,7 +309,7 @@ impl Scenario {
         self.fault_windows.is_empty() && !self.wrong_view_type && !bucket_is_missed
     }
 
-    /// When the last write and the last fault are over.
+    /// When the last write and the last fault have ended.
     #[must_use]
     pub fn end(&self) -> Millis {
         let writes = self.writes.iter().map(|write| write.at);
@@ -316,7 +317,7 @@ impl Scenario {
     }
 }
 
-/// What the schedule of the canary writes.
+/// The scheduled write of the canary.
 fn canary(at: Millis) -> Write {
     let time = DateTime::from_timestamp(EPOCH, 0).unwrap_or_default() + Duration::from_millis(at);
     let time = time.format("%Y-%m-%dT%H:%M:%SZ").to_string();

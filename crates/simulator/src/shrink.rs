@@ -1,11 +1,11 @@
-//! Makes a failing run smaller: less is written, less goes wrong, and it still fails.
+//! Makes a failing run smaller: it has fewer writes and fewer faults, and still fails.
 
 use std::time::Duration;
 
 use crate::scenario::Scenario;
 use crate::world::{Capture, run};
 
-/// The most runs that are spent on it.
+/// The maximum number of runs spent on this.
 const MAX_RUNS: usize = 3_000;
 
 /// The smallest scenario found that still breaks a promise.
@@ -15,7 +15,7 @@ pub fn shrink(scenario: &Scenario) -> Scenario {
     let mut runs = 0;
     loop {
         let found = smaller(&smallest).into_iter().find_map(|candidate| {
-            // Chance falls otherwise where there is less to decide, so a few seeds are tried.
+            // A smaller scenario draws different random numbers, so a few seeds are tried.
             (0..4).find_map(|offset| {
                 runs += 1;
                 let candidate = Scenario { seed: candidate.seed.wrapping_add(offset), ..candidate.clone() };
@@ -29,7 +29,7 @@ pub fn shrink(scenario: &Scenario) -> Scenario {
     }
 }
 
-/// Scenarios that are smaller by one thing, the most promising first.
+/// Scenarios that are smaller in one respect, the most promising first.
 fn smaller(of: &Scenario) -> Vec<Scenario> {
     let mut candidates = Vec::new();
     let mut length = of.writes.len();

@@ -27,13 +27,13 @@ pub(crate) struct Stream {
 
 #[derive(Debug)]
 struct Shard {
-    /// The part of the keys' hashes that is in it: from the first to before the second.
+    /// The range of key hashes in it, excluding the end.
     range: (u64, u64),
     parent: Option<usize>,
-    /// Its records, each by its change's place among all changes.
+    /// Its records, each as the index of its change among all changes.
     records: Vec<usize>,
     is_closed: bool,
-    /// Lanes that still work on it.
+    /// The number of lanes that still work on it.
     lanes: u64,
     /// Wakes the lanes, and the children that wait for their parent.
     news: Rc<Notify>,
@@ -43,7 +43,7 @@ struct Shard {
 pub(crate) enum Read {
     /// It is in the stream.
     Record(Rc<TrackedChange>),
-    /// It has left the stream, at this time.
+    /// It left the stream at this time.
     Expired(Rc<TrackedChange>, Millis),
 }
 
@@ -59,8 +59,8 @@ impl Stream {
 
     // ---- the writers ---------------------------------------------------------------------------------------------------
 
-    /// Makes all writes and splits, each at its time, and closes the stream at the end. `start_shard` is called with each
-    /// new shard.
+    /// Performs all writes and splits, each at its time, and then closes the stream. Calls `start_shard` with each new
+    /// shard.
     pub(crate) async fn write_all(self: Rc<Self>, start_shard: impl Fn(usize)) {
         let mut items: HashMap<String, Item> = HashMap::new();
         let mut splits = self.run.scenario.splits.iter().peekable();
@@ -163,17 +163,17 @@ impl Stream {
 
     // ---- the readers ---------------------------------------------------------------------------------------------------
 
-    /// The shard that this one is a part of.
+    /// The shard that this one was split from.
     pub(crate) fn parent(&self, shard: usize) -> Option<usize> {
         self.shards.borrow()[shard].parent
     }
 
-    /// What is notified when there is something new about a shard.
+    /// What is notified when a shard changes.
     pub(crate) fn news(&self, shard: usize) -> Rc<Notify> {
         Rc::clone(&self.shards.borrow()[shard].news)
     }
 
-    /// Whether no record is added to a shard any more.
+    /// Whether a shard gets no more records.
     pub(crate) fn is_closed(&self, shard: usize) -> bool {
         self.shards.borrow()[shard].is_closed
     }
@@ -183,7 +183,7 @@ impl Stream {
         self.shards.borrow()[shard].lanes == 0
     }
 
-    /// A lane of a shard has ended.
+    /// Marks a lane of a shard as ended.
     pub(crate) fn end_lane(&self, shard: usize) {
         let mut shards = self.shards.borrow_mut();
         shards[shard].lanes -= 1;
@@ -207,7 +207,7 @@ impl Stream {
         }
     }
 
-    /// How many of a shard's records are up to this change.
+    /// The number of a shard's records up to and including this change.
     pub(crate) fn position_after(&self, shard: usize, change: usize) -> usize {
         self.shards.borrow()[shard].records.partition_point(|index| *index <= change)
     }
@@ -219,10 +219,10 @@ impl Shard {
     }
 }
 
-/// What the table makes of a write that changes nothing: no stream record.
+/// A write that changes nothing, which makes no stream record.
 struct NoChange;
 
-/// What a write makes of an item; `None` where it is gone.
+/// The item after a write; `None` if it is gone.
 fn apply(old: Option<&Item>, kind: &WriteKind) -> Result<Option<Item>, NoChange> {
     match kind {
         WriteKind::Delete => old.map(|_| None).ok_or(NoChange),
@@ -244,7 +244,7 @@ fn apply(old: Option<&Item>, kind: &WriteKind) -> Result<Option<Item>, NoChange>
     }
 }
 
-/// FNV-1a: the same in each run, on each machine.
+/// FNV-1a: the same in every run, on every machine.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

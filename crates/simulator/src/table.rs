@@ -1,4 +1,4 @@
-//! The Audit table, with every fault that it can have.
+//! The Audit table, with every fault it can have.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -74,7 +74,7 @@ impl Store for AuditTable {
             return Err(error_of(failure, code));
         }
         if struck(Fault::StorePanics) {
-            // Without the panic hook, which would print.
+            // This bypasses the panic hook, which would print.
             std::panic::resume_unwind(Box::new("a panic of the client"));
         }
         if struck(Fault::StoreIsSilent) {
@@ -111,16 +111,16 @@ impl Store for AuditTable {
     }
 }
 
-/// What is sent to the table. In an outage the same entries are sent again and again, and reading them took a third of a
-/// run's time, so each is read once.
+/// The entries sent to the table. During an outage the same entries are sent again and again, and parsing them took a
+/// third of a run's time, so each is parsed once.
 #[derive(Debug, Default)]
 pub(crate) struct SentItems(RefCell<HashMap<Uuid, Rc<SentItem>>>);
 
-/// An entry as it was sent last.
+/// An entry as last sent.
 #[derive(Debug)]
 struct SentItem {
     json: String,
-    /// Without any attribute where the entry is no item.
+    /// Empty if the entry is not an item.
     item: Item,
     has_values: bool,
     is_invalid: bool,
@@ -144,14 +144,14 @@ fn error_of(failure: Failure, code: &str) -> StoreError {
     StoreError { failure, code: code.to_owned(), message: "as simulated".to_owned(), request_id: None }
 }
 
-/// Whether DynamoDB rejects an entry. It does those of some items for reasons that nobody knows.
+/// Whether DynamoDB rejects an entry. It rejects those of some items for unknown reasons.
 fn is_invalid(item: &Item) -> bool {
     has_defect(item, RecordDefect::Rejected)
         || has_defect(item, RecordDefect::ValuesRejected) && has_values(item)
         || !is_within_limits(item)
 }
 
-/// Entries are written.
+/// Writes entries, and checks each of them.
 fn store(run: &Run, items: &[(Uuid, Rc<SentItem>)]) {
     for (id, sent) in items {
         run.check(laws::of_an_entry(&run.ledger, run.scenario.provenance, *id, &sent.item));
@@ -161,7 +161,7 @@ fn store(run: &Run, items: &[(Uuid, Rc<SentItem>)]) {
     }
 }
 
-/// Notes in the log when the function stops waiting for a request.
+/// Logs when the function stops waiting for a request.
 struct GivenUp<'a> {
     run: &'a Run,
     log: &'a OpenLog,

@@ -8,21 +8,21 @@ use serde_json::{Value as Json, json};
 /// An item of the Configuration table, without its key.
 pub type Item = BTreeMap<&'static str, Value>;
 
-/// The value of an attribute. Two are equal when they are the same value, whatever they look like in the record.
+/// The value of an attribute. Two are equal if they are the same value, however the record writes them.
 #[derive(Debug, Clone)]
 pub enum Value {
-    /// A number, and the number of zeros behind its point in the record.
+    /// A number, and the number of zeros after its decimal point in the record.
     Number(i64, usize),
-    /// A text.
+    /// A string.
     Text(String),
     /// A set of numbers, in the order of the record.
     Set(Vec<i64>),
-    /// A text of this many letters, too large for an entry.
+    /// A string of this many characters, too large for an entry.
     Large(usize),
-    /// A list of decimals behind a text of this many letters, so that the size of the decimals decides whether an entry has
-    /// room for it.
+    /// A list of decimals after a string of this many characters, so that the size of the decimals decides whether it
+    /// fits into an entry.
     Padded(usize),
-    /// A number within this many lists and maps.
+    /// A number nested in this many lists and maps.
     Nested(usize, i64),
 }
 
@@ -47,7 +47,7 @@ impl PartialEq for Value {
 }
 
 impl Value {
-    /// The same value, as another client may write it.
+    /// Rewrites the value as another client might write it.
     pub(crate) fn rewrite(&mut self) {
         match self {
             Self::Number(_, zeros) => *zeros = (*zeros + 1) % 3,
@@ -56,12 +56,12 @@ impl Value {
         }
     }
 
-    /// Whether an entry may have no room for it.
+    /// Whether an entry may be unable to hold it.
     pub(crate) fn may_be_over_limits(&self) -> bool {
         matches!(self, Self::Large(_) | Self::Padded(_) | Self::Nested(..))
     }
 
-    /// As an entry has it: digit for digit as in the record.
+    /// The value in an entry: digit for digit as in the record.
     pub(crate) fn attribute(&self) -> AttributeValue {
         let number = |text: &str| AttributeValue::N(text.to_owned());
         match self {
@@ -85,7 +85,7 @@ impl Value {
     }
 }
 
-/// DynamoDB JSON, with the names of maps in order.
+/// DynamoDB JSON, with the names in maps sorted.
 pub(crate) fn dynamodb_json(value: &AttributeValue) -> Json {
     match value {
         AttributeValue::M(members) => {
@@ -97,7 +97,7 @@ pub(crate) fn dynamodb_json(value: &AttributeValue) -> Json {
         AttributeValue::Ns(members) => json!({ "NS": members }),
         AttributeValue::N(text) => json!({ "N": text }),
         AttributeValue::S(text) => json!({ "S": text }),
-        // The reference has no others.
+        // The reference model has no other types.
         _ => Json::Null,
     }
 }

@@ -1,4 +1,4 @@
-//! One run, put together: the Configuration table and its stream, the event source mapping, the function with the real
+//! One complete run: the Configuration table and its stream, the event source mapping, the function with the real
 //! handler, the Audit table and the failure bucket, all on one thread and one virtual clock.
 
 use std::rc::Rc;
@@ -17,27 +17,27 @@ pub use crate::scenario::EPOCH;
 use crate::scenario::Scenario;
 use crate::stream::Stream;
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The laws that were broken; none in a good run.
+    /// The laws that were broken; empty for a good run.
     pub violations: Vec<String>,
-    /// The faults that struck.
+    /// The faults that occurred.
     pub faults: FaultCounts,
-    /// What was done.
+    /// The totals of what was done.
     pub tally: Tally,
     /// The changes that were not audited.
     pub unaudited: Vec<Unaudited>,
-    /// What happened, line by line; empty where nobody asked.
+    /// What happened, line by line; empty unless requested.
     pub timeline: Vec<String>,
-    /// What CloudWatch got; nothing where nobody asked.
+    /// What CloudWatch got; empty unless requested.
     pub observed: Observed,
 }
 
 /// Runs a scenario.
 #[must_use]
 pub fn run(scenario: &Scenario, capture: Capture) -> Outcome {
-    // The handler's own draws, for its waits, are a part of the run.
+    // The handler's random waits are part of the run.
     fastrand::seed(scenario.seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let Ok(runtime) = runtime else {

@@ -1,4 +1,4 @@
-//! What the function answers to Lambda.
+//! The function's answer to Lambda.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::expected::Expected;
 use crate::ledger::{Ledger, OMITTED, QUARANTINED, TrackedChange};
 
-/// Nothing is acknowledged that is not stored, and the answer names what Lambda must deliver again by its sequence number.
+/// Nothing is acknowledged unless it is stored, and the answer gives the sequence numbers of the records that Lambda
+/// must deliver again.
 pub(crate) fn of_an_answer(
     ledger: &Ledger,
     batch: &[Rc<TrackedChange>],
@@ -58,7 +59,7 @@ pub(crate) fn of_an_answer(
     violations
 }
 
-/// What a change does not have that it must have, to be acknowledged.
+/// What a change lacks that it must have before it is acknowledged.
 fn missing(ledger: &Ledger, tracked: &TrackedChange) -> Option<String> {
     let objects = ledger.objects();
     let objects = objects.get(&tracked.record).map_or(&[][..], Vec::as_slice);

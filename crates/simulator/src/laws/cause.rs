@@ -1,4 +1,4 @@
-//! Why a record failed, as the report says it.
+//! Why a record failed, according to the report.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,8 @@ use crate::ledger::{OMITTED, TrackedChange};
 use crate::log::{LoggedRequest, RequestAnswer};
 use crate::scenario::Millis;
 
-/// A record fails for what became of its own requests or its own object. Where nothing is known of them, it fails for the
-/// error of the whole invocation, or because there was no time left.
+/// A record fails because of what happened to its own requests or its own object. If nothing is known about them, it
+/// fails because of the error of the whole invocation, or because no time was left.
 pub(super) fn is_its_own(
     tracked: &TrackedChange,
     need: &Need,
@@ -32,7 +32,7 @@ pub(super) fn is_its_own(
     };
     if !is_known {
         own.insert(error.map_or("deadline", InvocationError::code));
-        // At the last moment a request may have been given up just before all was.
+        // At the last moment, a request may have been given up just before everything else was.
         own.insert("timeout");
     }
     (!own.contains(code)).then(|| {
@@ -40,7 +40,7 @@ pub(super) fn is_its_own(
     })
 }
 
-/// What the function knows of a request that did not store all its entries, if it does not end everything.
+/// What the function knows about a request that did not store all its entries, unless it fails the whole invocation.
 fn known(request: &LoggedRequest, ended: Millis) -> Option<&'static str> {
     match (&request.answer, request.given_up) {
         _ if request.may_fail_the_invocation() => None,

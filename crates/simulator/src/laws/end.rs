@@ -1,4 +1,4 @@
-//! What becomes of a change in the end.
+//! What finally becomes of a change.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::ledger::{Ledger, OMITTED, StoredObject, TrackedChange};
 use crate::scenario::Scenario;
 
-/// The destination has every record, whole.
+/// The destination has every record in full.
 pub(crate) fn of_the_destination(
     ledger: &Ledger,
     is_fault_free: bool,
@@ -40,7 +40,7 @@ pub(crate) fn of_the_destination(
     violations
 }
 
-/// A record leaves the stream unread only where nobody polls.
+/// A record leaves the stream unread only if nothing polls it.
 pub(crate) fn of_an_expiry(scenario: &Scenario, tracked: &TrackedChange) -> Vec<String> {
     if scenario
         .fault_windows
@@ -52,7 +52,7 @@ pub(crate) fn of_an_expiry(scenario: &Scenario, tracked: &TrackedChange) -> Vec<
     vec![format!("record #{} left the stream while the mapping polled", tracked.change.index)]
 }
 
-/// Each change has exactly its entries, or its whole record is kept; and there is nothing else.
+/// Each change has exactly its entries, or its whole record is kept; nothing else exists.
 pub(crate) fn at_the_end(ledger: &Ledger) -> Vec<String> {
     let mut violations = Vec::new();
     let mut left: HashMap<String, usize> = ledger.contents().clone();
@@ -80,7 +80,7 @@ pub(crate) fn at_the_end(ledger: &Ledger) -> Vec<String> {
             }
         }
     }
-    // What was given up, or is quarantined, may have been written before.
+    // Changes that were given up or quarantined may have been written before.
     for expected in settled_otherwise.iter().flat_map(|tracked| &tracked.expected) {
         if let Some(count) = left.get_mut(&expected.content()) {
             *count = count.saturating_sub(1);

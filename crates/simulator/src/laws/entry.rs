@@ -1,4 +1,4 @@
-//! What is written into the Audit table.
+//! What is written to the Audit table.
 
 use config_audit::audit::EncodedEntry;
 use config_audit::store::MAX_BATCH;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::expected::{VALUES, note};
 use crate::ledger::Ledger;
 
-/// A request has as many entries as DynamoDB takes, and each is one that a change asks for.
+/// A request has as many entries as DynamoDB accepts, and a change requires each of them.
 pub(crate) fn of_a_request(ledger: &Ledger, entries: &[&EncodedEntry]) -> Vec<String> {
     let mut violations = Vec::new();
     if entries.is_empty() || entries.len() > MAX_BATCH {
@@ -20,8 +20,8 @@ pub(crate) fn of_a_request(ledger: &Ledger, entries: &[&EncodedEntry]) -> Vec<St
     violations
 }
 
-/// An entry has the contract's attributes and no others, and an ID that is v4 in form. The full record of what it omits is in
-/// the failure bucket already, under the name that it gives.
+/// An entry has the contract's attributes and no others, and an ID in the form of a version 4 UUID. If it omits a
+/// value, the full record is already in the failure bucket, under the key that the entry gives.
 pub(crate) fn of_an_entry(ledger: &Ledger, provenance: bool, id: Uuid, item: &serde_dynamo::Item) -> Vec<String> {
     const ATTRIBUTES: [&str; 6] = ["id", "itemKey", "modificationTime", "updatedAttribute", "oldValue", "newValue"];
     let mut violations = Vec::new();

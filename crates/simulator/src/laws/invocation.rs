@@ -1,4 +1,4 @@
-//! What one invocation makes of its records.
+//! What one invocation does with its records.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::ledger::TrackedChange;
 use crate::log::InvocationLog;
 use crate::scenario::{Millis, Scenario};
 
-/// An answer must be ready this long before the time-out.
+/// An answer must be ready this long before the timeout.
 const MIN_MARGIN: Duration = Duration::from_millis(100);
 
-/// The answer is ready in time, the metrics agree with what the table and the bucket saw, and each record has the outcome
-/// that it must have. One may fail only if one of its own requests or objects met a fault, or could not be tried in the time
-/// that there was.
+/// The answer is ready in time, the metrics agree with what the table and the bucket saw, and each record has the
+/// outcome that it must have. A record may fail only if one of its own requests or objects met a fault, or could not be
+/// tried in the available time.
 pub(crate) fn of_an_invocation(
     scenario: &Scenario,
     batch: &[Rc<TrackedChange>],
@@ -39,7 +39,7 @@ pub(crate) fn of_an_invocation(
             violations.push(format!("an invocation failed as a whole, and nothing asked for it: {error}"));
         }
     }
-    // A record without a sequence number fails the invocation in the end, and costs no other record anything.
+    // A record without a sequence number fails the invocation at the end, but does not affect other records.
     let error = report.error.as_ref().filter(|error| !matches!(error, InvocationError::NoSequenceNumber(_)));
     let needs = Needs { log, ended, has_bucket: scenario.has_bucket };
     for index in needs.sent_too_late(batch.iter().map(|tracked| &**tracked)) {
@@ -56,7 +56,7 @@ pub(crate) fn of_an_invocation(
                 "it is not known to be in the failure bucket for that reason",
             ),
             (Outcome::Failed(_), _) => {
-                // Where the stream lacks an image, no record is looked at.
+                // If the stream lacks an image, no record is processed.
                 let is_excused = matches!(error, Some(InvocationError::ViewType(_)))
                     || need.as_ref().is_some_and(|need| error.is_some() || needs.may_be_unmet(tracked, need));
                 (is_excused, "no fault of its own asked for it")

@@ -15,7 +15,7 @@ use crate::log::InvocationLog;
 /// The function's default for `LATE_MINUTES`.
 const LATE_AFTER: Duration = Duration::from_mins(5);
 
-/// The metrics say what became of the records, and what the table was asked and answered.
+/// The metrics match what became of the records, and the table's requests and answers.
 pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &Report) -> Vec<String> {
     let mut violations = Vec::new();
     let measured = catalog::measure(report, LATE_AFTER);
@@ -53,12 +53,12 @@ pub(super) fn agree(batch: &[Rc<TrackedChange>], log: &InvocationLog, report: &R
         (&catalog::WRITE_LATENCY, samples(&measured, &catalog::WRITE_LATENCY).len() as u64, log.requests.len()),
     ];
     for (metric, told, seen) in requests {
-        // A panic of the client loses what was known.
+        // A panic in the client loses what was known.
         if told > seen as u64 || told < seen as u64 && !log.may_fail() {
             violations.push(format!("{} says {told}, and the table saw {seen}", metric.name));
         }
     }
-    // An entry without a try of its own may share a request with one that is tried again, and then be in a half of it.
+    // An entry that was not tried before may share a request with one that is retried, and then be in one half of it.
     let is_halved = log.requests.iter().any(|request| request.rejected().is_some());
     let (retries, repeats) = (sum(&measured, &catalog::WRITE_RETRIES), log.repeats().len());
     if !is_halved && !log.may_fail() && retries != repeats as u64 {

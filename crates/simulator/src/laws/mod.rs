@@ -1,5 +1,5 @@
-//! The laws: what must hold at each write, at each answer, and when all has settled. A law reads the ledger, or the log of
-//! one invocation, and returns what breaks it; it changes nothing.
+//! The laws: what must hold at each write, at each answer, and once everything has settled. A law reads the ledger, or
+//! the log of one invocation, and returns the violations; it changes nothing.
 
 mod answer;
 mod cause;

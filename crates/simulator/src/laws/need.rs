@@ -1,4 +1,4 @@
-//! What a record still needs of an invocation, and whether it may do without.
+//! What a record still needs from an invocation, and whether it may go without.
 
 use uuid::Uuid;
 
@@ -7,18 +7,19 @@ use crate::ledger::{OMITTED, QUARANTINED, TrackedChange};
 use crate::log::{InvocationLog, LoggedRequest};
 use crate::scenario::Millis;
 
-/// Where nothing is wrong, all that a record needs is done in less.
+/// If nothing is wrong, everything that a record needs is done in less time than this.
 const HEALTHY: Millis = 250;
-/// An entry that waited for an object is sent within the longest time that a request may take, or half of the working time
-/// where that is less, whatever is wrong with the requests of other records. As `MAX_ATTEMPT` in `src/writer.rs`.
+/// The longest time that a request may take, as `MAX_ATTEMPT` in `src/writer.rs`. An entry that waited for an object is
+/// sent within this time, or half of the working time if that is less, whatever is wrong with the requests of other
+/// records.
 const MAX_ATTEMPT: Millis = 5_000;
 
-/// The next thing that a record needs, and does not have.
+/// The next thing that a record needs but does not have.
 #[derive(Debug)]
 pub(super) enum Need {
     /// An object in the failure bucket.
     Object {
-        /// How its key begins.
+        /// The prefix of its key.
         prefix: &'static str,
         /// When it was known that the record must be kept.
         since: Millis,
@@ -26,9 +27,9 @@ pub(super) enum Need {
     /// Entries in the Audit table.
     Entries {
         ids: Vec<Uuid>,
-        /// When the object was stored that they waited for.
+        /// When the object that they waited for was stored.
         after: Option<Millis>,
-        /// Whether they were rejected with their values, and are needed with notes in place of these.
+        /// Whether they were rejected with their values, and now need notes in place of the values.
         with_notes: bool,
     },
 }
@@ -41,12 +42,12 @@ pub(super) struct Needs<'a> {
 }
 
 impl<'a> Needs<'a> {
-    /// What a record needs still; `None` where it has everything.
+    /// What a record still needs; `None` if it has everything.
     pub(super) fn of(&self, tracked: &TrackedChange) -> Option<Need> {
         self.follow(tracked).err()
     }
 
-    /// Follows a record on its way, as far as it came.
+    /// Follows a record's progress as far as it got.
     fn follow(&self, tracked: &TrackedChange) -> Result<(), Need> {
         let log = self.log;
         let object = |prefix: &'static str, since: Millis| {
@@ -60,7 +61,7 @@ impl<'a> Needs<'a> {
         }
         let after = tracked.is_over_limits().then(|| object(OMITTED, log.started)).transpose()?;
         let ids = || tracked.expected.iter().map(|entry| entry.id);
-        // At first DynamoDB takes an entry as it was planned, or rejects it.
+        // First, DynamoDB accepts or rejects an entry as planned.
         let first = |id: &Uuid| log.rejected(*id, true).or(log.stored(*id)).or(log.rejected(*id, false));
         all_settled(ids().filter(|id| first(id).is_none()).collect(), after, false)?;
         let mut settled = ids().filter_map(|id| first(&id)).max().unwrap_or(log.started);
@@ -72,7 +73,7 @@ impl<'a> Needs<'a> {
             all_settled(again.iter().copied().filter(|id| second(id).is_none()).collect(), Some(kept), true)?;
             settled = again.iter().filter_map(second).max().unwrap_or(settled);
         }
-        // An entry that is rejected even so quarantines the record.
+        // If an entry is rejected even then, the record is quarantined.
         if ids().any(|id| log.rejected(id, false).is_some()) {
             object(QUARANTINED, settled)?;
         }
@@ -90,7 +91,7 @@ impl<'a> Needs<'a> {
             }
             Need::Entries { ids, after, with_notes } => ids.iter().any(|id| {
                 let mut own = self.requests_for(*id, *with_notes);
-                // Without a fault of its own it was never sent, or with too little time left.
+                // Without a fault of its own, it was never sent, or sent with too little time left.
                 let in_time = match after {
                     Some(after) if self.log.table_had_faults() => {
                         self.log.left_at(*after) >= MAX_ATTEMPT.min(self.log.left_at(self.log.started) / 2)
@@ -103,7 +104,7 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// The requests that had an entry as it is needed.
+    /// The requests that contained an entry in the form that is needed.
     pub(super) fn requests_for(&self, id: Uuid, with_notes: bool) -> impl Iterator<Item = &'a LoggedRequest> {
         let is_needed = move |request: &&LoggedRequest| {
             request.entries.iter().any(|entry| entry.id == id && !(with_notes && entry.has_values))
@@ -111,7 +112,7 @@ impl<'a> Needs<'a> {
         self.log.requests.iter().filter(is_needed)
     }
 
-    /// An entry that waits for nothing is sent before any other is sent again. Returns the records that this is broken for.
+    /// An entry that waits for nothing is sent before any other is sent again. Returns the records that violate this.
     pub(super) fn sent_too_late<'b>(&self, batch: impl Iterator<Item = &'b TrackedChange>) -> Vec<usize> {
         let Some(first_repeat) = self.log.repeats().first().copied() else { return Vec::new() };
         let before = &self.log.requests[..first_repeat];

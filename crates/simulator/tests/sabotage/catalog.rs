@@ -5,21 +5,21 @@ pub(crate) struct Sabotage {
     /// What is broken; also the name that switches it on.
     pub(crate) what: &'static str,
     pub(crate) edits: &'static [Edit],
-    /// A part of the violation, as the simulator words it.
+    /// Part of the violation, as the simulator words it.
     pub(crate) found_as: &'static str,
 }
 
-/// An edit of the source. What it replaces must stand in the file exactly once.
+/// An edit of the source. What it replaces must occur in the file exactly once.
 pub(crate) enum Edit {
     /// An expression, or a whole statement, and what is evaluated in its place.
     Switch {
         file: &'static str,
-        /// What stands around it, with `@` in its place.
+        /// The surrounding source, with `@` in its place.
         context: &'static str,
         code: &'static str,
         broken: &'static str,
     },
-    /// Any other piece of source. `IS_ON` in the new one is whether the sabotage is on.
+    /// Any other piece of source. In the new one, `IS_ON` stands for whether the sabotage is on.
     Rewrite { file: &'static str, code: &'static str, broken: &'static str },
 }
 

@@ -8,7 +8,7 @@ use crate::text;
 
 /// The profile that the simulator is built with, and the folder that cargo puts it into.
 const PROFILE: (&str, &str) = ("dev", "debug");
-/// Another name than the real simulator's, or it would stand in its place.
+/// A different name, so that it does not replace the real simulator.
 const BINARY: &str = "simulate-broken";
 /// The version of the workspace's packages.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -21,7 +21,7 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) fn of(workspace: &Path) -> Self {
-        // Below target/, so that what was built before is of use, and nothing is left elsewhere.
+        // Under target/, so that earlier builds are reused and nothing is left elsewhere.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned();
         let root = target.join("sabotage");
         if root.exists() {
@@ -38,8 +38,8 @@ impl Copy {
         copy
     }
 
-    /// Gives the copy's packages another version. Otherwise cargo would take them for those of the workspace, whose target
-    /// folder they share, and what is built after the test would be the broken code.
+    /// Gives the copy's packages another version. Otherwise cargo would mistake them for those of the workspace, whose
+    /// target folder they share, and builds after the test would contain the broken code.
     fn change_version(&self) {
         rewrite(&self.root.join("Cargo.toml"), |manifest| {
             manifest.replacen(&format!("\nversion = {VERSION:?}\n"), "\nversion = \"0.0.0\"\n", 1)
@@ -59,7 +59,7 @@ impl Copy {
         fs::write(self.root.join(file), content).unwrap();
     }
 
-    /// Replaces what stands in a file once.
+    /// Replaces text that occurs in a file exactly once.
     pub(crate) fn replace(&self, file: &str, from: &str, to: &str) {
         let path = self.root.join(file);
         let source = fs::read_to_string(&path).unwrap();
@@ -67,7 +67,7 @@ impl Copy {
         fs::write(path, source.replace(from, to)).unwrap();
     }
 
-    /// Builds the simulator with the features of the whole workspace, so that no dependency is built again.
+    /// Builds the simulator with the features of the whole workspace, so that no dependency is rebuilt.
     pub(crate) fn build(&self) {
         let (profile, _) = PROFILE;
         let built = Command::new(env!("CARGO"))
@@ -96,7 +96,7 @@ fn copy(from: &Path, to: &Path) {
         }
     } else {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        // Written again, so that cargo sees a new time.
+        // Rewritten, so that cargo sees a new modification time.
         fs::write(to, fs::read(from).unwrap()).unwrap();
     }
 }

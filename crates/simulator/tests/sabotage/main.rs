@@ -1,7 +1,8 @@
-//! The simulator finds bugs: the Lambda is broken on purpose, in one way after the other, and each is found.
+//! The simulator finds bugs: the Lambda is broken on purpose, in one way after another, and each is found.
 //!
-//! In a copy of the workspace every sabotage is an edit of the real source that a variable of the environment switches on,
-//! so one build has them all, and the source that ships has no switch. An edit that no longer fits the source fails the test.
+//! In a copy of the workspace, every sabotage is an edit of the real source that an environment variable switches on.
+//! So one build has them all, and the shipped source has no switch. An edit that no longer matches the source fails the
+//! test.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +15,7 @@ use std::process::Output;
 use catalog::{Edit, SABOTAGES};
 use copy::Copy;
 
-/// Each is found within so many runs.
+/// Each is found within this many runs.
 const RUNS: &str = "3000";
 
 /// Added to the Lambda in the copy.
@@ -66,7 +67,7 @@ fn every_sabotage_is_found() {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// The first failing run, made smaller, is one write, one fault, and what came of them.
+/// The first failing run, made smaller, is one write, one fault, and their consequences.
 fn assert_can_be_read(copy: &Copy, sabotage: &str, output: &str) {
     let seed = output.lines().find_map(|line| line.strip_prefix("seed ")?.strip_suffix(" fails:")).unwrap();
     let replayed = copy.simulate(Some(sabotage), &["--replay", seed]);
