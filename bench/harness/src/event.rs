@@ -1,4 +1,4 @@
-//! The events: what Lambda's event source mapping would deliver.
+//! Events as Lambda's event source mapping would deliver them.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 const STREAM: &str =
     "arn:aws:dynamodb:eu-central-1:123456789012:table/Configuration-dev/stream/2024-09-11T09:00:17.927";
 
-/// A batch with this number of records, 3 INSERT and 7 MODIFY in ten, about 690 bytes each. Each modification changes one
-/// attribute, so each record has one entry. No two rounds have a record in common.
+/// A batch with this number of records of about 690 bytes: 3 INSERT and 7 MODIFY in every ten. Each modification
+/// changes one attribute, so each record yields one entry. No two rounds share a record.
 pub(crate) fn batch(round: usize, records: usize) -> Bytes {
     let records: Vec<Value> = (0..records).map(|index| record(round, index)).collect();
     Bytes::from(json!({ "Records": records }).to_string())

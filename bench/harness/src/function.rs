@@ -19,11 +19,11 @@ use crate::timer;
 
 /// The answer of a function that has audited all records.
 const ALL_WRITTEN: &[u8] = br#"{"batchItemFailures":[]}"#;
-/// How long a process may take for its next call.
+/// How long a process may take to make its next call.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Between two looks at a process that may still be busy.
+/// The interval between checks whether a process is still busy.
 const LOOK: Duration = Duration::from_micros(300);
-/// How many such looks at most.
+/// The maximum number of such checks.
 const LOOKS: usize = 100;
 
 /// Why a function could not be measured.
@@ -58,14 +58,14 @@ pub(crate) struct Function {
     pub(crate) started: Instant,
 }
 
-/// What an invocation took.
+/// The measurements of an invocation.
 #[derive(Debug)]
 pub(crate) struct Invocation {
     /// From the event's delivery to the answer.
     pub(crate) wall: Duration,
-    /// The process's time on a processor, from the event's delivery until it waits for the next one.
+    /// The process's CPU time, from the event's delivery until it waits for the next one.
     pub(crate) processor: Duration,
-    /// The harness's own time on its processor meanwhile.
+    /// The harness's own CPU time meanwhile.
     pub(crate) harness: Duration,
     /// What the process printed.
     pub(crate) output: Vec<u8>,
@@ -123,10 +123,10 @@ impl Function {
         Ok(())
     }
 
-    /// Delivers an event to a process that waits for it, and waits for the answer. Returns when either was.
+    /// Delivers an event to a waiting process, and waits for the answer. Returns the times of both.
     ///
     /// # Errors
-    /// When the answer is not that all records were audited.
+    /// When the answer does not say that all records were audited.
     pub(crate) async fn answer(&mut self, event: Bytes, is_sampled: bool) -> Result<(Instant, Instant), FunctionError> {
         self.ready().await?;
         let Some(poll) = self.poll.take() else { return Err(self.unexpected("does not poll", b"")) };
@@ -139,10 +139,10 @@ impl Function {
         }
     }
 
-    /// A whole invocation: the process has done all that belongs to it when this returns.
+    /// Runs a whole invocation, including the work that the process does after its answer.
     ///
     /// # Errors
-    /// When the answer is not that all records were audited.
+    /// When the answer does not say that all records were audited.
     pub(crate) async fn invoke(&mut self, event: Bytes, is_sampled: bool) -> Result<Invocation, FunctionError> {
         self.ready().await?;
         self.take_output();
@@ -160,7 +160,7 @@ impl Function {
         })
     }
 
-    /// Waits until the process no longer uses its processor. Returns the time that it has used so far, in nanoseconds.
+    /// Waits until the process is idle. Returns its CPU time so far, in nanoseconds.
     async fn idle(&self) -> io::Result<u64> {
         let mut time = processor::time_of(self.process)?;
         for _ in 0..LOOKS {
@@ -182,7 +182,7 @@ impl Function {
         processor::peak_memory_of(self.process)
     }
 
-    /// Ends the process by a signal that lets valgrind write what it counted.
+    /// Ends the process with a signal that lets valgrind write its counts.
     ///
     /// # Errors
     /// When the process cannot be signalled.

@@ -1,6 +1,6 @@
-//! What may not get worse: counts of the packaged binary, against recorded ones (`make guard`).
+//! Compares counts of the packaged binary with recorded ones, so that none gets worse (`make guard`).
 //!
-//! Counts are nearly the same on each machine, however busy it is. So they can fail a test, and times cannot.
+//! Counts are nearly the same on every machine, however busy, so a test can check them. It cannot check times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,22 +11,22 @@ use crate::report::table::Table;
 use crate::stats::Samples;
 use crate::subjects::SUBJECTS;
 
-/// The subjects that are counted; *silent* is what the instructions of the others are compared with.
+/// The subjects that are counted. The instructions of the others are compared with those of *silent*.
 const COUNTED_SUBJECTS: [&str; 3] = ["ours", "sampled", "silent"];
-/// Invocations whose counts of everything but instructions are taken.
+/// The number of invocations in which everything except instructions is counted.
 const ROUNDS: usize = 5;
 
-/// What was recorded.
+/// The recorded counts.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Recorded {
-    /// By which fraction a count may exceed the recorded one.
+    /// The fraction by which a count may exceed the recorded one.
     tolerance: f64,
-    /// The counts by their names.
+    /// The counts by name.
     counts: BTreeMap<String, f64>,
 }
 
-/// A count beside what was recorded of it. One of the two may be missing.
+/// A count and its recorded value. One of the two may be missing.
 #[derive(Debug)]
 pub(crate) struct Held {
     name: String,
@@ -36,8 +36,8 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Whether it is not what was recorded: more, which costs; or missing, or nothing where there was something, which means
-    /// that something no longer works or is no longer counted.
+    /// Whether it exceeds the recorded count, or is missing or unexpectedly 0, because something no longer works or is
+    /// no longer counted.
     fn is_wrong(&self) -> bool {
         match (self.measured, self.recorded) {
             (Some(measured), Some(recorded)) => {
@@ -61,7 +61,7 @@ impl Held {
 /// Takes the counts, and compares them with the recorded ones.
 ///
 /// # Errors
-/// When a subject does not do what it should, or valgrind is missing.
+/// When a subject misbehaves, or valgrind is missing.
 pub(crate) async fn guard(bench: &Bench, recorded: &Recorded) -> Result<Vec<Held>, MeasureError> {
     let mut plan = Plan::new(true);
     plan.subjects = SUBJECTS.into_iter().filter(|subject| COUNTED_SUBJECTS.contains(&subject.name)).collect();
@@ -87,7 +87,7 @@ pub(crate) async fn guard(bench: &Bench, recorded: &Recorded) -> Result<Vec<Held
     Ok(names.into_iter().map(held).collect())
 }
 
-/// What the figures have of a batch of [`COUNTED`] records.
+/// The counts of a batch of [`COUNTED`] records.
 fn counts(figures: &Figures) -> Vec<(String, f64)> {
     let mut counts = Vec::new();
     for name in ["ours", "sampled"] {
@@ -106,7 +106,7 @@ fn counts(figures: &Figures) -> Vec<(String, f64)> {
     counts
 }
 
-/// All counts, and whether all are as they were recorded, or better.
+/// All counts, and whether all are as recorded or better.
 pub(crate) fn report(held: &[Held]) -> (String, bool) {
     let mut table = Table::new(["a batch of 100", "measured", "recorded", "verdict"]);
     for count in held {

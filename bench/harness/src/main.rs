@@ -1,4 +1,4 @@
-//! Measures the function beside its peers (`make bench`).
+//! Measures the function and its peers (`make bench`).
 
 mod aws;
 mod clock;
@@ -28,29 +28,29 @@ use report::Report;
 use report::cost::{Prices, Stack};
 use report::verdict::{self, LocalWorld};
 
-/// Measures the function beside its peers: time, CPU, memory, start-up, size, cost. `make bench` builds what it needs.
+/// Measures the function and its peers: time, CPU, memory, start-up, size, cost. `make bench` builds what it needs.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Where the subjects are (bench/build)
     #[arg(long, default_value = "target/bench")]
     subjects: PathBuf,
-    /// The certificates that the function trusts when it is deployed
+    /// The certificates that the function trusts when deployed
     #[arg(long, default_value = "src/aws/amazon-roots.pem")]
     amazon_roots: PathBuf,
-    /// What the service creates, as it was packaged
+    /// The service's packaged template
     #[arg(long, default_value = ".serverless/cloudformation-template-update-stack.json")]
     template: PathBuf,
     /// Prices and assumptions
     #[arg(long, default_value = "bench/prices.json")]
     prices: PathBuf,
-    /// What the local world's command measured: the last line of crates/local/examples/rate.rs
+    /// What the local world's command measured: the last line that crates/local/examples/rate.rs prints
     #[arg(long)]
     local_world: Option<PathBuf>,
-    /// Only take the counts that must not get worse, and compare them with those in this file
+    /// Only take the guarded counts, and compare them with those in this file
     #[arg(long)]
     guard: Option<PathBuf>,
-    /// Only measure large batches with each of the limits of requests in flight that there are builds of in this directory
-    /// (bench/limits)
+    /// Only measure large batches, with each build in this directory; the builds differ in their limit of requests in
+    /// flight (bench/limits)
     #[arg(long)]
     limits: Option<PathBuf>,
     /// Write the figures into docs/performance.md, docs/cost.md and docs/images/performance.svg below this directory
@@ -59,16 +59,16 @@ struct Arguments {
     /// Only these subjects, such as `ours,bare`
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only these sizes of batches, such as `1,100`
+    /// Only these batch sizes, such as `1,100`
     #[arg(long, value_delimiter = ',')]
     batches: Vec<usize>,
-    /// After how many milliseconds DynamoDB answers
+    /// DynamoDB's latency in milliseconds
     #[arg(long, default_value_t = 5)]
     latency: u64,
-    /// How many rounds, instead of what is usual for each size
+    /// The number of rounds, instead of the default for each batch size
     #[arg(long)]
     rounds: Option<usize>,
-    /// How many starts of each process; 0 for none, and no costs
+    /// The number of starts of each process; 0 skips the starts and the costs
     #[arg(long)]
     starts: Option<usize>,
     /// Fewer rounds
@@ -142,7 +142,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, BenchError> {
     if let Some(root) = &arguments.write {
         report.write(root)?;
     }
-    // What is written must be one run of everything.
+    // The documents must come from one run of everything.
     let is_missed =
         verdicts.iter().any(|verdict| verdict.is_missed() || arguments.write.is_some() && !verdict.is_measured());
     Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -1,4 +1,4 @@
-//! The measuring: subjects in turn in one run, so that a busy machine disturbs them alike.
+//! Measures the subjects in turn in one run, so that a busy machine affects all of them equally.
 
 pub(crate) mod limits;
 
@@ -28,11 +28,11 @@ const BILLED: [usize; 2] = [1, 100];
 
 /// The size of the batch whose allocations are counted.
 pub(crate) const COUNTED: usize = 100;
-/// How many such batches.
+/// The number of such batches.
 const COUNTINGS: usize = 5;
-/// How many batches a process has at least before its instructions are counted.
+/// The number of batches that a process handles before its instructions are counted.
 const FEW: usize = 3;
-/// The largest batch that a subject has once in each of its turns before the one that counts.
+/// The largest batch that a subject handles once unmeasured before it is measured, in each of its turns.
 const LARGEST_REHEARSAL: usize = 1_000;
 
 /// Why a measurement failed.
@@ -41,7 +41,7 @@ pub(crate) enum MeasureError {
     /// The harness itself cannot run.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A subject does not do what it should.
+    /// A subject misbehaved.
     #[error("{subject}, batch of {records}: {source}")]
     Function {
         /// Its name.
@@ -51,7 +51,7 @@ pub(crate) enum MeasureError {
         /// What it did.
         source: FunctionError,
     },
-    /// A subject wrote something else than ours.
+    /// A subject wrote something other than ours did.
     #[error("{subject}, batch of {records}: {source}")]
     Entries {
         /// Its name.
@@ -78,13 +78,13 @@ pub(crate) enum MeasureError {
 pub(crate) struct Plan {
     /// Which subjects take part.
     pub(crate) subjects: Vec<Subject>,
-    /// Sizes of batches, with the number of rounds of each.
+    /// Batch sizes, with the number of rounds for each.
     pub(crate) batches: Vec<(usize, usize)>,
-    /// How often each subject is started, for each way to start it.
+    /// How often each subject is started in each [`StartMode`].
     pub(crate) starts: usize,
-    /// Invocations of each process before the first that counts.
+    /// Invocations of each process before the first measured one.
     pub(crate) warm_up: usize,
-    /// How many invocations with the processor's share of 256 MB.
+    /// The number of invocations with the CPU share of 256 MB.
     pub(crate) billed: usize,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum StartMode {
     Plain,
     /// DynamoDB over TLS, at full speed.
     Secure,
-    /// DynamoDB over TLS; from the first poll on, with the processor's share of 256 MB.
+    /// DynamoDB over TLS; from the first poll on, with the CPU share of 256 MB.
     Throttled,
 }
 
@@ -104,9 +104,9 @@ pub(crate) enum StartMode {
 pub(crate) struct BatchFigures {
     /// Milliseconds from the event to the answer.
     pub(crate) wall: Samples,
-    /// Milliseconds on a processor.
+    /// Milliseconds of CPU time.
     pub(crate) processor: Samples,
-    /// Milliseconds on a processor of what stands in for AWS.
+    /// Milliseconds of CPU time of the stand-ins for AWS.
     pub(crate) harness: Samples,
     /// The largest resident set, in bytes.
     pub(crate) peak_memory: u64,
@@ -118,7 +118,7 @@ pub(crate) struct BatchFigures {
     pub(crate) datagrams: Samples,
     /// Bytes of the datagrams.
     pub(crate) datagram_bytes: Samples,
-    /// Bytes that are logged.
+    /// Bytes logged.
     pub(crate) log_bytes: Samples,
     /// What was logged in the last round.
     pub(crate) log: Vec<u8>,
@@ -127,17 +127,17 @@ pub(crate) struct BatchFigures {
 /// All figures of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
-    /// By subject and size of batch.
+    /// By subject and batch size.
     pub(crate) batches: BTreeMap<(&'static str, usize), BatchFigures>,
     /// Milliseconds from the process's start to its first answer.
     pub(crate) first_answers: BTreeMap<(&'static str, StartMode), Samples>,
     /// Allocations in a batch of [`COUNTED`] records.
     pub(crate) allocations: BTreeMap<&'static str, Samples>,
-    /// Bytes of what is uploaded.
+    /// Bytes of the uploaded package.
     pub(crate) zips: BTreeMap<&'static str, u64>,
-    /// Milliseconds from the event to the answer with the processor's share of 256 MB, by subject and size of batch.
+    /// Milliseconds from the event to the answer with the CPU share of 256 MB, by subject and batch size.
     pub(crate) billed: BTreeMap<(&'static str, usize), Samples>,
-    /// Whether harness and subject had a processor each.
+    /// Whether the harness and the subject each had their own processor.
     pub(crate) own_processors: bool,
 }
 
@@ -151,7 +151,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Starts what stands in for AWS. `directory` has what was built, `latency` is DynamoDB's.
+    /// Starts the stand-ins for AWS. `directory` has the built subjects, `latency` is DynamoDB's.
     ///
     /// # Errors
     /// When the system refuses.
@@ -164,10 +164,10 @@ impl Bench {
         Ok(Self { processors, own_processors, dynamodb, xray, built })
     }
 
-    /// Measures everything of a plan.
+    /// Measures everything in a plan.
     ///
     /// # Errors
-    /// When a subject does not do what it should.
+    /// When a subject misbehaves.
     pub(crate) async fn run(&self, plan: &Plan) -> Result<Figures, MeasureError> {
         let mut figures = Figures { own_processors: self.own_processors, ..Figures::default() };
         figures.zips =
@@ -215,7 +215,7 @@ impl Bench {
         let mut written = Vec::new();
         for round in 0..rounds {
             let event = event::batch(plan.warm_up(records) + round, records);
-            // Each round starts with another subject, so that none always follows the same one.
+            // Each round starts with a different subject, so that none always follows the same one.
             let first = round % functions.len().max(1);
             functions.rotate_left(first);
             for (subject, function, measured) in &mut functions {
@@ -223,7 +223,7 @@ impl Bench {
                     continue;
                 }
                 if records <= LARGEST_REHEARSAL {
-                    // What ran before on this processor has taken the caches.
+                    // The previous subject has filled this processor's caches.
                     function.invoke(event.clone(), subject.is_sampled).await.map_err(fails(subject))?;
                 }
                 self.xray.take();
@@ -281,11 +281,11 @@ impl Bench {
         Ok(())
     }
 
-    /// How many instructions a subject takes for a batch of [`COUNTED`] records, as callgrind counts them: those of a process
-    /// that has had some such batches, less those of one that has had fewer.
+    /// The number of instructions that a subject executes for a batch of [`COUNTED`] records, according to callgrind:
+    /// those of a process that handled some such batches, minus those of a process that handled fewer.
     ///
     /// # Errors
-    /// When the subject does not do what it should, or valgrind is missing.
+    /// When the subject misbehaves, or valgrind is missing.
     pub(crate) async fn instructions(&self, subject: &Subject) -> Result<f64, MeasureError> {
         terminal::progress(&format!("instructions of {}", subject.name));
         let wrong = |source| MeasureError::Function { subject: subject.name, records: COUNTED, source };
@@ -308,7 +308,7 @@ impl Bench {
         Ok((totals[1] - totals[0]) / COUNTINGS as f64)
     }
 
-    /// From the start of a process to the answer to its first event, one change.
+    /// Measures from the start of a process to its answer to its first event, which has one change.
     async fn first_answers(&self, plan: &Plan, figures: &mut Figures) -> Result<(), MeasureError> {
         for round in 0..plan.starts {
             let event = event::batch(round, 1);
@@ -344,7 +344,7 @@ impl Bench {
         Ok(answered - started)
     }
 
-    /// The time of a batch as Lambda bills it: over TLS, with the processor's share of 256 MB.
+    /// Measures the time of a batch as Lambda bills it: over TLS, with the CPU share of 256 MB.
     async fn billed(&self, plan: &Plan, records: usize, figures: &mut Figures) -> Result<(), MeasureError> {
         let endpoint = Endpoint::Secure(self.dynamodb.secure_url());
         for subject in plan.subjects.iter().filter(|subject| subject.is_billed()) {
@@ -373,7 +373,7 @@ impl Bench {
     }
 }
 
-/// What comes of `work` while the process has only its share of a processor.
+/// Runs `work` while the process is held to its share of a processor.
 async fn throttled<T>(process: Pid, work: impl Future<Output = Result<T, FunctionError>>) -> Result<T, FunctionError> {
     tokio::select! {
         biased;
@@ -384,7 +384,7 @@ async fn throttled<T>(process: Pid, work: impl Future<Output = Result<T, Functio
     }
 }
 
-/// Checks that each subject wrote in each round what ours wrote in it, and every entry once.
+/// Checks that in each round each subject wrote the same entries as ours, each once.
 fn compare(records: usize, written: &[(usize, Subject, Vec<Bytes>)]) -> Result<(), MeasureError> {
     let mut ours: BTreeMap<usize, Entries> = BTreeMap::new();
     for (round, subject, bodies) in written.iter().filter(|(_, subject, _)| subject.writes_entries) {

@@ -1,4 +1,4 @@
-//! Processors: who runs on which, and what a process uses of them.
+//! Processors: which process runs on which, and how much CPU time a process uses.
 
 use std::fs;
 use std::io;
@@ -10,15 +10,15 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// The processors of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Processors {
-    /// Where the harness runs, with all that stands in for AWS.
+    /// Where the harness runs, with the stand-ins for AWS.
     harness: CpuSet,
-    /// Where the process that is measured runs.
+    /// Where the measured process runs.
     subject: CpuSet,
 }
 
 impl Processors {
-    /// Takes the last of the processors that this process may use for the harness, and the one before for what is
-    /// measured. If there is only one, both share it, and the second value says so.
+    /// Assigns the last processor that this process may use to the harness, and the one before it to the subject. If
+    /// there is only one, both share it. The second value says whether each has its own.
     ///
     /// # Errors
     /// When the system refuses.
@@ -39,7 +39,7 @@ impl Processors {
         Ok((processors, harness != subject))
     }
 
-    /// Starts a process on the processor of what is measured: a new process inherits its parent's.
+    /// Starts a process on the subject's processor: a new process inherits its parent's.
     ///
     /// # Errors
     /// When the system refuses, or `start` fails.
@@ -51,14 +51,14 @@ impl Processors {
     }
 }
 
-/// The time that all threads of a process have spent on a processor, in nanoseconds.
+/// The CPU time of all threads of a process, in nanoseconds.
 ///
 /// # Errors
 /// When the process is gone.
 pub(crate) fn time_of(process: Pid) -> io::Result<u64> {
     let mut nanoseconds = 0;
     for task in fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()))? {
-        // A thread may end between the two.
+        // A thread may end before its file is read.
         let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
         let time = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
         nanoseconds += time.ok_or_else(|| io::Error::other("the kernel's schedstat cannot be read"))?;
@@ -66,7 +66,7 @@ pub(crate) fn time_of(process: Pid) -> io::Result<u64> {
     Ok(nanoseconds)
 }
 
-/// The time that this process has spent on a processor.
+/// The CPU time of this process.
 pub(crate) fn own_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()

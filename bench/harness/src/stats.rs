@@ -1,35 +1,35 @@
-//! What many measurements come to.
+//! Statistics of measurements.
 
 use std::collections::BTreeMap;
 
-/// Measurements of one thing, in one unit, by round.
+/// Measurements of one quantity, in one unit, by round.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(BTreeMap<usize, f64>);
 
-/// The middle of measurements, and how far they spread.
+/// The median and the quartiles of measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
-    /// A quarter is below.
+    /// The lower quartile.
     pub(crate) low: f64,
     /// The median.
     pub(crate) median: f64,
-    /// A quarter is above.
+    /// The upper quartile.
     pub(crate) high: f64,
 }
 
 impl Samples {
-    /// Adds that of a round.
+    /// Adds a round's measurement.
     pub(crate) fn push(&mut self, round: usize, value: f64) {
         self.0.insert(round, value);
     }
 
-    /// How often this is the other, round by round: what disturbs a whole round disturbs both.
+    /// The ratio of this to the other, round by round: whatever disturbs a whole round disturbs both.
     pub(crate) fn over(&self, other: &Self) -> Self {
         let ratio = |(round, value): (&usize, &f64)| Some((*round, value / other.0.get(round)?));
         Self(self.0.iter().filter_map(ratio).collect())
     }
 
-    /// The median and the quartiles; `None` of nothing.
+    /// The median and the quartiles; `None` without measurements.
     pub(crate) fn spread(&self) -> Option<Spread> {
         let mut sorted: Vec<f64> = self.0.values().copied().collect();
         sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The measured functions.
 
 use std::fs;
 use std::io;
@@ -9,12 +9,12 @@ use crate::function::Start;
 
 /// The memory that the function is deployed with, in MB (serverless.yml).
 pub(crate) const MEMORY: u32 = 256;
-/// As long as the token of a function's role.
+/// The length of the session token of a function's role.
 const TOKEN_LENGTH: usize = 1_000;
-/// Where Linux distributions keep the certificates that they trust: Debian, Amazon Linux.
+/// Where Debian and Amazon Linux keep the certificates that they trust.
 const SYSTEM_CERTIFICATES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// A function that is measured.
+/// A measured function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subject {
     /// Its name in tables.
@@ -24,11 +24,11 @@ pub(crate) struct Subject {
     program: Program,
     /// Whether its traces are sampled.
     pub(crate) is_sampled: bool,
-    /// Whether what it writes are audit entries.
+    /// Whether it writes audit entries.
     pub(crate) writes_entries: bool,
-    /// The largest batch that it is measured with.
+    /// The largest batch with which it is measured.
     pub(crate) largest_batch: usize,
-    /// It takes part in every n-th round.
+    /// It takes part in every nth round.
     pub(crate) every: usize,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Subject {
 enum Program {
     /// The binary of this name, in Rust.
     Binary(&'static str),
-    /// The same, and it does the work that no audit can leave out.
+    /// The same, doing the work that every audit must do.
     Working(&'static str),
     Node,
     /// The handler of this name.
@@ -98,18 +98,18 @@ pub(crate) const SUBJECTS: [Subject; 9] = [
 ];
 
 impl Subject {
-    /// Whether its start is timed. The floor signs nothing and knows no TLS, and some programs are here twice.
+    /// Whether its start is timed. The floor has neither signatures nor TLS, and some programs are listed twice.
     pub(crate) fn is_timed_from_start(&self) -> bool {
         matches!(self.program, Program::Binary("ours" | "bare") | Program::Node | Program::Python("batch_writer"))
             && !self.is_sampled
     }
 
-    /// Whether it is something that one would deploy.
+    /// Whether somebody would deploy it.
     pub(crate) fn is_billed(&self) -> bool {
         self.is_timed_from_start() || self.program == Program::Python("batch_processor")
     }
 
-    /// Whether its allocations say something of its code: those of other languages have their own heap.
+    /// Whether its allocations say something about its code: other languages manage their own heaps.
     pub(crate) fn has_counted_allocations(&self) -> bool {
         matches!(self.program, Program::Binary(_) | Program::Working(_))
     }
@@ -120,16 +120,16 @@ impl Subject {
     }
 }
 
-/// Where DynamoDB is for a subject.
+/// A subject's DynamoDB endpoint.
 #[derive(Debug, Clone)]
 pub(crate) enum Endpoint {
     /// Over plain HTTP.
     Plain(String),
-    /// Over TLS: each subject trusts what it trusts when it is deployed, and our authority.
+    /// Over TLS: each subject trusts what it trusts when deployed, plus our authority.
     Secure(String),
 }
 
-/// What was built for the run.
+/// Everything that was built for the run.
 #[derive(Debug, Clone)]
 pub(crate) struct Built {
     directory: PathBuf,
@@ -137,7 +137,7 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// What is in this directory; `amazon_roots` are the certificates that ours trusts when it is deployed.
+    /// The builds in this directory; `amazon_roots` are the certificates that ours trusts when deployed.
     ///
     /// # Errors
     /// When the files with certificates cannot be written.
@@ -157,7 +157,7 @@ impl Built {
         self.directory.join("tls").join(name).with_extension("pem")
     }
 
-    /// How a subject is started so that its allocations are counted, and the file that has their number.
+    /// How to start a subject so that its allocations are counted, and the file that receives the count.
     pub(crate) fn start_counted(&self, subject: &Subject, endpoint: &Endpoint) -> (Start, PathBuf) {
         let count = self.directory.join("allocations");
         let library = self.directory.join("allocations.so");
@@ -168,7 +168,7 @@ impl Built {
         (start, count)
     }
 
-    /// How a subject is started so that callgrind counts its instructions, and the file that has their number when it has ended.
+    /// How to start a subject under callgrind, and the file that has the instruction count once the subject has ended.
     pub(crate) fn start_under_callgrind(&self, subject: &Subject, endpoint: &Endpoint) -> (Start, PathBuf) {
         let file = self.directory.join(format!("callgrind-{}.out", subject.name));
         let mut start = self.start(subject, endpoint);
@@ -177,7 +177,7 @@ impl Built {
         (start, file)
     }
 
-    /// The size of what is uploaded for a subject, in bytes, if it is packaged.
+    /// The size of a subject's deployment package in bytes, if it has one.
     pub(crate) fn zip(&self, subject: &Subject) -> Option<u64> {
         let name = match subject.program {
             Program::Binary(name) | Program::Working(name) => name,
@@ -187,7 +187,7 @@ impl Built {
         fs::metadata(self.directory.join(name).with_extension("zip")).ok().map(|file| file.len())
     }
 
-    /// How a subject is started.
+    /// How to start a subject.
     pub(crate) fn start(&self, subject: &Subject, endpoint: &Endpoint) -> Start {
         let path = |name: &str| self.directory.join(name).to_string_lossy().into_owned();
         let (command, trust) = match subject.program {

@@ -1,4 +1,4 @@
-//! The share of a processor that Lambda gives to a function of so much memory.
+//! The share of a processor that Lambda gives to a function with a given amount of memory.
 
 use std::io;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::timer;
 /// The memory at which a function has one whole processor, in MB (AWS Lambda Developer Guide, "Configure Lambda function
 /// memory").
 const WHOLE_PROCESSOR: f64 = 1_769.0;
-/// Lambda shares processors out in periods of this length.
+/// Lambda allots CPU time in periods of this length.
 const PERIOD: Duration = Duration::from_millis(20);
-/// Between two looks at what the process has used.
+/// The interval between checks of the process's CPU time.
 const LOOK: Duration = Duration::from_micros(250);
 
-/// Holds a process to the share of a function with so much memory, until it ends: it is stopped when it has used its
-/// time in a period, and goes on with the next one. Linux counts a running process's time in ticks, so a period may run
-/// over; what is too much is taken from the next.
+/// Holds a process to the CPU share of a function with this much memory, until the process ends. Stops the process when
+/// it has used its time in a period, and resumes it in the next. Linux counts a running process's time in ticks, so a
+/// process may exceed its time in a period; the excess is deducted from the next.
 ///
 /// # Errors
 /// When the process is gone.

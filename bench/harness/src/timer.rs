@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::net::unix::pipe::Receiver;
 
-/// Returns after so much time, give or take some 50 µs.
+/// Returns after this duration, give or take about 50 µs.
 ///
 /// # Errors
 /// When the system has no timer left.
@@ -20,6 +20,6 @@ pub(crate) async fn wait(duration: Duration) -> io::Result<()> {
     let it_value = Timespec::try_from(duration).map_err(io::Error::other)?;
     let setting = Itimerspec { it_interval: once, it_value };
     rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;
-    // Like a pipe, a timer can be read when there is something to read, and that is all that is asked of it.
+    // A timer becomes readable like a pipe, and nothing else matters here.
     Receiver::from_owned_fd_unchecked(timer)?.readable().await
 }

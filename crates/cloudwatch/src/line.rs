@@ -1,4 +1,4 @@
-//! A line that a function printed: what it says to people, and what CloudWatch makes of it
+//! A line that a function printed: how people read it, and how CloudWatch interprets it
 //! (Amazon CloudWatch User Guide, "Specification: Embedded metric format").
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ enum Content {
     Text,
 }
 
-/// What CloudWatch makes of a line.
+/// How CloudWatch interprets a line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ingested {
     /// It has no metrics.
@@ -41,11 +41,11 @@ pub enum Ingested {
     Metrics(DateTime<Utc>, Vec<(Metric, f64)>),
     /// It looks like the format but is not valid JSON: `EMFParsingErrors`.
     Unparsed,
-    /// It is JSON but breaks a rule of the format: `EMFValidationErrors`. CloudWatch may accept a part of it; here none is.
+    /// It is JSON but breaks a rule of the format: `EMFValidationErrors`. CloudWatch may accept part of it; we do not.
     Invalid,
 }
 
-/// A metric of an EMF document, as the document has it.
+/// A metric of an EMF document, as the document declares it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EmfMetric {
@@ -62,7 +62,7 @@ pub struct EmfMetric {
 }
 
 impl<'a> Line<'a> {
-    /// Parses a line, without its end.
+    /// Parses a line, without its line ending.
     #[must_use]
     pub fn parse(text: &'a str) -> Self {
         let content = match serde_json::from_str(text) {
@@ -74,13 +74,13 @@ impl<'a> Line<'a> {
         Self { text, content, metrics }
     }
 
-    /// Its metrics; none if it is not an EMF document.
+    /// Its metrics; empty if it is not an EMF document.
     #[must_use]
     pub fn metrics(&self) -> &[EmfMetric] {
         &self.metrics
     }
 
-    /// The message of a log line; the whole text of a line without one.
+    /// The message of a log line, or the whole text of a line without one.
     #[must_use]
     pub fn message(&self) -> &str {
         let Content::Object(members) = &self.content else { return self.text };
@@ -103,7 +103,7 @@ impl<'a> Line<'a> {
         text
     }
 
-    /// Whether it says that something is wrong: it has such a level, or is not JSON at all.
+    /// Whether it reports a problem: by its level, or because it is not JSON at all.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
         match &self.content {
@@ -114,7 +114,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What CloudWatch makes of a line that was written at `now`.
+    /// How CloudWatch interprets a line that was written at `now`.
     #[must_use]
     pub fn ingest(&self, now: DateTime<Utc>) -> Ingested {
         let document = match &self.content {
@@ -146,7 +146,7 @@ impl<'a> Line<'a> {
 }
 
 impl EmfMetric {
-    /// The samples in a few words: the only one, or how many there are, their range and their mean.
+    /// A summary of the samples: the only one, or their number, range and mean.
     #[must_use]
     pub fn summary(&self) -> String {
         let text = |value| quantity(value, &self.unit);

@@ -6,15 +6,15 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-/// 2^360, the largest value that CloudWatch takes.
+/// 2^360, the largest value that CloudWatch accepts.
 const MAX_VALUE: f64 = 2.348_542_582_773_833_3e108;
 
-/// Whether CloudWatch takes this value of a metric. It takes no value that is not a number, and no infinite one.
+/// Whether CloudWatch accepts this value of a metric. It rejects NaN and infinite values.
 pub(crate) fn is_value(value: f64) -> bool {
     value.abs() <= MAX_VALUE
 }
 
-/// What identifies a metric. With one more dimension it is another metric.
+/// What identifies a metric. With an additional dimension, it is a different metric.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Metric {
     /// The namespace.
@@ -26,7 +26,7 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// A metric; its dimensions in any order.
+    /// A metric with these dimensions, in any order.
     #[must_use]
     pub fn new(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Self {
         let dimensions = dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -135,7 +135,7 @@ pub struct Metrics {
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    /// When it was measured. CloudWatch keeps no finer time.
+    /// When it was measured. CloudWatch keeps no finer resolution.
     minute: i64,
     /// When it arrived.
     arrived: i64,
@@ -160,7 +160,7 @@ impl Metrics {
         }
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     #[must_use]
     pub fn samples(&self) -> usize {
         self.samples.values().map(Vec::len).sum()
@@ -175,7 +175,7 @@ impl Metrics {
         });
     }
 
-    /// The times and values of the samples of at least `minimum`, of all metrics of this name; oldest first.
+    /// The times and values of all samples of at least `minimum` in metrics with this name, oldest first.
     #[must_use]
     pub fn at_least(&self, name: &str, minimum: f64) -> Vec<(DateTime<Utc>, f64)> {
         let samples = self.samples.iter().filter(|(metric, _)| metric.name == name).flat_map(|(_, samples)| samples);
@@ -185,18 +185,18 @@ impl Metrics {
         samples.into_iter().map(|sample| (time(sample.minute), sample.value)).collect()
     }
 
-    /// The age in minutes, counted from its end, at which a period does not change any more.
+    /// The age in minutes, counted from its end, at which a period no longer changes.
     pub(crate) fn settles_after(&self) -> i64 {
         self.longest_delay
     }
 
-    /// The statistic of a period as known in the minute `now`; none if no sample has arrived by then.
+    /// The statistic of a period as known in the minute `now`; `None` if no sample has arrived by then.
     pub(crate) fn known_at(&self, metric: &Metric, stat: Stat, period: Range<i64>, now: i64) -> Option<f64> {
         self.at_each(metric, stat, period.end - period.start, now - period.end, std::iter::once(period.end))[0]
     }
 
-    /// The statistic of the period before each of these minutes, as known `age` minutes after the period's end; none if no
-    /// sample has arrived by then. A period is at least one minute long. The ends are in ascending order.
+    /// The statistic of the period before each of these minutes, as known `age` minutes after the period's end; `None`
+    /// if no sample has arrived by then. A period is at least one minute long. The ends are in ascending order.
     pub(crate) fn at_each(
         &self,
         metric: &Metric,

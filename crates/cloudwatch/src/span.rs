@@ -11,11 +11,11 @@ pub struct Span {
     pub name: String,
     /// When it began, in seconds since 1970.
     pub start: f64,
-    /// How long it took, in milliseconds; none while it is in progress.
+    /// How long it took, in milliseconds; `None` while it is in progress.
     pub milliseconds: Option<f64>,
     /// Whether it failed (`fault`, `error` or `throttle`).
     pub failed: bool,
-    /// What else its document says about it, by name: annotations, metadata, what of AWS was asked, and why it failed.
+    /// Other details in its document, by name: annotations, metadata, the AWS request, and why it failed.
     pub attributes: BTreeMap<String, String>,
     /// Its children, oldest first.
     pub children: Vec<Span>,
@@ -73,7 +73,7 @@ fn attributes(document: &Value) -> BTreeMap<String, String> {
     attributes
 }
 
-/// Takes nodes out of the map as it goes, so that it ends even if documents name each other as parents.
+/// Removes nodes from the map as it goes, so that it terminates even if documents name each other as parents.
 fn children<'a>(of: Option<&'a str>, below: &mut BTreeMap<Option<&'a str>, Vec<Node<'a>>>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (id, mut span) in below.remove(&of).unwrap_or_default() {

@@ -99,7 +99,7 @@ impl Scope<'_> {
     }
 }
 
-/// Replaces each `${name}` by its value, as `Fn::Sub` does.
+/// Replaces each `${name}` with its value, as `Fn::Sub` does.
 pub(crate) fn substitute(mut rest: &str, resolve: Resolve) -> Result<String, String> {
     let mut whole = String::new();
     while let Some((before, (name, after))) =
@@ -142,7 +142,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     documents.into_iter().next().map_or(Ok(Value::Null), plain)
 }
 
-/// The depth is limited because the YAML library reads what is nested by recursion, aliases because a few can stand for
+/// The depth is limited because the YAML library reads nested values recursively, aliases because a few can expand to
 /// gigabytes.
 fn check_nesting(text: &str) -> Result<(), String> {
     let mut depth = 0;

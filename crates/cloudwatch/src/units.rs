@@ -35,7 +35,7 @@ pub fn size(bytes: f64) -> String {
     )
 }
 
-/// A value of a metric with this unit of CloudWatch's. Counts need no unit.
+/// A value of a metric with this CloudWatch unit. Counts need no unit.
 #[must_use]
 pub fn quantity(value: f64, unit: &str) -> String {
     match unit {
@@ -54,7 +54,7 @@ pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { many })
 }
 
-/// A number with its thousands separated: `12,345`.
+/// A number with thousands separators: `12,345`.
 #[must_use]
 pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
@@ -74,7 +74,7 @@ pub fn number(value: f64) -> String {
     rounded(value, 3)
 }
 
-/// Two digits at least: `2.2`, `57`, `365`; and what is less than one with up to two decimals.
+/// At least two digits: `2.2`, `57`, `365`; values below one have up to two decimals.
 fn short(value: f64) -> String {
     let decimals = match value.abs() {
         below if below < 1.0 => 2,

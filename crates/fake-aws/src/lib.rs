@@ -1,8 +1,8 @@
-//! An AWS service for tests. The SDK's client signs, sends and parses as always; a function of the test's takes the place
-//! of the network.
+//! An AWS service for tests. The SDK's client signs, sends and parses as always; a function in the test replaces the
+//! network.
 //!
-//! AWS's own crate for this, aws-smithy-mocks, switches on features of what ships, such as `serde_json/preserve_order`: the
-//! tests would try another program than the one that is deployed, and cargo would build everything twice.
+//! AWS's own crate for this, aws-smithy-mocks, enables features of shipped crates, such as `serde_json/preserve_order`:
+//! the tests would not test the program that is deployed, and cargo would build everything twice.
 
 use std::fmt;
 
@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 /// An HTTP status and a JSON body; null stands for an empty body.
 pub type Answer = (u16, Value);
 
-/// The configuration of a client of DynamoDB or DynamoDB Streams, whose requests `answer` answers: it is given the
-/// operation's name and its input. Each answer has its checksum, as DynamoDB's have. The client does not retry.
+/// The configuration of a DynamoDB or DynamoDB Streams client. `answer` answers its requests, given the operation's
+/// name and input. Each answer has a checksum, like DynamoDB's. The client does not retry.
 #[must_use]
 pub fn service(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) -> SdkConfig {
     let connector = SharedHttpConnector::new(Connector(answer));
@@ -37,7 +37,7 @@ pub fn service(answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) 
         .build()
 }
 
-/// The answer to a request that the service refuses with this code.
+/// The answer to a request that the service rejects with this code.
 #[must_use]
 pub fn refusal(code: &str) -> Answer {
     (400, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}") }))

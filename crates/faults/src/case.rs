@@ -26,7 +26,7 @@ pub struct FaultCase {
     pub may_follow: Vec<&'static str>,
     /// How often each paging alarm pages. `None`: repeatedly, as the fault recurs.
     pub pages: Option<usize>,
-    /// The alarms that must still be in `ALARM` when the fault ends, or the run does.
+    /// The alarms that must still be in `ALARM` when the fault or the run ends.
     pub stay_on: &'static [&'static str],
     /// Whether it pages for each change if changes are hours apart.
     pub(super) is_separate_when_quiet: bool,

@@ -57,7 +57,7 @@ pub struct UnknownFault {
 /// The fault with this name, or else all faults whose names contain it, as played in a trial.
 ///
 /// # Errors
-/// When there is none.
+/// When no fault matches.
 pub fn named(name: &str, trial: Trial) -> Result<Vec<FaultCase>, UnknownFault> {
     let (exact, others) = all(trial).into_iter().partition::<Vec<_>, _>(|case| case.name == name);
     if !exact.is_empty() {
@@ -321,7 +321,7 @@ fn that_heal(trial: Trial) -> Vec<FaultCase> {
     ]
 }
 
-/// What a canary sees, and what pages without it. Its own alarm is silent about faults that another alarm pages for.
+/// Faults that the canary's alarm detects, and faults about which it stays silent because another alarm pages.
 fn with_a_canary(trial: Trial) -> Vec<FaultCase> {
     let canary = page("CanaryMissing");
     let with = |scenario: Scenario| {
@@ -380,12 +380,12 @@ fn lasting(trial: Trial, fault: Fault) -> Scenario {
     trial.healthy(trial.end()).with(fault, BEGIN, trial.end(), 100)
 }
 
-/// For so long that Lambda gives up and the stream deletes records, at any cadence.
+/// A scenario whose fault lasts so long that Lambda gives up and the stream deletes records, at any cadence.
 fn healthy_until(trial: Trial, fault: Fault) -> Scenario {
     trial.healthy(trial.distant_end()).with(fault, BEGIN, trial.distant_end(), 100)
 }
 
-/// With this defect in one of a hundred records from `BEGIN` on.
+/// A scenario with this defect in one of a hundred records from `BEGIN` on.
 fn with_defect(trial: Trial, defect: RecordDefect) -> Scenario {
     let mut scenario = trial.healthy(trial.distant_end());
     for write in scenario.writes.iter_mut().filter(|write| write.at >= BEGIN).step_by(100) {

@@ -1,4 +1,4 @@
-//! The alarms, from the files that are deployed.
+//! The alarms, from the deployed files.
 
 use config_audit_cloudwatch::alarms::{Alarms, AlarmsError};
 use config_audit_simulator::scenario::Scenario;
@@ -11,7 +11,7 @@ const CANARY: &str = "canary.yml";
 /// The alarms that can be deployed.
 #[derive(Debug)]
 pub struct DeployedAlarms {
-    /// All of them.
+    /// All alarms.
     pub all: Alarms,
     /// Those that are deployed without a canary.
     without_canary: Alarms,
@@ -28,7 +28,7 @@ impl DeployedAlarms {
         Ok(Self { all: read(templates)?, without_canary: read(&others.collect::<Vec<_>>())? })
     }
 
-    /// Those that are deployed where this is played.
+    /// The alarms that are deployed where this scenario is played.
     #[must_use]
     pub fn of(&self, scenario: &Scenario) -> &Alarms {
         if scenario.has_canary() { &self.all } else { &self.without_canary }

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::received::time;
 
-/// The changes that the stream no longer has and Lambda has given up. A few may have their entries all the same, if only the
-/// answer to their last write was lost.
+/// The changes that the stream no longer has and Lambda has given up on. A few may still have their entries, if only
+/// the answer to their last write was lost.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Loss {
@@ -22,10 +22,10 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Nothing.
+    /// No loss.
     pub const NONE: Self = Self { lost: 0, awaiting_redrive: 0 };
 
-    /// The loss of a run until this time.
+    /// The loss of a run by this time.
     pub(super) fn until(unaudited: &[Unaudited], now: DateTime<Utc>) -> Self {
         let count = |fate| {
             let is_counted = |it: &&Unaudited| it.fate == fate && time(it.since) <= now;

@@ -58,8 +58,8 @@ fn healthy_month(rate: Rate) -> Scenario {
         let begin = day * 24 * HOUR;
         let at = |hour: u64, minutes: u64| (begin + hour * HOUR, begin + hour * HOUR + minutes * MINUTE);
         let all_day = at(0, 24 * 60);
-        // A deployment replaces the process. The table throttles while it scales up. Other functions use up the concurrency,
-        // also at night, when there is only one record to audit. Now and then a request fails.
+        // A deployment replaces the process. The table throttles while it scales up. Other functions use up the
+        // concurrency, even at night, when there is only one record to audit. Now and then a request fails.
         let faults = [
             (Fault::FunctionReplaced, at(11, 10), 100),
             (Fault::StoreThrottles, at(10, 3), 70),
@@ -87,8 +87,8 @@ fn healthy_month(rate: Rate) -> Scenario {
     scenario
 }
 
-/// CloudWatch's own problems in such a month, at a different hour each day: metrics of AWS, the function, or both that
-/// are missing for ten minutes or arrive an hour late.
+/// CloudWatch's own problems in such a month, at a different hour each day: metrics from AWS, the function, or both are
+/// missing for ten minutes or arrive an hour late.
 #[must_use]
 pub fn hiccups() -> Vec<Hiccup> {
     let of_day = |day: u64| {

@@ -99,14 +99,14 @@ pub fn play_all(
 }
 
 impl Playback {
-    /// The state of the alarm of this name at a time.
+    /// The state of the alarm with this name at a time.
     #[must_use]
     pub fn state_at(&self, name: &str, now: DateTime<Utc>) -> State {
         let last = self.transitions.iter().rfind(|change| change.alarm == name && change.at <= now);
         last.map_or(State::InsufficientData, |change| change.to)
     }
 
-    /// What is lost until this time.
+    /// What is lost by this time.
     #[must_use]
     pub fn loss_at(&self, now: DateTime<Utc>) -> Loss {
         Loss::until(&self.unaudited, now)

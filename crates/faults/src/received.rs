@@ -57,7 +57,7 @@ pub(super) fn received(observed: &Observed, hiccups: &[Hiccup]) -> Metrics {
         };
         metrics.add(metric, at, time(sent) + TimeDelta::minutes(delay + later), value);
     };
-    // Each metric of AWS is put together once, not for each of its data.
+    // Each AWS metric is constructed once, not for each of its datapoints.
     let mut known: Vec<(observed::Metric, Metric)> = Vec::new();
     for datum in &observed.data {
         let index = known.iter().position(|(of, _)| *of == datum.metric).unwrap_or_else(|| {
@@ -129,7 +129,7 @@ pub fn resolve(name: &str) -> String {
     }
 }
 
-/// A metric of AWS, with the dimensions that the alarms use.
+/// An AWS metric, with the dimensions that the alarms use.
 fn metric_of_aws(metric: observed::Metric) -> Metric {
     use observed::Metric::{
         ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount, Errors, FailedInvokeEventCount,

@@ -103,7 +103,7 @@ impl Trial {
         if self.cadence == Cadence::Fast { BEGIN + 4 * HOUR } else { self.distant_end() }
     }
 
-    /// When a fault ends whose alarms need a day.
+    /// When a fault whose alarms need a day ends.
     pub(super) fn distant_end(self) -> Millis {
         BEGIN + if self.rate == Rate::Quiet { 40 } else { 28 } * HOUR
     }

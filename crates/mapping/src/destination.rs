@@ -1,4 +1,4 @@
-//! The on-failure destination: where Lambda writes a batch that it gives up, and what it writes.
+//! The on-failure destination: where Lambda writes a batch that it gives up on, and what it writes.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Condition, StreamRecord, event};
 
-/// A batch that was given up, and all that is known of it.
+/// A batch that Lambda gave up on, and everything known about it.
 #[derive(Debug)]
 pub struct GivenUp<'a> {
     /// The event source mapping's UUID.
@@ -17,17 +17,17 @@ pub struct GivenUp<'a> {
     pub stream_arn: &'a str,
     /// The shard.
     pub shard_id: &'a str,
-    /// The function, with no version.
+    /// The function, without a version.
     pub function_arn: &'a str,
     /// The records.
     pub records: &'a [Arc<StreamRecord>],
-    /// Why.
+    /// Why Lambda gave up on it.
     pub condition: Condition,
     /// How often the function was invoked with them.
     pub invocations: u32,
     /// The request ID of the last invocation.
     pub request_id: &'a str,
-    /// Whether that invocation failed, rather than reported records.
+    /// Whether that invocation failed, rather than reporting failed records.
     pub function_error: bool,
 }
 
@@ -42,7 +42,7 @@ impl GivenUp<'_> {
     /// The object: Lambda's invocation record, with the whole event in `payload`.
     ///
     /// # Errors
-    /// None in practice: the record has nothing in it that JSON cannot hold.
+    /// None in practice: JSON can represent everything in the record.
     pub fn body(&self, now: DateTime<Utc>) -> Result<Vec<u8>, serde_json::Error> {
         let (first, last) = (self.records.first(), self.records.last());
         let arrival = |record: Option<&Arc<StreamRecord>>| {

@@ -1,4 +1,4 @@
-//! What an object of the failure bucket holds: a record that the function kept, or a batch that Lambda gave up. Pure.
+//! An object in the failure bucket: a record that the function kept, or a batch that Lambda gave up on. Pure.
 
 use config_audit::stream::{NotAnEvent, records};
 use serde::{Deserialize, Deserializer};
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::event_of;
 
-/// The handler is given at most so many records at once. A batch of Lambda's may have 10,000, and the deadline is for each
+/// The most records that the handler is given at once. A Lambda batch may have 10,000, and the deadline applies to each
 /// part.
 const MAX_RECORDS: usize = 250;
 
@@ -16,11 +16,11 @@ const MAX_RECORDS: usize = 250;
 pub struct FailedRecords {
     /// Why it is there: the function's reason, or Lambda's condition, such as `RetryAttemptsExhausted`.
     pub reason: String,
-    /// The invocation that failed, for the note on what fails again; empty where the object does not say.
+    /// The invocation that failed, for the note about what fails again; empty if the object does not say.
     pub request_id: String,
     /// The function, likewise.
     pub function_arn: String,
-    /// Events with the records byte for byte: entries have their IDs from them, and objects their keys.
+    /// Events with the records byte for byte: the IDs of entries and the keys of objects are derived from them.
     pub events: Vec<Vec<u8>>,
 }
 
@@ -30,7 +30,7 @@ pub enum ObjectError {
     /// No bytes.
     #[error("it is empty")]
     Empty,
-    /// More bytes than any batch of Lambda's has.
+    /// More bytes than any Lambda batch has.
     #[error("it has {0} bytes, more than any record or batch")]
     TooLarge(u64),
     /// The JSON stops too early.
@@ -54,7 +54,7 @@ pub enum ObjectError {
     NotAnEvent,
 }
 
-/// The two kinds of objects, told apart by what they have.
+/// The two kinds of objects, told apart by their fields.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -85,7 +85,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 ///
 /// # Errors
 ///
-/// [`ObjectError`] where it holds no records.
+/// [`ObjectError`] if it holds no records.
 pub fn read(body: &[u8]) -> Result<FailedRecords, ObjectError> {
     if body.is_empty() {
         return Err(ObjectError::Empty);
@@ -122,7 +122,7 @@ fn event(records: &[&RawValue]) -> Vec<u8> {
     event_of(records.iter().map(|record| record.get())).into_bytes()
 }
 
-/// A reason as the function and Lambda write them. Anything else is not theirs, and is not repeated.
+/// A reason as the function or Lambda writes it. Anything else is not theirs, and is not repeated.
 fn code(reason: Option<String>) -> String {
     let is_code = |text: &String| {
         (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
@@ -168,7 +168,7 @@ mod tests {
     }
 
     proptest! {
-        /// IDs and keys come from the record's text, so not a space of it may change.
+        /// IDs and keys come from the record's text, so not even a space may change.
         #[test]
         fn what_the_function_kept_is_read_to_the_letter(text in any_json(), detail in any::<String>()) {
             let record = RawValue::from_string(text.clone()).unwrap();
@@ -188,7 +188,7 @@ mod tests {
             prop_assert_eq!((&*failed.reason, &*failed.request_id, &*failed.function_arn), ("RecordAgeExceeded", "r", "f"));
         }
 
-        /// However an object was cut short, it is known as damaged.
+        /// However an object was cut short, it is recognised as damaged.
         #[test]
         fn a_part_of_an_object_is_never_taken_for_one(text in any_json(), part in 0.0..1.0) {
             let record = RawValue::from_string(text).unwrap();
@@ -196,7 +196,7 @@ mod tests {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a place in the object")]
             let end = (whole.len() as f64 * part) as usize;
             let error = if end == 0 { ObjectError::Empty } else { ObjectError::CutShort };
-            // In the middle of a character it is not valid UTF-8 either.
+            // Cut in the middle of a character, it is not valid UTF-8 either.
             let result = read(&whole[..end]);
             prop_assert!(result == Err(error) || matches!(result, Err(ObjectError::NotJson { .. })), "{:?}", result);
         }

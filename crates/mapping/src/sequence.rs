@@ -1,4 +1,4 @@
-//! Sequence numbers: decimal numbers of up to 40 digits, more than any integer type holds.
+//! Sequence numbers: decimal numbers of up to 40 digits, more than any integer type can hold.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -14,13 +14,13 @@ impl SequenceNumber {
         Self(digits.into())
     }
 
-    /// The digits, as they came.
+    /// The digits, as received.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether DynamoDB Streams may give it to a record: 21 to 40 decimal digits.
+    /// Whether DynamoDB Streams may assign it to a record: 21 to 40 decimal digits.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         (21..=40).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_digit())

@@ -1,20 +1,20 @@
 //! What the event source mapping decides for one shard. Pure: records, answers and the time go in, and the next step comes
 //! out.
 //!
-//! The user of a [`ShardState`] asks for the next [`Step`], does it, and tells how it went, again and again:
+//! The caller repeatedly asks a [`ShardState`] for the next [`Step`], performs it, and reports the outcome:
 //!
 //! - [`Step::Invoke`]: invoke the function, then [`ShardState::answered`].
 //! - [`Step::GiveUp`]: write the records to the on-failure destination, then [`ShardState::gave_up`] or
 //!   [`ShardState::postpone`].
 //! - [`Step::Wait`]: come back later, or when there are more records.
 //!
-//! The rules are Lambda's, from its documentation. Where that is silent, this is what happens here:
+//! The rules are Lambda's, from its documentation. Where that is silent, the following applies here:
 //!
-//! - Records that grew too old are given up alone; younger ones behind them in the batch are still delivered.
-//! - A reported failure at the batch's first record leaves nothing to split off: it is a retry of the whole batch.
+//! - Only the records that are too old are given up on; younger ones behind them in the batch are still delivered.
+//! - A reported failure at the batch's first record leaves nothing to split off, so the whole batch is retried.
 //! - An answer that is neither a JSON object nor null fails the whole batch.
-//! - A retry waits for `first_retry_delay`, twice that the next time, and so on up to `longest_retry_delay`.
-//! - A destination that refuses is asked again, with the same delays; Lambda would drop the records.
+//! - The first retry waits for `first_retry_delay`, and each further one twice as long, up to `longest_retry_delay`.
+//! - A write that the destination rejects is retried, with the same delays; Lambda would drop the records.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,23 +29,23 @@ pub type Answer = Result<Vec<u8>, String>;
 
 /// The largest event, in bytes.
 pub const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
-/// What an event has around its records: `{"Records":[` and `]}`.
+/// The bytes of an event around its records: `{"Records":[` and `]}`.
 const ENVELOPE: usize = 14;
 
 /// The settings of an event source mapping, under AWS's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappingSettings {
-    /// `BatchSize`: at most so many records in an invocation, 1 to 10,000.
+    /// `BatchSize`: the most records in an invocation, 1 to 10,000.
     pub batch_size: usize,
     /// `MaximumBatchingWindowInSeconds`: how long to gather records that do not fill a batch.
     pub batching_window: Duration,
-    /// `MaximumRetryAttempts`; none is AWS's -1, until the records are too old.
+    /// `MaximumRetryAttempts`; `None` is AWS's -1, which retries until the records are too old.
     pub maximum_retry_attempts: Option<u32>,
-    /// `MaximumRecordAgeInSeconds`; none is AWS's -1.
+    /// `MaximumRecordAgeInSeconds`; `None` is AWS's -1.
     pub maximum_record_age: Option<Duration>,
     /// `BisectBatchOnFunctionError`.
     pub bisect_batch_on_function_error: bool,
-    /// `FunctionResponseTypes` has `ReportBatchItemFailures`. Without it, what the function returns is ignored.
+    /// `FunctionResponseTypes` includes `ReportBatchItemFailures`. Without it, what the function returns is ignored.
     pub report_batch_item_failures: bool,
     /// The wait before the first retry. Lambda does not publish its own.
     pub first_retry_delay: Duration,
@@ -54,7 +54,7 @@ pub struct MappingSettings {
 }
 
 impl Default for MappingSettings {
-    /// What `serverless/trigger.yml` deploys, but for the window: on a laptop nobody makes a bulk of changes.
+    /// The settings in `serverless/trigger.yml`, except the window: nobody makes bulk changes on a laptop.
     fn default() -> Self {
         Self {
             batch_size: 100,
@@ -79,11 +79,11 @@ pub struct StreamRecord {
     pub created_ms: i64,
     /// `INSERT`, `MODIFY` or `REMOVE`.
     pub event_name: String,
-    /// The record as it stands in the event.
+    /// The record as it appears in the event.
     pub json: String,
 }
 
-/// Why Lambda gave up records, in the words of its invocation record.
+/// Why Lambda gave up on records, in the words of its invocation record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// `RetryAttemptsExhausted`.
@@ -108,7 +108,7 @@ impl Condition {
 pub enum Step {
     /// Invoke the function with these records.
     Invoke(Vec<Arc<StreamRecord>>),
-    /// Give up these records: write them to the on-failure destination, or drop them where there is none.
+    /// Give up on these records: write them to the on-failure destination, or drop them if there is none.
     GiveUp {
         /// The records.
         records: Vec<Arc<StreamRecord>>,
@@ -117,11 +117,11 @@ pub enum Step {
         /// How often the function was invoked with them.
         invocations: u32,
     },
-    /// Nothing, until this time in milliseconds since 1970; without one, until a record arrives.
+    /// Wait until this time in milliseconds since 1970; without one, until a record arrives.
     Wait(Option<i64>),
 }
 
-/// What an answer led to, in the order in which it did.
+/// An effect of an answer. Effects are listed in the order in which they occur.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// All records up to this one are done.
@@ -130,7 +130,7 @@ pub enum Effect {
     Bisected(SequenceNumber),
     /// The batch will be tried again.
     Retry {
-        /// Records in it.
+        /// The number of records in it.
         records: usize,
         /// Which retry, from 1.
         retry: u32,
@@ -146,7 +146,7 @@ pub enum Effect {
 pub struct ShardState {
     settings: MappingSettings,
     batches: VecDeque<Batch>,
-    /// Read, and in no batch yet.
+    /// Records that were read but are not in a batch yet.
     gathered: VecDeque<Arc<StreamRecord>>,
     /// When the oldest of `gathered` was read.
     gathering_since: i64,
@@ -160,7 +160,7 @@ struct Batch {
     invocations: u32,
     refusals: u32,
     exhausted: bool,
-    /// Not to be touched before this time.
+    /// The batch waits until this time.
     not_before: i64,
 }
 
@@ -168,12 +168,12 @@ struct Batch {
 enum UnderWay {
     Nothing,
     Invocation,
-    /// So many records from the front of the first batch.
+    /// This many records from the front of the first batch.
     GivingUp(usize),
 }
 
 impl ShardState {
-    /// A shard of which nothing has been read yet.
+    /// A shard from which nothing has been read yet.
     #[must_use]
     pub fn new(settings: MappingSettings) -> Self {
         Self {
@@ -185,19 +185,19 @@ impl ShardState {
         }
     }
 
-    /// How many more records are of use now: none while a whole batch waits already.
+    /// How many more records are useful now: 0 while a full batch is already waiting.
     #[must_use]
     pub fn room(&self) -> usize {
         self.settings.batch_size.saturating_sub(self.gathered.len())
     }
 
-    /// True when all records that were put in are done.
+    /// Whether all records that were added are done.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.batches.is_empty() && self.gathered.is_empty()
     }
 
-    /// Puts in the shard's next record.
+    /// Adds the shard's next record.
     pub fn push(&mut self, record: StreamRecord, now_ms: i64) {
         if self.gathered.is_empty() {
             self.gathering_since = now_ms;
@@ -205,7 +205,7 @@ impl ShardState {
         self.gathered.push_back(Arc::new(record));
     }
 
-    /// The next step. While one is under way, there is no other.
+    /// The next step. While one is under way, it is [`Step::Wait`].
     pub fn next(&mut self, now_ms: i64) -> Step {
         if self.under_way != UnderWay::Nothing {
             return Step::Wait(None);
@@ -238,7 +238,7 @@ impl ShardState {
         Step::GiveUp { records: batch.records[..count].to_vec(), condition, invocations: batch.invocations }
     }
 
-    /// Tells how the invocation of [`Step::Invoke`] went: what the function returned, or why it returned nothing.
+    /// Reports the outcome of [`Step::Invoke`]: what the function returned, or why it returned nothing.
     pub fn answered(&mut self, answer: &Answer, now_ms: i64) -> Vec<Effect> {
         if self.under_way != UnderWay::Invocation {
             return Vec::new();
@@ -278,7 +278,7 @@ impl ShardState {
         effects
     }
 
-    /// Tells that the records of [`Step::GiveUp`] are in the destination.
+    /// Reports that the records of [`Step::GiveUp`] are in the destination.
     pub fn gave_up(&mut self) -> Vec<Effect> {
         let UnderWay::GivingUp(count) = self.under_way else { return Vec::new() };
         self.under_way = UnderWay::Nothing;
@@ -291,7 +291,7 @@ impl ShardState {
         effects
     }
 
-    /// Tells that the step could not be done, through no fault of the function: it comes again, later each time.
+    /// Reports that the step failed through no fault of the function. It is repeated, with increasing delays.
     pub fn postpone(&mut self, now_ms: i64) {
         self.under_way = UnderWay::Nothing;
         if let Some(batch) = self.batches.front_mut() {
@@ -300,14 +300,14 @@ impl ShardState {
         }
     }
 
-    /// Makes a batch of what was gathered, or says when that may be done.
+    /// Makes a batch of the gathered records, or says when that will be possible.
     fn close_batch(&mut self, now_ms: i64) -> Result<(), i64> {
         let mut bytes = ENVELOPE;
         let fitting = self.gathered.iter().take(self.settings.batch_size.max(1)).take_while(|record| {
             bytes += record.json.len() + 1;
             bytes <= PAYLOAD_LIMIT
         });
-        // A record larger than the limit would wait for ever; it is sent alone.
+        // A record larger than the limit would wait forever, so it is sent alone.
         let count = fitting.count().max(1);
         let full = count >= self.settings.batch_size || count < self.gathered.len();
         let closes = self.gathering_since + millis(self.settings.batching_window);

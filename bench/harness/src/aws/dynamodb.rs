@@ -1,5 +1,5 @@
-//! A stand-in for DynamoDB: it takes every write, unless it is told to throttle, answers after a given time, and keeps what was
-//! sent. It parses nothing while the clock runs.
+//! A stand-in for DynamoDB: it accepts every write unless told to throttle, answers after a given delay, and keeps the
+//! request bodies. It parses nothing while the clock runs.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,9 @@ use super::http::Server;
 use super::tls::Tls;
 use crate::{clock, timer};
 
-/// The write units of a request of 25 entries.
+/// The write units that a request with 25 entries consumes.
 const UNITS: f64 = 50.0;
-/// For how long a table that throttles saves units that nobody uses.
+/// How long a throttling table accumulates unused write units.
 const BURST: Duration = Duration::from_millis(100);
 
 /// A running stand-in, over plain HTTP and over TLS.
@@ -27,13 +27,13 @@ pub(crate) struct DynamoDb {
 
 #[derive(Default)]
 struct State {
-    /// The bodies of writes.
+    /// The bodies of the accepted writes.
     kept: Vec<Bytes>,
     capacity: Option<Capacity>,
     refused: usize,
 }
 
-/// A table that takes so many units a second, and has so many left.
+/// The rate of a throttling table in write units a second, and the units left.
 struct Capacity {
     rate: f64,
     left: f64,
@@ -41,7 +41,7 @@ struct Capacity {
 }
 
 impl Capacity {
-    /// Whether there was enough left for a request.
+    /// Consumes a request's units if enough are left, and returns whether they were.
     fn takes_a_request(&mut self) -> bool {
         let now = clock::now();
         let earned = self.rate * (now - self.at).as_secs_f64();
@@ -73,7 +73,7 @@ impl State {
 }
 
 impl DynamoDb {
-    /// Starts it; each request is answered after `latency`.
+    /// Starts the stand-in, which answers each request after `latency`.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -99,12 +99,12 @@ impl DynamoDb {
         format!("https://localhost:{}", self.secure.address.port())
     }
 
-    /// The bodies of all writes since the last call, as they came.
+    /// The bodies of all writes since the last call, as received.
     pub(crate) fn take_kept(&self) -> Vec<Bytes> {
         std::mem::take(&mut State::of(&self.state).kept)
     }
 
-    /// From now on it takes so many write units a second; all, without a number.
+    /// Limits the table to `rate` write units a second from now on; `None` lifts the limit.
     pub(crate) fn throttle(&self, rate: Option<f64>) {
         State::of(&self.state).capacity = rate.map(|rate| Capacity { rate, left: 0.0, at: clock::now() });
     }
@@ -129,7 +129,7 @@ async fn answer(request: Request<Bytes>, latency: Duration, state: &Mutex<State>
         (false, true) => br#"{"ConsumedCapacity":[{"CapacityUnits":50.0,"TableName":"Audit"}],"UnprocessedItems":{}}"#,
     };
     let is_taken = is_health_check || State::of(state).takes(body);
-    // Without a timer there is nothing to measure, and the answer that comes at once shows in every figure.
+    // If the timer fails, the answer comes at once, which every figure shows.
     let _ = timer::wait(latency).await;
     if is_taken {
         respond(Bytes::from_static(answer))
@@ -140,7 +140,7 @@ async fn answer(request: Request<Bytes>, latency: Duration, state: &Mutex<State>
     }
 }
 
-/// An answer with the headers that DynamoDB's have.
+/// A response with DynamoDB's headers.
 fn respond(body: Bytes) -> Response<Full<Bytes>> {
     let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(52).collect();
     let response = Response::builder()

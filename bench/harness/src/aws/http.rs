@@ -1,4 +1,4 @@
-//! An HTTP server on 127.0.0.1, plain or with TLS, at a port that the system picks.
+//! An HTTP server on 127.0.0.1, plain or with TLS, on a port that the system picks.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,7 +26,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Answers each request with what `answer` makes of it; `None` drops the connection.
+    /// Starts a server that answers each request with the result of `answer`.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -44,7 +44,7 @@ impl Server {
                 tokio::spawn(async move {
                     match tls {
                         None => serve(stream, answer).await,
-                        // A client that does not trust the certificate says so itself.
+                        // A client that does not trust the certificate reports it itself.
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
                                 serve(stream, answer).await;
@@ -71,7 +71,7 @@ where
 {
     let service = service_fn(|request: Request<Incoming>| async {
         let (parts, body) = request.into_parts();
-        // A body that breaks off comes from a process that has ended.
+        // A truncated body comes from a process that has ended.
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         Ok::<_, Infallible>(answer(Request::from_parts(parts, body)).await)
     });

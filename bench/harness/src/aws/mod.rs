@@ -1,4 +1,4 @@
-//! What stands in for AWS around the process that is measured.
+//! The stand-ins for AWS around the measured process.
 
 pub(crate) mod dynamodb;
 mod http;

@@ -19,21 +19,21 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 const PREFIX: &str = "/2018-06-01/runtime/";
 const FUNCTION: &str = "arn:aws:lambda:eu-central-1:123456789012:function:config-audit-bench";
 
-/// A running API. The process calls it, and [`RuntimeApi::call`] says what it called.
+/// A running API. [`RuntimeApi::call`] returns the calls that the process makes.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     server: Server,
     calls: mpsc::UnboundedReceiver<Call>,
 }
 
-/// What a process called.
+/// A call that a process made.
 #[derive(Debug)]
 pub(crate) enum Call {
     /// It asks for an event.
     Next(Poll),
     /// It answers an event.
     Answer {
-        /// When the answer was there.
+        /// When the answer arrived.
         at: Instant,
         /// The answer.
         body: Bytes,
@@ -47,7 +47,7 @@ pub(crate) enum Call {
 pub(crate) struct Poll(oneshot::Sender<Response<Full<Bytes>>>);
 
 impl Poll {
-    /// Delivers the event. Returns when that was.
+    /// Delivers the event, and returns the time of delivery.
     pub(crate) fn deliver(self, event: Bytes, is_sampled: bool) -> Instant {
         let deadline = clock::unix_milliseconds() + TIMEOUT.as_millis();
         let random = Uuid::new_v4().simple().to_string();
@@ -66,14 +66,14 @@ impl Poll {
             .header("lambda-runtime-trace-id", trace);
         let response = response.body(Full::new(event)).unwrap_or_default();
         let delivered = clock::now();
-        // If the process is gone, its next call never comes, and that is what is reported.
+        // If the process is gone, its next call never comes, and the harness reports that.
         let _ = self.0.send(response);
         delivered
     }
 }
 
 impl RuntimeApi {
-    /// Listens on 127.0.0.1, at a port that the system picks.
+    /// Listens on 127.0.0.1, on a port that the system picks.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -89,7 +89,7 @@ impl RuntimeApi {
         self.server.address
     }
 
-    /// Waits for the next call; `None` if there will be none.
+    /// Waits for the next call; `None` if no more can come.
     pub(crate) async fn call(&mut self) -> Option<Call> {
         self.calls.recv().await
     }

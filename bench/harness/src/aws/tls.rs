@@ -1,4 +1,4 @@
-//! A certificate authority for `localhost`, made anew for each run.
+//! A certificate authority for `localhost`, created for each run.
 
 use std::io;
 
@@ -7,23 +7,23 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// The authority's certificate and what a server needs that is trusted through it.
+/// The authority's certificate, and an acceptor for a server that it vouches for.
 pub(crate) struct Tls {
     /// The authority's certificate, as PEM.
     pub(crate) authority: String,
-    /// What accepts connections.
+    /// Accepts TLS connections.
     pub(crate) acceptor: TlsAcceptor,
 }
 
 impl Tls {
-    /// Makes the authority, and the certificate of `localhost`.
+    /// Creates the authority, and the certificate of `localhost`.
     ///
     /// # Errors
-    /// When a key cannot be made.
+    /// When a key cannot be generated.
     pub(crate) fn new() -> io::Result<Self> {
         let authority_key = KeyPair::generate().map_err(io::Error::other)?;
         let mut authority = CertificateParams::new(Vec::new()).map_err(io::Error::other)?;
-        // OpenSSL takes a certificate for self-signed if its issuer has its own name.
+        // OpenSSL considers a certificate self-signed if its issuer has the same name.
         authority.distinguished_name.push(DnType::CommonName, "authority of the bench");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_certificate = authority.self_signed(&authority_key).map_err(io::Error::other)?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-/// How much the socket buffers, in bytes; the system may allow less. Nobody reads while the clock runs.
+/// How much the socket buffers, in bytes; the system may allow less. Nothing reads it while the clock runs.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// A daemon whose socket is read on demand.
@@ -12,17 +12,17 @@ pub(crate) struct XrayDaemon {
     socket: UdpSocket,
 }
 
-/// What a daemon has received.
+/// The datagrams that a daemon has received.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Datagrams {
-    /// How many.
+    /// Their number.
     pub(crate) count: u64,
-    /// Bytes of all of them.
+    /// Their total size in bytes.
     pub(crate) bytes: u64,
 }
 
 impl XrayDaemon {
-    /// Listens on 127.0.0.1, at a port that the system picks.
+    /// Listens on 127.0.0.1, on a port that the system picks.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -39,12 +39,12 @@ impl XrayDaemon {
     /// The value of `AWS_XRAY_DAEMON_ADDRESS`.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// When the system does not report it.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// What has come since the last call.
+    /// The datagrams received since the last call.
     pub(crate) fn take(&self) -> Datagrams {
         let mut buffer = vec![0; 65_535];
         let mut datagrams = Datagrams::default();

@@ -1,4 +1,4 @@
-//! What the limit of requests in flight does to a large batch (`bench/limits`).
+//! How the limit of requests in flight affects a large batch (`bench/limits`).
 
 use std::fs;
 use std::io;
@@ -15,13 +15,13 @@ use crate::subjects::{Endpoint, SUBJECTS};
 /// The size of the batch: 40 requests.
 const RECORDS: usize = 1_000;
 const ROUNDS: usize = 9;
-/// Write units a second of the table that throttles. A request has 50.
+/// The throttling table's write units a second. A request consumes 50.
 const CAPACITY: f64 = 2_000.0;
 
-/// A row for each of these builds, which are in directories that are named after their limits.
+/// A row for each build in `directory`, where each build's directory is named after its limit.
 ///
 /// # Errors
-/// When one of them does not do what it should.
+/// When one of them misbehaves.
 pub(crate) async fn table(directory: &Path, amazon_roots: &Path, latency: Duration) -> Result<Table, MeasureError> {
     let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().parse::<usize>().ok()));
     let mut limits: Vec<usize> = names.filter_map(io::Result::transpose).collect::<Result<_, _>>()?;
@@ -42,7 +42,7 @@ pub(crate) async fn table(directory: &Path, amazon_roots: &Path, latency: Durati
 }
 
 impl Bench {
-    /// The medians of the last four columns.
+    /// The medians for the last four columns.
     async fn large_batches(&self) -> Result<[f64; 4], MeasureError> {
         let ours = &SUBJECTS[0];
         let wrong = |source| MeasureError::Function { subject: ours.name, records: RECORDS, source };

@@ -1,4 +1,4 @@
-//! What a million changes cost, from what was measured. What a stage costs each month needs no measurement: `bench/cost.js`.
+//! What a million changes cost, from the measurements. `bench/cost.js` computes a stage's monthly cost without any.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::table::Table;
 use crate::measure::{Figures, Plan};
 
-/// How many changes the table is about.
+/// The number of changes that the table covers.
 const CHANGES: f64 = 1e6;
-/// What a write unit is good for, in bytes.
+/// The number of bytes that a write unit covers.
 const WRITE_UNIT: f64 = 1_024.0;
 
 /// `bench/prices.json`.
@@ -34,7 +34,7 @@ struct Assumptions {
     sampled_share: BTreeMap<usize, f64>,
 }
 
-/// What of the packaged template a change's price depends on.
+/// The parts of the packaged template that a change's price depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Stack {
     indexes: usize,
@@ -42,7 +42,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Reads a template of `CloudFormation`.
+    /// Reads a `CloudFormation` template.
     pub(crate) fn read(template: &Value) -> Self {
         let mut stack = Self::default();
         let resources = template["Resources"].as_object();
@@ -67,7 +67,7 @@ impl Prices {
         self.list.get(name).map_or(f64::NAN, |price| price.dollars)
     }
 
-    /// What the figures leave open.
+    /// The assumptions behind the costs, as a list.
     pub(crate) fn assumptions(&self) -> String {
         let of = &self.assumptions;
         let shares = of.sampled_share.iter().map(|(records, share)| {
@@ -133,7 +133,7 @@ impl Prices {
         Some([name.to_owned(), format!("{billed}")].into_iter().chain(row.map(money)).collect())
     }
 
-    /// What it costs to keep the entries of a million changes for a month, in a sentence.
+    /// What storing the entries of a million changes costs a month, in a sentence.
     pub(crate) fn storage(&self, stack: &Stack, figures: &Figures) -> Option<String> {
         let bytes = figures.batches.get(&("ours", 100))?.request_bytes.median()? / 100.0;
         let gigabytes = CHANGES * (bytes + self.assumptions.entry_overhead_bytes) / 1e9;
@@ -148,7 +148,7 @@ impl Prices {
     }
 }
 
-/// How many metrics a function publishes, from the lines with metrics (EMF) that it logged.
+/// The number of metrics that a function publishes, from the EMF lines that it logged.
 fn metrics(figures: &Figures, name: &'static str) -> usize {
     let mut found = BTreeSet::new();
     for log in figures.batches.iter().filter(|((subject, _), _)| *subject == name).map(|(_, batch)| &batch.log) {
@@ -173,7 +173,7 @@ fn metrics(figures: &Figures, name: &'static str) -> usize {
     found.len()
 }
 
-/// Dollars, to the cent, or to what is left of one.
+/// Dollars, to the cent; small amounts to a hundredth of a cent.
 fn money(dollars: f64) -> String {
     if dollars == 0.0 || dollars >= 0.1 { format!("{dollars:.2}") } else { format!("{dollars:.4}") }
 }

@@ -1,8 +1,8 @@
-//! Documents whose parts are made here: each between `<!-- bench: NAME -->` and `<!-- end of NAME -->`.
+//! Documents with generated parts, each between `<!-- bench: NAME -->` and `<!-- end of NAME -->`.
 
 use std::io;
 
-/// Puts `text` in place of the part of this name.
+/// Replaces the part with this name by `text`.
 ///
 /// # Errors
 /// When the document has no such part.

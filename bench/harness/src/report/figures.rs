@@ -19,7 +19,7 @@ fn median(samples: &Samples) -> String {
     samples.median().map_or_else(String::new, |median| number(median).trim_end_matches(".00").to_owned())
 }
 
-/// All figures: a row for each thing that was measured, a column for each subject.
+/// All figures: a row for each measurement, a column for each subject.
 pub(crate) fn table(plan: &Plan, figures: &Figures) -> Table {
     let names: Vec<&'static str> = plan.subjects.iter().map(|subject| subject.name).collect();
     let mut table = Table::new(std::iter::once("").chain(names.iter().copied()));

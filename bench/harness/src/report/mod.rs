@@ -1,4 +1,4 @@
-//! What comes of the figures: tables, verdicts, a picture, the documents.
+//! Reports the figures: as tables, verdicts, a chart, and in the documents.
 
 pub(crate) mod cost;
 mod document;
@@ -17,7 +17,7 @@ use cost::{Prices, Stack};
 use table::Table;
 use verdict::Verdict;
 
-/// A document that cannot be made.
+/// A document that cannot be generated.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}")]
 pub(crate) struct DocumentError {
@@ -25,22 +25,22 @@ pub(crate) struct DocumentError {
     source: io::Error,
 }
 
-/// All that a run says.
+/// Everything that a run reports.
 pub(crate) struct Report<'a> {
     /// What was measured.
     pub(crate) plan: &'a Plan,
     /// The results.
     pub(crate) figures: &'a Figures,
-    /// Whether that is good enough.
+    /// Whether they are good enough.
     pub(crate) verdicts: &'a [Verdict],
     /// What things cost.
     pub(crate) prices: &'a Prices,
-    /// What the service creates.
+    /// The parts of the packaged service that prices depend on.
     pub(crate) stack: &'a Stack,
 }
 
 impl Report<'_> {
-    /// For the terminal.
+    /// The report for the terminal.
     pub(crate) fn terminal(&self) -> String {
         let mut text = figures::table(self.plan, self.figures).terminal();
         if !self.figures.own_processors {
@@ -65,10 +65,10 @@ impl Report<'_> {
         self.prices.changes(self.plan, self.stack, self.figures, records)
     }
 
-    /// Writes the documents' parts, and the picture.
+    /// Writes the documents' generated parts, and the chart.
     ///
     /// # Errors
-    /// When a document cannot be read, has no such part, or cannot be written.
+    /// When a document cannot be read, lacks a part, or cannot be written.
     pub(crate) fn write(&self, root: &Path) -> Result<(), DocumentError> {
         let mut subjects = Table::new(["column", "what it is"]);
         for subject in &self.plan.subjects {
@@ -94,7 +94,7 @@ impl Report<'_> {
     }
 }
 
-/// Puts parts into a document.
+/// Replaces parts of a document.
 fn put(root: &Path, name: &str, parts: &[(&str, String)]) -> Result<(), DocumentError> {
     let path = root.join(name);
     let file = |source| DocumentError { path: path.clone(), source };

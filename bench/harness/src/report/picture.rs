@@ -1,4 +1,4 @@
-//! The picture of the figures: bars, shorter is better.
+//! The figures as a bar chart; shorter is better.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ const BAR: usize = 16;
 const STEP: usize = 22;
 /// The longest bar, which leaves room for its figure.
 const LONGEST: f64 = 310.0;
-/// Beside `item` all other bars would be dots.
+/// Without `item`, which would shrink all other bars to dots.
 const SHOWN: [&str; 5] = ["ours", "sampled", "bare", "node", "python"];
 
 /// The figures as SVG.

@@ -20,7 +20,7 @@ impl Table {
         self.rows.push(row.into_iter().map(Into::into).collect());
     }
 
-    /// With columns that line up.
+    /// The table as text with aligned columns.
     pub(crate) fn terminal(&self) -> String {
         let lines = || std::iter::once(&self.header).chain(&self.rows);
         let width = |column: usize| lines().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
@@ -36,7 +36,7 @@ impl Table {
         text
     }
 
-    /// As Markdown.
+    /// The table as Markdown.
     pub(crate) fn markdown(&self) -> String {
         let line = |row: &[String]| format!("| {} |\n", row.join(" | "));
         let rule = format!("|---|{}\n", "---:|".repeat(self.header.len().saturating_sub(1)));
@@ -44,7 +44,7 @@ impl Table {
     }
 }
 
-/// A number with three significant digits, and thousands apart.
+/// A number with three significant digits and thousands separators.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         1_000.0.. => {

@@ -6,26 +6,26 @@ use super::table::{Table, number};
 use crate::measure::{BatchFigures, COUNTED, Figures, StartMode};
 use crate::stats::Samples;
 
-/// A limit, and what was measured.
+/// A limit, and the measured value.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
-    /// What is limited.
+    /// What the limit applies to.
     pub(crate) what: String,
     /// The limit.
     pub(crate) limit: Limit,
-    /// What was measured; `None` if this run did not.
+    /// The measured value; `None` if this run did not measure it.
     pub(crate) measured: Option<f64>,
-    /// The quartiles of what was measured.
+    /// The quartiles of the measurements.
     quartiles: Option<(f64, f64)>,
     unit: &'static str,
 }
 
-/// What must be reached, and what should be.
+/// The value that must be reached, and the one to aim for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
-    /// No more than: must, aim.
+    /// An upper limit, and the aim.
     AtMost(f64, f64),
-    /// No less than: must, aim.
+    /// A lower limit, and the aim.
     AtLeast(f64, f64),
 }
 
@@ -47,23 +47,23 @@ impl Limit {
 }
 
 impl Verdict {
-    /// Whether what must be reached is missed.
+    /// Whether the limit was missed.
     pub(crate) fn is_missed(&self) -> bool {
         self.measured.is_some_and(|value| !self.limit.is_met(value).0)
     }
 
-    /// Whether there is a figure at all.
+    /// Whether there is a measured value.
     pub(crate) fn is_measured(&self) -> bool {
         self.measured.is_some()
     }
 
-    /// What was measured and what must be reached, in one line.
+    /// The measured value and the limit, in one line.
     pub(crate) fn sentence(&self) -> String {
         let measured = self.measured.map_or_else(|| "not measured".to_owned(), |value| number(value) + self.unit);
         format!("{}: {measured}, must be {}", self.what, self.limit.texts(self.unit).0)
     }
 
-    /// Its name, in one word.
+    /// The verdict in a word or two.
     fn word(&self) -> &'static str {
         match self.measured.map(|value| self.limit.is_met(value)) {
             None => "not measured",
@@ -74,7 +74,7 @@ impl Verdict {
     }
 }
 
-/// What the local world's own command says of it (`crates/local/examples/rate.rs`, its last line).
+/// What the local world's own command measured: the last line that `crates/local/examples/rate.rs` prints.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LocalWorld {
@@ -82,11 +82,11 @@ pub(crate) struct LocalWorld {
     changes: u64,
     changes_per_second: Rates,
     lag_ms: Lags,
-    /// Whether each change has its entry, and there is no other.
+    /// Whether each change has its entry, and there are no other entries.
     verified: bool,
 }
 
-/// Changes a second in tenths of a run.
+/// Changes a second in three tenths of a run.
 #[derive(Debug, Clone, Deserialize)]
 struct Rates {
     first: f64,
@@ -101,7 +101,7 @@ struct Lags {
 }
 
 impl LocalWorld {
-    /// The rate of the slowest tenth; none if entries are missing.
+    /// The rate of the slowest tenth; 0 if the run is not verified.
     fn sustained(&self) -> f64 {
         let Rates { first, middle, last } = self.changes_per_second;
         if self.verified { first.min(middle).min(last) } else { 0.0 }

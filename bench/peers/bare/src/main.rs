@@ -1,5 +1,5 @@
-//! The same audit with `lambda_runtime` and the AWS SDK as they come, without telemetry: a handler as a good engineer
-//! would write it from their documentation.
+//! The same audit with unmodified `lambda_runtime` and AWS SDK, without telemetry: the handler that a good engineer
+//! would write from their documentation.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -15,9 +15,9 @@ use serde_dynamo::Item;
 use sha2::{Digest, Sha256};
 use uuid::Builder;
 
-/// The most that `BatchWriteItem` takes.
+/// The most items that `BatchWriteItem` accepts.
 const ITEMS_IN_A_REQUEST: usize = 25;
-/// How often a request is sent again for what it left unprocessed.
+/// How often unprocessed items are sent again.
 const RETRIES: u32 = 5;
 
 #[tokio::main]
@@ -115,7 +115,7 @@ async fn write(
     put_requests.filter_map(|put| put.item().get("id").cloned()).collect()
 }
 
-/// The same ID each time a record is delivered, in the form of a UUID of version 4.
+/// The same ID each time a record is delivered, formatted as a version 4 UUID.
 fn entry_id(source: &str, event_id: &str, attribute: &str) -> String {
     let digest = Sha256::digest(format!("{source}\0{event_id}\0{attribute}"));
     let mut bytes = [0; 16];

@@ -1,8 +1,8 @@
-//! The least that an audit can cost. It reads the event once, to count its records, and sends bodies of the right size, made
-//! when it starts, in parallel over connections that stay open. There is no JSON and no signature.
+//! The minimum cost of an audit. It reads the event once, to count its records, and sends bodies of the right size,
+//! built at start-up, in parallel over persistent connections. There is no JSON and no signature.
 //!
-//! With `FLOOR_WORK=on` it also does the work that no audit can leave out: it parses the event, hashes the ID of each entry,
-//! and writes each entry once.
+//! With `FLOOR_WORK=on` it also does the work that every audit must do: it parses the event, hashes the ID of each
+//! entry, and writes each entry once.
 
 mod work;
 
@@ -58,7 +58,7 @@ async fn run(api: &str, dynamodb: &str, works: bool) -> Result<()> {
     }
 }
 
-/// As many bodies as an event with one entry a record needs.
+/// As many bodies as the event needs with one entry per record.
 fn like(event: &[u8], prebuilt: &[Bytes]) -> Vec<Bytes> {
     let mut records = memchr::memmem::find_iter(event, br#""eventID""#).count();
     let mut bodies = Vec::with_capacity(records.div_ceil(ENTRIES_IN_A_BODY));

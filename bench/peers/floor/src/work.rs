@@ -1,6 +1,6 @@
-//! The work that no audit can leave out: the event is parsed, the ID of each entry is hashed, and each entry is written once.
+//! The work that every audit must do: parse the event, hash the ID of each entry, and write each entry once.
 //!
-//! It is the least of it: the values stay the text that they came in, images are compared as text, and nothing can fail.
+//! It does the minimum: values stay the text that was received, images are compared as text, and nothing can fail.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Builder;
 
-/// The most that `BatchWriteItem` takes.
+/// The most items that `BatchWriteItem` accepts.
 pub(crate) const ENTRIES_IN_A_BODY: usize = 25;
 const START: &str = r#"{"RequestItems":{"Audit":["#;
 
@@ -92,7 +92,7 @@ pub(crate) fn bodies(event: &[u8]) -> serde_json::Result<Vec<Bytes>> {
     Ok(bodies.finish())
 }
 
-/// A body of so many entries, of the usual size.
+/// A body with this many entries, of the usual size.
 pub(crate) fn sample(entries: usize) -> Bytes {
     let put = format!(r#"{{"PutRequest":{{"Item":{{"id":{{"S":"{}"}}}}}}}}"#, "x".repeat(233));
     Bytes::from(format!("{START}{}]}}}}", vec![put; entries].join(",")))

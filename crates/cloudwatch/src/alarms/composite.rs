@@ -17,7 +17,7 @@ pub enum CompositeRule {
     Any(Vec<CompositeRule>),
 }
 
-/// A text that is not a rule.
+/// A string that is not a valid rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rule `{rule}`: expected {expected} at `{at}`")]
 pub struct RuleError {
@@ -121,7 +121,7 @@ fn operand(rest: &mut &str) -> Result<CompositeRule, &'static str> {
     Ok(rule)
 }
 
-/// The name of an alarm; one with a parenthesis in it must be quoted.
+/// The name of an alarm, which must be quoted if it contains a parenthesis.
 fn name(rest: &mut &str) -> Result<String, &'static str> {
     let quoted = symbol(rest, '"').is_some();
     let (end, missing) = if quoted { ('"', "a closing quote") } else { (')', ")") };
@@ -231,7 +231,7 @@ mod tests {
         })
     }
 
-    /// Every operand in parentheses.
+    /// Writes a rule with every operand in parentheses.
     fn write(rule: &CompositeRule) -> String {
         let all = |rules: &[CompositeRule], by: &str| {
             rules.iter().map(|rule| format!("({})", write(rule))).collect::<Vec<_>>().join(by)

@@ -12,7 +12,7 @@ use crate::metrics::{Metric, Metrics, Stat, minute};
 pub struct Alarm {
     /// Its logical id.
     pub id: String,
-    /// Its name: `AlarmName`, or the logical id where there is none.
+    /// Its name: `AlarmName`, or the logical id by default.
     pub name: String,
     /// Whom it notifies when it goes into `ALARM`: the logical ids of resources in the same templates, or other ARNs; empty
     /// with `ActionsEnabled: false`.
@@ -30,7 +30,7 @@ pub enum Kind {
     Composite(CompositeRule),
 }
 
-/// An alarm on a metric, or on an expression of several.
+/// An alarm on a metric, or on an expression over several.
 #[derive(Debug, Clone)]
 pub struct MetricAlarm {
     /// What is compared to the threshold.
@@ -47,7 +47,8 @@ pub struct MetricAlarm {
 }
 
 impl MetricAlarm {
-    /// The values of the last periods up to `now`, each with the end of its period, oldest first: with all data that has arrived.
+    /// The values of the last periods up to `now` from all data that has arrived, oldest first, each with the end of
+    /// its period.
     #[must_use]
     pub fn datapoints(&self, metrics: &Metrics, now: DateTime<Utc>, periods: u16) -> Vec<(DateTime<Utc>, Option<f64>)> {
         let length = i64::from(self.period_minutes);

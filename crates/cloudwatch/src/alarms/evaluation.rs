@@ -25,11 +25,11 @@ pub struct Transition {
     pub to: State,
 }
 
-/// How many minutes are evaluated at once: more would take more memory, and fewer would read the same metrics more often.
+/// How many minutes are evaluated at once: more would need more memory; fewer would read the same metrics more often.
 const MINUTES_AT_ONCE: u16 = 4 * 24 * 60;
 
-/// How the states change, minute by minute, from what they are at `from`. Each alarm comes after all alarms that it watches, and
-/// has its state at the same place.
+/// How the states change, minute by minute, from those at `from`. Each alarm comes after all alarms that it watches,
+/// and its state has the same index.
 pub(super) fn advance(
     alarms: &[Alarm],
     states: &mut [State],
@@ -62,7 +62,7 @@ pub(super) fn advance(
     transitions
 }
 
-/// What an alarm watches, with its values in the evaluated time.
+/// What an alarm watches, with its values for the evaluated time.
 enum Watch<'a> {
     Metric(MetricWatch<'a>),
     Composite(&'a CompositeRule),
@@ -80,11 +80,11 @@ struct MetricWatch<'a> {
     period: usize,
 }
 
-/// The values of all periods as they were known when they were read. More data may arrive after a period has ended, so a
-/// period is read once for each age that it has when it is evaluated.
+/// The values of all periods as they were known when they were read. More data may arrive after a period has ended, so
+/// a period is read once for each age at which it is evaluated.
 struct Readings {
-    /// By age in periods; each has one value for each minute with which a period may end, and the first is that of the oldest
-    /// period. At the last of these ages a period does not change any more.
+    /// By age in periods. Each age has one value for each minute at which a period may end, beginning with the oldest
+    /// period. At the last age, a period no longer changes.
     by_age: Vec<Vec<Option<f64>>>,
 }
 
@@ -95,7 +95,7 @@ impl Readings {
         Self { by_age: ages.map(|age| read(i64::try_from(age).unwrap_or(i64::MAX))).collect() }
     }
 
-    /// The period that ends there, when it was so many periods old.
+    /// The value of the period with this end, when it was `age` periods old.
     fn at(&self, end: usize, age: usize) -> Option<f64> {
         self.by_age.get(age).or(self.by_age.last()).and_then(|values| values[end])
     }
@@ -125,7 +125,7 @@ impl<'a> Watch<'a> {
 }
 
 impl MetricWatch<'_> {
-    /// The state at a minute, which is the `step`th that is evaluated. The datapoints have room that is used again.
+    /// The state at a minute, the `step`th that is evaluated. `datapoints` is a buffer to reuse.
     fn next(&self, state: State, step: usize, minute: i64, datapoints: &mut Vec<Option<f64>>) -> State {
         let MetricAlarm { rule, samples_needed, .. } = self.alarm;
         let is_long = self.period * rule.evaluation_periods > DAY_IN_MINUTES;
@@ -133,7 +133,7 @@ impl MetricWatch<'_> {
             return state;
         }
         let range = rule.evaluation_range();
-        // The oldest period of the range ends with the value number `step`, each later one a period later, and the newest now.
+        // The oldest period of the range has index `step`, each later one is a period further on; the newest ends now.
         let read = |readings: &Readings, period: usize| readings.at(step + period * self.period, range - 1 - period);
         if let (Some(needed), Some(counts)) = (samples_needed, &self.counts) {
             let counts = (range - rule.evaluation_periods..range).filter_map(|period| read(counts, period));

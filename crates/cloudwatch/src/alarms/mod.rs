@@ -1,8 +1,8 @@
 //! Alarms: what they are, how a template declares them, and how their states change.
 //!
-//! [`Alarms::read`] takes the templates, [`Metrics`](crate::metrics::Metrics) holds the data, and [`Alarms::evaluate`] says
-//! how the states change. `rule.rs` decides the state of one alarm, and says which of its rules are AWS's and which are
-//! assumptions.
+//! [`Alarms::read`] reads the templates, [`Metrics`](crate::metrics::Metrics) holds the data, and [`Alarms::evaluate`]
+//! computes how the states change. `rule.rs` decides the state of one alarm, and says which of its rules are AWS's and
+//! which are assumptions.
 
 mod composite;
 mod definition;

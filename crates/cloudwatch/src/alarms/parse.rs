@@ -1,4 +1,4 @@
-//! Reads the alarms out of `CloudFormation` templates.
+//! Reads the alarms from `CloudFormation` templates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ const DAY_IN_SECONDS: u64 = 86_400;
 const MAX_METRICS: usize = 10;
 /// The most resources that a template may have.
 const MAX_RESOURCES: usize = 500;
-/// The supported attributes of a resource. A `Condition` is not: it could remove the resource.
+/// The supported attributes of a resource. `Condition` is not supported: it could remove the resource.
 const ATTRIBUTES: [&str; 5] = ["Type", "Properties", "Metadata", "DependsOn", "DeletionPolicy"];
 /// Properties that change neither an alarm's states nor whom it notifies of `ALARM`.
 const WITHOUT_EFFECT: [&str; 4] = ["AlarmDescription", "OKActions", "InsufficientDataActions", "Tags"];
@@ -156,7 +156,7 @@ fn metric_alarm(mut properties: MetricProperties) -> Result<MetricAlarm, String>
     if !is_value(threshold) {
         return Err(format!("Threshold is {threshold:e}, a value that no metric can have"));
     }
-    // AWS's default for DynamoDB, because a table without traffic has no metrics. AWS once allowed nothing else for it.
+    // AWS's default for DynamoDB, because a table without traffic has no metrics. AWS once allowed no other value.
     let of_dynamodb = metrics.iter().any(|(metric, _)| metric.namespace == "AWS/DynamoDB");
     let default = if of_dynamodb { MissingData::Ignore } else { MissingData::Missing };
     let samples_needed = samples_needed(&metrics, properties.evaluate_low_sample_count_percentile.as_deref())?;
@@ -168,14 +168,14 @@ fn metric_alarm(mut properties: MetricProperties) -> Result<MetricAlarm, String>
         missing_data: properties.treat_missing_data.map_or(default, |Text(missing)| missing),
     };
     let expression = Expression::new(&returned.id, &ids).map_err(|error| error.to_string())?;
-    // How far back they look in an alarm is not documented, and an alarm on what is repeated can stick.
+    // How far back they look in an alarm is not documented, and an alarm on repeated values can get stuck.
     if !expression.is_local() {
         return Err("EPOCH, and FILL with REPEAT or LINEAR, are not supported in an alarm".to_owned());
     }
     Ok(MetricAlarm { expression, metrics, period_minutes: seconds / 60, samples_needed, rule })
 }
 
-/// The metrics and expressions of the alarm, also if it names one metric without `Metrics`.
+/// The metrics and expressions of the alarm, even if it names one metric without `Metrics`.
 fn queries(properties: &mut MetricProperties) -> Result<Vec<QueryProperty>, String> {
     let MetricProperties { metric_name, namespace, dimensions, period, statistic, extended_statistic, .. } = properties;
     let stat = statistic.or(*extended_statistic);
@@ -192,7 +192,7 @@ fn queries(properties: &mut MetricProperties) -> Result<Vec<QueryProperty>, Stri
     }
 }
 
-/// The number of samples below which AWS calls a percentile not significant; none if the alarm evaluates it anyway.
+/// The number of samples below which AWS calls a percentile not significant; `None` if the alarm evaluates it anyway.
 fn samples_needed(metrics: &[(Metric, Stat)], low_sample_count: Option<&str>) -> Result<Option<f64>, String> {
     match (low_sample_count, metrics) {
         (None | Some("evaluate"), _) => Ok(None),

@@ -18,7 +18,7 @@ pub enum State {
     Ok,
     /// Outside the threshold.
     Alarm,
-    /// Too little is known. Every alarm starts in this state.
+    /// There is too little data. Every alarm starts in this state.
     InsufficientData,
 }
 
@@ -39,9 +39,9 @@ pub enum MissingData {
     Missing,
     /// It does not count; if all are missing, the state does not change.
     Ignore,
-    /// As breaching.
+    /// It counts as breaching.
     Breaching,
-    /// As not breaching.
+    /// It counts as not breaching.
     NotBreaching,
 }
 
@@ -64,11 +64,11 @@ impl FromStr for MissingData {
 pub enum Comparison {
     /// Those above it.
     GreaterThan,
-    /// Those above it, and the threshold itself.
+    /// Those above it, and those equal to it.
     GreaterThanOrEqualTo,
     /// Those below it.
     LessThan,
-    /// Those below it, and the threshold itself.
+    /// Those below it, and those equal to it.
     LessThanOrEqualTo,
 }
 
@@ -115,7 +115,7 @@ impl ThresholdRule {
     #[must_use]
     pub fn next(&self, state: State, datapoints: &[Option<f64>]) -> State {
         let needed = self.datapoints_to_alarm;
-        // The newest first, each with the number of periods since it began.
+        // Newest first, each with the number of periods since it began.
         let real = (1..).zip(datapoints.iter().rev()).filter_map(|(age, value)| Some((age, self.breaches((*value)?))));
         let (mut judged, mut breaching, mut oldest) = (0, 0, 0);
         for (age, breaches) in real.take(self.evaluation_periods) {
@@ -128,7 +128,7 @@ impl ThresholdRule {
         match self.missing_data {
             MissingData::NotBreaching => judge(breaching),
             MissingData::Breaching => judge(breaching + shortfall),
-            // The missing ones could not change the result, or one that does not breach settles it.
+            // The missing datapoints could not change the result, or a datapoint that does not breach settles it.
             _ if shortfall == 0 || breaching >= needed || breaching < judged => judge(breaching),
             MissingData::Ignore => state,
             // All datapoints breach, and the oldest is old enough that AWS no longer considers the alarm premature.
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// As AWS writes them: `X` breaches, `0` does not, `-` is missing; oldest first.
+    /// In AWS's notation: `X` breaches, `0` does not, `-` is missing; oldest first.
     fn datapoints(text: &str) -> Vec<Option<f64>> {
         let point = |symbol: &str| match symbol {
             "X" => Some(1.0),

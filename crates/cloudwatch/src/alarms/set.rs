@@ -51,7 +51,7 @@ impl Alarms {
                 Kind::Composite(rule) => rule.alarms().into_iter().find(|name| !is_placed(name)).map(ToOwned::to_owned),
             };
             let Some(next) = waiting.iter().position(|alarm| awaits(alarm).is_none()) else {
-                // An alarm that watches one that does not exist is the cause, not those that watch it in turn.
+                // The cause is the alarm that watches a missing one, not the alarms that watch it in turn.
                 let mut stuck: Vec<_> =
                     waiting.iter().filter_map(|alarm| Some((alarm.name.clone(), awaits(alarm)?))).collect();
                 stuck.sort_by_key(|(_, other)| waiting.iter().any(|alarm| alarm.name == *other));
@@ -81,8 +81,8 @@ impl Alarms {
         self.advance(&mut vec![State::InsufficientData; self.alarms.len()], metrics, from, to)
     }
 
-    /// The same from other states, one for each alarm, which are then those at `to`. So an evaluation can go on after older
-    /// metric data has been forgotten.
+    /// Like [`Self::evaluate`], but from these states, one for each alarm, which become those at `to`. So an evaluation
+    /// can continue after older metric data has been dropped.
     #[must_use]
     pub fn advance(
         &self,

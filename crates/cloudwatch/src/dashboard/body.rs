@@ -1,4 +1,4 @@
-//! The body of a dashboard, as its file has it.
+//! The body of a dashboard, as in its file.
 
 use serde::Deserialize;
 
@@ -50,7 +50,7 @@ pub(super) enum Shown {
     Metric(Box<GraphProperties>),
 }
 
-/// Alarms that are on come first.
+/// Alarms in `ALARM` come first.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum SortBy {
@@ -71,7 +71,7 @@ pub(super) struct GraphProperties {
     pub(super) set_period_to_time_range: bool,
     #[serde(default)]
     pub(super) sparkline: bool,
-    /// All digits of a number, which are drawn in any case.
+    /// Whether all digits of a number are drawn; here they always are.
     #[serde(rename = "singleValueFullPrecision")]
     _full_precision: Option<bool>,
     pub(super) stat: String,

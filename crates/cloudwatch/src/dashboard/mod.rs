@@ -1,4 +1,4 @@
-//! Dashboards, from the files that are deployed (Amazon CloudWatch API Reference, "Dashboard Body Structure and Syntax"): what
+//! Dashboards, from the deployed files (Amazon CloudWatch API Reference, "Dashboard Body Structure and Syntax"): what
 //! each widget draws, and from which data.
 //!
 //! Only what the bundled dashboards use is supported; anything else is an error that names it.

@@ -10,7 +10,7 @@ use crate::template::Text;
 /// A dashboard.
 #[derive(Debug, Clone)]
 pub struct Dashboard {
-    /// How much time it shows when it is opened.
+    /// How much time it shows when opened.
     pub start: TimeDelta,
     /// Its widgets.
     pub widgets: Vec<Widget>,
@@ -64,13 +64,13 @@ pub enum Content {
 pub struct Numbers {
     /// The heading.
     pub title: String,
-    /// How much time it shows, if not as much as its dashboard.
+    /// How much time it shows, if that differs from its dashboard.
     pub start: Option<TimeDelta>,
-    /// Whether a number is of the whole time shown; otherwise it is of the last period with data.
+    /// Whether a number covers the whole time shown, instead of the last period with data.
     pub is_of_whole_time: bool,
     /// Whether each number has a small graph of the time shown.
     pub has_sparkline: bool,
-    /// What the numbers are of.
+    /// The metrics and expressions that the numbers show.
     pub lines: Vec<Line>,
 }
 
@@ -79,7 +79,7 @@ pub struct Numbers {
 pub struct Graph {
     /// The heading.
     pub title: String,
-    /// How much time it shows, if not as much as its dashboard.
+    /// How much time it shows, if that differs from its dashboard.
     pub start: Option<TimeDelta>,
     /// Whether the lines are stacked.
     pub is_stacked: bool,
@@ -120,7 +120,7 @@ pub struct Axis {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
-    /// The value, on the left axis. One that is a placeholder in the file is text.
+    /// The value, on the left axis. If the file has a placeholder, it is text.
     #[serde(deserialize_with = "number")]
     pub value: f64,
     /// What it means.

@@ -1,4 +1,4 @@
-//! Reads a dashboard out of its file.
+//! Reads a dashboard from its file.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::math::{Expression, Query};
 use crate::metrics::{Metric, Stat, is_value};
 use crate::template::{Resolve, substitute};
 
-/// The most rows that a widget may have. CloudWatch documents no limit for where it begins; the same one is used.
+/// The most rows that a widget may have. CloudWatch documents no limit for its first row, so the same limit is used.
 const MAX_ROWS: u32 = 1000;
 
 /// The colors of lines that do not specify one, in order. CloudWatch does not document its own; these are easy to
@@ -245,7 +245,7 @@ mod tests {
         metrics.add(&metric("Written"), at(6), at(6), 4.0);
         metrics.add(&metric("Failed"), at(7), at(9), 1.0);
         let [written, share] = &graph().lines[..] else { panic!() };
-        // What comes before the first whole period is left out, and the last period has not ended.
+        // The time before the first whole period is left out, and the last period has not ended.
         let points = |line: &Line, from, to| line.points(&metrics, at(from), at(to));
         assert_eq!(points(written, 1, 8), [(at(5), Some(4.0))]);
         assert_eq!(points(share, 0, 12), [(at(0), Some(0.0)), (at(5), Some(25.0)), (at(10), None)]);

@@ -1,4 +1,4 @@
-//! The expressions of a query, and what they come to.
+//! The expressions of a query, and their evaluation.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
@@ -12,7 +12,7 @@ use super::value::Value;
 #[derive(Debug, Clone)]
 pub(super) struct Row<'a> {
     pub(super) event: Option<&'a LogEvent>,
-    /// What commands have added, by name.
+    /// The values that commands have added, by name.
     pub(super) values: BTreeMap<String, Value>,
 }
 
@@ -24,8 +24,8 @@ impl<'a> Row<'a> {
         Self { event: Some(event), values: BTreeMap::new() }
     }
 
-    /// The value of a field: what a command has added, or a member of the line. The path of a member that is within others is
-    /// their names and positions, with dots between them.
+    /// The value of a field: one that a command has added, or a member of the line. The path of a nested member
+    /// consists of names and positions, separated by dots.
     pub(super) fn field(&self, name: &str) -> Value {
         if let Some(value) = self.values.get(name) {
             return value.clone();
@@ -49,7 +49,7 @@ pub(super) enum Expression {
     /// Whether the first is one of the others.
     In(Box<Expression>, Vec<Expression>),
     Call(Function, Vec<Expression>),
-    /// One value of a whole group.
+    /// One value for a whole group.
     Aggregate(Aggregate, Box<Expression>),
 }
 
@@ -72,7 +72,7 @@ pub(super) enum Comparison {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Function {
-    /// The beginning of the period of so many milliseconds in which the line was logged.
+    /// The beginning of the period in which the line was logged; periods have this many milliseconds.
     Bin(i64),
     /// The first argument that has a value.
     Coalesce,
@@ -148,7 +148,7 @@ fn time(milliseconds: f64) -> Value {
 }
 
 impl Comparison {
-    /// Nothing is true of a value that is missing.
+    /// No comparison with a missing value holds.
     fn holds(self, one: &Value, other: &Value) -> bool {
         if one.is_missing() || other.is_missing() {
             return false;

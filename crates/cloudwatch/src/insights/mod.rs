@@ -36,7 +36,7 @@ impl LogEvent {
         Self { at, message, document }
     }
 
-    /// A line that a function printed. Lambda logs a JSON line at the time that its `timestamp` says (AWS Lambda Developer
+    /// A line that a function printed. Lambda logs a JSON line at the time in its `timestamp` (AWS Lambda Developer
     /// Guide, "Log formats"); a line without one was logged at `otherwise`.
     #[must_use]
     pub fn of_function(message: String, otherwise: DateTime<Utc>) -> Self {
@@ -99,7 +99,7 @@ impl Query {
     /// Parses a query. A leading `SOURCE` is ignored: the caller chooses the log group.
     ///
     /// # Errors
-    /// Says from where on the query is not supported, and why.
+    /// Says from which point the query is not supported, and why.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         parse::query(text)
     }
@@ -108,7 +108,7 @@ impl Query {
     #[must_use]
     pub fn run(&self, events: &[LogEvent]) -> Table {
         let mut rows: Vec<Row<'_>> = events.iter().map(Row::of).collect();
-        // The newest first, as Logs Insights shows lines that are not sorted.
+        // Newest first, as Logs Insights shows unsorted lines.
         rows.sort_by_key(|row| std::cmp::Reverse(row.event.map(|event| event.at)));
         let mut columns: Vec<String> = ["@timestamp", "@message"].map(str::to_owned).into();
         let mut limit = MAX_ROWS;

@@ -4,21 +4,21 @@ use super::expression::{Aggregate, Comparison, Expression, Function, Operator};
 use super::value::Value;
 use super::{Column, Command, Query, QueryError};
 
-/// How deep expressions may be within each other.
+/// How deeply expressions may be nested.
 const MAX_DEPTH: usize = 32;
 
-/// A part of a query.
+/// A token of a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Token<'a> {
     /// A command, a field, a function, an operator in letters, or a number.
     Word(&'a str),
-    /// Text in quotes, without them.
+    /// Quoted text, without the quotes.
     Text(&'a str),
     Symbol(&'a str),
     End,
 }
 
-/// The first token, and what follows it.
+/// The first token, and the text after it.
 fn token(text: &str) -> Option<(Token<'_>, &str)> {
     let text = text.trim_start();
     let Some(first) = text.chars().next() else { return Some((Token::End, "")) };

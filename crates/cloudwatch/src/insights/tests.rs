@@ -18,7 +18,7 @@ fn result(query: &str, events: &[LogEvent]) -> (String, Vec<String>) {
     (table.columns.join(" "), table.rows.into_iter().map(line).collect())
 }
 
-/// Two invocations, an error, a report of Lambda's, and a line that is not JSON.
+/// Two invocations, an error, a report from Lambda, and a line that is not JSON.
 fn events() -> Vec<LogEvent> {
     vec![
         event(0, &json!({ "message": "invocation", "durationMs": 9, "failed": ["100", "101"], "requestId": "a" })),
@@ -90,7 +90,7 @@ fn rows_are_grouped_counted_and_sorted() {
     assert_eq!(rows.len(), 4);
     let (_, rows) = result("stats count_distinct(message) as messages, count(reason) as reasons", &events());
     assert_eq!(rows, ["2 1"]);
-    // Without `by`, there is one row in any case.
+    // Without `by`, there is always one row.
     assert_eq!(result("stats count(*) as lines", &[]).1, ["0"]);
     assert_eq!(result("stats count(*) as lines by reason", &[]).1, [""; 0]);
 }

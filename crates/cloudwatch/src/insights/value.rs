@@ -47,7 +47,7 @@ impl From<bool> for Value {
 }
 
 impl Value {
-    /// A member of a line. Objects and arrays have no value of their own; Logs Insights knows their members only.
+    /// A member of a line. Objects and arrays have no value of their own; Logs Insights only knows their members.
     pub(super) fn of(json: Option<&serde_json::Value>) -> Self {
         match json {
             Some(serde_json::Value::String(text)) => Self::Text(text.clone()),
@@ -57,7 +57,7 @@ impl Value {
         }
     }
 
-    /// As a number: a time in milliseconds since 1970, and a text that is a number.
+    /// The value as a number: a time becomes milliseconds since 1970, and numeric text is parsed.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Missing => None,
@@ -75,7 +75,7 @@ impl Value {
         *self == Self::Missing
     }
 
-    /// Numbers by size, other values as text. A missing value comes before all others.
+    /// Compares numbers by size, and other values as text. A missing value comes before all others.
     pub(super) fn compare(&self, other: &Self) -> Ordering {
         match (self.is_missing(), other.is_missing()) {
             (false, false) => match (self.number(), other.number()) {

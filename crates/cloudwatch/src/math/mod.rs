@@ -6,10 +6,10 @@
 //! - A division by zero has no result.
 //! - `IF` has no result if its condition has none, or if the value that it selects has none; but if the value for a true
 //!   condition is missing, it counts as 0.
-//! - `FILL` with a number has a datapoint in every period, also if the metric has none in any period that CloudWatch reads, a
-//!   case that AWS does not document. `FILL` with `REPEAT` has none before the metric's first, with `LINEAR` also none after
-//!   its last.
-//! - `EPOCH` has a datapoint in every period, also where the metric has none.
+//! - `FILL` with a number has a datapoint in every period, even if the metric has none in any period that CloudWatch
+//!   reads, a case that AWS does not document. `FILL` with `REPEAT` has none before the metric's first, and with
+//!   `LINEAR` none after its last either.
+//! - `EPOCH` has a datapoint in every period, even where the metric has none.
 
 mod node;
 mod parse;
@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use node::{Data, Node};
 use parse::{Parser, Reading};
 
-// Limits of an expression together with all expressions that it refers to, which keep their evaluation within the stack and
-// memory. CloudWatch allows 2,048 characters.
+// Limits of an expression, including all expressions that it refers to, so that evaluation does not exhaust the stack
+// or memory. CloudWatch allows 2,048 characters.
 const MAX_DEPTH: usize = 100;
 const MAX_OPERANDS: usize = 2048;
 
@@ -101,7 +101,7 @@ impl Expression {
         self.0.values(Data { begins, metrics })
     }
 
-    /// Whether a value depends on its own period alone, and not on which period that is.
+    /// Whether each value depends only on the data of its own period, not on other periods or on the period's time.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.0.is_local()

@@ -1,6 +1,6 @@
 //! Evaluates expressions, all periods at once, because some functions look at other periods.
 
-/// The result for two values; none if it is not defined.
+/// The result for two values; `None` if it is not defined.
 pub(super) type Operator = fn(f64, f64) -> Option<f64>;
 
 /// A part of an expression.
@@ -12,7 +12,7 @@ pub(super) enum Node {
     Binary(Operator, Box<[Node; 2]>),
     If(Box<[Node; 2]>, Option<Box<Node>>),
     Fill(Box<Node>, Filler),
-    /// The beginning of each period, also of those in which the series has no value.
+    /// The beginning of each period, even if the series has no value in it.
     Epoch,
 }
 
@@ -21,13 +21,13 @@ pub(super) enum Node {
 pub(super) enum Filler {
     /// The value of a number or of another series.
     Value(Box<Node>),
-    /// The last value before.
+    /// The last value before it.
     Repeat,
-    /// What lies on the straight line between the values before and after.
+    /// A linear interpolation between the values before and after it.
     Linear,
 }
 
-/// The operators, from those that bind loosest.
+/// The operators, loosest binding first.
 pub(super) const OPERATORS: [&[(&str, Operator)]; 5] = [
     &[("OR", or), ("||", or)],
     &[("AND", and), ("&&", and)],
@@ -59,7 +59,7 @@ fn and(left: f64, right: f64) -> Option<f64> {
     truth(left != 0.0 && right != 0.0)
 }
 
-/// What an expression is evaluated on.
+/// The data on which an expression is evaluated.
 #[derive(Clone, Copy)]
 pub(super) struct Data<'a> {
     /// When each period begins, in seconds since 1970.
@@ -69,7 +69,7 @@ pub(super) struct Data<'a> {
 }
 
 impl Node {
-    /// Whether it is a time series and not a number.
+    /// Whether it is a time series, not a number.
     pub(super) fn is_series(&self) -> bool {
         match self {
             Self::Number(_) => false,
@@ -80,7 +80,7 @@ impl Node {
         }
     }
 
-    /// Whether a value depends on its own period alone, and not on which period that is.
+    /// Whether each value depends only on the data of its own period, not on other periods or on the period's time.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Self::Number(_) | Self::Metric(_) => true,
@@ -135,7 +135,7 @@ impl Node {
     }
 }
 
-/// The values with the gaps between them filled. Before the first and after the last there is nothing to go by.
+/// The values with the gaps between them filled. Gaps before the first and after the last remain.
 fn interpolated(mut values: Vec<Option<f64>>) -> Vec<Option<f64>> {
     let known: Vec<(usize, f64)> =
         values.iter().enumerate().filter_map(|(period, value)| Some((period, (*value)?))).collect();

@@ -6,7 +6,7 @@ use std::fmt;
 use super::node::{Filler, Node, OPERATORS, Operator};
 use super::{MAX_DEPTH, MAX_OPERANDS, MathError, Problem, Query};
 
-/// A part of an expression.
+/// A token of an expression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Token<'a> {
     Number(f64),
@@ -29,7 +29,7 @@ impl fmt::Display for Token<'_> {
     }
 }
 
-/// The first token, and what follows it.
+/// The first token, and the text after it.
 fn token(text: &str) -> (Token<'_>, &str) {
     let text = text.trim_start();
     let split = |is_part: fn(char) -> bool| text.split_at(text.find(|c| !is_part(c)).unwrap_or(text.len()));
@@ -47,7 +47,7 @@ fn token(text: &str) -> (Token<'_>, &str) {
     symbol.unwrap_or((Token::Other(first), &text[first.len_utf8()..]))
 }
 
-/// How far the parser has come, including the expressions that are referred to.
+/// The parser's state, including all expressions that are referred to.
 #[derive(Default)]
 pub(super) struct Reading {
     /// The Ids whose expressions are being parsed.
@@ -64,7 +64,7 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// Parses the metric or expression with this Id; none if there is none.
+    /// Parses the metric or expression with this Id; `None` if it does not exist.
     pub(super) fn query(
         id: &str,
         queries: &'a BTreeMap<&'a str, Query<'a>>,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Sequence numbers as long as DynamoDB's, and across a change of length: 998, 999, 1000, …
+/// Sequence numbers as long as DynamoDB's, including a change of length: 998, 999, 1000, …
 fn number(index: usize) -> SequenceNumber {
     SequenceNumber::new(format!("{}{:018}", if index < 2 { "998" } else { "1000" }, index))
 }
@@ -79,10 +79,10 @@ fn what_an_answer_means() {
     for body in failures {
         let verdict = judge(&returned(&body), &records, true);
         assert!(matches!(verdict, Verdict::Failed(_)), "{body}: {verdict:?}");
-        // Without ReportBatchItemFailures nobody reads it.
+        // Without ReportBatchItemFailures, the answer is ignored.
         assert_eq!(judge(&returned(&body), &records, false), Verdict::Success, "{body}");
     }
-    // As text, 998… would be the larger.
+    // As text, 998… would be larger.
     assert_eq!(judge(&failing(&[3, 1, 2]), &records, true), Verdict::FailedFrom(1));
     assert_eq!(judge(&error(), &records, true), Verdict::Failed("it failed".to_owned()));
     assert_eq!(judge(&error(), &records, false), Verdict::Failed("it failed".to_owned()));
@@ -122,7 +122,7 @@ fn at_most_one_batch_is_gathered_ahead_and_idle_is_only_when_all_is_done() {
 
 #[test]
 fn a_batch_closes_before_it_is_larger_than_an_event_may_be_window_or_not() {
-    // Four of them are one byte too many, by the commas between them.
+    // With the commas between them, four of these are one byte too large.
     let bytes = (PAYLOAD_LIMIT + 1 - "{\"Records\":[,,,]}".len()) / 4;
     let mut shard =
         ShardState::new(MappingSettings { batching_window: Duration::from_secs(2), ..MappingSettings::default() });
@@ -279,7 +279,7 @@ fn while_a_step_is_under_way_there_is_no_other() {
     assert_eq!(shard.answered(&returned("{}"), 0), []);
 }
 
-/// How a function of the properties answers a batch.
+/// How the function in a property test answers a batch.
 #[derive(Debug, Clone)]
 enum Scripted {
     Success,
@@ -339,9 +339,9 @@ proptest! {
                 Step::Invoke(records) => {
                     let batch = indexes(&records);
                     prop_assert!(batch.len() <= settings.batch_size);
-                    // Always the oldest that are not done, without a gap.
+                    // Always the oldest records that are not done, without a gap.
                     prop_assert_eq!(&batch, &(done..done + batch.len()).collect::<Vec<_>>());
-                    // An empty script is a function that has recovered.
+                    // An empty script means that the function has recovered.
                     let mut lowest = None;
                     let mut whole = true;
                     let answer = match script.next().unwrap_or(Scripted::Success) {
