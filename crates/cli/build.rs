@@ -1,7 +1,8 @@
-//! What `config-audit --version` says: the version, and in a release build from a clone the commit.
+//! The output of `config-audit --version`: the version and, in a release build from a clone, the commit.
 //!
-//! A debug build does not say its commit, because then each commit would rebuild the command and its tests. What a release
-//! build is made from decides alone what is in it: a clone and an archive of the same commit differ only in this line.
+//! A debug build does not contain its commit, because every commit would then rebuild the command and its tests. A
+//! release build depends on nothing but its sources: builds from a clone and from an archive of the same commit differ
+//! only in this line.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "that is how a build script talks with cargo")]
 
@@ -17,12 +18,12 @@ fn main() {
     println!("cargo:rustc-env=CONFIG_AUDIT_VERSION={version}");
 }
 
-/// The commit that is checked out, in short. `None` where this is not a clone of the repository, or there is no git.
+/// The short hash of the checked-out commit. `None` if this is not a clone of the repository, or there is no git.
 fn commit() -> Option<String> {
-    // The directory that has this package could be in a repository of somebody else's.
+    // The directory that contains this package could be in somebody else's repository.
     let is_tracked = git(&["ls-files", "--error-unmatch", "build.rs"]).is_some();
     let log = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|_| is_tracked)?;
-    // It grows with each commit and each switch of branches.
+    // It grows with each commit and each checkout.
     if Path::new(&log).exists() {
         println!("cargo:rerun-if-changed={log}");
     }

@@ -9,15 +9,15 @@ const { VENV, serve, temporary, withoutAccount } = require('./helpers');
 
 const REGION = 'eu-central-1';
 
-/** Starts an empty account that lasts until the test ends: `account` is the environment of who uses it, `aws` calls it. */
+/** Starts an empty account that lasts until the test ends: `account` is the environment of its users, `aws` calls it. */
 async function startAccount(t) {
   const endpoint = await startServer(t, ['moto_server.py', '-H', '127.0.0.1', '-p', '0']);
   return { account: account(endpoint), aws: client(endpoint) };
 }
 
 /**
- * The same of ministack, which runs functions and their triggers too: `aws(region)` calls it, and `refuse(id)` makes it refuse to
- * create this alarm or saved query, by its logical ID, until the next `refuse()`.
+ * The same for ministack, which also runs functions and their triggers: `aws(region)` calls it, and `refuse(id)` makes
+ * it refuse to create this alarm or saved query, by its logical ID, until the next `refuse()`.
  */
 async function startMinistack(t) {
   const directory = temporary(t);

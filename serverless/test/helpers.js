@@ -18,7 +18,7 @@ const OSLS = path.join(ROOT, 'node_modules', 'osls', 'bin', 'serverless.js');
 const EXISTING_STREAM = 'arn:aws:dynamodb:eu-central-1:123456789012:table/Settings/stream/2024-09-11T09:00:17.927';
 const EXISTING_TABLES = ['--param', `configurationStreamArn=${EXISTING_STREAM}`, '--param', 'existingAuditTable=History'];
 
-/** Every parameter with a value other than its default, but for the existing tables and the recovery role. */
+/** Every parameter with a value other than its default, except the existing tables and the recovery role. */
 const OTHER_PARAMETERS = ['--stage', 'prod', ...Object.entries({
   configurationTable: 'Settings', auditTable: 'SettingsHistory', keyAttribute: 'name', provenance: 'on',
   architecture: 'arm64', logRetentionDays: '14', failureRetentionDays: '7',

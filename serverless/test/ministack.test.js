@@ -128,7 +128,7 @@ function succeeds(result) {
   return result;
 }
 
-/** Both tables in a region. It remembers each change, and so what the Audit table must have. */
+/** Both tables in a region. It remembers each change, and so the entries that the Audit table must have. */
 function tablesIn(aws) {
   const [TableName, values, expected] = ['Configuration-dev', new Map(), []];
   const item = (key, value) => ({ key: { S: key }, value: { N: String(value) } });

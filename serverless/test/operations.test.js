@@ -46,7 +46,7 @@ const VALUES = {
   StorageType: ['AllStorageTypes'],
 };
 
-/** The function's own metrics, name and unit: a Rust test holds the table to the catalog. */
+/** The function's own metrics, name and unit: a Rust test compares the table with the catalog. */
 const CATALOG = Object.fromEntries([...read('docs', 'telemetry.md').matchAll(/^\| `([A-Z]\w+)` \| (Count|Milliseconds) \| /gm)]
   .map(([, name, unit]) => [name, unit]));
 assert.ok(Object.keys(CATALOG).length > 10, 'docs/telemetry.md has the table of metrics');
@@ -67,7 +67,7 @@ const lineOf = (expression, metrics) => expression.replace(/[A-Za-z_]\w*/g, (wor
 /** What one unit of a graph's axis is in the metric's own unit. */
 const SCALES = { minutes: 60_000, seconds: 1_000 };
 const scaleOf = (expression) => Number(/ \/ (\d+)$/.exec(expression)?.[1] ?? 1);
-/** A line without what fills its gaps and changes its unit. Its period suits the graph's range, and not the alarm. */
+/** A line without what fills its gaps and changes its unit. Its period suits the graph's range, not the alarm. */
 const plain = (text) => text.replace(/ \/ \d+$/, '').replace(/^FILL\((.+), (?:0|LINEAR)\)$/, '$1').replace(/(\[.*),\d+\]$/, '$1]');
 
 /** What an alarm compares with its threshold. */
@@ -483,7 +483,7 @@ test('saved queries use members that exist in the log, and runbooks and dashboar
 });
 
 test('runbooks list every reason that the function reports', () => {
-  // Rust tests hold the tables of the page to the code.
+  // Rust tests compare the tables of the page with the code.
   const page = read('docs', 'semantics.md');
   const codes = (heading) => {
     const start = page.indexOf(`\n### ${heading}`);

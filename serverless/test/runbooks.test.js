@@ -131,8 +131,8 @@ function commands(text) {
 }
 
 /**
- * The calls that bash makes, of stand-ins, when all commands of a page are pasted: [[tool, argument, …], …]. The stand-in of
- * the AWS CLI gives each operation its answer, or else "answer".
+ * The calls that bash makes to stand-ins when all commands of a page are pasted: [[tool, argument, …], …]. The stand-in
+ * for the AWS CLI answers each operation with its answer here, or else with "answer".
  */
 async function pasted(t, file, directory = temporary(t), answers = {}) {
   const recorded = path.join(directory, 'calls');

@@ -13,7 +13,7 @@ const kebab = (name) => name.replace(/([a-z0-9])([A-Z])/g, '$1-$2').toLowerCase(
 const METRIC_ALARM = 'AWS::CloudWatch::Alarm';
 const COMPOSITE_ALARM = 'AWS::CloudWatch::CompositeAlarm';
 
-/** What adds something to the stack that is not there by default. */
+/** The parameters that add something to the stack that is not there by default. */
 const EVERYTHING = ['--param', 'canary=on'];
 
 /** The packaged template's resources, as CloudFormation resolves them, with everything that can be switched on. */

@@ -98,7 +98,7 @@ test('the Audit table, which no rollback can delete, is created last', async (t)
   const first = new Set(['AuditTable']);
   for (const id of first) for (const other of before(id)) first.add(other);
   const others = Object.keys(resources).filter((id) => !first.has(id));
-  // These have a condition. They wait for a topic alone.
+  // These have a condition. They wait only for a topic.
   assert.deepEqual(others, ['PageEmailSubscription', 'NotifyEmailSubscription']);
   for (const id of Object.keys(resources)) if (id !== 'AuditTable') assert.ok(!before(id).includes('AuditTable'), `${id} does not wait for the table`);
   t.diagnostic(`${first.size - 1} resources come first`);

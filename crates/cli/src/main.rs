@@ -64,7 +64,7 @@ enum Command {
     /// Exit code 0: success. 1: there are no entries, or the item did not exist at that time. 2: the command line is
     /// wrong, or AWS returned an error. 3: the trail is not intact, or that cannot be determined; the output says why.
     History(history::HistoryArguments),
-    /// Export the whole trail, or a part of it, in the order of time
+    /// Export the whole trail, or a part of it, in chronological order
     ///
     /// First the command reads the times and the keys of all entries, and sorts them; then it reads the entries in this order.
     /// An entry that was altered or deleted in between is named on standard error. Entries that are written meanwhile

@@ -11,7 +11,7 @@
 //! | `error TYPE MESSAGE` | fails |
 //! | `exit CODE` | ends the process |
 //! | `hang` | answers never |
-//! | `environment` | returns its environment |
+//! | `hang` | never answers |
 //!
 //! It prints `{"handled":n}` before it answers, and sends a segment document.
 
@@ -69,7 +69,7 @@ fn main() -> Result<(), Failure> {
                 call("POST", &format!("invocation/{request_id}/error"), &report)?;
             }
             "exit" => {
-                // A line that a dying process did not end is a line all the same.
+                // A line that a dying process did not finish is still a line.
                 print!("half a line");
                 std::io::stdout().flush()?;
                 std::process::exit(rest.parse()?);

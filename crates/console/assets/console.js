@@ -99,7 +99,7 @@ if (slider) {
     // It may have moved on meanwhile.
     while (position !== slider.elements.at.value) {
       position = slider.elements.at.value
-      // If the console does not answer, the page shows what it showed; the button says why.
+      // If the console does not answer, the page stays as it is; the button says why.
       await follow(slider).catch(() => {})
     }
     isBusy = false

@@ -1,7 +1,7 @@
 //! `config-audit export`: the whole trail, or a part of it, by time.
 //!
-//! Within one second only the entries themselves tell their order. So the entries that one item has in one second are
-//! folded, as `history` folds all entries of an item.
+//! Within one second, only the entries themselves show their order. So the command folds the entries that one item has
+//! in one second, as `history` folds all entries of an item.
 
 use clap::{Args, ValueEnum};
 use config_audit_cloudwatch::units::{count, thousands};

@@ -1,4 +1,4 @@
-//! Which account the commands use, and what they say when AWS cannot be asked or refuses.
+//! Which account the commands use, and what they say when AWS cannot be reached or refuses.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ const NO_ITEMS: &str = r#"{"Items":[],"Count":0,"ScannedCount":0}"#;
 const CALLER: &str = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account>\
      </GetCallerIdentityResult></GetCallerIdentityResponse>";
 
-/// A service that gives all requests one answer.
+/// A service that gives every request the same response.
 struct Service {
     url: String,
     /// What signed each request: `KEY/DATE/REGION/SERVICE/aws4_request`.
@@ -81,7 +81,7 @@ async fn a_profile_of_the_command_line_wins_over_the_keys_of_the_environment() {
         (&["--profile", "other"][..], &[][..], profile, "eu-west-3"),
         (&["--profile", "other", "--region", "eu-north-1"], &[], profile, "eu-north-1"),
         (&["--profile", "other"], &[("AWS_REGION", "us-east-2")], profile, "us-east-2"),
-        // A profile of the environment does not win over its keys, in the AWS CLI neither.
+        // A profile in the environment does not override the keys there, as in the AWS CLI.
         (&[], &[("AWS_PROFILE", "other")], environment, "eu-west-3"),
         (&["--region", "eu-north-1"], &[], environment, "eu-north-1"),
     ] {
@@ -140,7 +140,7 @@ async fn who_writes_sees_the_account_and_the_region_first() {
             assert!(ran.code == 0 && first.contains(&whose.replace("ENDPOINT", database)), "{ran:?}");
         }
     }
-    // Another endpoint has no account.
+    // A custom endpoint has no account.
     for mut command in writers(&tables, &directory) {
         let ran = run(command.args(["--endpoint-url", database])).await;
         let whose = format!("table {AUDIT} at {database}, region eu-central-1.");
@@ -149,7 +149,7 @@ async fn who_writes_sees_the_account_and_the_region_first() {
     tables.database.stop().await;
 }
 
-/// The commands that talk to AWS, with all that they need but an account.
+/// The commands that talk to AWS, with everything that they need except an account.
 fn commands() -> Vec<Command> {
     let both = ["--configuration-table", CONFIGURATION, "--audit-table", AUDIT];
     let lines: [&[&str]; 5] = [
@@ -167,7 +167,8 @@ fn commands() -> Vec<Command> {
     lines.iter().map(command).collect()
 }
 
-/// Fails unless the command said in its last line, and in one, all of these words, and nothing that looks like a dump.
+/// Fails unless the command printed exactly one error, as its last line, with all of these words and nothing that looks
+/// like a dump.
 fn assert_one_line(ran: &Ran, words: &[&str]) {
     assert!(ran.code == 2 || ran.code == 1, "{ran:?}");
     let errors: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("config-audit: ")).collect();

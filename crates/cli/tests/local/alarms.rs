@@ -1,4 +1,4 @@
-//! The whole of `config-audit alarms check`, played once: every fault at three rates with three cadences of retries, thirty
+//! All of `config-audit alarms check`, run once: every fault at three rates with three cadences of retries, thirty
 //! healthy days at each rate and with a canary, and each alarm left out once.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ fn runbooks() -> PathBuf {
     repository().join("docs/runbooks")
 }
 
-/// The check of the alarms in changed files.
+/// A check of the alarms after this change to their files.
 fn changed(change: impl Fn(&str) -> String) -> Result<AlarmCheck, String> {
     static TEMPLATES: LazyLock<BTreeMap<OsString, String>> = LazyLock::new(|| {
         let files = std::fs::read_dir(alarms()).unwrap().map(Result::unwrap);
@@ -37,7 +37,7 @@ fn changed(change: impl Fn(&str) -> String) -> Result<AlarmCheck, String> {
     AlarmCheck::read(directory.path(), &runbooks()).map_err(|error| error.to_string())
 }
 
-/// A template without one of its resources, and without its place in the rules of other alarms.
+/// A template without one of its resources, which the rules of other alarms no longer name either.
 fn without(template: &str, id: &str) -> String {
     let template = template.replace(&format!("ALARM(\"${{{id}}}\")"), "FALSE");
     let Some(from) = template.find(&format!("\n  {id}:\n")) else { return template };
@@ -70,7 +70,7 @@ fn the_documentation_has_the_tables_of_faults() {
 
 #[test]
 fn no_alarm_can_be_left_out() {
-    // A part of another alarm notifies nobody itself; without it the other alarm is not valid.
+    // A part of another alarm notifies nobody itself, and without it the other alarm is not valid.
     let (whole, parts): (Vec<_>, Vec<_>) =
         CHECK.alarms().all().iter().partition(|alarm| !alarm.alarm_actions.is_empty());
     for Alarm { id, .. } in &whole {

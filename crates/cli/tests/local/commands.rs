@@ -1,4 +1,4 @@
-//! The commands, with the scripted function: exit codes, where the event comes from, the outputs, a clean end.
+//! The commands, with the scripted function: exit codes, where the event comes from, the output, and a clean exit.
 
 use std::process::{Output, Stdio};
 
@@ -30,7 +30,7 @@ async fn the_exit_code_says_how_it_went() {
         ("", &data, 0),
         ("return null", &data, 0),
         ("return \"text\"", &data, 0),
-        // A function without a failure bucket is the function's affair.
+        // Whether a function without a failure bucket is acceptable is up to the function.
         ("", &["--data", EVENT, "--env", "FAILURE_BUCKET="], 0),
         ("fail 0", &data, 1),
         ("error Kind message", &data, 1),

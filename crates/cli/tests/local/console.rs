@@ -1,4 +1,4 @@
-//! The console of a real world, over HTTP: a change that is made with its form is seen arriving in the trail.
+//! The console of a real world, over HTTP: a change made with its form arrives in the trail.
 
 use std::process::Stdio;
 
@@ -21,12 +21,12 @@ use crate::trail::scene::{AUDIT, EPOCH, Tables, command, entries, item};
 struct Visit {
     client: Client<HttpConnector, Body>,
     console: String,
-    /// The cookie that an account's console gave for its key; empty for a local world.
+    /// The cookie that an account's console gave in exchange for its key; empty for a local world.
     cookie: String,
     _world: Child,
 }
 
-/// What was answered.
+/// The response.
 struct Answer {
     status: u16,
     location: String,
@@ -47,7 +47,7 @@ impl Visit {
         let mut lines = BufReader::new(world.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
         let address = first.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-        // Somebody must read the rest, or the world would wait for them.
+        // Something must read the rest, or the world would block.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = Client::builder(TokioExecutor::new()).build_http();
         let (console, key) = address.split_once("/?").map_or((&*address, None), |(console, key)| (console, Some(key)));
@@ -84,7 +84,7 @@ impl Visit {
         serde_json::from_str(&answer.text).unwrap()
     }
 
-    /// Asks for this page again until it says what is wanted.
+    /// Requests this page until it says what is wanted.
     async fn json_until(&self, address: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let asks = async {
             loop {
@@ -133,7 +133,7 @@ async fn a_change_is_made_with_the_form_and_seen_arriving() {
         (view["changes"][0]["itemKey"].as_str(), view["changes"][0]["place"].as_str()),
         (Some("FLAG"), Some("audited"))
     );
-    // What a page of somebody else's could send.
+    // What somebody else's page could send.
     let fields = "action=delete&key=FLAG";
     for headers in
         [[("origin", "https://evil.example")], [("host", "evil.example")], [("sec-fetch-site", "cross-site")]]

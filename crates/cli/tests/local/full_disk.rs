@@ -1,5 +1,5 @@
-//! A full disk under the failure bucket: nothing is acknowledged that is not kept, and when there is room all goes on. And a
-//! disk that cannot be written to at all.
+//! A full disk under the failure bucket: nothing is acknowledged unless it is stored, and everything continues once
+//! there is room. Also, a disk that cannot be written to at all.
 
 use std::process::Stdio;
 
@@ -10,8 +10,8 @@ use tokio::process::{ChildStdout, Command};
 
 use crate::support::{GENEROUS, bootstrap};
 
-/// Runs the rest of its arguments with a disk of 256 KB, and with a larger one once it reads a line. What it starts ends
-/// with it.
+/// Runs the rest of its arguments with a disk of 256 KB, and enlarges the disk once it reads a line. Whatever it starts
+/// ends with it.
 const ON_A_SMALL_DISK: &str = r#"
     disk=$1; shift
     mount -t tmpfs -o size=256k none "$disk"
@@ -20,10 +20,10 @@ const ON_A_SMALL_DISK: &str = r#"
     wait
 "#;
 
-/// Larger than the disk, and with what an entry adds to it too large for one, so the whole record must be kept.
+/// Larger than the disk, and too large for an entry with what an entry adds, so the whole record must be stored.
 const LARGE: usize = 409_500;
 
-/// The next line with this in it; returns all up to it.
+/// Waits for the next line that contains this; returns all lines up to it.
 async fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, part: &str) -> Vec<String> {
     let mut seen = Vec::new();
     let waiting = async {
@@ -46,7 +46,7 @@ async fn a_full_disk_under_the_failure_bucket_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let disk = directory.path().join("s3");
     std::fs::create_dir(&disk).unwrap();
-    // A file system of our own needs no rights where the kernel lets users have name spaces.
+    // Mounting our own file system needs no privileges if the kernel lets users create namespaces.
     let mut command = Command::new("unshare");
     command.args([
         "--map-root-user",

@@ -76,7 +76,7 @@ async fn a_process_that_ends_in_the_middle_is_replaced() {
 async fn a_function_that_does_not_answer_is_killed_at_the_time_out_and_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = scripted(directory.path(), &["hang", "return 2"]);
-    // It never answers, however fast the machine is; so a short time-out makes the test quick and nothing else.
+    // It never answers, however fast the machine is, so a short timeout only makes the test faster.
     let timeout = Duration::from_secs(1);
     settings.timeout = timeout;
     let (mut function, mut events) = start(settings).await;
@@ -145,7 +145,7 @@ async fn the_process_sees_lambdas_environment_and_nothing_of_the_users() {
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-        // The caller's own wins.
+        // The caller's own value takes precedence.
         ("AWS_LAMBDA_LOG_LEVEL", "DEBUG"),
         ("AWS_CONFIG_FILE", "/dev/null"),
         ("AWS_EC2_METADATA_DISABLED", "true"),

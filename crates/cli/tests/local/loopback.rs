@@ -1,5 +1,5 @@
-//! Nothing of the local world can be reached from another machine, or used by a web page that a browser of this one shows:
-//! it holds what a table holds, and its credentials are known to all.
+//! Nothing in the local world can be reached from another machine, or used by a web page in a browser on this one: it
+//! holds what a table holds, and its credentials are public.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,8 +12,8 @@ use tokio::process::Child;
 
 use crate::support::{GENEROUS, bootstrap, config_audit};
 
-/// The protocols and local addresses of a process's sockets that take what comes, as the kernel writes them: the address in
-/// hexadecimal, a colon, the port.
+/// The protocols and local addresses of a process's sockets that accept connections or datagrams from anyone, as the
+/// kernel prints them: the address in hexadecimal, a colon, the port.
 fn open_to(process: u32) -> Vec<(&'static str, String)> {
     let sockets: HashSet<String> = fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
@@ -21,7 +21,7 @@ fn open_to(process: u32) -> Vec<(&'static str, String)> {
         .filter_map(|target| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
         .collect();
     let mut open = Vec::new();
-    // State 0A is LISTEN; 07 is a UDP socket that is connected to nobody.
+    // State 0A is LISTEN; 07 is a UDP socket that is not connected.
     for (table, state) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
         let lines = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
         for line in lines.lines().skip(1) {
@@ -49,7 +49,7 @@ async fn running() -> Child {
     world
 }
 
-/// Lists the tables, as the AWS CLI does, with these headers besides. Returns the answer.
+/// Lists the tables as the AWS CLI does, with these additional headers. Returns the response.
 async fn list_tables(port: u16, method: &str, headers: &str) -> String {
     let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
     let request = format!(
@@ -81,7 +81,7 @@ async fn no_port_of_the_local_world_answers_a_web_page() {
             ("POST", format!("{ours}Origin: null\r\n")),
             ("OPTIONS", format!("{ours}Origin: https://evil.example\r\nAccess-Control-Request-Method: POST\r\n")),
             ("GET", format!("{ours}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image\r\n")),
-            // The page's own name has become a name of this machine.
+            // The page's own host name now resolves to this machine.
             ("POST", format!("Host: evil.example:{port}\r\n")),
             ("POST", format!("Host: evil.example:{port}\r\nSec-Fetch-Site: same-origin\r\n")),
             ("POST", "Host: 127.0.0.1:1\r\n".to_owned()),

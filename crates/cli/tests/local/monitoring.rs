@@ -80,7 +80,7 @@ async fn an_alarm_that_no_longer_fires_fails_the_check() {
     for file in std::fs::read_dir(repository().join("alarms")).unwrap() {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        // The first alarm of records.yml with this is RecordsFailing.
+        // The first alarm in records.yml with this is RecordsFailing.
         let text = if path.ends_with("records.yml") { text.replacen("Threshold: 0", "Threshold: 9", 1) } else { text };
         std::fs::write(copy.path().join(path.file_name().unwrap()), text).unwrap();
     }
@@ -106,7 +106,7 @@ async fn an_alarm_that_no_longer_fires_fails_the_check() {
     assert!(error.contains("alarms cannot be read; run this in the repository"), "{error}");
 }
 
-/// Each would cost the command its memory, its stack or its time, or mislead whoever reads the error.
+/// Each could exhaust the command's memory, stack or time, or mislead whoever reads the error.
 #[tokio::test]
 async fn a_hostile_file_is_refused_in_one_line_that_names_it() {
     type Make = Box<dyn Fn(&Path)>;
@@ -157,7 +157,7 @@ async fn a_hostile_file_is_refused_in_one_line_that_names_it() {
                     || error.contains("watches"),
                 "{what}"
             );
-            // What is not a template may be refused as a dashboard for another reason.
+            // A file that is not a template may be refused as a dashboard for another reason.
             assert!(command == "dashboards" || error.contains(expected), "{what}");
         }
     }

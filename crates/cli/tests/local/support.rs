@@ -61,7 +61,7 @@ pub(crate) fn config_audit() -> tokio::process::Command {
             command.env_remove(name);
         }
     }
-    // Nor in their home, nor in the machine's metadata.
+    // Nor from the home directory, nor from the machine's metadata.
     command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     command.env("AWS_EC2_METADATA_DISABLED", "true");
     command.kill_on_drop(true).stdin(std::process::Stdio::null());

@@ -22,7 +22,7 @@ fn settings(directory: &Path, script: &[&str], mapping: MappingSettings) -> Worl
     settings
 }
 
-/// Retries at once: what is tested is their order, not their pace.
+/// Retries immediately: the tests are about their order, not their timing.
 fn impatient() -> MappingSettings {
     MappingSettings {
         first_retry_delay: Duration::from_millis(1),
@@ -37,7 +37,7 @@ async fn start(settings: WorldSettings) -> (World, UnboundedReceiver<Arc<WorldEv
     (World::start(settings, bus).await.unwrap(), events)
 }
 
-/// Five changes that are in the stream before the mapping reads it again, in a row.
+/// Changes items in a row. All of the changes are in the stream before the mapping reads it again.
 async fn change(world: &World, keys: &[&str]) {
     let client = world.database().unwrap().client();
     for key in keys {
@@ -105,7 +105,7 @@ async fn a_batch_that_is_given_up_is_in_the_bucket_whole() {
     assert_eq!(record["DDBStreamBatchInfo"]["endSequenceNumber"], to.as_str());
     let payload: Value = serde_json::from_str(record["payload"].as_str().unwrap()).unwrap();
     assert_eq!(payload["Records"][0]["dynamodb"]["NewImage"]["key"]["S"], "a");
-    // The shard goes on behind it.
+    // The shard continues after it.
     change(&world, &["b"]).await;
     let (next, _) = wait_for(&mut events, advanced).await;
     assert!(next > to);

@@ -36,8 +36,8 @@ pub struct Mark {
     pub label: &'static str,
 }
 
-/// Draws a graph between two times. For each time with a value, it has a column that shows all values of that time when
-/// one points at it.
+/// Draws a graph between two times. For each time with a value, a column shows all values of that time when you point
+/// at it.
 ///
 /// # Errors
 /// If the size is too small.
@@ -69,7 +69,7 @@ pub(super) fn svg(
 /// The pixels of the lines, without the axes: from left to right, and from top to bottom.
 type Plot = (Range<i32>, Range<i32>);
 
-/// A transparent column for each time with a value. Its title is what a browser shows to one who points at it.
+/// A transparent column for each time with a value. A browser shows its title when you point at it.
 fn columns(lines: &[LineValues], (from, to): (DateTime<Utc>, DateTime<Utc>), (x, y): &Plot) -> String {
     let mut values: BTreeMap<DateTime<Utc>, Vec<String>> = BTreeMap::new();
     for LineValues { label, points } in lines {
@@ -102,7 +102,7 @@ fn columns(lines: &[LineValues], (from, to): (DateTime<Utc>, DateTime<Utc>), (x,
     columns.into_string()
 }
 
-/// The most that a column extends to either side, in pixels.
+/// The maximum distance that a column extends to either side, in pixels.
 const MAX_HALF: f64 = 12.0;
 
 /// The shape of a line without axes. A gap is left out.

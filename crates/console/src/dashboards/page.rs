@@ -43,13 +43,13 @@ const RANGES: [(&str, i64); 6] = [("15m", 15), ("1h", 60), ("3h", 180), ("12h", 
 const PERIODS: [(&str, i64); 4] = [("1m", 1), ("5m", 5), ("15m", 15), ("1h", 60)];
 /// The shortest time that a dashboard shows, so that a world that has just started has an axis.
 const SHORTEST: TimeDelta = TimeDelta::minutes(15);
-/// How often a dashboard is drawn anew, in seconds. No period is shorter than a minute.
+/// How often a dashboard is redrawn, in seconds. No period is shorter than a minute.
 const REDRAWN: i64 = 10;
 
 /// The local world has no canary.
 const CANARY_MISSING: &str = "config-audit-dev-CanaryMissing";
 
-/// What of a dashboard to show.
+/// What to show of a dashboard.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Choice {
     range: Option<String>,

@@ -134,7 +134,7 @@ fn a_query_is_run_on_the_log_and_what_it_finds_stays_text() {
     assert!(page.contains("Throttled") && !page.contains("old"), "{page}");
     let json = serde_json::to_value(shown(&found, &Metrics::default(), Some(&log))).unwrap();
     assert_eq!(json["result"]["table"][1], json!({ "reason": "Throttled", "lines": 1.0 }));
-    // Where there is no log, the query itself is shown; and so it is if it cannot be run.
+    // If there is no log, or the query cannot be run, the query itself is shown.
     assert!(drawn(&found, &Metrics::default(), None).contains(">SOURCE"));
     let unsupported = dashboard("log", &json!({ "title": "L", "query": "parse x" }));
     let page = drawn(&unsupported, &Metrics::default(), Some(&log));

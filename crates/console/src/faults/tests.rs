@@ -60,7 +60,7 @@ async fn every_form_of_the_page_does_what_it_says() {
             assert_eq!(fixture.breaker.faults(), expected, "{fields:?}");
         }
     }
-    // Two parts at once, and of one part the last.
+    // Faults of two parts are active at once, and of each part only the last one is.
     for (name, _) in switches {
         fixture.post("/break", token, &[("fault", name), ("on", "true")]).await;
     }

@@ -108,7 +108,7 @@ pub(super) enum EventKind {
     },
     /// The first change was lost.
     FirstLost,
-    /// The first record came into the failure bucket.
+    /// The first record arrived in the failure bucket.
     FirstInBucket,
 }
 
@@ -134,7 +134,7 @@ impl Incidents {
     /// If the simulator panics.
     pub(super) async fn get(&self, choice: Choice) -> Result<Option<Arc<Incident>>, JoinError> {
         let (alarms, played) = (Arc::clone(&self.alarms), Arc::clone(&self.played));
-        // The lock is held where the incident is played, because a request may be gone before it has been.
+        // The lock is held while the incident is played, because the request may be dropped before that has ended.
         spawn_blocking(move || {
             let mut played = played.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((_, incident)) = played.iter().find(|(other, _)| *other == choice) {
@@ -231,12 +231,12 @@ impl Incident {
         self.began + TimeDelta::minutes(minute)
     }
 
-    /// The minute by whose time this has happened.
+    /// The first minute by which this has happened.
     pub(super) fn minute_of(&self, at: DateTime<Utc>) -> i64 {
         -(self.began - at).num_milliseconds().div_euclid(60_000)
     }
 
-    /// The minute in which somebody is told of it: paged, or else notified.
+    /// The minute in which somebody is notified of it: paged, or else notified otherwise.
     pub(super) fn first_notified_minute(&self) -> Option<i64> {
         let first = |is_it: fn(&EventKind) -> bool| self.events.iter().find(|it| is_it(&it.kind));
         let told = first(|kind| matches!(kind, EventKind::Fired { paged: true, .. }));

@@ -26,10 +26,10 @@ use incident::{Choice, FAULTS, Fault, Incident, IncidentEvent, value};
 
 /// When somebody may remove the cause, in minutes after the fault began.
 const DELAYS: [u32; 4] = [15, 60, 240, 720];
-/// How long after being told somebody looks, in minutes.
+/// How many minutes after being notified somebody looks.
 const LOOKS_AFTER: i64 = 5;
 
-/// What of an incident to show.
+/// What to show of an incident.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Asked {
@@ -73,7 +73,7 @@ struct Alarm {
     runbook: Option<&'static str>,
 }
 
-/// What the quiz says to an answer.
+/// The quiz's verdict on an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Judgement {
     /// Nobody has answered.
@@ -88,7 +88,7 @@ enum Judgement {
     GivenUp,
 }
 
-/// The answer that asks for the answer.
+/// The value of an answer that asks for the solution.
 const GIVE_UP: &str = "show";
 
 /// The list of faults.
@@ -113,7 +113,7 @@ pub(crate) async fn fault(
     respond(&site, number, address, &asked, None, &headers).await
 }
 
-/// Some incident whose fault is hidden.
+/// A random incident whose fault is hidden.
 pub(crate) async fn any() -> Redirect {
     // A random UUID is at hand; its remainder is random enough for a quiz.
     let number = Uuid::new_v4().as_u128() % FAULTS.len() as u128;

@@ -82,7 +82,7 @@ pub(super) fn incident(shown: &Shown<'_>, dashboard: &Dashboard) -> Result<Marku
 }
 
 impl Shown<'_> {
-    /// What is asked for, at the time that is shown.
+    /// The request for what is shown, at the time that is shown.
     fn here(&self) -> Asked {
         Asked { at: Some(self.view.minute), ..self.asked.clone() }
     }
@@ -98,7 +98,7 @@ impl Shown<'_> {
             .to_string()
     }
 
-    /// The beginning of the fault is hidden as long as the fault is.
+    /// The beginning of the fault is hidden as long as the fault itself is.
     fn marks(&self) -> Vec<Mark> {
         let began = self.view.fault.map(|_| Mark { at: self.incident.began, label: "the fault begins" });
         let removed = self.incident.cause_removed.map(|at| Mark { at, label: "somebody removes the cause" });

@@ -140,7 +140,7 @@ async fn what_cannot_be_practised_is_an_error() {
         (&format!("{THROTTLED}?rate=fast"), 400),
         (&format!("{THROTTLED}?at=soon"), 400),
         ("/practice/faults/the-table-throttles-for-three-hours?endedAfter=240", 400),
-        // An old stream view type is there from the beginning to the end.
+        // A wrong view type of the stream is there from the beginning to the end.
         ("/practice/faults/the-stream-has-no-old-images?endedAfter=15", 400),
     ] {
         assert_eq!(fixture.get(address, "text/html").await.0, status, "{address}");

@@ -218,7 +218,7 @@ impl Known {
         }
     }
 
-    /// How many entries were dropped. A reading meets those again that earlier ones dropped, so it has its own count.
+    /// How many entries were dropped. A reading sees entries again that earlier ones dropped, so it has its own count.
     fn dropped(&self) -> usize {
         self.reading.as_ref().map_or(0, |reading| reading.entries - reading.kept).max(self.dropped)
     }
@@ -263,7 +263,7 @@ impl Known {
     fn forget(&mut self, oldest: Head) {
         let read_by = self.places.remove(&oldest.id).map_or(0, |place| place.reading);
         match &mut self.reading {
-            // Those that this reading has not had yet, it will have.
+            // This reading will still see those that it has not seen yet.
             Some(reading) => reading.kept -= usize::from(read_by == self.readings),
             None => self.dropped += 1,
         }

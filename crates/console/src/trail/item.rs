@@ -157,7 +157,7 @@ impl View {
             let entry = item(entry);
             Row::of(trail, Head::of(&entry), shows_values.then(|| Entry::from_item(entry)))
         });
-        // Without a change in order, nothing is known of the item.
+        // Without a change in order, nothing is known about the item.
         let has_state = !at.is_empty() && !fold.steps.is_empty();
         Self {
             item_key: asked.key.clone(),
@@ -171,7 +171,7 @@ impl View {
     }
 }
 
-/// A finding as `config-audit verify` has it, and whether its entry may only not be stored yet.
+/// A finding as `config-audit verify` has it, and whether its entry may just not be stored yet.
 fn json(finding: &Finding, key: &str) -> Value {
     let mut json = finding.json(key);
     json["isAtEnd"] = finding.is_at_end().into();

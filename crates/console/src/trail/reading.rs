@@ -20,7 +20,7 @@ use crate::site::{Refusal, done};
 use crate::text::{Visible, time};
 use crate::token::{Nothing, Sent};
 
-/// How long the local world's table is not read again, however many events are missed.
+/// The minimum time between two readings of the local world's table, however many events are missed.
 pub(crate) const READ_PAUSE: Duration = Duration::from_secs(10);
 
 /// How far the table has been read.
@@ -30,7 +30,7 @@ pub(super) enum Reading {
     /// Not requested yet.
     #[default]
     NotRead,
-    /// It goes on.
+    /// It is in progress.
     Running {
         /// How many entries have been read.
         entries: usize,
@@ -147,7 +147,7 @@ impl Trail {
     }
 }
 
-/// Turns a reading that does not get to its end, because it panics or is cancelled, into a failed one.
+/// Turns a reading that does not finish, because it panics or is cancelled, into a failed one.
 struct Unfinished<'a>(&'a Trail);
 
 impl Drop for Unfinished<'_> {

@@ -102,7 +102,7 @@ impl Trail {
     }
 }
 
-/// Turns a verification that does not get to its end, because it panics or is cancelled, into a failed one.
+/// Turns a verification that does not finish, because it panics or is cancelled, into a failed one.
 struct Unfinished<'a>(&'a Trail);
 
 impl Drop for Unfinished<'_> {

@@ -1,5 +1,5 @@
 //! The rules of the embedded metric format (Amazon CloudWatch User Guide, "Specification: Embedded metric format"), and
-//! ours: which dimensions there are, and that no age is negative.
+//! our own: which dimensions exist, and that no age is negative.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 /// The largest log event, in bytes.
 const LARGEST: usize = 256 * 1024;
-/// How old and how new a timestamp may be, in milliseconds.
+/// How far a timestamp may be in the past and in the future, in milliseconds.
 const OLDEST: i64 = 14 * 24 * 3_600_000;
 const NEWEST: i64 = 2 * 3_600_000;
-/// The largest number that CloudWatch takes is 2^360.
+/// The largest number that CloudWatch accepts is 2^360.
 const LARGEST_NUMBER: f64 = 2.348_542_582_773_833e108;
-/// Ours; others would make metrics of their own, and a request's ID in one makes a metric for every request.
+/// Our dimensions. Any other creates separate metrics, and a request ID as a dimension creates one for every request.
 const DIMENSIONS: [&str; 2] = ["Service", "Stage"];
 const UNITS: [&str; 27] = [
     "Seconds",
@@ -45,7 +45,7 @@ const UNITS: [&str; 27] = [
     "None",
 ];
 
-/// Checks one line. For a line that is not a document of the format, only the size has a rule.
+/// Checks one line. For a line that is not in the format, only the size is limited.
 pub(crate) fn check(line: &str) -> Result<(), String> {
     ensure(line.len() <= LARGEST, || format!("{} bytes", line.len()))?;
     let document: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;

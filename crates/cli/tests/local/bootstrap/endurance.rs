@@ -1,6 +1,6 @@
-//! Everything at once, on real parts: changes in a real table, its stream through the mapping to the real bootstrap, and
-//! writes that are dropped, delayed, cut, throttled, refused, given back, done without an answer, with the process killed
-//! in between. Then the trail is compared with what was written.
+//! Everything at once, with real components: changes in a real table go through its stream and the mapping to the real
+//! bootstrap, while writes are dropped, delayed, cut off, throttled, refused, returned unprocessed, or done without an
+//! answer, and the process is killed in between. Then the trail is compared with what was written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::proxy::Fault;
 use super::scene::Scene;
 use crate::support::GENEROUS;
 
-/// How many changes are made, of how many items, by how many writers at once.
+/// How many changes are made, to how many items, by how many concurrent writers.
 const CHANGES: usize = 400;
 const ITEMS: usize = 24;
 const WRITERS: usize = 4;
@@ -26,7 +26,7 @@ const FAULTS: usize = 110;
 
 type Item = BTreeMap<&'static str, u64>;
 
-/// An entry that there must be: the item, the attribute, the value before and after.
+/// An entry that must exist: the item, the attribute, and the values before and after.
 type Expected = (String, Value, Value, Value);
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn endure(engine: Engine) -> String {
             }
         }
     };
-    // Each of the many processes takes its time to start where the machine is busy.
+    // On a busy machine, each of the many processes takes a while to start.
     tokio::time::timeout(5 * GENEROUS, settled).await.expect("it does not settle");
 
     let entry = |text: String| {
@@ -136,13 +136,13 @@ fn fault(random: &mut fastrand::Rng) -> Fault {
     }
 }
 
-/// For a client that sends a change again when DynamoDB fails, as clients do: DynamoDB Local does when it is busy. The same
+/// For a client that retries when DynamoDB fails, as clients do: DynamoDB Local fails when it is busy. Making the same
 /// change twice is one change.
 fn patient() -> Builder {
     Builder::new().retry_config(RetryConfig::standard().with_max_attempts(10))
 }
 
-/// What one writer does to its items, and the entries that there must be of it.
+/// What one writer does to its items. Returns the entries that must result.
 async fn write_all(
     database: &Database,
     table: &str,
@@ -153,7 +153,7 @@ async fn write_all(
     let client = database.client().clone();
     let mut items = BTreeMap::<String, Item>::new();
     let mut expected = Vec::new();
-    // No value comes twice, so each entry tells which change it is of.
+    // No value occurs twice, so each entry shows which change it belongs to.
     let mut values = (writer as u64 + 1) * 1_000_000..;
     for _ in 0..CHANGES / WRITERS {
         let name = format!("KEY_{writer}_{}", random.usize(..ITEMS / WRITERS));

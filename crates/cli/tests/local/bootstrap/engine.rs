@@ -15,15 +15,15 @@ use crate::support::GENEROUS;
 pub(crate) enum Engine {
     Embedded,
     DynamoDbLocal,
-    /// In a JVM that no other test uses. One that is busy with several tests can give an item back as unprocessed for
-    /// minutes after a request for it was interrupted.
+    /// In a JVM that no other test uses. One that several tests keep busy can return an item as unprocessed for minutes
+    /// after a request for it was interrupted.
     DynamoDbLocalAlone,
 }
 
 impl Engine {
     pub(crate) const BOTH: [Self; 2] = [Self::Embedded, Self::DynamoDbLocal];
 
-    /// A database without tables, of which nobody else knows, and who to be to it.
+    /// A database without tables that nobody else uses, and the credentials for it.
     pub(crate) async fn database(self) -> (Database, AwsSettings) {
         match self {
             Self::Embedded => {
@@ -33,7 +33,7 @@ impl Engine {
             Self::DynamoDbLocal | Self::DynamoDbLocalAlone => {
                 let port =
                     if self == Self::DynamoDbLocal { shared_dynamodb_local().await } else { dynamodb_local().await };
-                // It keeps the tables of each access key apart.
+                // It separates tables by access key.
                 let access_key_id = uuid::Uuid::new_v4().simple().to_string();
                 let aws = AwsSettings { access_key_id, ..AwsSettings::dummy() };
                 (Database::at(&format!("http://127.0.0.1:{port}"), aws.clone()), aws)
@@ -47,7 +47,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// The port of the DynamoDB Local that tests share, which is started for the first that asks.
+/// The port of the DynamoDB Local that tests share. The first test that needs it starts it.
 async fn shared_dynamodb_local() -> u16 {
     static PORT: OnceCell<u16> = OnceCell::const_new();
     *PORT.get_or_init(dynamodb_local).await
@@ -66,7 +66,7 @@ async fn dynamodb_local() -> u16 {
     tokio::time::timeout(GENEROUS, starting).await.expect("DynamoDB Local does not start")
 }
 
-/// It has no setting for the address to listen on; what it holds is in memory and made up.
+/// It has no setting for the address to listen on, but its data is in memory and made up.
 async fn try_to_start() -> Option<u16> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/dynamodb-local");
     let jar = directory.join("DynamoDBLocal.jar");
@@ -96,12 +96,12 @@ async fn try_to_start() -> Option<u16> {
     }
 }
 
-/// Nothing in this process is dropped when the last test ends, or when somebody kills it: so another process waits for
-/// the end of a pipe that this one holds open.
+/// Nothing in this process is dropped when the last test ends, or when somebody kills the process. So another process
+/// waits for the end of a pipe that this one holds open.
 fn end_with_this_process(child: &Child) {
     let mut guard = Command::new("sh");
     guard.args(["-c", "read -r _; kill \"$1\"", "guard", &child.id().to_string()]);
-    // A group of its own: Ctrl-C at the terminal is not to end it before the child.
+    // Its own process group, so that Ctrl-C at the terminal does not end it before the child.
     std::os::unix::process::CommandExt::process_group(&mut guard, 0);
     let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     std::mem::forget(guard.expect("sh cannot be run"));

@@ -14,7 +14,7 @@ use super::records::samples;
 use super::scene::{AUDIT_TABLE, Scene};
 use crate::support::wait_for;
 
-/// Fails where an entry is not of one of the contract's four shapes.
+/// Fails if an entry does not have one of the contract's four shapes.
 fn assert_has_the_contracts_shape(entry: &str) {
     let entry: Value = serde_json::from_str(entry).unwrap();
     let text = |member: &str| entry[member].as_str().unwrap_or_else(|| panic!("no {member}: {entry}"));
@@ -37,7 +37,7 @@ fn assert_has_the_contracts_shape(entry: &str) {
     assert!(shapes.contains(&rest.as_slice()), "{entry}");
 }
 
-/// A stored value in one form: each engine writes numbers in a notation of its own, and sets in an order of its own.
+/// A stored value in a normal form, because each engine has its own notation for numbers and its own order for sets.
 fn by_value(value: &AttributeValue) -> String {
     let sorted = |mut values: Vec<String>| {
         values.sort();
@@ -58,7 +58,7 @@ fn item_by_value(item: &HashMap<String, AttributeValue>) -> String {
     format!("{:?}", item.iter().map(|(name, value)| (name, by_value(value))).collect::<BTreeMap<_, _>>())
 }
 
-/// A number's digits and the power of ten of the last of them.
+/// A number's digits, and the power of ten of the last one.
 pub(crate) fn decimal(text: &str) -> String {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
@@ -114,8 +114,8 @@ async fn an_event_that_comes_three_times_leaves_the_same_bytes() {
     }
 }
 
-/// More changes than one request holds are in the stream; the second request is refused, so that its records alone are
-/// reported, and the mapping delivers from the lowest of them again, with others that were stored.
+/// The stream has more changes than fit in one request. The second request is refused, so only its records are
+/// reported, and the mapping redelivers from the lowest of them on, including records that were stored.
 #[tokio::test]
 async fn a_batch_of_the_stream_that_comes_again_in_part_leaves_each_entry_once() {
     const CHANGES: usize = 60;
@@ -133,7 +133,7 @@ async fn a_batch_of_the_stream_that_comes_again_in_part_leaves_each_entry_once()
                 }
             })
             .await;
-        // The part before the lowest failure is done, and the rest comes again.
+        // The records before the lowest failure are done, and the rest are redelivered.
         let again = |event: &WorldEvent| matches!(event, WorldEvent::BatchBisected { .. }).then_some(());
         wait_for(&mut play.events, again).await;
         let first = play.entries().await;

@@ -1,5 +1,5 @@
-//! An execution environment that does what Lambda's should not: headers of the Runtime API that mean nothing, and a standard
-//! output that takes nothing. The records are audited all the same.
+//! An execution environment that does what Lambda's should not: its Runtime API sends meaningless headers, and its
+//! standard output accepts nothing. The records are audited anyway.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -34,7 +34,7 @@ struct Api {
 }
 
 impl Api {
-    /// One that has these invocations, each of one record, and then none. Returns its address, and what is answered.
+    /// A Runtime API with these invocations, of one record each, and then none. Returns its address, and the responses.
     async fn start(invocations: impl IntoIterator<Item = Headers>) -> (String, UnboundedReceiver<String>) {
         let (answers, received) = unbounded_channel();
         let api = Self { invocations: Arc::new(Mutex::new(invocations.into_iter().collect())), answers };
@@ -72,7 +72,7 @@ fn start(api: &str, database: &Database, aws: &AwsSettings, stdout: impl Into<St
     command.env_clear().envs(aws.environment()).env("AWS_LAMBDA_RUNTIME_API", api).env("AUDIT_TABLE", AUDIT_TABLE);
     command.env("AWS_ENDPOINT_URL_DYNAMODB", database.url()).env("AWS_LAMBDA_FUNCTION_NAME", "audit");
     command.env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST").env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");
-    // Nobody is there; spans are lost, and nothing else is.
+    // Nothing listens there, so spans are lost, and nothing else is.
     command.env("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:9").env("AWS_LAMBDA_LOG_FORMAT", "JSON");
     command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
 }
@@ -83,7 +83,7 @@ async fn database() -> (Database, AwsSettings) {
     (database, aws)
 }
 
-/// Waits for so many answers; each says that nothing failed.
+/// Waits for this many responses, none of which may report a failure.
 async fn assert_answered(answers: &mut UnboundedReceiver<String>, count: usize, what: &str) {
     for number in 0..count {
         let answer = tokio::time::timeout(GENEROUS, answers.recv()).await.unwrap().unwrap();
@@ -125,7 +125,7 @@ async fn a_trace_header_that_means_nothing_costs_no_record() {
         format!("{root};Parent=zzzzzzzzzzzzzzzz;Sampled=1"),
         format!("{root};Parent=0000000000000000;Sampled=1"),
         "Root=1-00000000-000000000000000000000000;Parent=0000000000000000;Sampled=1".to_owned(),
-        // As long as they should be, in bytes, but cut in the middle of a letter.
+        // As long as they should be, in bytes, but cut off in the middle of a character.
         "Root=1-5759e98é-bd862e3fe1be46a99427279é;Parent=53995c3f42cd8aé;Sampled=1".to_owned(),
         "Root=1-€759e9-bd862e3fe1be46a9942727€;Parent=€995c3f42cd8a;Sampled=é".to_owned(),
         format!("{root};{parent};Sampled=1;Lineage={}", "x".repeat(50_000)),

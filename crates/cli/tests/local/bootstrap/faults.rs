@@ -1,5 +1,5 @@
-//! What the store may do, and what then still holds: nothing is lost, nothing is doubled, and the metrics say what is in
-//! the store.
+//! What the store may do, and what must still hold then: nothing is lost or written twice, and the metrics match the
+//! store.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::scene::{Observed, Play, Scene};
 
 /// More than fit in two requests.
 const RECORDS: usize = 60;
-/// So many requests, where nothing is repeated.
+/// The number of requests if none is retried.
 const REQUESTS: usize = 3;
 
-/// Fails unless each of the records has its one entry and the metrics say the same.
+/// Fails unless each of the records has exactly one entry, and the metrics agree.
 async fn assert_all_is_stored(play: &Play, observed: &Observed, what: &str) {
     assert_eq!(observed.failed(), [""; 0], "{what}");
     let mut keys = play.item_keys().await;
@@ -45,8 +45,8 @@ async fn what_passes_loses_nothing_and_doubles_nothing() {
             let mut play = Scene::on(engine).failing_first(faults.clone()).start().await;
             let observed = play.invoke(&inserts(0..RECORDS)).await;
             assert_all_is_stored(&play, &observed, &what).await;
-            // Each fault costs one more request; DynamoDB Local gives items back by itself at times. The function knows
-            // of each.
+            // Each fault costs one more request, and DynamoDB Local sometimes returns items unprocessed on its own. The
+            // function knows about each.
             let requests = play.proxy.writes();
             assert!(requests >= REQUESTS + faults.len(), "{what}: {requests} requests");
             assert_eq!(observed.count("WriteRetries"), (requests - REQUESTS) as u64, "{what}");
@@ -71,7 +71,7 @@ async fn a_store_that_never_answers_is_abandoned_in_time_and_every_record_is_rep
     for engine in Engine::BOTH {
         let limit = Duration::from_secs(3);
         let mut play = Scene::on(engine).allowing(limit).start().await;
-        // Init's health check has its answer: what it waits for is not part of the invocation.
+        // Init's health check has been answered, so waiting for it is not part of the invocation.
         assert_eq!(play.invoke(&event([])).await.failed(), [""; 0]);
         play.proxy.always(Fault::Silence);
         let observed = play.invoke(&inserts(0..250)).await;
@@ -84,7 +84,7 @@ async fn a_store_that_never_answers_is_abandoned_in_time_and_every_record_is_rep
     }
 }
 
-/// The largest batch, all of it failed, with a span for each record: neither may take the time that the answer needs.
+/// In the largest batch, every record fails and has a span: neither may use up the time that the answer needs.
 #[tokio::test]
 async fn ten_thousand_records_of_a_store_that_never_answers_are_named_in_time() {
     let limit = Duration::from_secs(5);
@@ -97,7 +97,7 @@ async fn ten_thousand_records_of_a_store_that_never_answers_are_named_in_time() 
     play.stop().await;
 }
 
-/// Lambda delivers again what was named, and then all is stored.
+/// Lambda redelivers the reported records, and then everything is stored.
 #[tokio::test]
 async fn a_store_that_fails_for_a_while_has_everything_in_the_end() {
     for engine in Engine::BOTH {
@@ -108,7 +108,7 @@ async fn a_store_that_fails_for_a_while_has_everything_in_the_end() {
         let acknowledged = RECORDS - observed.failed().len();
         assert_eq!(observed.count("RecordsFailed"), observed.failed().len() as u64);
         assert_eq!(observed.count("AuditsWritten"), acknowledged as u64);
-        // The request whose answer was lost wrote its entries, and the function does not know it.
+        // The request whose answer was lost wrote its entries, but the function does not know that.
         assert!(acknowledged < play.entries().await.len(), "on {engine:?}");
         play.proxy.always(Fault::LetThrough);
         let observed = play.invoke(&inserts(0..RECORDS)).await;

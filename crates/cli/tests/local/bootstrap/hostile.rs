@@ -1,5 +1,6 @@
-//! Hostile input: records, events and answers that nobody sends on purpose. Whatever comes, the process lives, nothing is
-//! acknowledged that is not stored or kept, and every line is JSON. What is a legal item is Amazon's DynamoDB Local to say.
+//! Hostile input: records, events and answers that nobody sends on purpose. Whatever arrives, the process survives,
+//! nothing is acknowledged unless it is stored or in the failure bucket, and every line is JSON. Amazon's DynamoDB
+//! Local decides which items are legal.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,14 +20,14 @@ use super::scene::Scene;
 
 /// The oracle's table.
 const ORACLE: &str = "Oracle";
-/// What the function leaves to DynamoDB to refuse: empty members of sets, and members of maps without a name.
+/// What the function lets DynamoDB refuse: empty members of sets, and members of maps without a name.
 const ODD: [&str; 3] = [r#"{"SS":[""]}"#, r#"{"BS":[""]}"#, r#"{"":"#];
-/// How a record begins whose ID is there twice.
+/// The beginning of a record with a duplicate ID.
 const TWICE: &str = r#"{"eventID":"twice","#;
 
 // ---- records -------------------------------------------------------------------------------------------------------------
 
-/// What stands in a record where something else should.
+/// Values to put in a record in place of the right ones.
 fn hostile_values() -> Vec<Value> {
     let mut values = vec![
         Value::Null,
@@ -69,7 +70,7 @@ fn hostile_values() -> Vec<Value> {
     values
 }
 
-/// A record like those of the stream, with something wrong in it, or nothing.
+/// A record like those of the stream, with or without something wrong in it.
 fn hostile_record(n: usize, rng: &mut Rng) -> String {
     const PLACES: [&str; 13] = [
         "/eventID",
@@ -97,14 +98,14 @@ fn hostile_record(n: usize, rng: &mut Rng) -> String {
     // A place that this kind of record does not have is left alone.
     if let Some(found) = record.pointer_mut(place) {
         *found = rng.choice(hostile_values()).unwrap();
-        // Two records of one ID have the same entries.
+        // Two records with the same ID have the same entries.
         if let (&"/eventID", Some(text)) = (&place, found.as_str().filter(|text| !text.is_empty())) {
             *found = json!(format!("{text}{n}"));
         }
     }
     let text = record.to_string();
     match rng.u8(..20) {
-        // A member that is there twice, or is gone.
+        // A member that is duplicated or missing.
         0 => text.replacen('{', TWICE, 1),
         1 => text.replacen(r#""SequenceNumber""#, r#""Other""#, 1),
         2 => text.replacen(r#""eventName""#, r#""Other""#, 1),
@@ -112,7 +113,7 @@ fn hostile_record(n: usize, rng: &mut Rng) -> String {
     }
 }
 
-/// An attribute value has one member, and its name is that of a type. DynamoDB Local takes some that have not.
+/// An attribute value has one member, named after its type. DynamoDB Local accepts some that do not.
 fn is_well_formed(value: &Value) -> bool {
     let Some(members) = value.as_object().filter(|members| members.len() == 1) else { return false };
     match members.iter().next().unwrap() {
@@ -120,7 +121,7 @@ fn is_well_formed(value: &Value) -> bool {
         (name, Value::Object(members)) if name == "M" => members.values().all(is_well_formed),
         (name, Value::Array(_)) => ["SS", "NS", "BS"].contains(&name.as_str()),
         (name, Value::Bool(_)) => ["BOOL", "NULL"].contains(&name.as_str()),
-        // It takes digits of every script.
+        // It accepts the digits of every script.
         (name, Value::String(text)) => ["S", "B"].contains(&name.as_str()) || name == "N" && text.is_ascii(),
         _ => false,
     }
@@ -132,7 +133,7 @@ fn values(record: &Value) -> [Value; 3] {
     ["OldImage", "NewImage", "Keys"].map(|name| json!({ "M": stream[name] }))
 }
 
-/// Whether the record is a change that the contract asks to be audited. `is_legal` says whether DynamoDB takes a value.
+/// Whether the contract requires this record to be audited. `is_legal` says whether DynamoDB accepts a value.
 fn is_change(record: &Value, is_legal: impl Fn(&Value) -> bool) -> bool {
     let stream = &record["dynamodb"];
     let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
@@ -158,7 +159,7 @@ fn is_change(record: &Value, is_legal: impl Fn(&Value) -> bool) -> bool {
     has_images && has_key && has_time && is_text(&record["eventID"]) && is_absent_or_text(&record["eventSourceARN"])
 }
 
-/// DynamoDB Local, asked directly, with a value's JSON as a record has it.
+/// Asks DynamoDB Local directly, with a value's JSON as a record has it.
 struct Oracle {
     client: Client<HttpConnector, Body>,
     url: String,
@@ -171,7 +172,7 @@ impl Oracle {
         let body = json!({ "TableName": ORACLE, "Item": item }).to_string();
         let credential = format!("{}/20260101/eu-central-1/dynamodb/aws4_request", self.access_key_id);
         let authorization = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0");
-        // An engine that is busy may answer with InternalFailure, and so does this one to a few values, each time.
+        // A busy engine may answer with InternalFailure, and this one always does so for a few values.
         for _ in 0..20 {
             let request = Request::post(&self.url)
                 .header("x-amz-target", "DynamoDB_20120810.PutItem")
@@ -187,7 +188,7 @@ impl Oracle {
         false
     }
 
-    /// Which of these values DynamoDB takes, by their text.
+    /// Which of these values DynamoDB accepts, by their text.
     async fn all(&self, values: HashSet<String>) -> HashMap<String, bool> {
         let asked = stream::iter(values).map(|text| async move {
             let value = serde_json::from_str(&text).unwrap();
@@ -234,7 +235,7 @@ async fn each_hostile_record_is_audited_if_it_is_a_change_and_kept_whole_if_it_i
         .collect();
     for (text, record) in records.iter().zip(&parsed) {
         let is_twice = text.starts_with(TWICE);
-        // What DynamoDB does not take for these reasons is audited all the same, with a note in its place.
+        // What DynamoDB refuses for these reasons is still audited, with a note in its place.
         let is_left_to_dynamodb = |text: &str| ODD.iter().any(|odd| text.contains(odd));
         let is_taken = |value: &Value| {
             legal[&value.to_string()] || is_well_formed(value) && is_left_to_dynamodb(&value.to_string())
@@ -251,7 +252,7 @@ async fn each_hostile_record_is_audited_if_it_is_a_change_and_kept_whole_if_it_i
 
 // ---- events --------------------------------------------------------------------------------------------------------------
 
-/// Bytes that are not an event, and events of what are not records.
+/// Bytes that are not an event, and events whose records are not records.
 fn hostile_events() -> Vec<Vec<u8>> {
     let mut events: Vec<Vec<u8>> = [
         "",
@@ -300,7 +301,7 @@ async fn a_hostile_event_fails_or_is_kept_and_the_next_one_is_audited() {
         let observed = play.invoke_with(hostile).await;
         assert!(!observed.has_exited, "event {n}");
         match &observed.outcome {
-            // None has a record that could be audited, and each that there is has an object of its own.
+            // None has a record that could be audited, and each record has its own object.
             Ok(_) => {
                 assert_eq!(observed.failed(), [""; 0], "event {n}");
                 assert_eq!(observed.count("RecordsReceived"), observed.count("RecordsQuarantined"), "event {n}");
@@ -335,7 +336,7 @@ const BODIES: [&str; 14] = [
     r#"{"UnprocessedItems":{}"#,
 ];
 
-/// Nothing of these answers was written, so what is acknowledged was sent again.
+/// Nothing was written for these answers, so what is acknowledged was sent again.
 #[tokio::test]
 async fn a_hostile_answer_stores_nothing() {
     let mut play = Scene::on(Engine::Embedded).start().await;

@@ -1,6 +1,6 @@
-//! Items at and around DynamoDB's limits of size and depth, of all ten types. Whatever an engine takes into a table is
-//! audited, with a note where an entry cannot have the value, and comes back by a redrive. Sizes, depths and hashes are
-//! reckoned here apart from the function.
+//! Items at and around DynamoDB's limits of size and depth, of all ten types. Whatever an engine accepts into a table
+//! is audited, with a note if an entry cannot hold the value, and a redrive restores it. Sizes, depths and hashes are
+//! computed here independently of the function.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,10 +25,10 @@ use crate::redrive::scene::{Ground, run};
 
 /// The size of the largest item, in bytes.
 const MAX_BYTES: usize = 400 * 1024;
-/// Lambda takes events of 6 MB. So many of the largest items at once keep an engine busy for longer than the function waits
-/// for an answer, so an event has few of them.
+/// Lambda accepts events of 6 MB. As many of the largest items at once keep an engine busy for longer than the function
+/// waits for an answer, so an event has only a few of them.
 const MAX_EVENT_BYTES: usize = 1_500_000;
-/// How many types of values there are.
+/// The number of types of values.
 const TYPES: usize = 10;
 
 type Item = HashMap<String, AttributeValue>;
@@ -56,7 +56,7 @@ fn value(of: usize, rng: &mut Rng) -> AttributeValue {
     }
 }
 
-/// Up to 38 digits, zeros among them and at both ends, with a point anywhere, and an exponent at times.
+/// Up to 38 digits, with zeros among them and at both ends, a point anywhere, and sometimes an exponent.
 fn number(rng: &mut Rng) -> String {
     let digits = rng.usize(1..=38);
     let mut text: String = (0..digits).map(|_| *rng.choice(&['0', '0', '1', '5', '9']).unwrap()).collect();
@@ -70,7 +70,7 @@ fn number(rng: &mut Rng) -> String {
     if rng.bool() { format!("-{text}") } else { text }
 }
 
-/// A value of so many levels of lists and maps, around a value of this type.
+/// This many levels of lists and maps around a value of this type.
 fn nested(levels: usize, of: usize, rng: &mut Rng) -> AttributeValue {
     let innermost = value(of, rng);
     let own = usize::from(matches!(innermost, L(_) | M(_)));
@@ -82,7 +82,7 @@ fn nested(levels: usize, of: usize, rng: &mut Rng) -> AttributeValue {
     )
 }
 
-/// A value of a type with many members, of about so many bytes.
+/// A value of this type with many members, of about this many bytes.
 fn filled(of: usize, bytes: usize, rng: &mut Rng) -> AttributeValue {
     match of {
         0 => S("é".repeat(bytes / 2)),
@@ -117,8 +117,8 @@ fn bytes_of(value: &AttributeValue) -> usize {
     }
 }
 
-/// A number takes a byte for each pair of digits from the first that is not zero to the last, with pairs counted from the
-/// point, one more, and one for a minus sign. Zero takes one.
+/// A number takes one byte for each pair of digits from the first to the last that is not zero, with pairs counted from
+/// the point, one more byte, and one for a minus sign. Zero takes one byte.
 fn number_bytes(text: &str) -> usize {
     let (mantissa, power) = text.split_once('E').unwrap_or((text, "0"));
     let unsigned = mantissa.trim_start_matches('-');
@@ -176,7 +176,7 @@ fn key(n: usize) -> String {
     format!("LIMIT_{n:05}")
 }
 
-/// Items around the limit of depth: small ones, with one attribute of 27 to 34 levels.
+/// Items around the depth limit: small ones, with one attribute of 27 to 34 levels.
 fn deep_items(rng: &mut Rng) -> Vec<Item> {
     let item = |n: usize| {
         let (of, levels) = (n % TYPES, 27 + n / TYPES % 8);
@@ -185,8 +185,8 @@ fn deep_items(rng: &mut Rng) -> Vec<Item> {
     (0..800).map(item).collect()
 }
 
-/// Items around the limit of size. Of the first third the item itself is about as large as an item may be; of the second, the
-/// entry of its creation; of the last, the entry of its change into the next one.
+/// Items around the size limit. In the first third, the item itself is about as large as an item may be; in the second,
+/// the entry of its creation is; in the last, the entry of its change into the next one.
 fn large_items(rng: &mut Rng) -> Vec<Item> {
     let names = |names: &[&str]| names.iter().map(|name| name.len()).sum::<usize>();
     let item = MAX_BYTES - names(&["key", &key(0), "value"]);
@@ -203,7 +203,7 @@ fn large_items(rng: &mut Rng) -> Vec<Item> {
     bands.into_iter().flatten().enumerate().map(item).collect()
 }
 
-/// Puts the items into a table of this engine, each with a key of its own, and returns those that it took.
+/// Puts the items into a table of this engine, each with its own key, and returns those that the engine accepted.
 async fn taken(play: &Play, items: Vec<Item>, first: usize) -> Vec<Item> {
     let client = play.database.client();
     let put = |(n, mut item): (usize, Item)| async move {
@@ -251,7 +251,7 @@ fn changes(items: &[Item]) -> Vec<Change> {
     changes
 }
 
-/// As many records in one event as Lambda would put there.
+/// As many records in one event as Lambda would deliver.
 fn events(changes: &[Change]) -> Vec<String> {
     let mut events: Vec<String> = Vec::new();
     for change in changes {
@@ -266,7 +266,7 @@ fn events(changes: &[Change]) -> Vec<String> {
 }
 
 impl Change {
-    /// What its entries are about, with the values before and after: the whole item, or an attribute that is another.
+    /// What its entries describe, with the values before and after: the whole item, or an attribute that differs.
     fn entries(&self) -> Vec<(&str, Option<AttributeValue>, Option<AttributeValue>)> {
         let whole = |item: &Option<Item>| item.clone().map(M);
         let (Some(old), Some(new)) = (&self.old, &self.new) else {
@@ -279,7 +279,7 @@ impl Change {
 
 // ---- entries -------------------------------------------------------------------------------------------------------------
 
-/// The items of the Audit table, by what they are about.
+/// The items of the Audit table, by what they describe.
 async fn entries(play: &Play) -> BTreeMap<(String, String), HashMap<String, SdkValue>> {
     let pages = play.database.client().scan().table_name(AUDIT_TABLE).into_paginator().items().send();
     let items: Vec<_> = pages.try_collect().await.unwrap();
@@ -318,8 +318,8 @@ fn is(found: &SdkValue, expected: &AttributeValue) -> bool {
     }
 }
 
-/// An entry has the value, or a note of it whose full record is in the failure bucket. Returns whether it is a note because
-/// DynamoDB rejected the value.
+/// Checks that an entry has the value, or a note whose full record is in the failure bucket. Returns whether it has a
+/// note because DynamoDB rejected the value.
 fn check(found: &SdkValue, expected: &AttributeValue, objects: &HashMap<String, String>, record: &str) -> bool {
     let note = found.as_m().ok().filter(|members| members.contains_key("omitted"));
     let Some(note) = note else {
@@ -356,7 +356,7 @@ async fn whatever_is_taken_is_audited_and_comes_back_by_a_redrive(engine: Engine
     let changes = changes(&[deep, large].concat());
     let events = events(&changes);
     for event in &events {
-        // Lambda delivers again what a busy engine does not take before the deadline.
+        // Lambda redelivers what a busy engine does not accept before the deadline.
         let mut deliveries = 0;
         loop {
             let observed = play.invoke_with(event.clone()).await;
@@ -401,7 +401,7 @@ async fn whatever_is_taken_is_audited_and_comes_back_by_a_redrive(engine: Engine
     let ground = Ground::new(events.iter().enumerate().map(given_up)).await;
     let client = play.database.client().config().to_builder().retry_config(RetryConfig::disabled());
     let client = Client::from_conf(client.build());
-    // A redrive leaves what a busy engine does not take within a minute to the next one.
+    // What a busy engine does not accept within a minute is left for the next redrive.
     let (mut audited, mut left) = (0, events.len());
     while left > 0 {
         let store = DynamoDbStore::new(client.clone(), AUDIT_TABLE);

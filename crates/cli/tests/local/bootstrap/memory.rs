@@ -14,7 +14,7 @@ use super::scene::Scene;
 
 /// Lambda's limit for an event, in bytes.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
-/// The most resident memory of the process, in bytes; 256 MB are deployed.
+/// The maximum resident memory of the process, in bytes; 256 MB are deployed.
 const MAX_MEMORY: u64 = 160 * 1024 * 1024;
 
 /// An image with this value, in DynamoDB JSON.
@@ -33,7 +33,7 @@ fn record(n: usize, name: &str, images: &[(&str, &str)]) -> String {
     text + "}}"
 }
 
-/// An event of as many records as Lambda could deliver at once.
+/// An event with as many records as Lambda could deliver at once.
 fn event(mut record: impl FnMut(usize) -> String) -> String {
     let mut text = String::from(r#"{"Records":["#);
     for n in 0.. {
@@ -46,19 +46,19 @@ fn event(mut record: impl FnMut(usize) -> String) -> String {
     text + "]}"
 }
 
-/// A list of so many of these values.
+/// A list of this many of these values.
 fn list(member: &str, count: usize) -> String {
     format!(r#"{{"L":[{}]}}"#, vec![member; count].join(","))
 }
 
-/// A set of so many different members of six digits.
+/// A set of this many different members of six digits.
 fn set(of: &str, count: usize) -> String {
     let members: Vec<String> = (0..count).map(|n| format!(r#""{}""#, 100_000 + n)).collect();
     format!(r#"{{"{of}":[{}]}}"#, members.join(","))
 }
 
-/// The heaviest items of each shape that DynamoDB takes: 400 KB as it counts them, and far more in memory. The second of two
-/// is the same size and another value.
+/// The heaviest items of each shape that DynamoDB accepts: 400 KB as it counts them, and far more in memory. The second
+/// of each pair has the same size and another value.
 fn shapes() -> Vec<(&'static str, [String; 2])> {
     let nested = |open: &str, inner: &str, close: &str, levels: usize| {
         format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
@@ -91,7 +91,7 @@ async fn any_event_of_six_megabytes_fits_into_the_memory() {
         events.push((format!("{shape}, invalid"), event(|n| record(n, "INSERT", &[("NewImage", &broken)]))));
     }
     events.push(("small records".to_owned(), event(|n| record(n, "INSERT", &[("NewImage", r#"{"N":"1"}"#)]))));
-    // An engine would take minutes to store it all, and the function does not see the difference.
+    // An engine would take minutes to store it all, and the function cannot tell the difference.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let takes_all =

@@ -12,10 +12,10 @@ use super::proxy::Fault;
 use super::records::{event, inserts};
 use super::scene::{AUDIT_TABLE, Observed, Play, Scene};
 
-/// A table that exists and is not an Audit table.
+/// A table that exists but is not an Audit table.
 const OTHER_TABLE: &str = "Other-test";
 
-/// Keys that are not `id` of type S alone.
+/// Keys other than `id` of type S alone.
 const WRONG_KEYS: [&[(&str, ScalarAttributeType)]; 4] =
     [&[("pk", S)], &[("id", N)], &[("id", B)], &[("id", S), ("sort", S)]];
 
@@ -117,7 +117,7 @@ async fn a_setting_that_is_missing_or_wrong_is_named_in_one_line() {
     }
 }
 
-/// What `redrive` asks of the table before it begins: the item without attributes that no table stores.
+/// The request that `redrive` sends before it begins: an item without attributes, which no table stores.
 async fn probe(play: &Play, table: &str) -> (Option<String>, String) {
     let put = PutRequest::builder().set_item(Some(std::collections::HashMap::new())).build().unwrap();
     let request = WriteRequest::builder().put_request(put).build();

@@ -1,8 +1,8 @@
-//! The Lambda's own binary, whole, on real engines.
+//! The Lambda's own binary on real engines.
 //!
-//! [`scene`] runs it and holds every invocation to what is promised of all of them; the rest says what is promised of
-//! some: what is stored, when the store fails, when everything does, when the settings are wrong, in the failure bucket,
-//! and in the telemetry.
+//! [`scene`] runs it and checks what is promised for every invocation. The others check what is promised for some: what
+//! is stored, what happens when the store fails, when everything fails, or when the settings are wrong, the failure
+//! bucket, and the telemetry.
 
 mod commands;
 mod emf;

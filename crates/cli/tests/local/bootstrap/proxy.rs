@@ -1,5 +1,5 @@
-//! A proxy between the function and the engine, which fails as networks and DynamoDB fail. The engine is the real one:
-//! what the proxy lets through is done.
+//! A proxy between the function and the engine, which fails as networks and DynamoDB fail. The engine is a real one,
+//! and does what the proxy lets through.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
-/// What becomes of one request that writes.
+/// What happens to one request that writes.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// It is refused with this status and error code; nothing is written. Its message quotes the request.
@@ -27,19 +27,19 @@ pub(crate) enum Fault {
     Drop,
     /// It is done, and the answer is lost with the connection.
     LoseAnswer,
-    /// The last so many items are given back unwritten, the others are written.
+    /// The last items, this many, are returned unprocessed; the others are written.
     GiveBack(usize),
-    /// There is no answer, ever; nothing is written.
+    /// There is never an answer; nothing is written.
     Silence,
-    /// It is done, and the answer stops in its middle.
+    /// It is done, and the answer breaks off in the middle.
     CutAnswer,
-    /// It is done, and the answer comes so much later.
+    /// It is done, and the answer is delayed by this much.
     Delay(Duration),
     /// The function's process is killed before anything is done.
     Kill,
     /// It is done, and the function's process is killed before it has the answer.
     KillAfterWriting,
-    /// None: it is let through.
+    /// No fault: it is let through.
     LetThrough,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     task: Option<JoinHandle<()>>,
-    /// Bound, and not listening: connections are refused.
+    /// Bound but not listening, so connections are refused.
     down: Option<TcpSocket>,
 }
 
@@ -61,11 +61,11 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What becomes of the next writes.
+    /// What happens to the next writes.
     next: VecDeque<Fault>,
-    /// What becomes of every `BatchWriteItem` after that.
+    /// What happens to every `BatchWriteItem` after that.
     then: Option<Fault>,
-    /// How many requests to write entries came.
+    /// How many requests to write entries have arrived.
     writes: usize,
     /// The function's process, if it must be killed.
     process: Option<u32>,
@@ -91,17 +91,17 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// What becomes of the next requests that write entries; those after them are let through.
+    /// Sets what happens to the next requests that write entries; those after them are let through.
     pub(crate) fn next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.state.lock().unwrap().next.extend(faults);
     }
 
-    /// What becomes of every request that writes, from now on.
+    /// Sets what happens to every request that writes, from now on.
     pub(crate) fn always(&self, fault: Fault) {
         self.shared.state.lock().unwrap().then = Some(fault);
     }
 
-    /// Which process [`Fault::Kill`] is for.
+    /// Sets the process that [`Fault::Kill`] kills.
     pub(crate) fn aim_at(&self, process: u32) {
         self.shared.state.lock().unwrap().process = Some(process);
     }
@@ -111,7 +111,7 @@ impl Proxy {
         self.shared.state.lock().unwrap().next.len()
     }
 
-    /// How many requests to write entries came so far.
+    /// How many requests to write entries have arrived so far.
     pub(crate) fn writes(&self) -> usize {
         self.shared.state.lock().unwrap().writes
     }
@@ -147,7 +147,7 @@ impl Shared {
             let mut request = Request::from_parts(head, Body::from(body));
             *request.uri_mut() = self.engine.clone();
             request.headers_mut().remove(header::CONTENT_LENGTH);
-            // The function has the proxy's address; the engine wants its own.
+            // The function uses the proxy's address; the engine expects its own.
             request.headers_mut().remove(header::HOST);
             async { self.client.request(request).await.map_err(|_| "the engine went away") }
         };
@@ -169,7 +169,7 @@ impl Shared {
                     let answer = to_bytes(Body::new(answer.into_body()), usize::MAX).await;
                     let mut answer: Value =
                         serde_json::from_slice(&answer.map_err(|_| "the engine went away")?).unwrap();
-                    // The engine may give some back by itself.
+                    // The engine may return some unprocessed on its own.
                     given_back.extend(
                         answer["UnprocessedItems"][&table].as_array_mut().map(std::mem::take).unwrap_or_default(),
                     );
@@ -212,7 +212,7 @@ impl Shared {
         }
     }
 
-    /// What becomes of this request.
+    /// What happens to this request.
     fn fault(&self, body: &[u8]) -> Fault {
         let mut state = self.state.lock().unwrap();
         let writes_entries = requests(&serde_json::from_slice(body).unwrap())
@@ -225,13 +225,13 @@ impl Shared {
     }
 }
 
-/// The one table of a `BatchWriteItem`, and what is asked of it.
+/// The only table of a `BatchWriteItem`, and the requests for it.
 fn requests(body: &Value) -> (&String, &Vec<Value>) {
     let (table, requests) = body["RequestItems"].as_object().unwrap().iter().next().unwrap();
     (table, requests.as_array().unwrap())
 }
 
-/// A request without its last `count` items, if others are left, its table, and those items.
+/// The request without its last `count` items, if any are left; its table; and those items.
 fn split(body: &Bytes, count: usize) -> (Option<Bytes>, String, Vec<Value>) {
     let mut body: Value = serde_json::from_slice(body).unwrap();
     let (table, all) = requests(&body);
@@ -241,7 +241,7 @@ fn split(body: &Bytes, count: usize) -> (Option<Bytes>, String, Vec<Value>) {
     ((at > 0).then(|| body.to_string().into()), table, given_back)
 }
 
-/// DynamoDB quotes values in some messages; here every message does, so that every log of one is a leak.
+/// DynamoDB quotes values in some messages; here every message does, so every log line that contains one is a leak.
 fn refusal(status: u16, code: &str, body: &[u8]) -> Response<Body> {
     let refusal = json!({
         "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"),

@@ -1,4 +1,4 @@
-//! What no retry can mend is in the failure bucket, whole, or is reported as failed.
+//! A record that no retry can fix is in the failure bucket, whole, or is reported as failed.
 
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ async fn a_bucket_that_refuses_makes_its_records_failed_ones() {
         let observed = play.invoke(&event([insert(0), invalid(1), oversized(2), insert(3)])).await;
         assert_eq!(observed.failed(), [sequence_number(1), sequence_number(2)], "{bucket:?}");
         assert_eq!((observed.count("RecordsAudited"), observed.count("RecordsFailed")), (2, 2), "{bucket:?}");
-        // The note of the oversized value would name a record that is not kept.
+        // The note of the oversized value would refer to a record that is not stored.
         assert_eq!(play.item_keys().await, [key(0), key(3)], "{bucket:?}");
         assert_eq!(observed.stdout.iter().filter(|line| line.contains(words)).count(), 2, "{:?}", observed.stdout);
         play.stop().await;

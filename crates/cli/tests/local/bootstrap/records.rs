@@ -12,7 +12,7 @@ pub(crate) const SECRET_DIGITS: &str = "73556089917";
 /// The stream's table.
 pub(crate) const TABLE: &str = "Configuration-dev";
 
-/// The sequence number of the record `n`; they sort as their numbers do.
+/// The sequence number of record `n`. Sequence numbers sort as the numbers do.
 pub(crate) fn sequence_number(n: usize) -> String {
     format!("{:022}", 1_000_000 + n)
 }
@@ -35,7 +35,7 @@ pub(crate) fn record(n: usize, name: &str, images: &Value) -> Value {
     record
 }
 
-/// The key of the record `n`'s item.
+/// The key of the item in record `n`.
 pub(crate) fn key(n: usize) -> String {
     format!("KEY_{n}")
 }
@@ -46,18 +46,18 @@ pub(crate) fn insert(n: usize) -> Value {
     record(n, "INSERT", &json!({ "NewImage": new }))
 }
 
-/// An item whose value becomes another.
+/// An item's value changes.
 pub(crate) fn modify(n: usize, old: &Value, new: &Value) -> Value {
     let image = |value: &Value| json!({ "key": { "S": key(n) }, "value": value });
     record(n, "MODIFY", &json!({ "OldImage": image(old), "NewImage": image(new) }))
 }
 
-/// A change that no retry can make one that can be audited.
+/// A change that cannot be audited, however often it is retried.
 pub(crate) fn invalid(n: usize) -> Value {
     modify(n, &json!({ "S": SECRET }), &json!({ "N": SECRET }))
 }
 
-/// A change whose values are each stored, and together are larger than an entry may be.
+/// A change whose values can each be stored, but together are larger than an entry may be.
 pub(crate) fn oversized(n: usize) -> Value {
     let text = |letter: &str| json!({ "S": format!("{SECRET}{}", letter.repeat(250_000)) });
     modify(n, &text("x"), &text("y"))

@@ -1,5 +1,5 @@
-//! The stage of every test: an engine, a proxy before it, and the real bootstrap in the local world. Whatever a test is
-//! about, each of its invocations is held to what is promised of all of them: [`Observed::check`].
+//! The setup of every test: an engine, a proxy in front of it, and the real bootstrap in the local world. Whatever a
+//! test is about, [`Observed::check`] checks what is promised for every invocation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,13 +47,13 @@ impl Scene {
         Self { engine, environment, timeout, trace, source: None, faults: Vec::new(), is_down: false }
     }
 
-    /// With a variable of its environment set so.
+    /// With this environment variable.
     pub(crate) fn with(mut self, variable: &str, value: impl Into<String>) -> Self {
         self.environment.insert(variable.to_owned(), value.into());
         self
     }
 
-    /// With so much time for an invocation.
+    /// With this much time for an invocation.
     pub(crate) fn allowing(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -70,7 +70,7 @@ impl Scene {
         self
     }
 
-    /// With these faults of the first requests that write entries.
+    /// With these faults for the first requests that write entries.
     pub(crate) fn failing_first(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
         self.faults.extend(faults);
         self
@@ -86,7 +86,7 @@ impl Scene {
         self.start_after(async |_| ()).await
     }
 
-    /// Starts it after something was done to the database.
+    /// Starts it after preparing the database.
     pub(crate) async fn start_after(mut self, prepare: impl AsyncFnOnce(&Database)) -> Play {
         let (database, aws) = self.engine.database().await;
         prepare(&database).await;
@@ -116,32 +116,32 @@ impl Scene {
     }
 }
 
-/// The function, with all around it.
+/// The function and everything around it.
 #[derive(Debug)]
 pub(crate) struct Play {
     pub(crate) world: World,
     pub(crate) events: UnboundedReceiver<Arc<WorldEvent>>,
     pub(crate) proxy: Proxy,
     pub(crate) database: Database,
-    /// Who to be to the database.
+    /// The credentials for the database.
     pub(crate) access_key_id: String,
     /// Where the buckets are.
     directory: TempDir,
 }
 
 impl Play {
-    /// Invokes the function, and returns all that was observed of it.
+    /// Invokes the function, and returns everything that was observed.
     pub(crate) async fn invoke(&mut self, event: &Value) -> Observed {
         self.invoke_with(event.to_string()).await
     }
 
-    /// The same with any bytes.
+    /// The same with arbitrary bytes.
     pub(crate) async fn invoke_with(&mut self, event: impl Into<Vec<u8>>) -> Observed {
         self.world.invoke(event.into()).await.unwrap();
         self.observed_after(Vec::new()).await
     }
 
-    /// The same, with the store down until the function has said that it is.
+    /// The same, with the store down until the function has reported that.
     pub(crate) async fn invoke_and_bring_the_store_up(&mut self, event: &Value) -> Observed {
         let (world, events, proxy) = (&self.world, &mut self.events, &mut self.proxy);
         let mut observed = Vec::new();
@@ -160,7 +160,7 @@ impl Play {
     }
 
     async fn observed_after(&mut self, mut events: Vec<Arc<WorldEvent>>) -> Observed {
-        // All that belongs to an invocation is published before its end.
+        // Everything that belongs to an invocation is published before its end.
         while !events.last().is_some_and(|last| matches!(**last, WorldEvent::InvocationEnded(_))) {
             events.push(self.events.recv().await.expect("the world ended"));
         }
@@ -184,7 +184,7 @@ impl Play {
         self.world.failures().await.unwrap()
     }
 
-    /// Makes a bucket that was missing.
+    /// Creates a bucket that was missing.
     pub(crate) fn make_bucket(&self, name: &str) {
         std::fs::create_dir(self.directory.path().join("s3").join(name)).unwrap();
     }
@@ -195,7 +195,7 @@ impl Play {
     }
 }
 
-/// All that was observed of the function in one invocation, and before it when it was started for it.
+/// Everything observed of the function in one invocation, and at its start if it was started for that invocation.
 #[derive(Debug)]
 pub(crate) struct Observed {
     pub(crate) request_id: String,
@@ -207,7 +207,7 @@ pub(crate) struct Observed {
     pub(crate) segments: Vec<Value>,
     /// The process, if it was started for this invocation.
     pub(crate) process: Option<u32>,
-    /// Whether it is gone.
+    /// Whether it has ended.
     pub(crate) has_exited: bool,
 }
 
@@ -242,7 +242,7 @@ impl Observed {
         observed
     }
 
-    /// What is promised of every invocation, whatever comes of it.
+    /// Checks what is promised for every invocation, whatever its outcome.
     fn check(&self) {
         let lines = self.lines();
         // What is logged while the process starts belongs to no invocation.
@@ -297,7 +297,7 @@ impl Observed {
         self.documents().filter_map(|document| document[metric].as_u64()).sum()
     }
 
-    /// All samples of a metric, of all documents.
+    /// All samples of a metric, from all documents.
     pub(crate) fn samples(&self, metric: &str) -> Vec<f64> {
         let values = |document: Value| match &document[metric] {
             Value::Array(values) => values.iter().filter_map(Value::as_f64).collect(),
@@ -330,7 +330,7 @@ impl Observed {
     }
 }
 
-/// Fails where a text has a value of the events in it, in any of the forms that values are printed in.
+/// Fails if a text contains a value from the events, in any of the forms in which values are printed.
 pub(crate) fn assert_keeps_secrets(text: &str) {
     let bytes = format!("{:?}", SECRET.as_bytes());
     for form in [SECRET, SECRET_DIGITS, &STANDARD.encode(SECRET), bytes.trim_matches(['[', ']'])] {

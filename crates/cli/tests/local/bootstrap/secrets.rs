@@ -1,6 +1,6 @@
-//! A configuration's values are in the Audit table and in the failure bucket, and nowhere else. That nothing that the
-//! function says has a value of its event in it is checked of every invocation, in `scene`; here are the events that
-//! tempt it most, at the level that says most.
+//! A configuration's values are in the Audit table and in the failure bucket, and nowhere else. `scene` checks in every
+//! invocation that nothing the function prints or sends contains a value from its event. Here are the events that are
+//! most likely to leak one, at the most verbose level.
 
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ async fn values_are_stored_and_nothing_says_them() {
     let records = good.iter().cloned().chain(broken()).chain([oversized(200)]);
     let observed = play.invoke(&event(records)).await;
     assert_eq!(observed.failed(), [""; 0]);
-    // DynamoDB refuses a set that has a member twice; its record is audited all the same, with a note.
+    // DynamoDB refuses a set with a duplicate member; its record is still audited, with a note.
     assert_eq!((observed.count("RecordsQuarantined"), observed.count("ValuesOmitted")), (broken().len() as u64 - 1, 2));
     // Without this, silence would prove nothing.
     let stored = play.entries().await.concat();
@@ -115,7 +115,7 @@ async fn an_event_that_is_none_is_not_quoted() {
         json!([SECRET]).to_string(),
         json!({ "Records": SECRET }).to_string(),
         json!({ "Records": { "value": SECRET } }).to_string(),
-        // No JSON.
+        // Not JSON.
         SECRET.to_owned(),
         format!("{{\"Records\":[{{\"value\":{SECRET}}}]}}"),
         format!("{{\"Records\":[{{\"value\":\"{SECRET}}}]}}"),

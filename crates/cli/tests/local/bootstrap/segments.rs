@@ -1,5 +1,5 @@
-//! The rules of segment documents (AWS X-Ray Developer Guide, "AWS X-Ray segment documents"), of OpenTelemetry's names,
-//! and of the place of the spans: below the segment that Lambda makes of the function.
+//! The rules for segment documents (AWS X-Ray Developer Guide, "AWS X-Ray segment documents"), for OpenTelemetry's
+//! names, and for the place of the spans: below the segment that Lambda creates for the function.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ const LARGEST: usize = 64 * 1024;
 /// Names of earlier semantic conventions.
 const OLD_NAMES: [&str; 5] = ["db.system", "db.name", "db.statement", "faas.execution", "rpc.service"];
 
-/// The spans of a document: its own, and those within it, which get the members that they would have as documents of their own.
+/// The spans of a document: its own, and those within it, with the members that they would have as separate documents.
 pub(crate) fn spans(document: &Value) -> Vec<Value> {
     assert!(document.to_string().len() <= LARGEST, "too large: {document}");
     let mut own = document.clone();

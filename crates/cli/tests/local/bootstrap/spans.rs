@@ -1,6 +1,5 @@
-//! The spans that reach the X-Ray daemon. That each document obeys X-Ray's rules, has its place below Lambda's own
-//! segment, has no old names, and that there is none where the trace is not sampled, is checked of every invocation, in
-//! `segments`.
+//! The spans that reach the X-Ray daemon. In every invocation, `segments` checks that each document follows X-Ray's
+//! rules, is below Lambda's own segment and has no old names, and that there is none if the trace is not sampled.
 
 use config_audit_local::Trace;
 use serde_json::Value;
@@ -10,7 +9,7 @@ use super::proxy::Fault;
 use super::records::{TABLE, event, insert, inserts, invalid, sample};
 use super::scene::{AUDIT_TABLE, Observed, Scene};
 
-/// The most spans of healthy records, and of healthy requests, for one invocation: `MAX_HEALTHY` of
+/// The maximum number of spans for healthy records, and for healthy requests, in one invocation: `MAX_HEALTHY` in
 /// `src/telemetry/traces.rs`.
 const MAX_HEALTHY: usize = 100;
 
@@ -89,7 +88,7 @@ async fn a_large_batch_keeps_all_that_failed_and_a_bounded_number_of_the_others(
     const BAD: usize = 20;
     let mut play = Scene::on(Engine::Embedded).start().await;
     let event = event((0..1000).map(|n| if n % 50 == 0 { invalid(n) } else { insert(n) }));
-    // A datagram may be lost on its way, and nobody knows; but not each time.
+    // A datagram may be lost on its way without anyone noticing, but not every time.
     for last in [false, false, true] {
         play.proxy.next([Fault::Refuse(400, "Puzzling")]);
         let observed = play.invoke(&event).await;

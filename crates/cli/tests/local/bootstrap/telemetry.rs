@@ -1,5 +1,5 @@
-//! What the real process writes. That every line is one JSON object, that every document obeys the format, that the
-//! books balance and that each line has the request's ID is checked of every invocation, in `scene`.
+//! What the real process writes. In every invocation, `scene` checks that every line is one JSON object and has the
+//! request ID, that every document follows the format, and that the books balance.
 
 use config_audit::clock::Clock;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use super::proxy::Fault;
 use super::records::{event, insert, inserts, invalid, modify, oversized, sample};
 use super::scene::{Scene, assert_keeps_secrets};
 
-/// What an invocation of a hundred healthy records may log besides its samples, in bytes.
+/// How much an invocation with a hundred healthy records may log besides its samples, in bytes.
 const BUDGET: usize = 1_200;
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn ten_thousand_failures_are_all_named_in_lines_that_are_not_too_long() {
 async fn a_hundred_healthy_records_cost_little_log() {
     let mut play = Scene::on(Engine::Embedded).start().await;
     let mut event = inserts(0..100);
-    // A change of just now: an old one would be late.
+    // A change made just now: an old one would be late.
     for record in event["Records"].as_array_mut().unwrap() {
         record["dynamodb"]["ApproximateCreationDateTime"] = Clock::System.now().timestamp().into();
     }

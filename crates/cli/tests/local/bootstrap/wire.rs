@@ -1,5 +1,5 @@
-//! Answers in forms that DynamoDB does not use, or not today, and that proxies on the way make of them: what is whole counts,
-//! and nothing else does.
+//! Answers in forms that DynamoDB does not use, or not today, and that proxies on the way turn its answers into: only
+//! complete ones count.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
@@ -21,19 +21,19 @@ use super::scene::Scene;
 /// More than fit in one request.
 const RECORDS: usize = 30;
 
-/// How long an invocation may take whose answers cannot be read.
+/// How long an invocation may take if its answers cannot be read.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// What goes over the wire for the engine's answer: its status and reason, and its body.
+/// What is sent over the wire for the engine's answer, given its status and reason, and its body.
 type Write = fn(&str, &[u8]) -> Vec<u8>;
 
-/// The same, of what a test has made.
+/// The same as a closure of a test.
 type Form = Arc<dyn Fn(&str, &[u8]) -> Vec<u8> + Send + Sync>;
 
 /// A server that passes each request on to the engine, and writes the answer to the socket in its own form.
 struct Wire {
     url: String,
-    /// Known only when the scene has begun.
+    /// Known only once the scene has started.
     engine: Arc<OnceLock<String>>,
     task: JoinHandle<()>,
 }
@@ -60,7 +60,7 @@ impl Drop for Wire {
     }
 }
 
-/// Serves one request. None if the client went away.
+/// Serves one request. `None` if the client has disconnected.
 async fn serve(stream: TcpStream, engine: Arc<OnceLock<String>>, form: Form) -> Option<()> {
     let mut stream = BufReader::new(stream);
     let mut request = Request::post(engine.get()?);
@@ -100,7 +100,7 @@ fn chunks(body: &[u8]) -> Vec<u8> {
     chunked
 }
 
-/// `{"UnprocessedItems":{}}`, by `gzip`: says that all is stored, to whoever unpacks it.
+/// `{"UnprocessedItems":{}}`, compressed by `gzip`: says that everything is stored, to whoever unpacks it.
 const GZIP: &[u8] = &[
     0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xab, 0x56, 0x0a, 0xcd, 0x2b, 0x28, 0xca, 0x4f, 0x4e,
     0x2d, 0x2e, 0x4e, 0x4d, 0xf1, 0x2c, 0x49, 0xcd, 0x2d, 0x56, 0xb2, 0xaa, 0xae, 0xad, 0x05, 0x00, 0xfb, 0xde, 0x77,
@@ -189,7 +189,7 @@ async fn an_answer_that_cannot_be_read_acknowledges_nothing() {
     .await;
 }
 
-/// A redirect that is followed would take the signature and the items to another host.
+/// Following a redirect would send the signature and the items to another host.
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Keys, names of attributes, values, tables and paths with what a terminal or a spreadsheet would act on.
+//! Keys, attribute names, values, tables and paths that contain what a terminal or a spreadsheet would act on.
 
 use std::process::Stdio;
 
@@ -33,7 +33,7 @@ async fn no_result_acts_on_a_terminal() {
         let what = line.join(" ").escape_debug().to_string();
         let mut child = scene.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = if ["tail", "local"].contains(&line[0].as_str()) {
-            // They do not end by themselves. The first line is enough of them.
+            // They do not end on their own. Their first line is enough.
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
             let first = tokio::time::timeout(GENEROUS, lines.next_line()).await.unwrap().unwrap().unwrap();
             child.kill().await.unwrap();
@@ -47,7 +47,7 @@ async fn no_result_acts_on_a_terminal() {
         if line.iter().any(|word| word == "json") {
             let documents: Vec<Value> =
                 serde_json::Deserializer::from_str(&output).into_iter().collect::<Result<_, _>>().unwrap();
-            // Tools get the text as it is.
+            // Tools get the text unchanged.
             keys_seen += usize::from(
                 documents.iter().any(|document| document.to_string().contains(&json!(HOSTILE).to_string())),
             );
@@ -160,7 +160,7 @@ async fn no_cell_of_csv_is_run_by_a_spreadsheet() {
         let rows: Vec<csv::StringRecord> =
             csv::Reader::from_reader(csv.as_bytes()).records().map(Result::unwrap).collect();
         assert_eq!((&rows[0][1], &rows[1][1], &rows[1][2], &rows[1][4]), (cell, cell, cell, "-5"), "{csv}");
-        // Nothing but a number stands without quotes, where a semicolon could end the cell.
+        // Only numbers are unquoted: a semicolon could end an unquoted cell.
         assert!(!csv.contains(";=1") || csv.contains("\"a;=1,\"\"b\"\"\""), "{csv}");
     }
     tables.database.stop().await;

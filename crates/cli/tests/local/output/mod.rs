@@ -1,4 +1,4 @@
-//! What every command prints, whatever it is about: to a full disk, to a closed pipe, to a terminal, and with hostile text.
+//! What every command prints, whatever it does: to a full disk, to a closed pipe, to a terminal, and with hostile text.
 
 mod completions;
 mod hostile;

@@ -25,7 +25,7 @@ impl PseudoTerminal {
         tcsetwinsize(&slave, Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let written = std::thread::spawn(move || {
             let (mut master, mut all, mut buffer) = (File::from(master), Vec::new(), [0; 4096]);
-            // Reading fails when nobody has the other side open any more.
+            // Reading fails once nobody has the other side open.
             while let Ok(length @ 1..) = master.read(&mut buffer) {
                 all.extend_from_slice(&buffer[..length]);
             }
@@ -39,7 +39,7 @@ impl PseudoTerminal {
         self.slave.try_clone().unwrap().into()
     }
 
-    /// All that was written, when every process that could write has ended.
+    /// Everything that was written, once every process that could write has ended.
     pub(super) fn into_text(self) -> String {
         drop(self.slave);
         String::from_utf8(self.written.join().unwrap()).unwrap()

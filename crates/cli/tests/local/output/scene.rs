@@ -1,4 +1,4 @@
-//! Tables, a bucket and events with the same texts everywhere, and a command line for each command and form of output.
+//! Tables, a bucket and events with the same texts everywhere, and a command line for each command and output format.
 
 use std::path::{Path, PathBuf};
 
@@ -60,7 +60,7 @@ impl Scene {
         self.directory.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Each command, in each form of output that it has.
+    /// Each command, in each of its output formats.
     pub(super) fn command_lines(&self) -> Vec<Vec<String>> {
         let (bucket, event, pages) = (self.path("bucket"), self.path("event.json"), self.path("pages"));
         let (url, bootstrap) = (self.tables.database.url(), bootstrap());
@@ -111,7 +111,7 @@ impl Scene {
         lines.into_iter().map(|line| line.into_iter().map(str::to_owned).collect()).collect()
     }
 
-    /// The command with these arguments, as whoever the tables know.
+    /// The command with these arguments and the credentials for the tables.
     pub(super) fn command(&self, arguments: &[String]) -> Command {
         let mut command = config_audit();
         command.envs(self.tables.aws.environment()).args(arguments).current_dir(repository());

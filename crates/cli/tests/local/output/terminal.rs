@@ -38,7 +38,7 @@ async fn long_work_shows_its_progress_on_a_terminal_and_ends_with_a_verdict() {
         let output = child.wait_with_output().await.unwrap();
         let shown = terminal.into_text();
         assert!(shown.contains(CLEAR_LINE) && shown.contains(progress), "{line:?}: {shown:?}");
-        // Nothing of it stays.
+        // Nothing of it remains.
         assert!(shown.ends_with(CLEAR_LINE) || shown.ends_with('\n'), "{line:?}: {shown:?}");
         assert_eq!(String::from_utf8(output.stdout).unwrap().lines().last(), Some(verdict), "{line:?}");
 

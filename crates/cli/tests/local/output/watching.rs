@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStdout};
 use crate::support::{GENEROUS, bootstrap, config_audit};
 use crate::trail::scene::{Tables, item};
 
-/// Starts it, and waits for changes; returns what it said until then.
+/// Starts it, and waits for changes; returns what it has printed until then.
 async fn start(arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>, Vec<String>) {
     let mut command = config_audit();
     command.arg("local").args(arguments).arg("--bootstrap").arg(bootstrap());
@@ -53,7 +53,7 @@ async fn two_hundred_changes_are_two_hundred_lines() {
     }
     keys.sort();
     assert_eq!(keys, (0..200).map(|n| format!("KEY_{n:03}")).collect::<Vec<_>>());
-    // The next line is the next change: nothing else was said.
+    // The next line is the next change: nothing else was printed.
     tables.write("Configuration-local", [sdk_item(item("LAST", &[]))]).await;
     assert!(next(&mut lines).await.contains("  LAST  (created)  "));
     world.kill().await.unwrap();
@@ -76,7 +76,7 @@ async fn the_port_is_8000_unless_that_is_in_use() {
     };
     let in_use = "Port 8000 is in use, so the system picked another.\n";
     let (first, _, said) = start(&[]).await;
-    // It is in use now, by that one or by somebody else.
+    // The port is in use now, by that world or by somebody else.
     let (second, _, said_then) = start(&[]).await;
     assert_ne!(url(&said_then), "http://127.0.0.1:8000");
     assert_eq!(notice(second).await, in_use);

@@ -1,4 +1,4 @@
-//! A write that fails is an error, for every command and every form of output.
+//! A failed write is an error, for every command and every output format.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use super::scene::Scene;
 use crate::support::GENEROUS;
 
-/// Runs each command with this as its standard output; returns exit codes and what was said on standard error.
+/// Runs each command with this as its standard output; returns exit codes and what it printed to standard error.
 async fn run_all(output: impl Fn() -> Stdio) -> Vec<(String, Option<i32>, String)> {
     let mut ended = Vec::new();
     let scene = Scene::about("K").await;

@@ -1,4 +1,4 @@
-//! What the command says: in a dry run, and where something is missing.
+//! What the command says in a dry run, and when something is missing.
 
 use std::process::Stdio;
 
@@ -40,11 +40,11 @@ async fn a_dry_run_says_what_is_there_and_writes_nothing() {
     assert_eq!((ground.entries().await.len(), ground.proxy.writes()), (0, 0));
 }
 
-/// A record that would be quarantined again has the key of an object that is there: in a dry run that one is untouched.
+/// A record that would be quarantined again has the key of an existing object, which a dry run does not touch.
 #[tokio::test]
 async fn a_dry_run_tells_of_an_object_that_a_run_would_have_replaced() {
     let (_, body) = given_up(&[invalid(5)], "request", "function");
-    // More than are under way at once, so that the first is done before the last is looked at.
+    // More than are replayed at the same time, so that the first is done before the last is read.
     let between = (10..30).map(|n| batch([n]));
     let kept = quarantined("no_key", &invalid(5));
     let objects = between.chain([("aws/lambda/0".to_owned(), body), kept.clone()]);
@@ -70,7 +70,7 @@ async fn a_table_that_cannot_be_written_to_ends_the_run_before_anything_is_moved
     ] {
         ground.proxy.always(Fault::Refuse(400, code));
         ground.command(&[]).await.assert(1, &[AUDIT_TABLE, words]);
-        // The same where it comes up later.
+        // The same if it happens later.
         let error = try_run(&ground.redrive()).await.unwrap_err();
         assert!(matches!(&error, RedriveError::Table(error) if error.to_string().contains(words)), "{error}");
     }
@@ -92,7 +92,7 @@ async fn a_command_line_that_is_wrong_is_said_so() {
     ground.command(&[]).await.assert(0, &["Objects  0 replayed"]);
 }
 
-/// An S3 with one object that denies one thing.
+/// An S3 with one object that denies one action.
 async fn denying(denied: &'static str, body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -107,7 +107,7 @@ async fn denying(denied: &'static str, body: Vec<u8>) -> String {
                 _ => "delete",
             };
             let text = match action {
-                // AWS's message names who asked for what; here it is a secret, so that every print of it is a leak.
+                // AWS's message says who requested what; here it is a secret, so every line that prints it is a leak.
                 _ if action == denied => {
                     let error = format!("<Error><Code>AccessDenied</Code><Message>{SECRET}</Message></Error>");
                     return (StatusCode::FORBIDDEN, error.into_bytes());

@@ -23,7 +23,7 @@ async fn a_store_that_fails_for_a_while_costs_nothing_but_another_run() {
     let objects: Vec<Object> = (0..20).map(|n| batch(3 * n..3 * n + 3)).collect();
     let ground = Ground::new(objects.clone()).await;
     ground.proxy.next(vec![Fault::LetThrough; 4]);
-    // One that is not tried again at once; those that are take a minute.
+    // An error that is not retried at once; those that are retried take a minute.
     ground.proxy.always(Fault::Refuse(400, "Puzzling"));
     let summary = run(&ground.redrive()).await;
     assert_eq!((summary.objects, summary.archived), (20, 4), "{summary:?}");
@@ -55,7 +55,7 @@ async fn a_run_that_is_cut_short_is_gone_on_with_by_the_next() {
     let objects: Vec<Object> = (0..40).map(|n| quarantined("no_key", &insert(n))).collect();
     let ground = Ground::new(objects.clone()).await;
     for seen in [0, 1, 5, 13] {
-        // Dropped with eight objects under way.
+        // Dropped with eight objects in progress.
         let redrive = ground.redrive();
         assert_eq!(redrive.objects().take(seen).count().await, seen);
     }
@@ -127,7 +127,7 @@ async fn two_runs_and_the_function_at_once_change_nothing_of_the_outcome() {
     }
 }
 
-/// The function's writer retries for a minute, without a word.
+/// The function's writer retries for a minute without saying so.
 #[tokio::test]
 async fn a_user_who_waits_for_a_throttled_table_is_told() {
     let ground = Ground::new([quarantined("no_key", &insert(1))]).await;

@@ -68,7 +68,7 @@ async fn what_is_not_a_regular_file_is_named_and_left_and_the_others_are_replaye
     {
         assert!(file(name).symlink_metadata().is_ok(), "{} was moved", name.escape_ascii());
     }
-    // Nothing is left to replay, but what is there is still named.
+    // Nothing is left to replay, but these are still reported.
     run(&[]).await.assert(1, &["Objects  0 replayed", "Damaged  8"]);
     for (key, expected) in archived(&good) {
         assert_eq!(std::fs::read(copy.path().join(key)).unwrap(), expected);
@@ -82,12 +82,12 @@ async fn no_record_leads_to_another_file_or_out_of_the_directory() {
         let ground = Ground::new([]).await;
         let parent = tempfile::tempdir().unwrap();
         let copy = parent.path().join("copy");
-        // Again and again refused, so that it is kept again under a key made from the record.
+        // It is refused again, so it is stored again, under a key made from the record.
         let mut record = invalid(1);
         record["eventSourceARN"] = json!(format!("arn:aws:dynamodb:eu-central-1:123456789012:table/{table}/stream/x"));
         let (key, kept) = quarantined("no_key", &record);
         let name = key.rsplit_once('/').unwrap().1;
-        // What is in the way if it leads upwards.
+        // What it would overwrite if it led upwards.
         let others = [(name.to_owned(), b"another".to_vec()), (format!("aws/{name}"), b"another".to_vec())];
         write(&copy, others.clone());
         write(&copy, [("quarantined/Configuration-dev/1".to_owned(), kept)]);
@@ -104,7 +104,7 @@ async fn no_record_leads_to_another_file_or_out_of_the_directory() {
     }
 }
 
-/// An S3 whose keys have characters that XML cannot say. It says them only where it is asked to encode them.
+/// An S3 whose keys have characters that XML cannot represent. It returns them only if it is asked to encode them.
 async fn bucket(keys: &'static [(&'static str, &'static str)], bodies: Vec<Vec<u8>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

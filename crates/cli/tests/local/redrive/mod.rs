@@ -1,4 +1,5 @@
-//! `redrive`: every record in the failure bucket that can be mended comes back, once, and nothing in the bucket is lost.
+//! `redrive`: every record in the failure bucket that can be recovered is, exactly once, and nothing in the bucket is
+//! lost.
 
 mod command_line;
 mod faults;

@@ -1,4 +1,4 @@
-//! What comes back, and what stays.
+//! What is recovered, and what stays.
 
 use config_audit::aws::arn::StreamArn;
 use config_audit::clock::Clock;
@@ -91,7 +91,7 @@ async fn a_replay_of_what_the_function_stored_changes_nothing() {
         assert_eq!(observed.failed(), [""; 0]);
         let (entries_before, objects_before) = (play.entries().await, play.objects().await);
         assert_eq!((entries_before.len(), objects_before.len()), (4, 2), "on {engine:?}");
-        // The very batch, as Lambda would have given it up after the same invocation.
+        // The same batch, as Lambda would have stored it after giving up on the same invocation.
         let function = serde_json::from_slice::<Value>(&objects_before[0].body).unwrap();
         let (key, body) = given_up(&records, &observed.request_id, function["functionArn"].as_str().unwrap());
         let bucket = play.world.bucket().unwrap();
@@ -127,7 +127,7 @@ async fn what_fails_again_stays_with_the_new_reason() {
         assert_eq!(after["reason"].take(), reason);
         let words = after["detail"].take();
         assert!(summary.left[&key].contains(words.as_str().unwrap()), "{words}");
-        // The record is the same, and so is who failed on it first.
+        // The record is the same, and so is what says which invocation first failed on it.
         (before["reason"], before["detail"]) = (Value::Null, Value::Null);
         assert_eq!(after, before);
     }
@@ -183,7 +183,7 @@ async fn a_directory_is_replayed_like_the_bucket_that_it_is_a_copy_of() {
     write(copy.path(), objects);
     let directory = copy.path().to_str().unwrap();
     let arguments = [directory, "--audit-table", AUDIT_TABLE];
-    // Entries name where a full record is, and nothing says which bucket this is a copy of.
+    // Entries say where a full record is, but nothing says which bucket this is a copy of.
     let said = command(&copied.proxy.url(), "http://127.0.0.1:1", &arguments).await;
     said.assert(
         1,

@@ -26,7 +26,7 @@ use crate::bootstrap::records::{SECRET, insert, key};
 use crate::bootstrap::scene::{AUDIT_TABLE, FAILURE_BUCKET, assert_keeps_secrets};
 use crate::support::config_audit;
 
-/// An object's key and what is in it.
+/// An object's key and its content.
 pub(crate) type Object = (String, Vec<u8>);
 
 pub(crate) fn stream_arn() -> String {
@@ -37,7 +37,7 @@ pub(crate) fn raw(record: &Value) -> Box<RawValue> {
     serde_json::value::to_raw_value(record).unwrap()
 }
 
-/// What the function makes of a record that it keeps.
+/// The object that the function stores for a record.
 pub(crate) fn body(reason: &str, record: &RawValue) -> Vec<u8> {
     StoredRecord { reason, detail: "why it was kept", request_id: "request", function_arn: "function", record }.body()
 }
@@ -54,7 +54,7 @@ pub(crate) fn omitted(record: &Value) -> Object {
     )
 }
 
-/// What Lambda makes of a batch that it gives up.
+/// The object that Lambda stores for a batch that it gives up on.
 pub(crate) fn given_up(records: &[Value], request_id: &str, function_arn: &str) -> Object {
     let record = |record: &Value| {
         Arc::new(StreamRecord {
@@ -85,7 +85,7 @@ pub(crate) fn batch(numbers: impl IntoIterator<Item = usize>) -> Object {
     given_up(&records, "request", "function")
 }
 
-/// Objects that nothing can be made of, each with a secret in it where it has anything, and words that say why.
+/// Objects that nothing can be read from, each with a secret in it unless it is empty, and words that say why.
 pub(crate) fn damaged() -> Vec<(Vec<u8>, &'static str)> {
     let (_, kept) = quarantined("no_key", &insert(999_999));
     let (_, batch) = batch([999_998]);
@@ -186,7 +186,7 @@ impl Said {
         serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("not valid JSON: {self:?}"))
     }
 
-    /// Fails unless the command ended so, and said all of these words.
+    /// Fails unless the command exited with this code, and printed all of these words.
     pub(crate) fn assert(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for word in words {
@@ -195,7 +195,7 @@ impl Said {
     }
 }
 
-/// Runs `config-audit redrive`. Whatever it is about, it says no value.
+/// Runs `config-audit redrive`. Whatever the test is about, the command must not print a value.
 pub(crate) async fn command(endpoint: &str, s3_endpoint: &str, arguments: &[&str]) -> Said {
     let mut command = config_audit();
     command.arg("redrive").args(arguments).args(["--endpoint-url", endpoint, "--s3-endpoint-url", s3_endpoint]);
@@ -206,13 +206,13 @@ pub(crate) async fn command(endpoint: &str, s3_endpoint: &str, arguments: &[&str
     said
 }
 
-/// As the command makes it: it does not retry.
+/// Like the command's own, it does not retry.
 pub(crate) fn store(aws: &AwsSettings, url: &str) -> DynamoDbStore {
     let config = aws.dynamodb(url).config().to_builder().retry_config(RetryConfig::disabled());
     DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), AUDIT_TABLE)
 }
 
-/// As the command makes it: it does retry, like on a file that goes away while the embedded S3 reads it.
+/// Like the command's own, it retries, for example if a file disappears while the embedded S3 reads it.
 pub(crate) fn place(bucket: &Bucket) -> Place {
     let config = bucket.client().config().to_builder();
     let config = config.retry_config(RetryConfig::standard().with_max_attempts(8));
@@ -241,7 +241,7 @@ pub(crate) async fn entries(database: &Database) -> Vec<String> {
     entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect()
 }
 
-/// Fails unless each of these records, all insertions, has its one entry, and there are no others.
+/// Fails unless each of these records, all insertions, has exactly one entry, and there are no others.
 pub(crate) async fn assert_entries(database: &Database, numbers: impl IntoIterator<Item = usize>) {
     let entries = database.entries(AUDIT_TABLE).await.unwrap();
     let mut found: Vec<_> = entries.iter().map(|entry| entry.text("itemKey").to_owned()).collect();

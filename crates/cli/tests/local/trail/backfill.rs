@@ -1,4 +1,4 @@
-//! `backfill` on items that DynamoDB takes, and whose entries it refuses.
+//! `backfill` on items that DynamoDB accepts, but whose entries it refuses.
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
@@ -10,7 +10,7 @@ use super::permissions::refusing;
 use super::scene::{AUDIT, CONFIGURATION, EPOCH, Ran, Tables, entries, item, run_at};
 use crate::bootstrap::engine::Engine;
 
-/// A value that only `history` may say.
+/// A value that only `history` may print.
 const SECRET: &str = "s3cr3t-c0nfigurati0n";
 
 fn with(key: &str, value: AttributeValue) -> SdkItem {
@@ -25,12 +25,12 @@ fn deep() -> AttributeValue {
     (0..31).fold(secret, |inner, _| AttributeValue::M([("m".to_owned(), inner)].into()))
 }
 
-/// Numbers whose digits are split by the point, which take a byte more than others with as many.
+/// Numbers whose digits are split by the point, which take one byte more than others with the same number of digits.
 fn decimals(count: usize) -> AttributeValue {
     AttributeValue::L(vec![AttributeValue::N("1.2".to_owned()); count])
 }
 
-/// As many of them as an item of this engine has room for, or a few less.
+/// As many of them as an item of this engine has room for, or a few fewer.
 async fn put_decimals(tables: &Tables) {
     let (mut fits, mut too_many) = (100_000, 105_000);
     while fits + 16 < too_many {
@@ -61,7 +61,7 @@ async fn backfill_all_but(tables: &Tables, refused: &[&str], items: usize) -> Ra
 
 #[tokio::test]
 async fn no_item_stops_a_backfill_and_what_has_no_room_gets_a_note() {
-    // Large items keep a JVM busy: those of other tests would wait for it.
+    // Large items keep a JVM busy, and other tests would have to wait for it.
     for engine in [Engine::Embedded, Engine::DynamoDbLocalAlone] {
         let tables = Tables::on(engine).await;
         let plain = (0..299).map(|n| sdk_item(item(&format!("K{n}"), &[("a", n)])));
@@ -80,7 +80,7 @@ async fn no_item_stops_a_backfill_and_what_has_no_room_gets_a_note() {
     }
 }
 
-/// A binary key of 1,536 bytes has 2,048 as text, and the index takes no more.
+/// A binary key of 1,536 bytes has 2,048 bytes as text, and the index accepts no more.
 #[tokio::test]
 async fn an_item_that_cannot_have_an_entry_is_named_and_the_others_get_theirs() {
     let tables = Tables::with_key(ScalarAttributeType::B).await;
@@ -100,7 +100,7 @@ async fn an_item_that_cannot_have_an_entry_is_named_and_the_others_get_theirs() 
     tables.database.stop().await;
 }
 
-/// Whatever DynamoDB refuses, and for whatever reason: the other items have their entries.
+/// Whatever DynamoDB refuses, and for whatever reason, the other items get their entries.
 #[tokio::test]
 async fn what_dynamodb_refuses_gets_a_note_and_what_it_refuses_even_so_is_named() {
     let tables = Tables::on(Engine::Embedded).await;
@@ -119,7 +119,7 @@ async fn what_dynamodb_refuses_gets_a_note_and_what_it_refuses_even_so_is_named(
     }
     assert!(ran.stdout.ends_with("32 items: 31 backfilled, 1 cannot be\n") && !ran.text().contains(SECRET), "{ran:?}");
     server.abort();
-    // When the reason is gone, the next run has only that one to do.
+    // Once the reason is gone, the next run has only that one to do.
     let ran = tables.backfill(&[]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "ALWAYS: backfilled\n32 items: 1 backfilled\n"));
     let proven = tables.verify().await;

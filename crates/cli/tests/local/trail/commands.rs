@@ -1,4 +1,4 @@
-//! `history`, `verify` and `backfill`: what they say, and how they end.
+//! `history`, `verify` and `backfill`: what they print, and how they end.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit::clock::Clock;
@@ -11,10 +11,10 @@ use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, VERIFY, entries
 use crate::bootstrap::engine::Engine;
 use crate::support::{GENEROUS, bootstrap, wait_for};
 
-/// A value that only `history` may say.
+/// A value that only `history` may print.
 const SECRET: &str = "s3cr3t-c0nfigurati0n";
 
-/// Changes of the table go through the stream, the mapping and the real function, on both engines.
+/// Changes to the table go through the stream, the mapping and the real function, on both engines.
 #[tokio::test]
 async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
     for engine in Engine::BOTH {
@@ -93,7 +93,7 @@ async fn what_the_function_writes_is_proven_and_what_is_older_is_backfilled() {
     }
 }
 
-/// The text of verify's findings is for people, and still has no value in it.
+/// The text of verify's findings is for people, but contains no value either.
 #[tokio::test]
 async fn findings_name_the_item_the_attribute_and_the_times_but_no_value() {
     let tables = Tables::on(Engine::Embedded).await;
@@ -169,18 +169,19 @@ async fn what_predates_the_trail_is_said_to_be_unknown() {
     assert_eq!(serde_json::from_str::<Value>(&before.stdout).unwrap(), json!({ "a": 1 }));
     assert!(before.stderr.contains("the trail records only these: a; it may"), "{before:?}");
     assert_eq!(tables.verify().await.findings().1["olderThanTheTrail"], 1);
-    // Its snapshot tells the rest, of the time before the change too.
+    // Its snapshot shows the rest, even for the time before the change.
     assert!(tables.backfill(&[]).await.stdout.starts_with("K: backfilled"));
     let before = tables.history("K", &["--at", &text(EPOCH), "--output", "json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&before.stdout).unwrap(), json!({ "key": "K", "a": 1, "b": 1 }));
     assert_eq!(tables.verify().await.findings().1["provenFromBackfill"], 1);
-    // The first of its real entries is lost: the snapshot is where it shows.
+    // The first of its real entries is lost, which shows at the snapshot.
     tables.delete(AUDIT, "id", &id(&entries("K", &history)[1])).await;
     assert_eq!(tables.verify().await.code, 0, "nothing contradicts a snapshot alone");
     tables.database.stop().await;
 }
 
-/// Whether an item is older than the trail or its creation was deleted, nothing says; so the command does not say that all is well.
+/// Nothing shows whether an item is older than the trail or its creation was deleted, so the command does not say that
+/// all is well.
 #[tokio::test]
 async fn an_item_whose_creation_is_missing_is_named_and_a_finding_where_the_trail_is_complete() {
     let tables = Tables::on(Engine::Embedded).await;
@@ -241,7 +242,7 @@ async fn an_item_too_large_for_an_entry_is_backfilled_and_proven_by_its_hash() {
     tables.database.stop().await;
 }
 
-/// Keys and names of attributes are whoever's who writes configuration.
+/// Whoever writes configuration chooses keys and attribute names.
 #[tokio::test]
 async fn no_key_and_no_name_hides_or_forges_a_line() {
     let tables = Tables::on(Engine::Embedded).await;
@@ -262,7 +263,7 @@ async fn no_key_and_no_name_hides_or_forges_a_line() {
     tables.database.stop().await;
 }
 
-/// A table that was made by hand may lack it.
+/// A table that was created by hand may lack it.
 #[tokio::test]
 async fn an_audit_table_without_the_index_is_said_so() {
     use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};

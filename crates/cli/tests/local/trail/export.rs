@@ -1,4 +1,4 @@
-//! `export`: it has every entry of the table, in the order of time, in three formats.
+//! `export`: every entry of the table, in chronological order, in three formats.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -113,7 +113,7 @@ async fn a_part_is_what_its_options_say() {
     tables.database.stop().await;
 }
 
-/// Nobody takes what was printed by then for the whole trail.
+/// Nobody can mistake what was printed until then for the whole trail.
 #[tokio::test]
 async fn an_export_that_aws_interrupts_says_that_it_is_incomplete() {
     let tables = Tables::on(Engine::Embedded).await;

@@ -176,8 +176,8 @@ async fn an_item_at_a_time_is_printed_three_ways() {
     tables.database.stop().await;
 }
 
-/// A backfilled entry may be timed some minutes before the item was read. If the changes of these minutes are cut off, what it
-/// shows still happened.
+/// A backfilled entry may have a time some minutes before the item was read. If the changes in these minutes are cut
+/// off, what the entry shows still happened.
 #[tokio::test]
 async fn a_cut_history_is_intact_beside_a_backfilled_entry() {
     let tables = Tables::on(Engine::Embedded).await;
@@ -192,7 +192,7 @@ async fn a_cut_history_is_intact_beside_a_backfilled_entry() {
         let ran = tables.history("K", &[&cut[..], &["--output", "json"]].concat()).await;
         assert_eq!((ran.code, ran.stderr.as_str(), ran.lines().is_empty()), (0, "", false), "{cut:?}: {ran:?}");
     }
-    // A change that is missing between those that are shown is still said, and one beyond them is not.
+    // A missing change between those that are shown is still reported, but one beyond them is not.
     tables.delete(AUDIT, "id", &id(&entries("K", &history)[2])).await;
     let (shown, cut) = (text(EPOCH + 180), text(EPOCH + 60));
     let ran = tables.history("K", &["--until", &shown]).await;
@@ -248,7 +248,7 @@ async fn a_second_with_too_many_orders_is_undecided_and_shown() {
     history.push((later, Some(item("K", &[("a", 1)]))));
     let mut entries = entries("K", &history);
     for (number, entry) in entries.iter_mut().filter(|entry| entry.contains_key("oldValue")).enumerate() {
-        // The last one is of an item that was never there.
+        // The last one is for an item that never existed.
         let number = i64::try_from(if number == 11 { 1000 } else { number }).unwrap();
         let removed = serde_dynamo::AttributeValue::M(item("K", &[("a", number)]));
         let text = |text: &str| AttributeValue::S(text.to_owned());

@@ -14,9 +14,9 @@ use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, VERIFY, co
 
 const ITEMS: i64 = 10_000;
 const CHANGES: i64 = 10;
-/// What a verification may hold in memory, in kB. It is the same for any number of entries.
+/// How much memory a verification may use, in kB. It is the same for any number of entries.
 const MOST_MEMORY: u64 = 128 * 1024;
-/// What an export may hold: some 200 bytes for each entry, and the batches that it reads.
+/// How much memory an export may use: about 200 bytes for each entry, and the batches that it reads.
 const MOST_MEMORY_OF_EXPORT: u64 = 128 * 1024;
 
 fn key(number: i64) -> String {
@@ -33,9 +33,9 @@ fn history(number: i64) -> History {
     history
 }
 
-/// Fills the tables past DynamoDB's API, which takes a minute for as much.
+/// Fills the tables without DynamoDB's API, which would take a minute for as many entries.
 async fn import(directory: &Path, tables: [(&str, Vec<SdkItem>); 2]) {
-    // Makes the tables.
+    // Creates the tables.
     Tables::in_directory(directory).await.database.stop().await;
     let database = dynoxide::Database::new(directory.join("dynamodb.sqlite").to_str().unwrap()).unwrap();
     database.enable_bulk_loading().unwrap();
@@ -47,13 +47,13 @@ async fn import(directory: &Path, tables: [(&str, Vec<SdkItem>); 2]) {
     database.disable_bulk_loading().unwrap();
 }
 
-/// The most memory that the process has held so far, in kB; none when it has ended.
+/// The peak memory of the process so far, in kB; `None` once it has ended.
 fn peak_memory(process: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())
 }
 
-/// Runs the command, and looks at the peak of its memory until it ends. Also returns the time that it took, in words.
+/// Runs the command, and watches its peak memory until it ends. Also returns how long it took, in words.
 async fn measured(tables: &Tables, arguments: &[&str]) -> (Ran, u64, String) {
     let began = Clock::System.instant();
     let (ran, memory) = with_peak(tables, arguments).await;
@@ -123,16 +123,16 @@ async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_
     tables.alter(&entry(4321, 6), "newValue", AttributeValue::N("99".to_owned())).await;
     tables.delete(AUDIT, "id", &entry(7777, 9)).await;
     tables.delete(AUDIT, "id", &entry(8000, 9)).await;
-    // A creation deleted: the first second has more changes, which tell what the item was, but not that it was new.
+    // A deleted creation: the first second has more changes, which show what the item was, but not that it was new.
     tables.delete(AUDIT, "id", &entry(5555, 0)).await;
-    // And an item of which nothing tells.
+    // And an item about which no entry says anything.
     tables.write(CONFIGURATION, [sdk_item(item("UNTOLD", &[("value", 1)]))]).await;
 
     let broken = tables.verify().await;
     assert_eq!(broken.code, 1, "{broken:?}");
     let (found, summary) = broken.findings();
     let mut short = findings(&found);
-    // What breaks a second with several changes may be said of any of its entries.
+    // A break within a second with several changes may be reported for any of its entries.
     for finding in &mut short {
         finding[3] = json!(finding[3].is_string());
     }

@@ -14,7 +14,8 @@ use crate::bootstrap::engine::Engine;
 use config_audit_local::AwsSettings;
 use config_audit_tables::sdk_item;
 
-/// The engine, but for requests of this kind, which are refused with this code. `is_refused` is given the operation and the body.
+/// The engine, except that it refuses requests of this kind with this code. `is_refused` gets the operation and the
+/// body.
 pub(crate) async fn refusing(
     engine: &str,
     code: &'static str,
@@ -35,7 +36,7 @@ pub(crate) async fn refusing(
             }
             let mut request = Request::post(engine).body(Body::from(body)).unwrap();
             *request.headers_mut() = headers;
-            // The engine wants its own address.
+            // The engine expects its own address.
             request.headers_mut().remove("host");
             client.request(request).await.unwrap().map(Body::new)
         }
@@ -100,7 +101,7 @@ async fn a_table_that_is_not_there_is_named() {
     tables.database.stop().await;
 }
 
-/// `--table` was the Audit table of some commands and the Configuration table of others.
+/// `--table` was the Audit table in some commands and the Configuration table in others.
 #[tokio::test]
 async fn the_former_name_of_an_option_leads_to_the_present_one() {
     let aws = AwsSettings::dummy();

@@ -30,7 +30,7 @@ pub(crate) const VERIFY: &[&str] = &["verify", "--configuration-table", CONFIGUR
 /// The first second of histories: 2024-09-11T09:02:28Z.
 pub(crate) const EPOCH: i64 = 1_726_045_348;
 
-/// What became of an item: seconds, and the item from then on.
+/// What happened to an item: seconds, and the item from then on.
 pub(crate) type History = Vec<(i64, Option<Item>)>;
 
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Tables {
         Self { database, aws }
     }
 
-    /// Writes all of these, in no order.
+    /// Writes all of these, in no particular order.
     pub(crate) async fn write(&self, table: &str, items: impl IntoIterator<Item = SdkItem>) {
         let put =
             |item| WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(item)).build().unwrap());
@@ -102,7 +102,7 @@ impl Tables {
         run_at(self.database.url(), &self.aws, arguments).await
     }
 
-    /// Verifies, and waits for nothing that is still to come.
+    /// Verifies, without waiting for entries that are still to come.
     pub(crate) async fn verify(&self) -> Ran {
         self.run(&[VERIFY, &["--settle", "0", "--output", "json"]].concat()).await
     }
@@ -144,7 +144,7 @@ impl From<&Output> for Ran {
 }
 
 impl Ran {
-    /// The JSON objects of standard output, one a line.
+    /// The JSON objects on standard output, one per line.
     pub(crate) fn lines(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -156,13 +156,13 @@ impl Ran {
         (lines, summary)
     }
 
-    /// All that it said.
+    /// Everything that it printed.
     pub(crate) fn text(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 }
 
-/// An item of this key with these numbers.
+/// An item with this key and these numbers.
 pub(crate) fn item(key: &str, numbers: &[(&str, i64)]) -> Item {
     let numbers =
         numbers.iter().map(|(name, number)| ((*name).to_owned(), serde_dynamo::AttributeValue::N(number.to_string())));

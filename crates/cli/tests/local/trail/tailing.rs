@@ -19,7 +19,7 @@ use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Tables, command, entrie
 use crate::bootstrap::engine::Engine;
 use crate::support::GENEROUS;
 
-/// Starts it, and waits until it follows.
+/// Starts it, and waits until it follows the stream.
 async fn start(tables: &Tables, more: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let arguments = [&["tail", "--audit-table", AUDIT], more].concat();
     let mut command = command(tables.database.url(), &tables.aws, &arguments);
@@ -49,7 +49,7 @@ async fn new_entries_are_told_without_values_and_tampering_loudly() {
         for entry in &entries {
             tables.write(AUDIT, [entry.clone()]).await;
         }
-        // A redelivery writes what is there already.
+        // A redelivery writes the same entry again.
         tables.write(AUDIT, [entries[1].clone()]).await;
         tables.alter(&id(&entries[1]), "newValue", AttributeValue::N("7777".to_owned())).await;
         tables.delete(AUDIT, "id", &id(&entries[0])).await;
@@ -114,12 +114,12 @@ async fn a_table_without_a_stream_says_how_to_enable_one() {
     tables.database.stop().await;
 }
 
-/// Its records would be shown as entries, with configuration values for the names of attributes.
+/// Its records would be shown as entries, with configuration values as the names of attributes.
 #[tokio::test]
 async fn a_table_that_is_no_audit_table_is_refused() {
     for engine in Engine::BOTH {
         let tables = Tables::on(engine).await;
-        // One with the Audit table's key is as wrong.
+        // A table with the Audit table's key is just as wrong.
         let alike = "Configuration-alike";
         tables.database.ensure_configuration_table(alike, "id").await.unwrap();
         for (table, lack) in
