@@ -16,8 +16,7 @@ const KEPT_SEEDS: [u64; 3] = [
     244_877,
     // DynamoDB did not answer for one record until the deadline. Only then was another put into the failure bucket,
     // although DynamoDB had rejected it long before.
-    1_374,
-    // A request that was never sent, because another panicked first, was still reported.
+    1_374, // A request that was never sent, because another panicked first, was still reported.
     64_342,
 ];
 
