@@ -1,6 +1,8 @@
 'use strict'
 
-// The console under a load of 200 changes per second. `make soak` runs it for ten minutes, `make test` for twenty seconds.
+// The console under a load of 200 changes per second. `make soak` runs it for ten minutes and also requires that the rate
+// is reached and that pages stay quick. `make test` runs it for twenty seconds and only prints those two, since they depend
+// on the machine.
 
 const assert = require('node:assert')
 const fs = require('node:fs')
@@ -9,13 +11,14 @@ const path = require('node:path')
 const { test } = require('node:test')
 const { World } = require('./world')
 
+const ON_DEMAND = process.env.SECONDS !== undefined
 const SECONDS = Number(process.env.SECONDS ?? 20)
 const RATE = 200
 // docs/console.md. In a short run, the console does not come near what it may keep.
 const MAX_MEMORY = (SECONDS > 60 ? 400 : 200) << 20
 const PAGES = ['/', '/trail', '/invocations', '/alarms']
-// A page under load may take this many times as long as the same page of an idle world.
-const MAX_RATIO = 10
+// In milliseconds, for 99 of 100 requests: what a person still feels as an immediate answer to a click.
+const MAX_LATENCY = 500
 
 function memory (pid) {
   const resident = /^VmRSS:\s+(\d+) kB$/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))
@@ -30,9 +33,9 @@ async function timed (url) {
   return performance.now() - begun
 }
 
-const median = times => times.toSorted((a, b) => a - b)[times.length >> 1]
+const quantile = (times, part) => times.toSorted((a, b) => a - b)[Math.floor(times.length * part)]
 
-test(`${RATE} changes per second for ${SECONDS} s: the rate is reached, nothing is lost, pages stay quick, and memory is bounded`, async t => {
+test(`${RATE} changes per second for ${SECONDS} s: nothing is lost, pages answer, and memory is bounded`, async t => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'console-soak-'))
   const world = await World.start(['--directory', directory])
   t.after(async () => {
@@ -60,17 +63,12 @@ test(`${RATE} changes per second for ${SECONDS} s: the rate is reached, nothing 
   const { counts, missedEvents } = await world.until('/', ({ waiting, counts }) =>
     waiting === 0 && counts.changes === counts.written && counts.entries === counts.changes)
   const { known } = await world.json('/trail')
-  const slowest = Math.max(...Object.values(loaded).flat())
-  t.diagnostic(`${counts.changes} changes, ${rate.toFixed(0)} per second, slowest page ${slowest.toFixed(0)} ms, ` +
-    `memory at most ${(highest / (1 << 20)).toFixed(0)} MB`)
-  assert.ok(rate > 0.9 * RATE && rate < 1.1 * RATE, `${rate} changes per second`)
-  // Afterwards, because then the pages are as large as they were under load.
+  t.diagnostic(`${counts.changes} changes, ${rate.toFixed(0)} per second, memory at most ${(highest / (1 << 20)).toFixed(0)} MB`)
+  if (ON_DEMAND) assert.ok(rate > 0.9 * RATE && rate < 1.1 * RATE, `${rate} changes per second`)
   for (const address of PAGES) {
-    const idle = []
-    while (idle.length < 20) idle.push(await timed(world.url + address))
-    const ratio = median(loaded[address]) / median(idle)
-    t.diagnostic(`${address}: ${median(loaded[address]).toFixed(1)} ms under load, ${ratio.toFixed(1)} times as long as without`)
-    assert.ok(ratio < MAX_RATIO, `${address}: ${ratio} times as long under load`)
+    const [median, high] = [0.5, 0.99].map(part => quantile(loaded[address], part))
+    t.diagnostic(`${address}: median ${median.toFixed(0)} ms, 99 % within ${high.toFixed(0)} ms`)
+    if (ON_DEMAND) assert.ok(high < MAX_LATENCY, `${address}: 99 % within ${high} ms`)
   }
   assert.deepStrictEqual([known, missedEvents], [Math.min(counts.changes, 200_000), 0])
   assert.ok(highest < MAX_MEMORY, `${highest} bytes`)
