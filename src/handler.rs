@@ -13,13 +13,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::audit::Context;
 use crate::aws::arn::StreamArn;
+use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::invocation::{Invocation, InvocationError, working_time, xray_trace_id};
 use crate::journey::{Journey, Planning, Step};
-use crate::quarantine::Quarantine;
 use crate::quarantine::uploader::Uploader;
-use crate::reason::Reason;
 use crate::report::{Cause, Report};
+use crate::settings::Function;
 use crate::store::Store;
 use crate::stream::records;
 use crate::writer::Writer;
@@ -39,10 +39,10 @@ pub struct Handler<S, Q> {
     pub provenance: bool,
 }
 
-impl<S: Store, Q: Quarantine> Handler<S, Q> {
+impl<S: Store, Q: Bucket> Handler<S, Q> {
     /// Handles one invocation, and answers before its deadline.
     pub async fn handle(&self, invocation: &Invocation<'_>) -> Report {
-        let mut report = Report::new(invocation, self.clock);
+        let mut report = Report::new(Function::Audit, invocation, self.clock);
         if working_time(report.allowed).is_zero() {
             report.error = Some(InvocationError::NoTime(report.allowed));
         } else {
@@ -93,12 +93,10 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
         report.requests = written.requests;
         report.audits_written = written.stored;
         report.objects = objects;
-        let unsettled = unsettled(report.error.as_ref());
+        let message = "its entries are not known to be stored: there was no time left to write them";
+        let unsettled = Cause::of_unsettled(report.error.as_ref(), message);
         report.records = journeys.into_iter().map(|journey| journey.end(&unsettled, now)).collect();
-        let nameless = report.failed().filter(|record| record.sequence_number.is_none()).count();
-        if report.error.is_none() && nameless > 0 {
-            report.error = Some(InvocationError::NoSequenceNumber(nameless));
-        }
+        report.fail_without_sequence_numbers();
     }
 
     /// Performs each record's next step until there is nothing left to do. Writing entries and storing objects run
@@ -146,7 +144,7 @@ impl<S: Store, Q: Quarantine> Handler<S, Q> {
 }
 
 /// Hands over a record's next step.
-fn hand_over<'a, S: Store, Q: Quarantine>(
+fn hand_over<'a, S: Store, Q: Bucket>(
     index: usize,
     journey: &mut Journey<'a>,
     writer: &mut Writer<'a, S>,
@@ -157,14 +155,6 @@ fn hand_over<'a, S: Store, Q: Quarantine>(
         Some(Step::Upload(object)) => uploader.add(index, object),
         None => {}
     }
-}
-
-/// Why an unsettled record failed.
-fn unsettled(error: Option<&InvocationError>) -> Cause {
-    let by_error = error.and_then(|error| Some(Cause::new(error.reason()?, error.to_string())));
-    by_error.unwrap_or_else(|| {
-        Cause::new(Reason::Deadline, "its entries are not known to be stored: there was no time left to write them")
-    })
 }
 
 #[cfg(test)]

@@ -17,14 +17,17 @@ use tracing::Instrument;
 
 use crate::aws::root_cause;
 use crate::aws::tls::http_client;
+use crate::bucket::Purpose;
+use crate::bucket::s3::S3Bucket;
 use crate::clock::Clock;
 use crate::handler::Handler;
 use crate::invocation::Invocation;
-use crate::quarantine::s3::S3Quarantine;
-use crate::settings::Settings;
+use crate::report::Report;
+use crate::settings::{Function, Settings};
 use crate::store::Failure;
 use crate::store::dynamodb::DynamoDbStore;
 use crate::telemetry::{Telemetry, logs};
+use crate::witness::WitnessHandler;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -48,24 +51,39 @@ pub async fn run(
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await;
-    // The writer retries until the deadline, and counts the retries.
-    let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).retry_config(RetryConfig::disabled()).build();
-    let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), &settings.audit_table);
-    connect(&store).await;
-    let quarantine = settings
-        .failure_bucket
-        .as_deref()
-        .map(|bucket| S3Quarantine::new(config, settings.s3_endpoint.as_deref(), bucket, clock));
-    let handler = Handler {
-        store,
-        quarantine,
-        clock,
-        key_attribute: settings.key_attribute.clone(),
-        provenance: settings.provenance,
+    let bucket = |name: &Option<String>, purpose| {
+        let name = name.as_deref()?;
+        Some(S3Bucket::new(config.clone(), settings.s3_endpoint.as_deref(), name, purpose, clock))
     };
+    let quarantine = bucket(&settings.failure_bucket, Purpose::Failures);
+    match settings.function {
+        Function::Audit => {
+            // The writer retries until the deadline, and counts the retries.
+            let dynamodb =
+                aws_sdk_dynamodb::config::Builder::from(&config).retry_config(RetryConfig::disabled()).build();
+            let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), &settings.audit_table);
+            connect(&store).await;
+            let (key_attribute, provenance) = (settings.key_attribute.clone(), settings.provenance);
+            let handler = Handler { store, quarantine, clock, key_attribute, provenance };
+            Box::pin(serve(async |invocation| handler.handle(invocation).await, telemetry, clock)).await
+        }
+        Function::Witness => {
+            let bucket = bucket(&settings.witness_bucket, Purpose::Witness);
+            let handler = WitnessHandler { bucket, quarantine, clock };
+            Box::pin(serve(async |invocation| handler.handle(invocation).await, telemetry, clock)).await
+        }
+    }
+}
+
+/// Passes each invocation to `handle`, and its report to telemetry and to Lambda.
+async fn serve(
+    handle: impl AsyncFn(&Invocation<'_>) -> Report,
+    telemetry: Option<&Telemetry>,
+    clock: Clock,
+) -> Result<(), lambda_runtime::Error> {
     let cold = Cell::new(true);
     let event = RefCell::new(Bytes::new());
-    let (handler, cold, event) = (&handler, &cold, &event);
+    let (handle, cold, event) = (&handle, &cold, &event);
     let service = service_fn(|LambdaEvent { context, .. }: LambdaEvent<IgnoredAny>| async move {
         let event = event.take();
         let span = tracing::error_span!(logs::INVOCATION_SPAN, requestId = context.request_id);
@@ -78,7 +96,7 @@ pub async fn run(
             event: &event,
         };
         async {
-            let mut report = handler.handle(&invocation).await;
+            let mut report = handle(&invocation).await;
             if let Some(telemetry) = telemetry {
                 telemetry.publish(&mut report, clock).await;
             }

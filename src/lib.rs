@@ -11,6 +11,7 @@
 //! |---|---|
 //! | what is read from a record, a kind of record | [`stream`] |
 //! | what an entry has in it; values that are too large for it | [`audit`]; its `limits` |
+//! | the function that watches the Audit table | [`witness`] |
 //! | which item is the canary, and has no entries | [`canary`] |
 //! | when two values are equal | [`value`] |
 //! | the steps for a record, and their order | [`journey`] |
@@ -18,7 +19,7 @@
 //! | connecting, start-up | [`lambda`] |
 //! | objects for the failure bucket, how many at once | [`quarantine::uploader`] |
 //! | how much time an invocation has, why it fails as a whole | [`invocation`] |
-//! | what an error of DynamoDB or S3 means | [`store::dynamodb`], [`quarantine::s3`] |
+//! | what an error of DynamoDB or S3 means | [`store::dynamodb`], [`bucket::s3`] |
 //! | why a record fails or is quarantined | [`reason`] |
 //! | a metric | its row in [`telemetry::catalog`] |
 //! | a member of the wide line | [`telemetry::Telemetry::wide_line`] |
@@ -42,6 +43,7 @@
 
 pub mod audit;
 pub mod aws;
+pub mod bucket;
 pub mod canary;
 pub mod clock;
 pub mod handler;
@@ -58,4 +60,5 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod value;
+pub mod witness;
 pub mod writer;

@@ -72,6 +72,15 @@ reasons! {
     ValueOmitted = "value_omitted",
         "DynamoDB does not take a value in an entry, and the failure bucket did not take the full record. In the bucket: the full record that an entry refers to.",
         "Do what the log line says about the bucket. The next delivery succeeds.";
+    EntryAltered = "entry_altered",
+        "Somebody altered an entry of the Audit table. In the bucket: the entry before and after.",
+        "Follow the runbook [TrailTampered](runbooks/trail-tampered.md).";
+    EntryDeleted = "entry_deleted",
+        "Somebody deleted an entry of the Audit table. In the bucket: the entry.",
+        "Follow the runbook [TrailTampered](runbooks/trail-tampered.md).";
+    NotWitnessed = "not_witnessed",
+        "The witness bucket did not take the witness of an entry.",
+        "Do what the log line says about the bucket. Lambda tries again.";
     Deadline = "deadline",
         "There was no time left to write all entries of the record.",
         "Lambda tries again. If it lasts: look at throttling, at latency, and at the function's timeout.";

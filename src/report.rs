@@ -12,12 +12,15 @@ use crate::aws::arn::StreamArn;
 use crate::clock::{Clock, Interval};
 use crate::invocation::{Invocation, InvocationError};
 use crate::reason::Reason;
+use crate::settings::Function;
 use crate::store::{Put, StoreError};
 use crate::stream::EventName;
 
 /// One invocation. Holds no value of any configuration item.
 #[derive(Debug)]
 pub struct Report {
+    /// The function that was invoked.
+    pub function: Function,
     /// Lambda's ID of the invocation.
     pub request_id: String,
     /// The function's ARN as it was invoked.
@@ -80,7 +83,10 @@ pub struct Record {
 pub enum Outcome {
     /// All its entries are known to be stored.
     Audited,
-    /// It changed no attribute, or concerns the canary, so it has no entries.
+    /// Its entry's witness is known to be stored.
+    Witnessed,
+    /// Nothing must be stored for it: it changed no attribute, or concerns the canary; or it is a redelivery's repeat of an
+    /// entry, or there is no witness bucket.
     Unchanged,
     /// No retry can fix it; the complete record is in the failure bucket.
     Quarantined(Cause),
@@ -102,6 +108,14 @@ impl Cause {
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, message: message.into() }
+    }
+
+    /// Why a record failed that was unsettled at the end: the error of the invocation, or else the deadline, with this
+    /// sentence.
+    #[must_use]
+    pub fn of_unsettled(error: Option<&InvocationError>, at_deadline: &'static str) -> Self {
+        let by_error = error.and_then(|error| Some(Self::new(error.reason()?, error.to_string())));
+        by_error.unwrap_or_else(|| Self::new(Reason::Deadline, at_deadline))
     }
 }
 
@@ -136,6 +150,8 @@ pub struct Object {
 pub struct Counts {
     /// All entries stored.
     pub audited: usize,
+    /// The witness stored.
+    pub witnessed: usize,
     /// Nothing changed.
     pub unchanged: usize,
     /// In the failure bucket.
@@ -148,7 +164,7 @@ impl Counts {
     /// The total.
     #[must_use]
     pub const fn total(self) -> usize {
-        self.audited + self.unchanged + self.quarantined + self.failed
+        self.audited + self.witnessed + self.unchanged + self.quarantined + self.failed
     }
 }
 
@@ -158,6 +174,7 @@ impl Outcome {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Audited => "audited",
+            Self::Witnessed => "witnessed",
             Self::Unchanged => "unchanged",
             Self::Quarantined(_) => "quarantined",
             Self::Failed(_) => "failed",
@@ -168,7 +185,7 @@ impl Outcome {
     #[must_use]
     pub const fn cause(&self) -> Option<&Cause> {
         match self {
-            Self::Audited | Self::Unchanged => None,
+            Self::Audited | Self::Witnessed | Self::Unchanged => None,
             Self::Quarantined(cause) | Self::Failed(cause) => Some(cause),
         }
     }
@@ -199,9 +216,10 @@ impl Record {
 impl Report {
     /// The report of an invocation that begins now.
     #[must_use]
-    pub fn new(invocation: &Invocation<'_>, clock: Clock) -> Self {
+    pub fn new(function: Function, invocation: &Invocation<'_>, clock: Clock) -> Self {
         let started = clock.now();
         Self {
+            function,
             request_id: invocation.request_id.clone(),
             function_arn: invocation.function_arn.clone(),
             trace: invocation.trace.clone(),
@@ -227,6 +245,7 @@ impl Report {
         for record in &self.records {
             match record.outcome {
                 Outcome::Audited => counts.audited += 1,
+                Outcome::Witnessed => counts.witnessed += 1,
                 Outcome::Unchanged => counts.unchanged += 1,
                 Outcome::Quarantined(_) => counts.quarantined += 1,
                 Outcome::Failed(_) => counts.failed += 1,
@@ -243,6 +262,14 @@ impl Report {
     /// The records whose entries are all known to be stored.
     pub fn audited(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| record.outcome == Outcome::Audited)
+    }
+
+    /// Fails the invocation if records failed that cannot be reported to Lambda one by one.
+    pub fn fail_without_sequence_numbers(&mut self) {
+        let nameless = self.failed().filter(|record| record.sequence_number.is_none()).count();
+        if self.error.is_none() && nameless > 0 {
+            self.error = Some(InvocationError::NoSequenceNumber(nameless));
+        }
     }
 
     /// `error` if the invocation failed, `partial` if it reports records as failed, otherwise `ok`.

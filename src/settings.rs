@@ -28,6 +28,15 @@ impl Environment for ProcessEnvironment {
     }
 }
 
+/// Which of the functions in this binary runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// Writes an entry for each change of the Configuration table.
+    Audit,
+    /// Watches the entries of the Audit table.
+    Witness,
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -40,10 +49,14 @@ pub enum LogFormat {
 /// The function's settings; `docs/configuration.md` has a table of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// `_HANDLER`: which function runs.
+    pub function: Function,
     /// `AUDIT_TABLE`: name or ARN of the Audit table.
     pub audit_table: String,
     /// `FAILURE_BUCKET`: where the function puts records that no retry can fix. Without one they are reported as failed.
     pub failure_bucket: Option<String>,
+    /// `WITNESS_BUCKET`: where the witness function stores the witnesses of entries. Without one it only reports tampering.
+    pub witness_bucket: Option<String>,
     /// `KEY_ATTRIBUTE`: the Configuration table's key.
     pub key_attribute: String,
     /// `AUDIT_PROVENANCE`: whether entries say which record they come from.
@@ -101,12 +114,20 @@ impl Settings {
         let daemon = "an address and a port, such as 127.0.0.1:2000";
         let reader = Reader(environment);
         Ok(Self {
+            function: reader
+                .one_of(
+                    "_HANDLER",
+                    "bootstrap, for the audit function, or witness",
+                    &[("bootstrap", Function::Audit), ("witness", Function::Witness)],
+                )?
+                .unwrap_or(Function::Audit),
             audit_table: reader.text("AUDIT_TABLE", table, is_table)?.ok_or(SettingsError {
                 variable: "AUDIT_TABLE",
                 problem: "is not set".to_owned(),
                 accepted: table,
             })?,
             failure_bucket: reader.text("FAILURE_BUCKET", bucket, is_bucket)?,
+            witness_bucket: reader.text("WITNESS_BUCKET", bucket, is_bucket)?,
             key_attribute: reader
                 .text("KEY_ATTRIBUTE", "the name of an attribute, 1 to 255 bytes", |name| name.len() <= 255)?
                 .unwrap_or_else(|| "key".to_owned()),
@@ -269,6 +290,7 @@ pub(crate) mod tests {
     fn only_the_table_is_required_and_the_rest_has_the_documented_defaults() {
         let settings = settings();
         assert_eq!(settings.audit_table, "Audit");
+        assert_eq!((settings.function, settings.witness_bucket.as_deref()), (Function::Audit, None));
         assert_eq!(settings.failure_bucket, None);
         assert_eq!(settings.key_attribute, "key");
         assert!(!settings.provenance);
@@ -306,6 +328,8 @@ pub(crate) mod tests {
             ("AUDIT_TABLE", "no spaces please"),
             ("AUDIT_TABLE", ""),
             ("FAILURE_BUCKET", "Capital"),
+            ("_HANDLER", "witnes"),
+            ("WITNESS_BUCKET", "Capital"),
             ("AUDIT_PROVENANCE", "maybe"),
             ("SERVICE_NAME", ":x"),
             ("SERVICE_NAME", " "),

@@ -12,11 +12,12 @@ use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
 use crate::audit::{EncodedEntry, Entry, EntryValue, entry_id};
+use crate::bucket::{Bucket, BucketError};
 use crate::clock::{Clock, Interval};
 use crate::invocation::Invocation;
-use crate::quarantine::{Quarantine, QuarantineError};
 use crate::reason::Reason;
 use crate::report::{Cause, Object, Outcome, Record, Report, Request};
+use crate::settings::Function;
 use crate::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 use crate::stream::EventName;
 
@@ -178,7 +179,7 @@ pub(crate) fn entries(count: usize) -> Vec<EncodedEntry> {
 
 /// A failure bucket in memory.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryQuarantine {
+pub(crate) struct MemoryBucket {
     pub(crate) objects: RefCell<HashMap<String, String>>,
     pub(crate) refuses: bool,
     pub(crate) never_answers: bool,
@@ -188,14 +189,14 @@ pub(crate) struct MemoryQuarantine {
     pub(crate) panics: bool,
 }
 
-impl Quarantine for MemoryQuarantine {
-    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+impl Bucket for MemoryBucket {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), BucketError> {
         if self.never_answers {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(self.takes).await;
         if self.refuses {
-            return Err(QuarantineError { code: "AccessDenied".to_owned(), message: "not allowed".to_owned() });
+            return Err(BucketError { code: "AccessDenied".to_owned(), message: "not allowed".to_owned() });
         }
         self.objects.borrow_mut().insert(key.to_owned(), String::from_utf8(body).unwrap());
         Ok(())
@@ -222,7 +223,7 @@ pub(crate) fn invocation(now: DateTime<Utc>, event: &[u8]) -> Invocation<'_> {
 /// The report of an invocation without records, which began at 2024-09-11T09:02:30Z and took five seconds.
 pub(crate) fn report() -> Report {
     let started = DateTime::from_timestamp(1_726_045_350, 0).unwrap();
-    let mut report = Report::new(&invocation(started, &[]), Clock::starting_at(started));
+    let mut report = Report::new(Function::Audit, &invocation(started, &[]), Clock::starting_at(started));
     report.interval.ended += Duration::from_secs(5);
     report
 }

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use config_audit::audit::{Context, EncodedEntry, MAX_ITEM_BYTES, Plan, plan};
+use config_audit::bucket::{Bucket, BucketError};
 use config_audit::clock::Clock;
 use config_audit::handler::Handler;
 use config_audit::invocation::Invocation;
-use config_audit::quarantine::{Quarantine, QuarantineError, omitted_key, quarantine_key};
+use config_audit::quarantine::{omitted_key, quarantine_key};
 use config_audit::report::{Outcome, Report};
 use config_audit::store::{Failure, MAX_BATCH, Put, Store, StoreError};
 use config_audit::stream::{decode, identify, records};
@@ -63,7 +64,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-type Parts = Handler<MemoryStore, MemoryQuarantine>;
+type Parts = Handler<MemoryStore, MemoryBucket>;
 
 /// The first letter sets the failure bucket: `-` there is none, `r` it refuses, `n` it never answers, otherwise it
 /// keeps objects. If the second letter is `p`, entries have provenance. The others are the Audit table's answers, one
@@ -79,7 +80,7 @@ fn handler(script: &[u8]) -> Parts {
     let answers = script.iter().skip(2).copied().collect();
     Handler {
         store: MemoryStore { answers: RefCell::new(answers), ..MemoryStore::default() },
-        quarantine: mood.map(|mood| MemoryQuarantine { mood: Cell::new(mood), ..MemoryQuarantine::default() }),
+        quarantine: mood.map(|mood| MemoryBucket { mood: Cell::new(mood), ..MemoryBucket::default() }),
         clock: Clock::System,
         key_attribute: "key".to_owned(),
         provenance: script.get(1) == Some(&b'p'),
@@ -269,18 +270,18 @@ enum Mood {
 
 /// A failure bucket that keeps what it is given, or never keeps anything.
 #[derive(Debug, Default)]
-struct MemoryQuarantine {
+struct MemoryBucket {
     objects: RefCell<HashMap<String, Vec<u8>>>,
     mood: Cell<Mood>,
 }
 
-impl Quarantine for MemoryQuarantine {
-    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+impl Bucket for MemoryBucket {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), BucketError> {
         match self.mood.get() {
             Mood::Keeps => {}
             Mood::Refuses => {
                 let (code, message) = ("AccessDenied".to_owned(), "as the input has it".to_owned());
-                return Err(QuarantineError { code, message });
+                return Err(BucketError { code, message });
             }
             Mood::NeverAnswers => std::future::pending().await,
         }

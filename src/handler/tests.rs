@@ -3,13 +3,14 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
+use crate::reason::Reason;
 use crate::report::{Counts, Outcome};
 use crate::store::Failure;
 use crate::stream::NotAnEvent;
-use crate::testing::{MemoryQuarantine, MemoryStore, Reply};
+use crate::testing::{MemoryBucket, MemoryStore, Reply};
 use serde_json::{Value, json};
 
-pub(super) type TestHandler = Handler<MemoryStore, MemoryQuarantine>;
+pub(super) type TestHandler = Handler<MemoryStore, MemoryBucket>;
 
 const ALLOWED: Duration = Duration::from_secs(30);
 pub(super) const MARKER: &str = "marker-7f3a9";
@@ -17,7 +18,7 @@ pub(super) const MARKER: &str = "marker-7f3a9";
 pub(super) fn handler(replies: Vec<Reply>) -> TestHandler {
     Handler {
         store: MemoryStore::replying(replies),
-        quarantine: Some(MemoryQuarantine::default()),
+        quarantine: Some(MemoryBucket::default()),
         clock: Clock::System,
         key_attribute: "key".to_owned(),
         provenance: false,
@@ -134,7 +135,7 @@ fn invalid_records_go_to_the_failure_bucket_and_do_not_affect_the_others() {
 
 #[test]
 fn without_a_working_failure_bucket_invalid_records_are_reported_as_failed() {
-    for quarantine in [None, Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() })] {
+    for quarantine in [None, Some(MemoryBucket { refuses: true, ..MemoryBucket::default() })] {
         let mut handler = handler(vec![]);
         handler.quarantine = quarantine;
         let report = invoke(&mut handler, &event([insert(1), nonsense()]));
@@ -146,7 +147,7 @@ fn without_a_working_failure_bucket_invalid_records_are_reported_as_failed() {
 #[test]
 fn a_failure_bucket_that_never_answers_blocks_only_its_own_records() {
     let mut handler = handler(vec![]);
-    handler.quarantine = Some(MemoryQuarantine { never_answers: true, ..MemoryQuarantine::default() });
+    handler.quarantine = Some(MemoryBucket { never_answers: true, ..MemoryBucket::default() });
     let report = invoke(&mut handler, &event([nonsense(), insert(1)]));
     assert_eq!(failed(&report), ["777"]);
     assert_eq!(report.counts().audited, 1);
@@ -305,7 +306,7 @@ fn a_value_over_the_limits_is_replaced_by_a_note_only_if_its_full_record_is_stor
     assert!(kept.quarantine.unwrap().objects.borrow().contains_key("omitted/Configuration-dev/event-1.json"));
 
     let mut refused = handler(vec![]);
-    refused.quarantine = Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() });
+    refused.quarantine = Some(MemoryBucket { refuses: true, ..MemoryBucket::default() });
     let report = invoke(&mut refused, &event([record, insert(2)]));
     assert_eq!(failed(&report), ["1000001"]);
     assert_eq!(refused.store.contents().len(), 1);
@@ -325,7 +326,7 @@ fn a_record_without_a_time_has_the_time_of_processing() {
 fn a_record_that_causes_a_panic_is_quarantined_and_does_not_affect_the_others() {
     let record = oversized(1);
     let mut handler = handler(vec![]);
-    handler.quarantine = Some(MemoryQuarantine { panics: true, ..MemoryQuarantine::default() });
+    handler.quarantine = Some(MemoryBucket { panics: true, ..MemoryBucket::default() });
     let report = invoke(&mut handler, &event([insert(0), record.clone(), insert(2)]));
     assert_eq!(report.counts(), Counts { audited: 2, quarantined: 1, ..Counts::default() });
     let cause = report.records[1].outcome.cause().unwrap();
@@ -374,7 +375,7 @@ fn a_slow_failure_bucket_has_until_the_deadline() {
     for seconds in [16, 28] {
         let mut handler = handler(vec![]);
         let takes = Duration::from_secs(seconds);
-        handler.quarantine = Some(MemoryQuarantine { takes, ..MemoryQuarantine::default() });
+        handler.quarantine = Some(MemoryBucket { takes, ..MemoryBucket::default() });
         let report = invoke(&mut handler, &event([nonsense(), oversized(1)]));
         assert_eq!(report.counts(), Counts { audited: 1, quarantined: 1, ..Counts::default() }, "{seconds} s");
     }
@@ -386,7 +387,7 @@ fn an_error_of_the_invocation_does_not_erase_causes() {
     // that their table is gone.
     let throttled = Reply::Fail(Failure::Throttled);
     let mut handler = handler(vec![throttled, throttled, Reply::Fail(Failure::Misconfigured)]);
-    handler.quarantine = Some(MemoryQuarantine { refuses: true, ..MemoryQuarantine::default() });
+    handler.quarantine = Some(MemoryBucket { refuses: true, ..MemoryBucket::default() });
     let report = invoke(&mut handler, &event([nonsense()].into_iter().chain((0..30).map(insert))));
     assert_eq!(report.error.as_ref().unwrap().code(), "AuditTable");
     let reasons: Vec<&str> =

@@ -1,6 +1,5 @@
-//! The failure bucket behind a small trait, and the objects in it.
+//! The objects in the failure bucket.
 
-pub mod s3;
 pub mod uploader;
 
 use serde::Serialize;
@@ -9,29 +8,6 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::arn::{StreamArn, table};
 use crate::value::hex;
-
-/// Stores records that no retry can fix, and the full records of values that were too large for an entry.
-pub trait Quarantine {
-    /// Puts an object, replacing any with the same key.
-    ///
-    /// # Errors
-    ///
-    /// [`QuarantineError`]. It is then unknown whether the object was stored.
-    fn put(&self, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), QuarantineError>>;
-
-    /// The `s3://` URL of the object with this key.
-    fn url(&self, key: &str) -> String;
-}
-
-/// Why an object is not known to be in the failure bucket.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct QuarantineError {
-    /// AWS's error code, `unavailable` if there was no answer, or `response` if the answer was not S3's.
-    pub code: String,
-    /// What was wrong, and what to do.
-    pub message: String,
-}
 
 /// The object in the failure bucket for one record.
 #[derive(Debug, Serialize)]
@@ -72,6 +48,13 @@ pub fn omitted_key(stream_arn: Option<&StreamArn<'_>>, event_id: &str) -> String
     let is_plain = event_id.len() <= 128 && event_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let name = if is_plain { event_id.to_owned() } else { hex(&Sha256::digest(event_id)) };
     format!("omitted/{}/{name}.json", table(stream_arn))
+}
+
+/// The key of the object for a record of the Audit table's stream that shows tampering, or that cannot be read. `redrive`
+/// does not read these: they are no changes of configuration.
+#[must_use]
+pub fn tampering_key(stream_arn: Option<&StreamArn<'_>>, raw: &RawValue) -> String {
+    format!("tampering/{}/{}.json", table(stream_arn), hex(&Sha256::digest(raw.get())))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{Quarantine, QuarantineError, StoredRecord};
+use super::StoredRecord;
+use crate::bucket::{Bucket, BucketError};
 use crate::clock::{Clock, Interval};
 use crate::invocation::Invocation;
 use crate::report::{Cause, Object};
@@ -48,7 +49,7 @@ pub struct Uploader<'a, Q> {
     invocation: &'a Invocation<'a>,
     waiting: VecDeque<(usize, Upload<'a>)>,
     /// The uploads in flight; each number is an index into `attempts`.
-    running: FuturesUnordered<LocalBoxFuture<'a, (usize, Result<(), QuarantineError>)>>,
+    running: FuturesUnordered<LocalBoxFuture<'a, (usize, Result<(), BucketError>)>>,
     attempts: Vec<Attempt>,
 }
 
@@ -59,7 +60,7 @@ struct Attempt {
     cause: Option<Cause>,
 }
 
-impl<'a, Q: Quarantine> Uploader<'a, Q> {
+impl<'a, Q: Bucket> Uploader<'a, Q> {
     /// Puts records into `bucket` and sends nothing after `until`; without a bucket, nothing can be stored.
     #[must_use]
     pub fn new(bucket: Option<&'a Q>, clock: Clock, until: Instant, invocation: &'a Invocation<'a>) -> Self {

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::report::Report;
+use crate::reason::Reason;
+use crate::report::{Outcome, Report};
+use crate::settings::Function;
 
 /// The unit of a metric's values (Amazon CloudWatch API Reference, `MetricDatum`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub enum Measure {
 /// One metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
+    /// The function that emits it.
+    pub function: Function,
     /// Its name, everywhere.
     pub name: &'static str,
     /// The unit of its values.
@@ -69,6 +73,11 @@ pub enum Measured {
     Samples(Vec<f64>),
 }
 
+/// The metrics that a function emits.
+pub fn of(function: Function) -> impl Iterator<Item = &'static Metric> {
+    ALL.iter().filter(move |metric| metric.function == function)
+}
+
 /// What an invocation adds to each metric. A record that is audited later than `limit` after its change is late. Rare
 /// counts that are zero and samples that are not numbers are left out.
 #[must_use]
@@ -85,79 +94,111 @@ pub fn measure(report: &Report, limit: Duration) -> Vec<(&'static Metric, Measur
         };
         Some((metric, measured))
     };
-    ALL.iter().filter_map(measured).collect()
+    of(report.function).filter_map(measured).collect()
 }
 
 /// The dimensions of every metric; their values are the settings `SERVICE_NAME` and `STAGE`.
 pub const DIMENSIONS: [&str; 2] = ["Service", "Stage"];
 
-/// Declares the metrics, and [`ALL`] of them.
+/// Declares the metrics of each function, and [`ALL`] of them.
 macro_rules! catalog {
-    ($($constant:ident = $name:literal, $unit:ident, $meaning:literal, $measure:expr;)*) => {
-        $(
+    ($($function:ident { $($constant:ident = $name:literal, $unit:ident, $meaning:literal, $measure:expr;)* })*) => {
+        $($(
             #[doc = $meaning]
-            pub const $constant: Metric =
-                Metric { name: $name, unit: Unit::$unit, measure: $measure, meaning: $meaning };
-        )*
+            pub const $constant: Metric = Metric {
+                function: Function::$function,
+                name: $name,
+                unit: Unit::$unit,
+                measure: $measure,
+                meaning: $meaning,
+            };
+        )*)*
         /// All metrics.
-        pub const ALL: &[Metric] = &[$($constant),*];
+        pub const ALL: &[Metric] = &[$($($constant),*),*];
     };
 }
 
 catalog! {
-    RECORDS_RECEIVED = "RecordsReceived", Count,
-        "Stream records in the event; without a bug the sum of those audited, unchanged, quarantined and failed.",
-        Measure::Count(|report| report.received);
-    RECORDS_AUDITED = "RecordsAudited", Count,
-        "Records whose entries are all known to be stored.",
-        Measure::Count(|report| report.counts().audited);
-    RECORDS_UNCHANGED = "RecordsUnchanged", Count,
-        "Records that changed no attribute, or are of the canary, and so have no entries.",
-        Measure::Count(|report| report.counts().unchanged);
-    RECORDS_QUARANTINED = "RecordsQuarantined", Count,
-        "Records that no retry can fix, put whole into the failure bucket.",
-        Measure::Count(|report| report.counts().quarantined);
-    RECORDS_FAILED = "RecordsFailed", Count,
-        "Records reported to Lambda, which delivers them again.",
-        Measure::Count(|report| report.counts().failed);
-    AUDITS_WRITTEN = "AuditsWritten", Count,
-        "Audit entries known to be stored.",
-        Measure::Count(|report| report.audits_written);
-    ATTRIBUTES_CHANGED = "AttributesChanged", Count,
-        "Attributes that the audited modifications changed.",
-        Measure::Count(|report| report.audited().map(|record| record.attributes_changed).sum());
-    AUDIT_LAG = "AuditLag", Milliseconds,
-        "From the change of the item to its last stored entry; one sample for each audited record.",
-        // DynamoDB's times are whole seconds, so anything finer than a millisecond is meaningless.
-        Measure::Samples(|report| report.records.iter().filter_map(|record| Some(report.lag(record)?.as_millis() as f64)).collect());
-    WRITE_LATENCY = "WriteLatency", Milliseconds,
-        "One request to the Audit table, from sending to its answer.",
-        Measure::Samples(|report| {
-            report.requests.iter().map(|request| request.interval.duration().as_secs_f64() * 1000.0).collect()
-        });
-    WRITE_RETRIES = "WriteRetries", Count,
-        "Requests to the Audit table that were repeats of earlier ones.",
-        Measure::Count(|report| report.requests.iter().filter(|request| request.retries > 0).count());
-    VALUES_OMITTED = "ValuesOmitted", Count,
-        "Values too large or too deep for an entry, replaced by a note.",
-        Measure::Count(|report| report.audited().map(|record| record.values_omitted).sum());
-    RECORDS_UNACCOUNTED = "RecordsUnaccounted", Count,
-        "Records received without exactly one outcome, as by a bug; absent where there are none.",
-        Measure::RareCount(|report| report.received.abs_diff(report.counts().total()));
-    RECORDS_LATE = "RecordsLate", Count,
-        "Records audited later than `LATE_MINUTES` after their change; absent where there are none.",
-        Measure::LateCount(|report, limit| {
-            report.records.iter().filter_map(|record| report.lag(record)).filter(|lag| *lag > limit).count()
-        });
-    CANARY_SEEN = "CanarySeen", Count,
-        "Records of the canary, which are unchanged too; absent where there are none.",
-        Measure::RareCount(|report| report.records.iter().filter(|record| record.is_canary).count());
-    COLD_START = "ColdStart", Count,
-        "Invocations that were the first of their process; absent otherwise, never 0.",
-        Measure::RareCount(|report| usize::from(report.cold_start));
-    SPANS_LOST = "SpansLost", Count,
-        "Spans that could not be sent to the X-Ray daemon; absent where there are none.",
-        Measure::RareCount(|report| report.spans_lost);
+    Audit {
+        RECORDS_RECEIVED = "RecordsReceived", Count,
+            "Stream records in the event; without a bug the sum of those audited, unchanged, quarantined and failed.",
+            Measure::Count(|report| report.received);
+        RECORDS_AUDITED = "RecordsAudited", Count,
+            "Records whose entries are all known to be stored.",
+            Measure::Count(|report| report.counts().audited);
+        RECORDS_UNCHANGED = "RecordsUnchanged", Count,
+            "Records that changed no attribute, or are of the canary, and so have no entries.",
+            Measure::Count(|report| report.counts().unchanged);
+        RECORDS_QUARANTINED = "RecordsQuarantined", Count,
+            "Records that no retry can fix, put whole into the failure bucket.",
+            Measure::Count(|report| report.counts().quarantined);
+        RECORDS_FAILED = "RecordsFailed", Count,
+            "Records reported to Lambda, which delivers them again.",
+            Measure::Count(|report| report.counts().failed);
+        AUDITS_WRITTEN = "AuditsWritten", Count,
+            "Audit entries known to be stored.",
+            Measure::Count(|report| report.audits_written);
+        ATTRIBUTES_CHANGED = "AttributesChanged", Count,
+            "Attributes that the audited modifications changed.",
+            Measure::Count(|report| report.audited().map(|record| record.attributes_changed).sum());
+        AUDIT_LAG = "AuditLag", Milliseconds,
+            "From the change of the item to its last stored entry; one sample for each audited record.",
+            // DynamoDB's times are whole seconds, so anything finer than a millisecond is meaningless.
+            Measure::Samples(|report| report.records.iter().filter_map(|record| Some(report.lag(record)?.as_millis() as f64)).collect());
+        WRITE_LATENCY = "WriteLatency", Milliseconds,
+            "One request to the Audit table, from sending to its answer.",
+            Measure::Samples(|report| {
+                report.requests.iter().map(|request| request.interval.duration().as_secs_f64() * 1000.0).collect()
+            });
+        WRITE_RETRIES = "WriteRetries", Count,
+            "Requests to the Audit table that were repeats of earlier ones.",
+            Measure::Count(|report| report.requests.iter().filter(|request| request.retries > 0).count());
+        VALUES_OMITTED = "ValuesOmitted", Count,
+            "Values too large or too deep for an entry, replaced by a note.",
+            Measure::Count(|report| report.audited().map(|record| record.values_omitted).sum());
+        RECORDS_UNACCOUNTED = "RecordsUnaccounted", Count,
+            "Records received without exactly one outcome, as by a bug; absent where there are none.",
+            Measure::RareCount(|report| report.received.abs_diff(report.counts().total()));
+        RECORDS_LATE = "RecordsLate", Count,
+            "Records audited later than `LATE_MINUTES` after their change; absent where there are none.",
+            Measure::LateCount(|report, limit| {
+                report.records.iter().filter_map(|record| report.lag(record)).filter(|lag| *lag > limit).count()
+            });
+        CANARY_SEEN = "CanarySeen", Count,
+            "Records of the canary, which are unchanged too; absent where there are none.",
+            Measure::RareCount(|report| report.records.iter().filter(|record| record.is_canary).count());
+        COLD_START = "ColdStart", Count,
+            "Invocations that were the first of their process; absent otherwise, never 0.",
+            Measure::RareCount(|report| usize::from(report.cold_start));
+        SPANS_LOST = "SpansLost", Count,
+            "Spans that could not be sent to the X-Ray daemon; absent where there are none.",
+            Measure::RareCount(|report| report.spans_lost);
+    }
+    Witness {
+        ENTRIES_WITNESSED = "EntriesWitnessed", Count,
+            "Entries of the Audit table whose witness is known to be stored.",
+            Measure::Count(|report| report.counts().witnessed);
+        ENTRIES_TAMPERED = "EntriesTampered", Count,
+            "Entries of the Audit table that somebody altered or deleted; absent where there are none.",
+            Measure::RareCount(|report| report.records.iter().filter(|record| is_tampering(&record.outcome)).count());
+        WITNESS_RECORDS_FAILED = "WitnessRecordsFailed", Count,
+            "Records of the Audit table's stream reported to Lambda, which delivers them again; absent where there are none.",
+            Measure::RareCount(|report| report.counts().failed);
+        WITNESS_RECORDS_UNREADABLE = "WitnessRecordsUnreadable", Count,
+            "Records of the Audit table's stream that cannot be read, put whole into the failure bucket; absent where there are none.",
+            Measure::RareCount(|report| {
+                let outcomes = report.records.iter().map(|record| &record.outcome);
+                outcomes.filter(|outcome| matches!(outcome, Outcome::Quarantined(_)) && !is_tampering(outcome)).count()
+            });
+        WITNESS_RECORDS_UNACCOUNTED = "WitnessRecordsUnaccounted", Count,
+            "Records of the Audit table's stream without exactly one outcome, as by a bug; absent where there are none.",
+            Measure::RareCount(|report| report.received.abs_diff(report.counts().total()));
+    }
+}
+
+/// Whether a record showed tampering, whatever became of it.
+fn is_tampering(outcome: &Outcome) -> bool {
+    outcome.cause().is_some_and(|cause| matches!(cause.reason, Reason::EntryAltered | Reason::EntryDeleted))
 }
 
 #[cfg(test)]

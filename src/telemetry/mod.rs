@@ -42,7 +42,10 @@ impl Telemetry {
     pub fn start(settings: &Settings) -> Result<Self, PrometheusError> {
         let dimensions = [settings.service.as_str(), settings.stage.as_str()];
         Ok(Self {
-            prometheus: settings.prometheus.map(|address| Prometheus::start(address, dimensions)).transpose()?,
+            prometheus: settings
+                .prometheus
+                .map(|address| Prometheus::start(address, settings.function, dimensions))
+                .transpose()?,
             traces: settings.xray_daemon.map(|daemon| Traces::new(daemon, settings)),
             namespace: settings.namespace.clone(),
             service: settings.service.clone(),
@@ -132,7 +135,7 @@ mod tests {
         report.received += 1;
         let lines = telemetry.wide_line(&report).lines();
         assert_eq!(lines.len(), 1);
-        assert_eq!(emf::tests::check(&lines[0]).len(), catalog::ALL.len());
+        assert_eq!(emf::tests::check(&lines[0]).len(), catalog::of(report.function).count());
         insta::assert_json_snapshot!(serde_json::from_str::<Value>(&lines[0]).unwrap());
     }
 }

@@ -6,6 +6,7 @@ use metrics::{Counter, Histogram, Key, KeyName, Label, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::catalog::{self, Measure, Measured, Metric};
+use crate::settings::Function;
 
 /// The counters and histograms that Prometheus reads.
 #[derive(Debug)]
@@ -28,27 +29,27 @@ pub struct PrometheusError {
 }
 
 impl Prometheus {
-    /// Serves all metrics of the catalog at `address`, with these values of the dimensions.
+    /// Serves the metrics of this function at `address`, with these values of the dimensions.
     ///
     /// # Errors
     ///
     /// [`PrometheusError`] if it cannot listen there.
-    pub fn start(address: SocketAddr, dimensions: [&str; 2]) -> Result<Self, PrometheusError> {
+    pub fn start(address: SocketAddr, function: Function, dimensions: [&str; 2]) -> Result<Self, PrometheusError> {
         let builder = PrometheusBuilder::new().with_http_listener(address);
         let (recorder, exporter) =
             builder.build().map_err(|error| PrometheusError { address, cause: error.to_string() })?;
         tokio::spawn(exporter);
-        Ok(Self::register(&recorder, dimensions))
+        Ok(Self::register(&recorder, function, dimensions))
     }
 
-    fn register(recorder: &impl Recorder, dimensions: [&str; 2]) -> Self {
+    fn register(recorder: &impl Recorder, function: Function, dimensions: [&str; 2]) -> Self {
         let labels: Vec<Label> = catalog::DIMENSIONS
             .iter()
             .zip(dimensions)
             .map(|(name, value)| Label::new(*name, value.to_owned()))
             .collect();
         let metadata = Metadata::new(module_path!(), metrics::Level::INFO, None);
-        let handles = catalog::ALL.iter().map(|metric| {
+        let handles = catalog::of(function).map(|metric| {
             let name = KeyName::from_const_str(metric.name);
             let unit = match metric.unit {
                 catalog::Unit::Count => metrics::Unit::Count,
@@ -96,7 +97,7 @@ mod tests {
     async fn prometheus_gets_what_is_measured() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let page = recorder.handle();
-        let prometheus = Prometheus::register(&recorder, ["config-audit", "dev"]);
+        let prometheus = Prometheus::register(&recorder, Function::Audit, ["config-audit", "dev"]);
         let measured = catalog::measure(&testing::report_of_everything(), Duration::from_mins(5));
         prometheus.record(&measured);
         prometheus.record(&measured);
@@ -109,14 +110,14 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }
-        assert_eq!(page.matches("# TYPE").count(), catalog::ALL.len());
+        assert_eq!(page.matches("# TYPE").count(), catalog::of(Function::Audit).count());
     }
 
     #[tokio::test]
     async fn an_address_that_cannot_be_listened_on_is_named() {
         let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = occupied.local_addr().unwrap();
-        let error = Prometheus::start(address, ["s", "t"]).unwrap_err().to_string();
+        let error = Prometheus::start(address, Function::Audit, ["s", "t"]).unwrap_err().to_string();
         assert!(error.contains("PROMETHEUS_LISTEN") && error.contains(&address.to_string()), "{error}");
     }
 }

@@ -44,7 +44,7 @@ fn deserves_line(record: &Record, stopped_by: Option<&Reason>, has_error: bool) 
         Outcome::Failed(cause) => Some(&cause.reason) != stopped_by,
         // If the batch is redelivered, that delivery logs it.
         Outcome::Audited => record.created.is_none() && !has_error,
-        Outcome::Unchanged => false,
+        Outcome::Witnessed | Outcome::Unchanged => false,
     }
 }
 
@@ -81,7 +81,7 @@ fn line(record: &Record, object: Option<&str>) {
             "record failed, and Lambda will redeliver it: {}",
             cause.message
         ),
-        Outcome::Audited | Outcome::Unchanged => tracing::warn!(
+        Outcome::Audited | Outcome::Witnessed | Outcome::Unchanged => tracing::warn!(
             sequenceNumber = number,
             itemKey = key,
             "the record has no ApproximateCreationDateTime; its audit entries have the time of processing"

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use config_audit::quarantine::{Quarantine, QuarantineError};
+use config_audit::bucket::{Bucket, BucketError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::sleep;
@@ -27,8 +27,8 @@ struct Object<'a> {
     record: &'a RawValue,
 }
 
-impl Quarantine for FailureBucket {
-    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+impl Bucket for FailureBucket {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), BucketError> {
         let (run, log) = (&self.run, &self.log);
         let object = match serde_json::from_slice::<Object<'_>>(&body) {
             Ok(object) => object,
@@ -51,7 +51,7 @@ impl Quarantine for FailureBucket {
         }
         let refused = || {
             log.borrow_mut().objects[place].is_refused = true;
-            QuarantineError { code: "AccessDenied".to_owned(), message: "as simulated".to_owned() }
+            BucketError { code: "AccessDenied".to_owned(), message: "as simulated".to_owned() }
         };
         if struck(Fault::BucketRefuses) {
             return Err(refused());

@@ -127,7 +127,7 @@ impl<'a> Maker<'a> {
         let records = bounded(
             &report.records,
             |record| record.interval,
-            |record| matches!(record.outcome, Outcome::Audited | Outcome::Unchanged),
+            |record| matches!(record.outcome, Outcome::Audited | Outcome::Witnessed | Outcome::Unchanged),
         );
         let requests = bounded(&report.requests, |request| request.interval, |request| request.result.is_ok());
         let objects = bounded(&report.objects, |object| object.interval, |object| object.error.is_none());

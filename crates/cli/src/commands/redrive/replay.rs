@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use config_audit::audit::EncodedEntry;
 use config_audit::aws::error_chain;
+use config_audit::bucket::{Bucket, BucketError};
 use config_audit::clock::Clock;
 use config_audit::handler::Handler;
 use config_audit::invocation::{Invocation, InvocationError};
-use config_audit::quarantine::{Quarantine, QuarantineError};
 use config_audit::report::{Counts, Outcome, Report};
 use config_audit::store::dynamodb::DynamoDbStore;
 use config_audit::store::{Failure, Put, Store, StoreError};
@@ -207,7 +207,7 @@ impl Replayed {
         self.item_keys.extend(report.records.iter().filter_map(|record| record.item_key.clone()));
         for (index, record) in report.records.iter().enumerate() {
             match &record.outcome {
-                Outcome::Audited | Outcome::Unchanged => {}
+                Outcome::Audited | Outcome::Witnessed | Outcome::Unchanged => {}
                 Outcome::Quarantined(cause) => {
                     let object = report.objects.iter().rev().find(|object| object.record == index);
                     let quarantined = object.and_then(|object| object.url.strip_prefix(url)).unwrap_or(key);
@@ -235,18 +235,18 @@ impl Store for &Redrive {
 }
 
 /// The failure bucket, as the handler sees it.
-impl Quarantine for &Redrive {
-    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+impl Bucket for &Redrive {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), BucketError> {
         if place::is_full_record(key) && matches!(self.place, Place::Directory { bucket: None, .. }) {
             let message = "an entry refers to its full record in the failure bucket, but it is unknown which bucket \
                  this directory is a copy of; use --failure-bucket";
-            return Err(QuarantineError { code: "unavailable".to_owned(), message: message.to_owned() });
+            return Err(BucketError { code: "unavailable".to_owned(), message: message.to_owned() });
         }
         if self.table.is_some() {
             self.place
                 .put(key, body)
                 .await
-                .map_err(|error| QuarantineError { code: error.code().to_owned(), message: error_chain(&error) })?;
+                .map_err(|error| BucketError { code: error.code().to_owned(), message: error_chain(&error) })?;
             self.put.borrow_mut().insert(key.to_owned());
         }
         Ok(())

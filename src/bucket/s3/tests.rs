@@ -70,12 +70,47 @@ fn time() -> DateTime<chrono::Utc> {
     DateTime::from_timestamp(1_726_045_348, 0).unwrap()
 }
 
+/// What a bucket answers if S3 refuses with this code.
+async fn refused_with(status: u16, code: &'static str, purpose: Purpose) -> Result<(), BucketError> {
+    let connector = SharedHttpConnector::new(Refuse(status, code));
+    let config = Capture::default().config(None).to_builder();
+    let config = config.http_client(http_client_fn(move |_, _| connector.clone())).build();
+    S3Bucket::new(config, None, "witnesses", purpose, Clock::starting_at(time())).put("key", Vec::new()).await
+}
+
+/// Refuses each request with this status and code.
+#[derive(Debug)]
+struct Refuse(u16, &'static str);
+
+impl HttpConnector for Refuse {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        let body = format!("<Error><Code>{}</Code></Error>", self.1);
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(self.0.try_into().unwrap(), SdkBody::from(body))))
+    }
+}
+
+/// The key of a witness contains the hash of its content, so an object that is already there is the same one.
+#[tokio::test(start_paused = true)]
+async fn a_witness_that_is_already_there_is_stored() {
+    assert_eq!(refused_with(412, "PreconditionFailed", Purpose::Witness).await, Ok(()));
+    for (status, code, purpose) in [
+        (412, "PreconditionFailed", Purpose::Failures),
+        (409, "ConditionalRequestConflict", Purpose::Witness),
+        (403, "AccessDenied", Purpose::Witness),
+    ] {
+        let error = refused_with(status, code, purpose).await.unwrap_err();
+        assert_eq!(error.code, code);
+        assert!(error.message.contains(&format!("the {} witnesses", purpose.name())), "{error}");
+    }
+}
+
 /// The request of the SDK's S3 crate, without what the crate adds to ours before it signs: the length, headers about
 /// itself, and a query that S3 ignores.
 async fn request_of_the_sdk(
     endpoint: Option<&str>,
     bucket: &str,
     token: Option<&str>,
+    purpose: Purpose,
     key: &str,
     body: &[u8],
 ) -> HttpRequest {
@@ -86,7 +121,11 @@ async fn request_of_the_sdk(
         config = config.endpoint_url(endpoint).force_path_style(true);
     }
     let client = aws_sdk_s3::Client::from_conf(config.build());
-    let put = client.put_object().bucket(bucket).key(key).content_type("application/json").body(body.to_vec().into());
+    let mut put =
+        client.put_object().bucket(bucket).key(key).content_type("application/json").body(body.to_vec().into());
+    if purpose == Purpose::Witness {
+        put = put.if_none_match("*").checksum_sha256(base64_text(&Sha256::digest(body)));
+    }
     let reduce = |request: &mut HttpRequest| {
         let uri = request.uri().split('?').next().unwrap().to_owned();
         request.set_uri(uri).unwrap();
@@ -98,9 +137,16 @@ async fn request_of_the_sdk(
     capture.request()
 }
 
-async fn our_request(endpoint: Option<&str>, bucket: &str, token: Option<&str>, key: &str, body: &[u8]) -> HttpRequest {
+async fn our_request(
+    endpoint: Option<&str>,
+    bucket: &str,
+    token: Option<&str>,
+    purpose: Purpose,
+    key: &str,
+    body: &[u8],
+) -> HttpRequest {
     let capture = Capture::default();
-    let s3 = S3Quarantine::new(capture.config(token), endpoint, bucket, Clock::starting_at(time()));
+    let s3 = S3Bucket::new(capture.config(token), endpoint, bucket, purpose, Clock::starting_at(time()));
     s3.put(key, body.to_vec()).await.unwrap();
     capture.request()
 }
@@ -109,7 +155,14 @@ async fn our_request(endpoint: Option<&str>, bucket: &str, token: Option<&str>, 
 /// headers, and the signature over their values, the method, the path and the body's hash.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_signed_as_the_sdk_signs_it() {
-    for (endpoint, bucket) in [(None, "failures"), (None, "my.failures"), (Some("http://127.0.0.1:9000"), "failures")] {
+    let endpoint = Some("http://127.0.0.1:9000");
+    for (endpoint, bucket, purpose) in [
+        (None, "failures", Purpose::Failures),
+        (None, "my.failures", Purpose::Failures),
+        (endpoint, "failures", Purpose::Failures),
+        (None, "witnesses", Purpose::Witness),
+        (endpoint, "witnesses", Purpose::Witness),
+    ] {
         for token in [None, Some("IQoJb3JpZ2luX2VjE//session+token==")] {
             for key in [
                 "quarantined/Configuration/44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a.json",
@@ -118,11 +171,18 @@ async fn a_request_is_signed_as_the_sdk_signs_it() {
                 "a//b/./c/../d",
             ] {
                 let body = br#"{"reason":"no_key"}"#;
-                let theirs = request_of_the_sdk(endpoint, bucket, token, key, body).await;
-                let ours = our_request(endpoint, bucket, token, key, body).await;
+                let theirs = request_of_the_sdk(endpoint, bucket, token, purpose, key, body).await;
+                let ours = our_request(endpoint, bucket, token, purpose, key, body).await;
                 assert_eq!((ours.method(), ours.uri()), (theirs.method(), theirs.uri()));
                 assert_eq!(ours.headers().get("authorization"), theirs.headers().get("authorization"), "{key}");
-                for name in ["content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"] {
+                for name in [
+                    "content-type",
+                    "if-none-match",
+                    "x-amz-checksum-sha256",
+                    "x-amz-content-sha256",
+                    "x-amz-date",
+                    "x-amz-security-token",
+                ] {
                     assert_eq!(ours.headers().get(name), theirs.headers().get(name), "{name}");
                 }
                 assert_eq!(ours.headers().get("x-amz-security-token"), token);

@@ -21,22 +21,25 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
 
-use super::{Quarantine, QuarantineError};
+use super::{Bucket, BucketError, Purpose};
 use crate::aws::partition::domain;
 use crate::aws::{error_chain, is_error_code};
 use crate::clock::Clock;
+use crate::value::base64_text;
 
 /// The characters of a key that its path encodes: all but slashes and RFC 3986's unreserved characters.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// How long one attempt may take before the request is sent again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The failure bucket in S3.
+/// A bucket in S3.
 #[derive(Debug)]
-pub struct S3Quarantine {
+pub struct S3Bucket {
     config: SdkConfig,
     bucket: String,
+    purpose: Purpose,
     address: Address,
     clock: Clock,
     operation: Operation<Put, (), PutError>,
@@ -69,11 +72,11 @@ impl std::fmt::Debug for Put {
     }
 }
 
-impl S3Quarantine {
+impl S3Bucket {
     /// A client for `bucket`, with the region, the credentials, the HTTP client and the time-outs of `config`. `endpoint` is
     /// the URL of S3, unless it is AWS's own.
     #[must_use]
-    pub fn new(config: SdkConfig, endpoint: Option<&str>, bucket: &str, clock: Clock) -> Self {
+    pub fn new(config: SdkConfig, endpoint: Option<&str>, bucket: &str, purpose: Purpose, clock: Clock) -> Self {
         let region = config.region().map(AsRef::as_ref).unwrap_or_default();
         let address = Address::new(endpoint, region, bucket);
         let mut operation = Operation::builder()
@@ -95,16 +98,20 @@ impl S3Quarantine {
         if let Some(sleep) = config.sleep_impl() {
             operation = operation.sleep_impl(sleep);
         }
-        Self { operation: operation.build(), config, bucket: bucket.to_owned(), address, clock }
+        Self { operation: operation.build(), config, bucket: bucket.to_owned(), purpose, address, clock }
     }
 
     /// Puts a JSON document, with retries.
     async fn put_object(&self, key: &str, body: Vec<u8>) -> Result<(), PutError> {
         let put = self.signed(key, body).await?;
-        self.operation.invoke(put).await.map_err(|error| match error {
-            SdkError::ServiceError(error) => error.into_err(),
-            other => PutError::Unanswered(error_chain(&other)),
-        })
+        match self.operation.invoke(put).await {
+            Ok(()) => Ok(()),
+            Err(SdkError::ServiceError(error)) => match error.into_err() {
+                PutError::Refused(code) if self.purpose == Purpose::Witness && code == "PreconditionFailed" => Ok(()),
+                error => Err(error),
+            },
+            Err(other) => Err(PutError::Unanswered(error_chain(&other))),
+        }
     }
 
     /// Signs a request (AWS Identity and Access Management User Guide, "Create a signed AWS API request"; S3
@@ -130,6 +137,12 @@ impl S3Quarantine {
         let path = format!("{}/{}", self.address.path, utf8_percent_encode(key, &ENCODED));
         let url = format!("{}{path}", self.address.origin);
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        if self.purpose == Purpose::Witness {
+            headers.push(("if-none-match".to_owned(), "*".to_owned()));
+            // S3 requires a checksum for each object in a bucket whose objects are locked (Amazon S3 API Reference,
+            // `PutObject`).
+            headers.push(("x-amz-checksum-sha256".to_owned(), base64_text(&Sha256::digest(&body))));
+        }
         let signable = SignableRequest::new(
             "PUT",
             &url,
@@ -143,33 +156,30 @@ impl S3Quarantine {
     }
 }
 
-impl Quarantine for S3Quarantine {
-    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), QuarantineError> {
+impl Bucket for S3Bucket {
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), BucketError> {
         let Err(error) = self.put_object(key, body).await else { return Ok(()) };
-        let bucket = &self.bucket;
+        let (name, setting, bucket) = (self.purpose.name(), self.purpose.setting(), &self.bucket);
         let (code, message) = match error {
             PutError::Unanswered(cause) => {
-                ("unavailable".to_owned(), format!("the failure bucket {bucket} could not be reached: {cause}"))
+                ("unavailable".to_owned(), format!("the {name} {bucket} could not be reached: {cause}"))
             }
             PutError::NotStored => {
-                let message =
-                    format!("the response of the failure bucket {bucket} does not confirm that the object is stored");
+                let message = format!("the response of the {name} {bucket} does not confirm that the object is stored");
                 ("response".to_owned(), message)
             }
             PutError::Refused(code) => {
                 let message = match code.as_str() {
-                    "NoSuchBucket" => {
-                        format!("the failure bucket {bucket} does not exist; create it, or set FAILURE_BUCKET")
+                    "NoSuchBucket" => format!("the {name} {bucket} does not exist; create it, or set {setting}"),
+                    "AccessDenied" => {
+                        format!("the function may not write to the {name} {bucket}; allow its role s3:PutObject on it")
                     }
-                    "AccessDenied" => format!(
-                        "the function may not write to the failure bucket {bucket}; allow its role s3:PutObject on it"
-                    ),
-                    _ => format!("the failure bucket {bucket} rejected the object ({code})"),
+                    _ => format!("the {name} {bucket} rejected the object ({code})"),
                 };
                 (code, message)
             }
         };
-        Err(QuarantineError { code, message })
+        Err(BucketError { code, message })
     }
 
     fn url(&self, key: &str) -> String {
