@@ -28,8 +28,8 @@ use config_audit_trail::{Item, backfill_id};
 
 /// The time between two polls; a stream allows five requests per second from all its readers in total.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of polls between two searches for new shards.
-const POLLS_PER_REFRESH: u32 = 20;
+/// The number of polls between two searches for new shards and for a new stream.
+const POLLS_PER_REFRESH: u32 = 5;
 /// How many polls in a row may fail.
 const MAX_FAILURES: u32 = 10;
 
@@ -103,8 +103,9 @@ pub async fn run(arguments: TailArguments, terminal: Terminal) -> Result<u8, Tai
 async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), TailError> {
     let aws = arguments.aws.load(terminal).await.map_err(CommandError::from)?;
     let table = &arguments.audit_table;
-    let stream = aws.audit_table(table).stream().await.map_err(CommandError::from)?;
-    let stream = stream.ok_or_else(|| TailError::NoStream { table: table.clone() })?;
+    let audit = aws.audit_table(table);
+    let stream = audit.stream().await.map_err(CommandError::from)?;
+    let mut stream = stream.ok_or_else(|| TailError::NoStream { table: table.clone() })?;
     let refused = |error: StreamError| match error.code() {
         Some(code) => {
             let action = format!("reading the stream of table {table} {}", aws.place());
@@ -113,13 +114,14 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tai
         }
         None => TailError::Stream(error),
     };
-    let mut reader = StreamReader::new(aws.streams(), stream, BTreeMap::new());
+    let mut reader = StreamReader::new(aws.streams(), stream.clone(), BTreeMap::new());
     reader.refresh().await.map_err(refused)?;
     if !arguments.since_start {
         reader.skip_to_now().await.map_err(refused)?;
     }
     terminal.note(format!("Following table {table}. Press Ctrl-C to stop."));
     let (mut polls, mut failures) = (0_u32, 0);
+    let mut is_disabled = false;
     loop {
         let print = |page: Page| {
             if let Some(notice) = page.notice {
@@ -128,14 +130,66 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tai
             let mut notices = page.records.iter().filter_map(EntryNotice::of);
             notices.try_for_each(|notice| notice.print(arguments, terminal))
         };
-        match poll(&mut reader, polls.is_multiple_of(POLLS_PER_REFRESH), print).await {
+        let is_refresh = polls.is_multiple_of(POLLS_PER_REFRESH);
+        let polled = poll(&mut reader, is_refresh, print).await;
+        let has_ended = matches!(&polled, Err(PollError::Stream(error)) if error.is_final());
+        // Whoever wants to alter an entry unnoticed disables the stream first. Its records were read just now.
+        if is_refresh || has_ended {
+            match audit.stream().await {
+                Ok(Some(current)) if current != stream => {
+                    print_stream_event(StreamEvent::Replaced, table, arguments.output, terminal)?;
+                    reader = StreamReader::new(aws.streams(), current.clone(), BTreeMap::new());
+                    (stream, is_disabled, polls) = (current, false, 0);
+                    continue;
+                }
+                Ok(None) => {
+                    if !std::mem::replace(&mut is_disabled, true) {
+                        print_stream_event(StreamEvent::Disabled, table, arguments.output, terminal)?;
+                    }
+                }
+                // The next look may succeed.
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+        match polled {
             Ok(()) => failures = 0,
+            // The stream is gone, and the table has no other yet.
+            Err(PollError::Stream(error)) if error.is_final() && is_disabled => {}
             Err(PollError::Stream(error)) if failures < MAX_FAILURES && !error.is_final() => failures += 1,
             Err(PollError::Stream(error)) => return Err(refused(error)),
             Err(PollError::Output(error)) => return Err(error.into()),
         }
         polls = polls.wrapping_add(1);
         tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// What happened to the stream itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum StreamEvent {
+    /// Somebody disabled it.
+    #[serde(rename = "streamDisabled")]
+    Disabled,
+    /// Somebody enabled another one.
+    #[serde(rename = "streamReplaced")]
+    Replaced,
+}
+
+fn print_stream_event(event: StreamEvent, table: &str, output: Output, terminal: Terminal) -> Result<(), WriteError> {
+    let (loud, text) = match event {
+        StreamEvent::Disabled => (
+            "STREAM DISABLED",
+            "somebody disabled the stream; nothing that happens to entries is shown until there is one again",
+        ),
+        StreamEvent::Replaced => (
+            "STREAM REPLACED",
+            "somebody disabled the stream and enabled a new one; what happened to entries in between is not shown, but \
+             `config-audit verify --witness` finds it",
+        ),
+    };
+    match output {
+        Output::Text => terminal.line(Tone::Bad.paint(format!("{loud} of table {table}")) + ": " + text),
+        Output::Json => terminal.json_line(&serde_json::json!({ "event": event, "table": table })),
     }
 }
 

@@ -66,6 +66,34 @@ async fn new_entries_are_told_without_values_and_tampering_loudly() {
     }
 }
 
+/// Whoever wants to delete an entry unnoticed disables the stream, deletes it, and enables the stream again.
+#[tokio::test]
+async fn a_stream_that_is_disabled_and_enabled_again_is_reported_and_the_new_one_is_followed() {
+    use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
+    for engine in Engine::BOTH {
+        let tables = Tables::on(engine).await;
+        let entries = entries("K", &history());
+        tables.write(AUDIT, [entries[0].clone()]).await;
+        let (mut child, mut lines) = start(&tables, &[]).await;
+        let stream = async |is_enabled: bool| {
+            let both = is_enabled.then_some(StreamViewType::NewAndOldImages);
+            let specification = StreamSpecification::builder().stream_enabled(is_enabled).set_stream_view_type(both);
+            let update = tables.database.client().update_table().table_name(AUDIT);
+            update.stream_specification(specification.build().unwrap()).send().await.unwrap();
+        };
+        stream(false).await;
+        assert!(next(&mut lines).await.starts_with("STREAM DISABLED of table Audit-trail: somebody"), "{engine:?}");
+        tables.delete(AUDIT, "id", &id(&entries[0])).await;
+        stream(true).await;
+        assert!(next(&mut lines).await.starts_with("STREAM REPLACED of table Audit-trail: somebody"), "{engine:?}");
+        tables.write(AUDIT, [entries[1].clone()]).await;
+        // The embedded engine keeps the old stream's records in the new one.
+        while next(&mut lines).await != "2024-09-11T09:03:28.000Z  K  a changed" {}
+        child.kill().await.unwrap();
+        tables.database.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn the_stream_is_told_from_its_start_as_json_where_that_is_asked_for() {
     let tables = Tables::on(Engine::Embedded).await;
