@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::fault::{Fault, FaultCounts};
 use crate::scenario::Scenario;
+use crate::tampering::tampering;
 use crate::world::{Capture, Tally, run};
 
 /// Seeds that once exposed a bug; each campaign runs them first.
@@ -67,7 +68,8 @@ pub fn campaign(first: u64, runs: u64, threads: usize) -> Summary {
                         None if index - kept < runs => first + index - kept,
                         None => break,
                     };
-                    let outcome = run(&Scenario::from_seed(seed), Capture::Nothing);
+                    let mut outcome = run(&Scenario::from_seed(seed), Capture::Nothing);
+                    outcome.violations.extend(tampering(seed));
                     let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                     summary.add(seed, outcome);
                     is_over.fetch_or(summary.failures.len() >= 5, Ordering::Relaxed);

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`campaign`], [`shrink`] | many runs; a failing run shrunk until it is readable |
 //! | [`world`] | one run, assembled from the parts below |
+//! | [`tampering`] | somebody tampers with the Audit table, and the real witness handler watches |
 //! | `mapping`, `function`, `stream` | the event source mapping's lanes; the function with the real handler; the writers and the stream |
 //! | `table`, `bucket` | the Audit table and the failure bucket, with every fault |
 //! | `run` | what all parts share: the clock, randomness, the tasks |
@@ -16,7 +17,7 @@
 //! | [`scenario`], [`fault`] | what happens in a run; every kind of fault |
 //! | [`change`], [`expected`], [`value`], `limits` | the reference model, which says what entries a change must have |
 //!
-//! From this workspace, it uses the Lambda's library and the mapping. It does no I/O.
+//! From this workspace, it uses the Lambda's library, the mapping, and what compares entries with their witnesses. It does no I/O.
 
 mod bucket;
 pub mod campaign;
@@ -35,5 +36,6 @@ pub mod scenario;
 pub mod shrink;
 mod stream;
 mod table;
+pub mod tampering;
 pub mod value;
 pub mod world;

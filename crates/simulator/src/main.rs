@@ -8,6 +8,7 @@ use config_audit_simulator::campaign::campaign;
 use config_audit_simulator::fault::Fault;
 use config_audit_simulator::scenario::Scenario;
 use config_audit_simulator::shrink::shrink;
+use config_audit_simulator::tampering::tampering;
 use config_audit_simulator::world::{Capture, run};
 
 /// Simulates the whole path of an audit, with every fault, and checks that nothing is lost or duplicated
@@ -63,7 +64,11 @@ fn replay(seed: u64, print: &mut impl FnMut(String)) -> ExitCode {
     let shown =
         outcome.timeline.iter().position(|line| line.contains("VIOLATION")).map_or(usize::MAX, |first| first + 1);
     outcome.timeline.into_iter().take(shown).for_each(&mut *print);
-    if fails {
+    let tampered = tampering(seed);
+    if !tampered.is_empty() {
+        print(format!("\nseed {seed}, where somebody tampers with the entries, fails:\n  {}", tampered.join("\n  ")));
+        ExitCode::FAILURE
+    } else if fails {
         print(format!("\nseed {seed}, made smaller, fails:\n  {}", outcome.violations.join("\n  ")));
         ExitCode::FAILURE
     } else {

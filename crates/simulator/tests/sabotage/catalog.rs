@@ -261,4 +261,50 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         }],
         found_as: "was acknowledged, and the table has no entry",
     },
+    Sabotage {
+        what: "a witness that was refused counts as stored",
+        edits: &[Rewrite {
+            file: "src/witness/record.rs",
+            code: "Ok(()) => Outcome::Witnessed,",
+            broken: "_ if IS_ON => Outcome::Witnessed, Ok(()) => Outcome::Witnessed,",
+        }],
+        found_as: "verify finds",
+    },
+    Sabotage {
+        what: "a record of tampering that was refused counts as stored",
+        edits: &[Rewrite {
+            file: "src/witness/record.rs",
+            code: "match uploaded.refused {",
+            broken: "match uploaded.refused.filter(|_| !IS_ON) {",
+        }],
+        found_as: "records of tampering are kept",
+    },
+    Sabotage {
+        what: "a deleted entry is not reported",
+        edits: &[Switch {
+            file: "src/witness/record.rs",
+            context: "Images::Remove { .. } => @,",
+            code: "Event::Tampering(Cause::new(Reason::EntryDeleted, deleted(&change)))",
+            broken: "Event::Redelivered",
+        }],
+        found_as: "EntriesTampered is",
+    },
+    Sabotage {
+        what: "the time of an entry is not part of its fingerprint",
+        edits: &[Rewrite {
+            file: "src/witness/fingerprint.rs",
+            code: "let provenance = match entry.remove(PROVENANCE) {",
+            broken: "if IS_ON { entry.remove(\"modificationTime\"); } let provenance = match entry.remove(PROVENANCE) {",
+        }],
+        found_as: "EntriesTampered is",
+    },
+    Sabotage {
+        what: "an altered entry is witnessed like a new one",
+        edits: &[Rewrite {
+            file: "src/witness/record.rs",
+            code: "if Fingerprint::of(old).agrees_with(&Fingerprint::of(new)) {",
+            broken: "if IS_ON { Event::Stored(Fingerprint::of(new)) } else if Fingerprint::of(old).agrees_with(&Fingerprint::of(new)) {",
+        }],
+        found_as: "EntriesTampered is",
+    },
 ];
