@@ -102,6 +102,11 @@ pub enum WorldEvent {
         /// The line, without its end.
         line: String,
     },
+    /// The witness function printed a line on standard output.
+    WitnessLine {
+        /// The line, without its end.
+        line: String,
+    },
     /// A segment document reached the X-Ray daemon.
     SegmentReceived {
         /// The document.

@@ -3,8 +3,9 @@
 //! | in AWS | here |
 //! |---|---|
 //! | DynamoDB and its streams | [`database`]: dynoxide in this process, or any endpoint |
-//! | the S3 failure bucket | [`bucket`]: the S3 API over a directory |
+//! | the S3 buckets | [`bucket`]: the S3 API over a directory |
 //! | Lambda's execution environment, Runtime API and X-Ray daemon | [`function`] |
+//! | the witness function and its bucket | `witness`, if the world has one |
 //! | the event source mapping | [`mapping`]: `config-audit-mapping` decides, a poller reads the stream |
 //!
 //! [`World`] puts them together, and [`faults`] breaks them on purpose. Each part publishes what happens as a
@@ -24,6 +25,7 @@ pub mod function;
 pub mod invocation;
 pub mod mapping;
 pub mod server;
+mod witness;
 pub mod world;
 
 pub use aws::AwsSettings;

@@ -22,6 +22,7 @@ use crate::function::{Function, FunctionError, FunctionSettings};
 use crate::invocation::CompletedInvocation;
 use crate::mapping::checkpoint::{Checkpoint, CheckpointError};
 use crate::mapping::poller::{Endpoints, EventSourceMapping};
+use crate::witness::Witness;
 use config_audit_mapping::MappingSettings;
 
 /// Where the function stores its entries.
@@ -64,6 +65,8 @@ pub struct Source {
     pub table: String,
     /// Its key, a string.
     pub key_attribute: String,
+    /// The witness bucket; `None` to run no witness.
+    pub witness_bucket: Option<String>,
     /// The event source mapping between its stream and the function.
     pub mapping: MappingSettings,
 }
@@ -89,6 +92,7 @@ impl Default for Source {
         Self {
             table: "Configuration-local".to_owned(),
             key_attribute: "key".to_owned(),
+            witness_bucket: None,
             mapping: MappingSettings::default(),
         }
     }
@@ -196,22 +200,13 @@ impl World {
         let audit_stream = database.ensure_audit_table(&audit_table).await?;
         let bucket = Arc::new(Bucket::start(&root.join("s3"), &failure_bucket, &aws, breaker.clone()).await?);
 
-        function.region.clone_from(&aws.region);
-        let variables = [
-            ("AUDIT_TABLE", audit_table.clone()),
-            ("FAILURE_BUCKET", failure_bucket),
-            ("AWS_ENDPOINT_URL_DYNAMODB", database.url().to_owned()),
-            ("AWS_ENDPOINT_URL_S3", bucket.url()),
-        ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value));
-        for (name, value) in variables.into_iter().chain(aws.environment()) {
-            function.environment.entry(name).or_insert(value);
-        }
+        connect(&mut function, &aws, &audit_table, &database, &bucket);
         if let Some(source) = &source {
             let key = function.environment.entry("KEY_ATTRIBUTE".to_owned());
             key.or_insert_with(|| source.key_attribute.clone());
         }
         let function_arn = function.arn();
+        let witness = function.clone();
         let function = Arc::new(Mutex::new(Function::start(function, bus.clone(), breaker.clone()).await?));
 
         let mut tasks = JoinSet::new();
@@ -220,9 +215,14 @@ impl World {
             let stream = database.ensure_configuration_table(&source.table, &source.key_attribute).await?;
             stream_arn = Some(stream.clone());
             let checkpoint = match &directory {
-                Some(directory) => Checkpoint::in_directory(directory, &stream)?,
+                Some(directory) => Checkpoint::in_file(directory.join("checkpoint.json"), &stream)?,
                 None => Checkpoint::in_memory(&stream),
             };
+            if let (Some(stream_arn), Some(bucket_name)) = (audit_stream.clone(), source.witness_bucket) {
+                let (streams, failures) = (database.streams(), Arc::clone(&bucket));
+                let witness = Witness { function: witness, streams, stream_arn, failures, bucket: bucket_name };
+                tasks.spawn(witness.start(directory.as_deref(), bus.clone()).await?);
+            }
             if let Some(audit_stream) = audit_stream {
                 let mut entries = StreamReader::new(database.streams(), audit_stream, BTreeMap::new());
                 entries.refresh().await?;
@@ -328,6 +328,27 @@ impl World {
         if let Some(database) = self.database.take() {
             database.stop().await;
         }
+    }
+}
+
+/// Tells the function where its table and its bucket are, unless it has been told already.
+fn connect(
+    function: &mut FunctionSettings,
+    aws: &AwsSettings,
+    audit_table: &str,
+    database: &Database,
+    bucket: &Bucket,
+) {
+    function.region.clone_from(&aws.region);
+    let variables = [
+        ("AUDIT_TABLE", audit_table.to_owned()),
+        ("FAILURE_BUCKET", bucket.name().to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", database.url().to_owned()),
+        ("AWS_ENDPOINT_URL_S3", bucket.url()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    for (name, value) in variables.into_iter().chain(aws.environment()) {
+        function.environment.entry(name).or_insert(value);
     }
 }
 

@@ -122,6 +122,7 @@ impl WorldMetrics {
                 self.add("AWS/Logs", "IncomingBytes", &LOG_GROUP, now, line.len() as f64);
                 self.ingest(line, now);
             }
+            WorldEvent::WitnessLine { line } => self.ingest(line, now),
             _ => {}
         }
         self.trim(now, MAX_SAMPLES);

@@ -223,6 +223,12 @@ impl State {
                 self.notice(now, false, format!("the function's process ended: {status}"));
             }
             WorldEvent::LogLine { source, line } => self.add_line(*source, line, now),
+            WorldEvent::WitnessLine { line } => {
+                let line = Line::parse(line);
+                if line.is_trouble() {
+                    self.notice(now, false, format!("the witness: {}", line.readable()));
+                }
+            }
             WorldEvent::SegmentReceived { document } => {
                 let document = document.to_string();
                 if let Some(invocation) = self.invocations.newest_first_mut().next() {

@@ -8,8 +8,9 @@ use md5::{Digest, Md5};
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput, DeleteObjectOutput, ETag,
     GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
-    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput,
-    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput,
+    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    ObjectVersion, PutObjectInput, PutObjectOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -17,6 +18,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::directory::{KeyError, Root};
 use crate::faults::Breaker;
+
+/// What S3 calls the only version of an object in a bucket without versions.
+const ONLY_VERSION: &str = "null";
 
 /// s3s-fs with our own `PutObject` and `CopyObject`.
 ///
@@ -54,8 +58,11 @@ impl S3 for Api {
         if self.breaker.faults().bucket_refuses {
             return Err(s3_error!(AccessDenied, "broken on purpose"));
         }
-        let PutObjectInput { bucket, key, body, .. } = request.input;
+        let PutObjectInput { bucket, key, body, if_none_match, .. } = request.input;
         let file = self.root.file(&bucket, &key)?;
+        if if_none_match.is_some() && file.exists() {
+            return Err(s3_error!(PreconditionFailed));
+        }
         let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
         let mut md5 = Md5::new();
         let write = self.root.write(&file, async |output| {
@@ -86,7 +93,8 @@ impl S3 for Api {
         Ok(S3Response::new(CopyObjectOutput { copy_object_result, ..CopyObjectOutput::default() }))
     }
 
-    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+    async fn get_object(&self, mut request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        request.input.version_id = request.input.version_id.filter(|version| version != ONLY_VERSION);
         self.files.get_object(request).await
     }
 
@@ -110,6 +118,33 @@ impl S3 for Api {
         // If asked to encode the keys, it claims to have done so, but has not.
         response.output.encoding_type = None;
         Ok(response)
+    }
+
+    /// Each object has one version.
+    async fn list_object_versions(
+        &self,
+        request: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        let ListObjectVersionsInput { bucket, prefix, key_marker, max_keys, .. } = request.input.clone();
+        let list =
+            ListObjectsV2Input { bucket, prefix, start_after: key_marker, max_keys, ..ListObjectsV2Input::default() };
+        let listed = self.files.list_objects_v2(request.map_input(|_| list)).await?.output;
+        let version = |object: Object| ObjectVersion {
+            key: object.key,
+            size: object.size,
+            last_modified: object.last_modified,
+            version_id: Some(ONLY_VERSION.to_owned()),
+            is_latest: Some(true),
+            ..ObjectVersion::default()
+        };
+        let versions: Vec<ObjectVersion> = listed.contents.unwrap_or_default().into_iter().map(version).collect();
+        let next_key_marker = versions.last().and_then(|version| version.key.clone());
+        Ok(S3Response::new(ListObjectVersionsOutput {
+            is_truncated: listed.is_truncated,
+            next_key_marker: next_key_marker.filter(|_| listed.is_truncated == Some(true)),
+            versions: Some(versions),
+            ..ListObjectVersionsOutput::default()
+        }))
     }
 
     async fn list_buckets(&self, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {

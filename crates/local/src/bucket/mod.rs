@@ -89,13 +89,8 @@ impl Bucket {
     /// # Errors
     /// When the directory cannot be written to, the name is not valid for a bucket, or no port can be bound.
     pub async fn start(root: &Path, name: &str, aws: &AwsSettings, breaker: Breaker) -> Result<Self, BucketError> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
-        if !(3..=63).contains(&name.len()) || !name.bytes().all(allowed) || name.starts_with('.') {
-            return Err(BucketError::Name { name: name.to_owned() });
-        }
         let root = Root::new(root);
-        let created = root.create_bucket(name).await;
-        created.map_err(|source| BucketError::Directory { path: root.bucket(name), source })?;
+        create(&root, name).await?;
         let files = FileSystem::new(root.path())
             .map_err(|error| BucketError::FileSystem { path: root.path().to_owned(), message: format!("{error:?}") })?;
         let mut service = S3ServiceBuilder::new(Api { files, root: root.clone(), breaker: breaker.clone() });
@@ -116,6 +111,14 @@ impl Bucket {
         });
         let server = Server::start(0, router, Callers::Programs).await.map_err(BucketError::Port)?;
         Ok(Self { name: name.to_owned(), root, aws: aws.clone(), server, breaker })
+    }
+
+    /// Creates another bucket, which is served at the same endpoint.
+    ///
+    /// # Errors
+    /// When its directory cannot be written to, or the name is not valid for a bucket.
+    pub async fn create(&self, name: &str) -> Result<(), BucketError> {
+        create(&self.root, name).await
     }
 
     /// The endpoint's URL, without the bucket.
@@ -162,6 +165,15 @@ impl Bucket {
     pub async fn stop(self) {
         self.server.stop().await;
     }
+}
+
+async fn create(root: &Root, name: &str) -> Result<(), BucketError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    if !(3..=63).contains(&name.len()) || !name.bytes().all(allowed) || name.starts_with('.') {
+        return Err(BucketError::Name { name: name.to_owned() });
+    }
+    let created = root.create_bucket(name).await;
+    created.map_err(|source| BucketError::Directory { path: root.bucket(name), source })
 }
 
 #[cfg(test)]

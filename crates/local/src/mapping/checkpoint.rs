@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -53,12 +53,11 @@ impl Checkpoint {
         Self { file: None, content }
     }
 
-    /// The checkpoint in `checkpoint.json` of this directory. A position in another stream is ignored.
+    /// The checkpoint in this file, which may not exist yet. A position in another stream is ignored.
     ///
     /// # Errors
     /// When the file exists but cannot be read, or is not a checkpoint.
-    pub fn in_directory(directory: &Path, stream_arn: &str) -> Result<Self, CheckpointError> {
-        let file = directory.join("checkpoint.json");
+    pub fn in_file(file: PathBuf, stream_arn: &str) -> Result<Self, CheckpointError> {
         let mut this = Self::in_memory(stream_arn);
         match std::fs::read(&file) {
             Ok(content) => {
@@ -112,11 +111,11 @@ mod tests {
     #[test]
     fn a_checkpoint_survives_a_restart() {
         let directory = tempfile::tempdir().unwrap();
-        let mut first = Checkpoint::in_directory(directory.path(), "stream").unwrap();
+        let mut first = Checkpoint::in_file(directory.path().join("checkpoint.json"), "stream").unwrap();
         first.advance("shard", SequenceNumber::new("100")).unwrap();
-        let second = Checkpoint::in_directory(directory.path(), "stream").unwrap();
+        let second = Checkpoint::in_file(directory.path().join("checkpoint.json"), "stream").unwrap();
         assert_eq!((second.mapping(), second.shards()), (first.mapping(), first.shards()));
-        let other = Checkpoint::in_directory(directory.path(), "another stream").unwrap();
+        let other = Checkpoint::in_file(directory.path().join("checkpoint.json"), "another stream").unwrap();
         assert!(other.shards().is_empty());
     }
 
@@ -124,7 +123,7 @@ mod tests {
     fn a_file_that_is_not_a_checkpoint_is_named() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("checkpoint.json"), "{").unwrap();
-        let error = Checkpoint::in_directory(directory.path(), "stream").unwrap_err().to_string();
+        let error = Checkpoint::in_file(directory.path().join("checkpoint.json"), "stream").unwrap_err().to_string();
         assert!(error.contains("checkpoint.json is not a valid checkpoint"), "{error}");
     }
 }

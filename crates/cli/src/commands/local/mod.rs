@@ -25,6 +25,8 @@ const DEFAULT_PORT: u16 = 8000;
 /// The maximum number of events that wait for the terminal.
 const MAX_QUEUE: usize = 65_536;
 
+/// The bucket for the witnesses of entries.
+const WITNESS_BUCKET: &str = "audit-witness-local";
 /// The item of the examples.
 const EXAMPLE_KEY: &str = "CACHE_TTL_SEC";
 /// The timeout of an example. A cold start on a slow machine takes seconds.
@@ -131,7 +133,12 @@ pub async fn run(arguments: LocalArguments, terminal: Terminal) -> Result<u8, Lo
     let key_attribute = settings.function.environment.get("KEY_ATTRIBUTE").filter(|key| !key.is_empty()).cloned();
     let key_attribute = key_attribute.unwrap_or_else(|| "key".to_owned());
     let table = arguments.configuration_table.clone();
-    settings.source = Some(Source { table: table.clone(), key_attribute: key_attribute.clone(), ..Source::default() });
+    settings.source = Some(Source {
+        table: table.clone(),
+        key_attribute: key_attribute.clone(),
+        witness_bucket: Some(WITNESS_BUCKET.to_owned()),
+        ..Source::default()
+    });
 
     let mut terminated = signal(SignalKind::terminate()).map_err(LocalError::Signal)?;
     let bus = EventBus::new();
@@ -240,6 +247,14 @@ fn introduction(world: &World, settings: &WorldSettings, table: &str, key_attrib
             bucket.url()
         );
         lines.extend([Text::default(), heading("Replay failed records"), replay.into()]);
+        let verify = format!(
+            "  {credentials}{this} verify --configuration-table {table} --audit-table {} --witness s3://{WITNESS_BUCKET} \
+             --region {} --endpoint-url {url} --s3-endpoint-url {}",
+            settings.audit_table,
+            aws.region,
+            bucket.url()
+        );
+        lines.extend([Text::default(), heading("Prove that nobody touched the trail"), verify.into()]);
     }
     lines.push(Text::default());
     lines

@@ -95,7 +95,7 @@ impl Watcher {
             WorldEvent::InvocationStarted { .. } => self.invocation.records = std::mem::take(&mut self.delivered),
             WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
             WorldEvent::LogLine { line, .. } if self.verbose => self.invocation.lines.push(line.clone()),
-            WorldEvent::LogLine { line, .. } => {
+            WorldEvent::LogLine { line, .. } | WorldEvent::WitnessLine { line } => {
                 let line = Line::parse(line);
                 if line.is_trouble() {
                     return bad(line.readable());
