@@ -186,6 +186,10 @@ soak: $(NPM) ## Run the console under 200 changes a second for ten minutes; SECO
 	$(CARGO_BUILD) --bins
 	SECONDS=$(or $(SECONDS),600) $(NODE_TEST) crates/console/tests/soak.test.js
 
+.PHONY: trail
+trail: ## Measure export and verify, with and without witnesses, on a million entries; ENTRIES=n for another number
+	TRAIL_ENTRIES=$(or $(ENTRIES),1000000) $(CARGO_TEST) --profile harness --test local -- trail::large --nocapture
+
 .PHONY: cost
 cost: $(NPM) ## Compute what a stage costs each month, from the template and bench/prices.json; writes docs/cost.md
 	node bench/cost.js

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use config_audit_cli::commands::{
-    alarms, backfill, completions, console, dashboards, export, history, invoke, local, redrive, tail, verify,
+    alarms, backfill, completions, console, dashboards, export, history, invoke, local, redrive, seal, tail, verify,
 };
 use config_audit_cli::terminal::text::escape;
 use config_audit_cli::terminal::{Terminal, WriteError};
@@ -83,11 +83,19 @@ enum Command {
     /// cannot try all orders of its changes; its trail is undecided.
     ///
     /// It cannot detect entries that were altered, removed or added in a way that still fits the other entries and the items;
-    /// docs/semantics.md lists the cases.
+    /// docs/semantics.md lists the cases. With --witness it also compares every entry with what the witness function stored, and
+    /// names each one that was altered, deleted or forged since; docs/evidence.md says what that proves.
     ///
     /// Exit code 0: the trail is intact. 1: it is not, or an item is undecided. 2: the command line is wrong, or AWS
     /// returned an error.
     Verify(verify::VerifyArguments),
+    /// Make a digest of all entries witnessed so far, for somebody outside the account
+    ///
+    /// The file has the root of a Merkle tree over the witnesses, how many there are, until when they were stored, and the
+    /// hash of the previous seal. `verify --seal` proves later that all of them are still there.
+    ///
+    /// Exit code 0: the seal is written. 2: it is not; the error says why.
+    Seal(seal::SealArguments),
     /// Show the trail of an account in a browser, read-only
     ///
     /// The pages are on 127.0.0.1. They show entries, an item's history and the item at any time, and with --configuration-table
@@ -130,6 +138,7 @@ impl Command {
             Self::Export(arguments) => export::run(arguments, terminal).await?,
             Self::Tail(arguments) => tail::run(arguments, terminal).await?,
             Self::Verify(arguments) => verify::run(arguments, terminal).await?,
+            Self::Seal(arguments) => seal::run(arguments, terminal).await?,
             Self::Console(arguments) => console::run(arguments, terminal).await?,
             Self::Backfill(arguments) => backfill::run(arguments, terminal).await?,
             Self::Completions(arguments) => completions::run(&arguments, Arguments::command(), terminal)?,

@@ -8,7 +8,7 @@ pub type Hash = [u8; 32];
 /// The tree over the leaves given so far. It keeps one hash for each bit of their number.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
-    leaves: u64,
+    leaves: usize,
     /// The roots of complete subtrees, largest first: one for each bit of the number of leaves.
     roots: Vec<Hash>,
 }
@@ -29,7 +29,7 @@ impl Tree {
 
     /// How many leaves there are.
     #[must_use]
-    pub const fn leaves(&self) -> u64 {
+    pub const fn leaves(&self) -> usize {
         self.leaves
     }
 
@@ -61,7 +61,7 @@ mod tests {
         for leaf in leaves {
             tree.add(leaf);
         }
-        assert_eq!(tree.leaves(), leaves.len() as u64);
+        assert_eq!(tree.leaves(), leaves.len());
         tree.root()
     }
 

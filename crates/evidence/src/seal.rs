@@ -24,7 +24,7 @@ pub struct Seal {
     /// The seal covers the objects that S3 stored until then.
     pub until: String,
     /// How many different witnesses these have.
-    pub witnesses: u64,
+    pub witnesses: usize,
     /// The root of the Merkle tree over them (RFC 6962, section 2.1), in hexadecimal.
     pub root: String,
     /// The SHA-256 of the previous seal's file, in hexadecimal; `None` for the first.

@@ -117,7 +117,10 @@ impl AuditTable {
     }
 
     /// The entry with this ID, if it exists now: a consistent read.
-    pub(crate) async fn current_entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
+    ///
+    /// # Errors
+    /// If AWS returns an error.
+    pub async fn current_entry(&self, id: &str) -> Result<Option<SdkItem>, AwsError> {
         self.get(id, true).await
     }
 

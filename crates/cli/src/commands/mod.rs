@@ -11,5 +11,6 @@ pub mod history;
 pub mod invoke;
 pub mod local;
 pub mod redrive;
+pub mod seal;
 pub mod tail;
 pub mod verify;

@@ -15,4 +15,5 @@ mod output;
 mod redrive;
 mod support;
 mod trail;
+mod witness;
 mod world;

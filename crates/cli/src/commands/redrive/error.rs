@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::place::PlaceError;
 use crate::aws::AccountError;
+use crate::place::PlaceError;
 use crate::terminal::WriteError;
 use config_audit_tables::AwsError;
 

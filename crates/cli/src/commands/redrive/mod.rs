@@ -13,7 +13,6 @@
 //! [`summary`] is the result of a run.
 
 pub mod error;
-pub mod place;
 pub mod replay;
 pub mod summary;
 
@@ -27,10 +26,10 @@ use futures_util::stream::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::error::RedriveError;
-use self::place::{Location, Place};
 pub use self::replay::Redrive;
 use self::summary::{Summary, describe};
 use crate::aws::{Aws, AwsArguments, url};
+use crate::place::{Location, Place};
 use crate::progress::Progress;
 use crate::terminal::{Output, Terminal};
 

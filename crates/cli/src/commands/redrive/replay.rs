@@ -18,8 +18,8 @@ use futures_util::stream::{Stream, StreamExt};
 use opentelemetry::trace::SpanContext;
 
 use super::error::RedriveError;
-use super::place::{self, Listed, NotAnObject, Place, PlaceError};
 use crate::aws::Aws;
+use crate::place::{self, Listed, NotAnObject, Place, PlaceError};
 use config_audit_tables::AwsError;
 
 /// How many objects are replayed at the same time; each may have several requests to the table in flight.
@@ -64,6 +64,8 @@ pub struct Seen {
 pub enum Fate {
     /// It is a full record that an audit entry refers to, so it is not replayed.
     Omitted,
+    /// It is a record of the Audit table's stream that shows tampering, and no change of configuration.
+    Evidence,
     /// This run wrote it, or another run has moved it.
     Skipped,
     /// It contains no records that can be replayed.
@@ -116,6 +118,8 @@ impl Redrive {
             Fate::NotAnObject(reason)
         } else if place::is_full_record(&key) {
             Fate::Omitted
+        } else if place::is_evidence(&key) {
+            Fate::Evidence
         } else if self.put.borrow().contains(&key) {
             Fate::Skipped
         } else if size > MAX_SIZE {
@@ -128,6 +132,7 @@ impl Redrive {
                     Err(error) => Fate::Damaged(error),
                     // The keys in a partial copy of the bucket do not tell.
                     Ok(held) if held.reason == "value_omitted" => Fate::Omitted,
+                    Ok(held) if matches!(held.reason.as_str(), "entry_altered" | "entry_deleted") => Fate::Evidence,
                     Ok(held) => Fate::Replayed(self.replay(&key, held).await?),
                 },
             }

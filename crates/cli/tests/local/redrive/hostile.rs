@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use config_audit::aws::error_chain;
-use config_audit_cli::commands::redrive::place::Place;
+use config_audit_cli::place::Place;
 use serde_json::json;
 use tokio::net::TcpListener;
 

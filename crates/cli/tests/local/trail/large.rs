@@ -1,4 +1,4 @@
-//! A hundred thousand entries.
+//! A hundred thousand entries, or as many as `TRAIL_ENTRIES` says (`make trail`).
 
 use std::path::Path;
 use std::pin::pin;
@@ -6,18 +6,32 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::DateTime;
+use config_audit::aws::arn::StreamArn;
 use config_audit::clock::Clock;
+use config_audit::settings::{Environment, ProcessEnvironment};
+use config_audit::witness::{Fingerprint, Witness, WitnessObject, object_key};
+use config_audit_cloudwatch::units::thousands;
 use config_audit_tables::{SdkItem, sdk_item};
 use serde_json::{Value, json};
 
-use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, VERIFY, command, entries, id, item};
+use super::scene::{AUDIT, CONFIGURATION, EPOCH, History, Ran, Tables, VERIFY, command, entries, id, item, text};
 
-const ITEMS: i64 = 10_000;
 const CHANGES: i64 = 10;
 /// How much memory a verification may use, in kB. It is the same for any number of entries.
 const MOST_MEMORY: u64 = 128 * 1024;
-/// How much memory an export may use: about 200 bytes for each entry, and the batches that it reads.
-const MOST_MEMORY_OF_EXPORT: u64 = 128 * 1024;
+
+/// How many items there are.
+fn items() -> i64 {
+    let entries = ProcessEnvironment.get("TRAIL_ENTRIES").map_or(100_000, |entries| entries.parse().unwrap());
+    assert!(entries >= 100_000, "the test alters entries of the 10,000th item");
+    entries / CHANGES
+}
+
+/// How much memory an export may use, in kB: about 200 bytes for each entry, and the batches that it reads.
+fn most_memory_of_export() -> u64 {
+    100 * 1024 + u64::try_from(items() * CHANGES).unwrap() / 4
+}
 
 fn key(number: i64) -> String {
     format!("SETTING_{number:05}")
@@ -58,7 +72,7 @@ async fn measured(tables: &Tables, arguments: &[&str]) -> (Ran, u64, String) {
     let began = Clock::System.instant();
     let (ran, memory) = with_peak(tables, arguments).await;
     let (command, seconds) = (arguments[0], (Clock::System.instant() - began).as_secs_f64());
-    let entries = ITEMS * CHANGES;
+    let entries = items() * CHANGES;
     let took = format!("{command} of {entries} entries: {seconds:.1} s, at most {} MB in memory", memory / 1024);
     (ran, memory, took)
 }
@@ -78,6 +92,27 @@ async fn with_peak(tables: &Tables, arguments: &[&str]) -> (Ran, u64) {
     }
 }
 
+/// Stores the witnesses of these entries in a copy of the witness bucket, as the witness function does.
+fn witness(directory: &Path, entries: &[SdkItem]) {
+    let arn = StreamArn::new(format!("arn:aws:dynamodb:eu-central-1:1:table/{AUDIT}/stream/2024-09-11T09:00:17.927"));
+    for batch in entries.chunks(1000) {
+        let entry = |entry: &SdkItem| {
+            let Fingerprint { content, provenance } = Fingerprint::of(config_audit_local::aws::item(entry.clone()));
+            let stored = entry["modificationTime"].as_s().unwrap().clone();
+            Witness { id: id(entry), sha256: content, provenance_sha256: provenance, stored: Some(stored) }
+        };
+        let body = WitnessObject { entries: batch.iter().map(entry).collect() }.body();
+        let file = directory.join(object_key(Some(&arn), DateTime::from_timestamp(EPOCH, 0), &body));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, body).unwrap();
+    }
+}
+
+/// Replaces this attribute's value in an entry, wherever the value is.
+async fn alter(tables: &Tables, entry: &SdkItem, attribute: &str, value: i64) {
+    tables.alter(&id(entry), attribute, AttributeValue::N(value.to_string())).await;
+}
+
 fn findings(found: &[Value]) -> Vec<Value> {
     let short =
         |finding: &Value| json!([finding["itemKey"], finding["finding"], finding["attribute"], finding["entry"]]);
@@ -86,8 +121,9 @@ fn findings(found: &[Value]) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_named() {
-    let histories: Vec<History> = (0..ITEMS).map(history).collect();
-    let entries: Vec<Vec<SdkItem>> = (0..ITEMS).zip(&histories).map(|(n, history)| entries(&key(n), history)).collect();
+    let count = items();
+    let histories: Vec<History> = (0..count).map(history).collect();
+    let entries: Vec<Vec<SdkItem>> = (0..count).zip(&histories).map(|(n, history)| entries(&key(n), history)).collect();
     let items = histories.iter().filter_map(|history| history.last().unwrap().1.clone()).map(sdk_item);
     let directory = tempfile::tempdir().unwrap();
     import(directory.path(), [(CONFIGURATION, items.collect()), (AUDIT, entries.concat())]).await;
@@ -95,27 +131,68 @@ async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_
 
     let (exported, memory, took) = measured(&tables, &["export", "--audit-table", AUDIT]).await;
     println!("{took}");
-    assert!(memory < MOST_MEMORY_OF_EXPORT, "{memory} kB");
-    assert_eq!((exported.code, &*exported.stderr), (0, "100,000 entries exported.\n"));
+    assert!(memory < most_memory_of_export(), "{memory} kB");
+    assert_eq!(
+        (exported.code, &*exported.stderr),
+        (0, &*format!("{} entries exported.\n", thousands(usize::try_from(count * CHANGES).unwrap())))
+    );
     let rows: Vec<&str> = exported.stdout.lines().skip(1).collect();
-    assert_eq!(i64::try_from(rows.len()), Ok(ITEMS * CHANGES));
+    assert_eq!(i64::try_from(rows.len()), Ok(count * CHANGES));
     // The time is the first cell.
     assert!(rows.is_sorted_by_key(|row| row.split(',').next()));
 
-    let (intact, memory, took) = measured(&tables, &[VERIFY, &["--settle", "0", "--output", "json"]].concat()).await;
-    println!("{took}");
+    // What nothing in the trail reveals: one value rewritten consistently in two entries, a deletion with its neighbours
+    // mended, a time altered, and a whole life forged.
+    let bucket = tempfile::tempdir().unwrap();
+    witness(bucket.path(), &entries.concat());
+    let location = bucket.path().to_str().unwrap();
+    let with_witness = [VERIFY, &["--settle", "0", "--output", "json", "--witness", location]].concat();
+    let originals = [&entries[100][3], &entries[100][4], &entries[200][4], &entries[200][5], &entries[300][9]];
+    alter(&tables, originals[0], "newValue", 99).await;
+    alter(&tables, originals[1], "oldValue", 99).await;
+    tables.delete(AUDIT, "id", &id(originals[2])).await;
+    tables.alter(&id(originals[3]), "oldValue", originals[2]["oldValue"].clone()).await;
+    tables.alter(&id(originals[4]), "modificationTime", AttributeValue::S(text(EPOCH + 3600))).await;
+    let life = vec![(EPOCH, Some(item("NEVER", &[("value", 1)]))), (EPOCH + 60, None)];
+    let forged = super::scene::entries("NEVER", &life);
+    tables.write(AUDIT, forged.clone()).await;
+    let (found, memory, took) = measured(&tables, &with_witness).await;
+    println!("with witnesses, {took}");
     assert!(memory < MOST_MEMORY, "{memory} kB");
-    assert_eq!(intact.code, 0, "{intact:?}");
-    let (found, summary) = intact.findings();
-    assert_eq!(found, [] as [Value; 0]);
-    let (items, deleted) = (ITEMS / 10 * 9, ITEMS / 10);
+    assert_eq!(found.code, 1, "{found:?}");
+    let (named, summary) = found.findings();
+    assert_eq!(summary["witness"]["entriesAsWitnessed"], json!(count * CHANGES - 5));
+    let mut without_witness = summary.clone();
+    without_witness.as_object_mut().unwrap().remove("witness");
     assert_eq!(
-        summary,
+        without_witness,
         json!({
-            "items": items, "deletedItems": deleted, "entries": ITEMS * CHANGES, "provenFromCreation": ITEMS,
-            "provenFromBackfill": 0, "olderThanTheTrail": 0, "itemsWithFindings": 0, "findings": 0, "undecided": 0,
-        })
+            "items": count / 10 * 9, "deletedItems": count / 10 + 1, "entries": count * CHANGES + 1,
+            "provenFromCreation": count + 1, "provenFromBackfill": 0, "olderThanTheTrail": 0, "itemsWithFindings": 0,
+            "findings": 0, "undecided": 0,
+        }),
+        "the entries fit one another"
     );
+    let mut named: Vec<Value> = named.iter().map(|finding| json!([finding["entry"], finding["finding"]])).collect();
+    let mut expected: Vec<Value> = [
+        (originals[0], "altered"),
+        (originals[1], "altered"),
+        (originals[2], "deleted"),
+        (originals[3], "altered"),
+        (originals[4], "altered"),
+        (&forged[0], "forged"),
+        (&forged[1], "forged"),
+    ]
+    .map(|(entry, kind)| json!([id(entry), kind]))
+    .into();
+    named.sort_by_key(Value::to_string);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(named, expected);
+    // Everything is restored.
+    for entry in &forged {
+        tables.delete(AUDIT, "id", &id(entry)).await;
+    }
+    tables.write(AUDIT, originals.map(Clone::clone)).await;
 
     let entry = |item: usize, number: usize| id(&entries[item][number]);
     // Deleted in the middle; altered; the last one never written; a removal never written.
@@ -150,6 +227,6 @@ async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_
         "{found:#?}"
     );
     assert_eq!(summary["findings"], 5);
-    assert_eq!((&summary["provenFromCreation"], &summary["olderThanTheTrail"]), (&json!(ITEMS - 5), &json!(1)));
+    assert_eq!((&summary["provenFromCreation"], &summary["olderThanTheTrail"]), (&json!(count - 5), &json!(1)));
     tables.database.stop().await;
 }

@@ -1,6 +1,7 @@
-//! Where failed records are: the failure bucket, or a directory with a copy of it.
+//! A bucket of the service, or a directory with a copy of it.
 
 mod directory;
+mod versions;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,17 +10,21 @@ use std::str::FromStr;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::copy_object::CopyObjectError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
-use aws_sdk_s3::types::{EncodingType, Object};
+use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{LocalBoxStream, StreamExt, TryStreamExt, iter, try_unfold};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use config_audit_tables::AwsError;
 
+pub use versions::FirstVersion;
+
 /// The directory of objects that have been replayed.
 const ARCHIVE: &str = "redriven";
 /// The key prefix of full records of omitted values.
 const OMITTED: &str = "omitted/";
+/// The key prefix of records that show tampering.
+const TAMPERING: &str = "tampering/";
 
 /// The characters that the copy-source header does not encode.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -57,10 +62,10 @@ impl FromStr for Location {
     }
 }
 
-/// A place with failed records that can be read, and written to.
+/// A bucket, or a directory with a copy of it.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// The failure bucket.
+    /// A bucket.
     Bucket {
         /// A client for it.
         client: aws_sdk_s3::Client,
@@ -184,7 +189,9 @@ impl Place {
                     })?;
                     let is_encoded = page.encoding_type == Some(EncodingType::Url);
                     let objects = page.contents.unwrap_or_default().into_iter();
-                    let objects = objects.filter_map(|object| listed(object, is_encoded)).collect();
+                    let objects =
+                        objects.filter_map(|object| listed(object.key, object.size, object.last_modified, is_encoded));
+                    let objects = objects.collect();
                     Ok(Some((objects, page.next_continuation_token.map(Some))))
                 };
                 try_unfold(Some(None), page).boxed_local()
@@ -211,15 +218,36 @@ impl Place {
             .boxed_local()
     }
 
+    /// The first version of each object, whatever became of it since. A directory has no others.
+    #[must_use]
+    pub fn first_versions(&self) -> LocalBoxStream<'_, Result<FirstVersion, PlaceError>> {
+        match self {
+            Self::Bucket { client, bucket, prefix, address } => versions::first(client, bucket, prefix, address),
+            Self::Directory { .. } => {
+                self.list().map_ok(|listed| FirstVersion { listed, id: None, is_last: true }).boxed_local()
+            }
+        }
+    }
+
     /// Reads an object; `None` if it no longer exists.
     ///
     /// # Errors
     /// If the place returns an error.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PlaceError> {
+        self.get_version(key, None).await
+    }
+
+    /// Reads a version of an object, or the latest one.
+    ///
+    /// # Errors
+    /// If the place returns an error.
+    pub async fn get_version(&self, key: &str, version: Option<&str>) -> Result<Option<Vec<u8>>, PlaceError> {
         match self {
             Self::Bucket { client, bucket, .. } => {
-                let permission = on_objects("s3:GetObject", bucket);
-                let output = match client.get_object().bucket(bucket).key(key).send().await {
+                let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+                let permission = on_objects(action, bucket);
+                let request = client.get_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
+                let output = match request.send().await {
                     Ok(output) => output,
                     Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => {
                         return Ok(None);
@@ -299,6 +327,12 @@ pub fn is_full_record(key: &str) -> bool {
     key.starts_with(OMITTED)
 }
 
+/// Whether the object with this key is a record of the Audit table's stream that shows tampering.
+#[must_use]
+pub fn is_evidence(key: &str) -> bool {
+    key.starts_with(TAMPERING)
+}
+
 /// Whether a directory is the archive, or in it.
 fn is_archive(directory: &Path) -> bool {
     directory.components().any(|part| part.as_os_str() == ARCHIVE)
@@ -313,10 +347,16 @@ fn on_objects(actions: &str, bucket: &str) -> String {
     format!("{actions} on the objects of the bucket {bucket}, and the use of its KMS key, if it has one")
 }
 
-fn listed(object: Object, is_encoded: bool) -> Option<Listed> {
-    let modified = object.last_modified.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
-    let size = object.size.unwrap_or_default().try_into().unwrap_or_default();
-    let key = object.key?;
+/// An object of a listing, with these members of an answer.
+fn listed(
+    key: Option<String>,
+    size: Option<i64>,
+    time: Option<aws_smithy_types::DateTime>,
+    is_encoded: bool,
+) -> Option<Listed> {
+    let modified = time.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
+    let size = size.unwrap_or_default().try_into().unwrap_or_default();
+    let key = key?;
     let decoded = if is_encoded { decoded(&key) } else { Some(key.clone()) };
     let not_an_object = decoded.is_none().then_some(NotAnObject::Name);
     Some(Listed { key: decoded.unwrap_or(key), size, modified, not_an_object })
