@@ -123,6 +123,8 @@ pub fn resolve(name: &str) -> String {
         "AuditTableName" => format!("Audit-{stage}"),
         "AuditLambdaFunction" => format!("{service}-{stage}-audit"),
         "AuditLogGroup" => format!("/aws/lambda/{service}-{stage}-audit"),
+        "WitnessLambdaFunction" => format!("{service}-{stage}-witness"),
+        "WitnessLogGroup" => format!("/aws/lambda/{service}-{stage}-witness"),
         "FailureBucket" => format!("{service}-{stage}-failures"),
         // Every other resource and parameter has its own name as its value.
         other => other.to_owned(),
@@ -132,13 +134,16 @@ pub fn resolve(name: &str) -> String {
 /// An AWS metric, with the dimensions that the alarms use.
 fn metric_of_aws(metric: observed::Metric) -> Metric {
     use observed::Metric::{
-        ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount, Errors, FailedInvokeEventCount,
-        IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge, NumberOfObjects,
-        OnFailureDestinationDeliveredEventCount, PolledEventCount, Throttles, WriteThrottleEvents,
+        AuditConsumedWriteCapacityUnits, ConsumedWriteCapacityUnits, DestinationDeliveryFailures, DroppedEventCount,
+        Errors, FailedInvokeEventCount, IndexWriteThrottleEvents, Invocations, InvokedEventCount, IteratorAge,
+        NumberOfObjects, OnFailureDestinationDeliveredEventCount, PolledEventCount, Throttles, WitnessErrors,
+        WitnessInvocations, WitnessIteratorAge, WitnessPolledEventCount, WitnessThrottles, WriteThrottleEvents,
     };
-    let [function, mapping, configuration, audit, bucket] = [
+    let [function, mapping, witness, witness_mapping, configuration, audit, bucket] = [
         "AuditLambdaFunction",
         "ConfigurationStreamMapping",
+        "WitnessLambdaFunction",
+        "AuditStreamMapping",
         "ConfigurationTableName",
         "AuditTableName",
         "FailureBucket",
@@ -148,6 +153,7 @@ fn metric_of_aws(metric: observed::Metric) -> Metric {
     let mapping = [("EventSourceMappingUUID", mapping.as_str())];
     let audit = ("TableName", audit.as_str());
     let name = format!("{metric:?}");
+    let of_witness = name.trim_start_matches("Witness");
     match metric {
         Invocations | Errors | Throttles | observed::Metric::Duration | IteratorAge | DestinationDeliveryFailures => {
             Metric::new("AWS/Lambda", &name, &function)
@@ -159,6 +165,13 @@ fn metric_of_aws(metric: observed::Metric) -> Metric {
         | OnFailureDestinationDeliveredEventCount => Metric::new("AWS/Lambda", &name, &mapping),
         ConsumedWriteCapacityUnits => Metric::new("AWS/DynamoDB", &name, &[("TableName", configuration.as_str())]),
         WriteThrottleEvents => Metric::new("AWS/DynamoDB", &name, &[audit]),
+        AuditConsumedWriteCapacityUnits => Metric::new("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &[audit]),
+        WitnessInvocations | WitnessErrors | WitnessThrottles | WitnessIteratorAge => {
+            Metric::new("AWS/Lambda", of_witness, &[("FunctionName", witness.as_str())])
+        }
+        WitnessPolledEventCount => {
+            Metric::new("AWS/Lambda", of_witness, &[("EventSourceMappingUUID", witness_mapping.as_str())])
+        }
         NumberOfObjects => {
             Metric::new("AWS/S3", &name, &[("BucketName", bucket.as_str()), ("StorageType", "AllStorageTypes")])
         }

@@ -138,6 +138,19 @@ faults! {
     ClockBehind,
     /// The function has no failure bucket.
     NoFailureBucket,
+    // The witness. Only the alarms see these.
+    /// Somebody alters an entry.
+    EntryAltered,
+    /// Somebody deletes an entry.
+    EntryDeleted,
+    /// The witness's mapping does not poll.
+    WitnessMappingDisabled,
+    /// The witness bucket refuses an object.
+    WitnessBucketRefuses,
+    /// No process of the witness starts.
+    WitnessDoesNotStart,
+    /// Lambda does not invoke the witness: no concurrency is left.
+    WitnessThrottled,
 }
 
 impl Fault {
@@ -171,12 +184,23 @@ impl Fault {
         Self::DestinationMissing,
     ];
 
-    /// Whether it could lose an audit. Telemetry faults and deployments could not; they are for the alarms.
+    /// Whether it could lose an audit. Faults of telemetry and of the witness, and deployments, could not; they are for the
+    /// alarms.
     #[must_use]
     pub fn touches_audits(self) -> bool {
         !matches!(
             self,
-            Self::EmfMalformed | Self::EmfInvalid | Self::TelemetryLost | Self::BooksWrong | Self::FunctionReplaced
+            Self::EmfMalformed
+                | Self::EmfInvalid
+                | Self::TelemetryLost
+                | Self::BooksWrong
+                | Self::FunctionReplaced
+                | Self::EntryAltered
+                | Self::EntryDeleted
+                | Self::WitnessMappingDisabled
+                | Self::WitnessBucketRefuses
+                | Self::WitnessDoesNotStart
+                | Self::WitnessThrottled
         )
     }
 

@@ -228,24 +228,24 @@ impl Ledger {
 
     // ---- the Audit table and the failure bucket ------------------------------------------------------------------------
 
-    /// Records that an entry is written.
+    /// Records that an entry is written, and returns whether the table did not have it.
     ///
     /// # Errors
     ///
     /// The old and the new content, if the entry was different before.
-    pub(crate) fn store_entry(&self, id: Uuid, item: &serde_dynamo::Item) -> Result<(), String> {
+    pub(crate) fn store_entry(&self, id: Uuid, item: &serde_dynamo::Item) -> Result<bool, String> {
         let content = content(item, has_defect(item, RecordDefect::NoTime));
         match self.table.borrow_mut().entry(id) {
             Place::Occupied(place) if *place.get() != content => {
-                return Err(format!("an entry that was {} is now {content}", place.get()));
+                Err(format!("an entry that was {} is now {content}", place.get()))
             }
-            Place::Occupied(_) => {}
+            Place::Occupied(_) => Ok(false),
             Place::Vacant(place) => {
                 *self.contents.borrow_mut().entry(content.clone()).or_default() += 1;
                 place.insert(content);
+                Ok(true)
             }
         }
-        Ok(())
     }
 
     /// How many entries in the table have each content.

@@ -13,7 +13,7 @@
 //! | `run` | what all parts share: the clock, randomness, the tasks |
 //! | `laws` | what must hold; a law reads the ledger or a log and returns violations |
 //! | `ledger`, `log` | what happened in the run; what the table and the bucket saw of one invocation |
-//! | [`observed`] | what CloudWatch gets |
+//! | [`observed`], `witness` | what CloudWatch gets, also from the witness function |
 //! | [`scenario`], [`fault`] | what happens in a run; every kind of fault |
 //! | [`change`], [`expected`], [`value`], `limits` | the reference model, which says what entries a change must have |
 //!
@@ -38,4 +38,5 @@ mod stream;
 mod table;
 pub mod tampering;
 pub mod value;
+mod witness;
 pub mod world;

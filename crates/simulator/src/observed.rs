@@ -66,6 +66,18 @@ pub enum Metric {
     IndexWriteThrottleEvents,
     /// Failure bucket: the number of objects in it, once a day.
     NumberOfObjects,
+    /// Audit table: one unit per write, under the same name as that of the Configuration table.
+    AuditConsumedWriteCapacityUnits,
+    /// Witness, under the same name without the prefix, like the following: invocations that were started.
+    WitnessInvocations,
+    /// Witness: invocations that failed; 0 for a successful one.
+    WitnessErrors,
+    /// Witness: invocations that were not started because no concurrency was left.
+    WitnessThrottles,
+    /// Witness: the age of a batch's last record, in milliseconds.
+    WitnessIteratorAge,
+    /// Witness's mapping: 0 for a poll, of which the simulator sends one a minute.
+    WitnessPolledEventCount,
 }
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
@@ -77,6 +89,8 @@ pub(crate) struct Observer {
     observed: RefCell<Observed>,
     /// When the failure bucket got each of its objects.
     objects: RefCell<BTreeMap<String, Millis>>,
+    /// When the Audit table got each of its entries.
+    entries: RefCell<Vec<Millis>>,
 }
 
 /// The function's settings.
@@ -100,7 +114,7 @@ impl Observer {
     /// `None` if the function cannot be set up.
     pub(crate) fn start() -> Option<Self> {
         let telemetry = Telemetry::start(&Settings::read(&Variables).ok()?).ok()?;
-        Some(Self { telemetry, observed: RefCell::default(), objects: RefCell::default() })
+        Some(Self { telemetry, observed: RefCell::default(), objects: RefCell::default(), entries: RefCell::default() })
     }
 
     pub(crate) fn add(&self, datum: Datum) {
@@ -110,6 +124,16 @@ impl Observer {
     /// Records that an object is put into the failure bucket.
     pub(crate) fn store(&self, now: Millis, key: &str) {
         self.objects.borrow_mut().entry(key.to_owned()).or_insert(now);
+    }
+
+    /// Records that the Audit table gets an entry that it did not have.
+    pub(crate) fn add_entry(&self, now: Millis) {
+        self.entries.borrow_mut().push(now);
+    }
+
+    /// When the Audit table got each of its entries.
+    pub(crate) fn entries_stored(&self) -> Vec<Millis> {
+        self.entries.take()
     }
 
     /// What CloudWatch has received up to this time.

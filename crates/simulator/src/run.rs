@@ -83,7 +83,12 @@ impl Run {
 
     /// DynamoDB's time.
     pub(crate) fn time(&self) -> DateTime<Utc> {
-        self.epoch + Duration::from_millis(self.now())
+        self.time_at(self.now())
+    }
+
+    /// DynamoDB's time at another moment of the run.
+    pub(crate) fn time_at(&self, at: Millis) -> DateTime<Utc> {
+        self.epoch + Duration::from_millis(at)
     }
 
     /// DynamoDB's time, in milliseconds since 1970.
@@ -158,6 +163,14 @@ impl Run {
     pub(crate) fn observe_object(&self, key: &str) {
         if let Some(observer) = &self.observer {
             observer.store(self.now(), key);
+        }
+    }
+
+    /// Records that the Audit table gets an entry; a redelivery writes one that it has.
+    pub(crate) fn observe_entry(&self, is_new: bool) {
+        self.emit(Metric::AuditConsumedWriteCapacityUnits, 1.0);
+        if let Some(observer) = self.observer.as_ref().filter(|_| is_new) {
+            observer.add_entry(self.now());
         }
     }
 

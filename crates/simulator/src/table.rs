@@ -155,8 +155,9 @@ fn is_invalid(item: &Item) -> bool {
 fn store(run: &Run, items: &[(Uuid, Rc<SentItem>)]) {
     for (id, sent) in items {
         run.check(laws::of_an_entry(&run.ledger, run.scenario.provenance, *id, &sent.item));
-        if let Err(changed) = run.ledger.store_entry(*id, &sent.item) {
-            run.violate(changed);
+        match run.ledger.store_entry(*id, &sent.item) {
+            Ok(is_new) => run.observe_entry(is_new),
+            Err(changed) => run.violate(changed),
         }
     }
 }

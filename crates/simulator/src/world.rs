@@ -16,6 +16,7 @@ use crate::run::Run;
 pub use crate::scenario::EPOCH;
 use crate::scenario::Scenario;
 use crate::stream::Stream;
+use crate::witness;
 
 /// The outcome of a run.
 #[derive(Debug, Default)]
@@ -56,6 +57,9 @@ pub fn run(scenario: &Scenario, capture: Capture) -> Outcome {
         run.spawn("writers", stream.write_all(move |shard| mapping.start_shard(shard)));
         run.settled().await;
         run.check(laws::at_the_end(&run.ledger));
+        if let Some(observer) = &run.observer {
+            witness::play(&run, observer, run.now().max(scenario.end()));
+        }
         Outcome {
             violations: run.ledger.take_violations(),
             faults: run.ledger.faults(),
