@@ -21,26 +21,35 @@ function tablesToCreate(deployed, planned) {
 /** What to do if a table that the stack would create already exists. */
 function tableExistsProblem({ id, name }, table) {
   const [use, another] = id === 'AuditTable'
-    ? [`--param existingAuditTable=${name}`, 'auditTable'] : [streamParameter(name, table), 'configurationTable'];
+    ? [auditTableParameters(name, table), 'auditTable'] : [streamParameter(name, table), 'configurationTable'];
   return `the table ${name} already exists, and this stack did not create it; to use it, deploy with ${use}; `
     + `for a new table, with --param ${another}=NAME`;
 }
 
-function streamParameter(name, { LatestStreamArn: stream, StreamSpecification: { StreamViewType: view } = {} }) {
-  if (stream && view === VIEW) return `--param configurationStreamArn=${stream}`;
+const hasStream = ({ LatestStreamArn: stream, StreamSpecification: { StreamViewType: view } = {} }) => Boolean(stream) && view === VIEW;
+
+/** Without the stream, the table has no witness; the deployment's summary says so. */
+const auditTableParameters = (name, table) => `--param existingAuditTable=${name}`
+  + (hasStream(table) ? ` --param auditStreamArn=${table.LatestStreamArn}` : '');
+
+function streamParameter(name, table) {
+  if (hasStream(table)) return `--param configurationStreamArn=${table.LatestStreamArn}`;
   return `--param configurationStreamArn=ARN, with the ARN that \`aws dynamodb update-table --table-name ${name} `
     + `--stream-specification StreamEnabled=true,StreamViewType=${VIEW} --query TableDescription.LatestStreamArn\` prints`;
+}
+
+/** Sentences that say what is wrong with the stream that a parameter names. */
+function streamProblems(name, { LatestStreamArn: latest, StreamSpecification: { StreamViewType: view } = {} }, parameter, stream) {
+  if (!latest) return [`the table ${name} has no stream`];
+  if (latest !== stream) return [`the table ${name} has a newer stream: ${latest}; ${parameter} must be its latest one`];
+  return view === VIEW ? [] : [`the stream of ${name} has the view type ${view}; it must be ${VIEW}, and only a new stream can have another`];
 }
 
 /** Sentences that say what is wrong with an existing Configuration table. */
 function configurationTableProblems(name, table, { stream, keyAttribute, canary }) {
   if (!table) return [`there is no table ${name}, which configurationStreamArn names`];
-  const { LatestStreamArn: latest, StreamSpecification: { StreamViewType: view } = {}, KeySchema: keys } = table;
-  const [key, sortKey] = ['HASH', 'RANGE'].map((type) => keys.find(({ KeyType }) => KeyType === type)?.AttributeName);
-  const problems = [];
-  if (!latest) problems.push(`the table ${name} has no stream`);
-  else if (latest !== stream) problems.push(`the table ${name} has a newer stream: ${latest}; configurationStreamArn must be its latest one`);
-  else if (view !== VIEW) problems.push(`the stream of ${name} has the view type ${view}; it must be ${VIEW}, and only a new stream can have another`);
+  const [key, sortKey] = ['HASH', 'RANGE'].map((type) => table.KeySchema.find(({ KeyType }) => KeyType === type)?.AttributeName);
+  const problems = streamProblems(name, table, 'configurationStreamArn', stream);
   if (sortKey) problems.push(`the table ${name} has the sort key "${sortKey}", but entries name an item by its partition key alone`);
   if (key !== keyAttribute) problems.push(`the partition key of ${name} is "${key}"; deploy with --param keyAttribute=${key}`);
   const type = table.AttributeDefinitions.find(({ AttributeName }) => AttributeName === key)?.AttributeType;
@@ -49,16 +58,19 @@ function configurationTableProblems(name, table, { stream, keyAttribute, canary 
 }
 
 /** Sentences that say what is wrong with an existing Audit table. */
-function auditTableProblems(name, table) {
+function auditTableProblems(name, table, stream) {
   if (!table) return [`there is no table ${name}, which existingAuditTable names`];
   const key = table.KeySchema.map(({ AttributeName }) => AttributeName).join(' and ');
   const type = table.AttributeDefinitions.find(({ AttributeName }) => AttributeName === 'id')?.AttributeType;
-  return key === 'id' && type === 'S' ? [] : [`the key of ${name} is ${key}; the key of an Audit table must be "id", a string`];
+  return [
+    ...(key === 'id' && type === 'S' ? [] : [`the key of ${name} is ${key}; the key of an Audit table must be "id", a string`]),
+    ...(stream ? streamProblems(name, table, 'auditStreamArn', stream) : []),
+  ];
 }
 
 /** Stops a deployment that would fail, or would not work, because of existing tables. */
 async function checkTables(account, { stack, planned }) {
-  const { configurationStreamArn: stream, existingAuditTable: audit, keyAttribute, canary } = recorded(planned);
+  const { configurationStreamArn: stream, existingAuditTable: audit, auditStreamArn: auditStream, keyAttribute, canary } = recorded(planned);
   const problems = [];
   for (const made of tablesToCreate(await account.template(stack), planned)) {
     const table = await account.table(made.name);
@@ -68,7 +80,7 @@ async function checkTables(account, { stack, planned }) {
     const name = stream.split('/')[1];
     problems.push(...configurationTableProblems(name, await account.table(name), { stream, keyAttribute, canary }));
   }
-  if (audit) problems.push(...auditTableProblems(audit, await account.table(audit)));
+  if (audit) problems.push(...auditTableProblems(audit, await account.table(audit), auditStream));
   if (problems.length) throw new Error(problems.join('\n'));
 }
 
@@ -81,13 +93,15 @@ async function checkTopics(account, { planned }) {
 }
 
 /** Warns about other functions that read an existing stream. */
-async function checkReaders(account, { planned, functionName, warn }) {
-  const { configurationStreamArn: stream } = recorded(planned);
-  const readers = stream ? await account.readersOf(stream) : [];
-  const others = readers.filter((arn) => !arn.split(':').includes(functionName));
-  if (others.length) {
-    warn(`The stream has other readers: ${others.join(', ')}. `
-      + 'DynamoDB recommends at most two readers per shard; with more, it throttles read requests.');
+async function checkReaders(account, { planned, functionNames, warn }) {
+  const { configurationStreamArn, auditStreamArn } = recorded(planned);
+  for (const stream of [configurationStreamArn, auditStreamArn].filter(Boolean)) {
+    const readers = await account.readersOf(stream);
+    const others = readers.filter((arn) => !functionNames.some((name) => arn.split(':').includes(name)));
+    if (others.length) {
+      warn(`The stream of ${stream.split('/')[1]} has other readers: ${others.join(', ')}. `
+        + 'DynamoDB recommends at most two readers per shard; with more, it throttles read requests.');
+    }
   }
 }
 

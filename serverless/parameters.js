@@ -50,6 +50,7 @@ const PARAMETERS = {
   auditTable: { default: 'Audit-${sls:stage}', shape: TABLE, isGuarded: true },
   configurationStreamArn: { shape: STREAM, isGuarded: true },
   existingAuditTable: { shape: TABLE, isGuarded: true },
+  auditStreamArn: { shape: STREAM, isGuarded: true },
   existingFailureBucket: { shape: matching(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'the name of an S3 bucket, not its ARN') },
   keyAttribute: { default: 'key', shape: ATTRIBUTE, isGuarded: true },
   provenance: { default: 'off', shape: oneOf('off', 'on'), isGuarded: true },
@@ -68,10 +69,14 @@ const PARAMETERS = {
   // The windows of the objective are an hour and longer, and Lambda gives up on a record at 22 hours.
   lateMinutes: { default: 5, shape: wholeNumber(1, 60) },
   criticalAgeMinutes: { default: 120, shape: wholeNumber(30, 600) },
+  witness: { default: 'on', shape: oneOf('on', 'off'), isGuarded: true },
+  witnessRetentionDays: { shape: wholeNumber(1, 36500), isGuarded: true },
+  witnessMode: { default: 'GOVERNANCE', shape: oneOf('GOVERNANCE', 'COMPLIANCE'), isGuarded: true },
   canary: { default: 'off', shape: oneOf('on', 'off') },
   alarms: { default: 'on', shape: oneOf('on', 'off') },
   dashboards: { default: 'on', shape: oneOf('on', 'off') },
   mapping: { default: 1, shape: wholeNumber(1, 999) },
+  witnessMapping: { default: 1, shape: wholeNumber(1, 999) },
   rollbackMinutes: { default: 0, shape: wholeNumber(0, 180), isOfDeployment: true },
   store: { default: 'memory', shape: oneOf('memory', 'aws'), isOnce: true },
   artifact: { shape: matching(/\.zip$/, 'a zip file with the executable `bootstrap`'), isOnce: true },
@@ -109,6 +114,22 @@ function nameProblems({ blocks = {}, commandLine }) {
   return [...unknown, ...kept];
 }
 
+/** Whether there is a witness: it needs the stream of the Audit table. */
+const hasWitness = ({ witness, existingAuditTable, auditStreamArn }) => witness !== 'off' && (!existingAuditTable || Boolean(auditStreamArn));
+
+/** Sentences that say what is wrong with the parameters of the witness. */
+function witnessProblems(values) {
+  const { existingAuditTable: table, auditStreamArn: stream, witnessRetentionDays: days, witness } = values;
+  const named = stream?.split('/')[1];
+  const problems = [];
+  if (stream && !table) problems.push(`auditStreamArn is for an existing Audit table; deploy with existingAuditTable=${named} too`);
+  if (stream && table && named !== table) problems.push(`auditStreamArn is a stream of the table ${named}, but existingAuditTable is ${table}; both must name one table`);
+  if (days && !hasWitness(values)) {
+    problems.push(`witnessRetentionDays needs the witness; ${witness === 'off' ? 'witness=off leaves it out' : 'with existingAuditTable, set auditStreamArn too'}`);
+  }
+  return problems;
+}
+
 /** Sentences that say what is wrong with the values, and with names made from those of the service, stage and region. */
 function valueProblems(values, { service, stage, region }) {
   const shapes = Object.entries(PARAMETERS)
@@ -129,7 +150,8 @@ function valueProblems(values, { service, stage, region }) {
   // The canary is JSON in the template, with two attributes besides the key.
   const crowded = values.canary === 'on' && /^(value|scheduledTime)$|["\\$]/.test(values.keyAttribute)
     ? [`canary=on cannot write an item whose key is the attribute "${values.keyAttribute}"; deploy with canary=off`] : [];
-  return [...shapes, ...same, ...long, ...blind, ...unwatched, ...crowded];
+  const witness = shapes.length ? [] : witnessProblems(values);
+  return [...shapes, ...same, ...long, ...blind, ...unwatched, ...crowded, ...witness];
 }
 
 /** The parameter with the most similar name, if any is similar. */
@@ -153,4 +175,4 @@ function edits(from, to) {
   return row.at(-1);
 }
 
-module.exports = { DEFAULTS, PARAMETERS, isRecorded, nameProblems, valuesOf, valueProblems };
+module.exports = { DEFAULTS, PARAMETERS, hasWitness, isRecorded, nameProblems, valuesOf, valueProblems };

@@ -11,7 +11,7 @@ const { isDenied } = require('./denied');
 const { invokeLocal, takeOver } = require('./invoke-local');
 const parameters = require('./parameters');
 const { compareParameters } = require('./remembered');
-const { adapt, applyBoundaryToCanary, createAuditTableLast } = require('./template');
+const { adapt, adaptFunctions, applyBoundary, createAuditTableLast, dropRepeatedDependency } = require('./template');
 
 class ConfigAuditPlugin {
   constructor(serverless, options, { log }) {
@@ -49,6 +49,7 @@ class ConfigAuditPlugin {
 
     this.useArtifact();
     adapt(service.resources, this.parameters);
+    adaptFunctions(service.functions, this.parameters);
     if (commands.join(' ') === 'invoke local') {
       takeOver(this.serverless, this.withError((aws) => invokeLocal(aws, this.parameters.store)));
     }
@@ -72,7 +73,8 @@ class ConfigAuditPlugin {
 
   orderResources() {
     const { compiledCloudFormationTemplate: template } = this.serverless.service.provider;
-    applyBoundaryToCanary(template);
+    applyBoundary(template);
+    dropRepeatedDependency(template);
     createAuditTableLast(template);
   }
 
@@ -91,7 +93,7 @@ class ConfigAuditPlugin {
     const { service } = this.serverless;
     await runChecks(await this.connect(), checks, {
       stack: this.stack,
-      functionName: service.getFunction('audit').name,
+      functionNames: service.getAllFunctionsNames(),
       planned: service.resources,
       confirmed: this.parameters.change?.split(','),
       warn: (text) => this.log.warning(text),
@@ -101,7 +103,7 @@ class ConfigAuditPlugin {
   async afterDeploy() {
     try {
       const lines = await describeRecipients(await this.connect(), {
-        stack: this.stack, region: this.provider.getRegion(), canary: this.parameters.canary,
+        stack: this.stack, region: this.provider.getRegion(), parameters: this.parameters,
       });
       for (const [section, line] of Object.entries(lines)) this.serverless.addServiceOutputSection(section, line);
     } catch (error) {

@@ -14,7 +14,7 @@ const pager = (confirmed) => ({ protocol: 'https', endpoint: 'https://events.exa
 const summary = (...subscriptions) => describeRecipients({
   outputs: async () => ({ PageTopicArn: PAGE, NotifyTopicArn: 'notify' }),
   subscriptionsOf: async (topic) => (topic === PAGE ? subscriptions : []),
-}, { stack: 'config-audit-prod', region: 'eu-central-1' });
+}, { stack: 'config-audit-prod', region: 'eu-central-1', parameters: { witness: 'on' } });
 
 test('it says that nobody is paged if no subscription is confirmed, and what to do', async () => {
   assert.equal((await summary()).paged, `NOBODY: ${PAGE} has no subscription; deploy with --param pageEmail=ADDRESS, or subscribe something else (docs/alarms.md)`);
@@ -23,7 +23,7 @@ test('it says that nobody is paged if no subscription is confirmed, and what to 
 });
 
 test('it says that nobody is paged if there are no alarms', async () => {
-  const lines = await describeRecipients({ outputs: async () => ({}) }, { stack: 'config-audit-prod' });
+  const lines = await describeRecipients({ outputs: async () => ({}) }, { stack: 'config-audit-prod', parameters: { witness: 'on' } });
   assert.deepEqual(lines, { paged: 'NOBODY: alarms=off leaves the alarms out' });
 });
 
@@ -35,10 +35,26 @@ test('it says who is paged, without the key of a paging service', async () => {
 
 test('with a canary, it says how to check that the first ones arrive', async () => {
   const account = { outputs: async () => ({ PageTopicArn: PAGE }), subscriptionsOf: async () => [] };
-  const { canary } = await describeRecipients(account, { stack: 'config-audit-prod', region: 'eu-central-1', canary: 'on' });
+  const { canary } = await describeRecipients(account, {
+    stack: 'config-audit-prod', region: 'eu-central-1', parameters: { canary: 'on' },
+  });
   assert.match(canary, / aws cloudwatch describe-alarms --region eu-central-1 --alarm-names config-audit-prod-CanaryMissingFirst --query /);
   assert.match(read('alarms', 'canary.yml'), /AlarmName: !Sub "\$\{Service\}-\$\{Stage\}-CanaryMissingFirst"/);
   assert.equal((await summary(mail(true))).canary, undefined);
+});
+
+test('it says that an existing Audit table has no witness without its stream, and prints the command that shows the stream', async () => {
+  const of = async (parameters, outputs = { PageTopicArn: PAGE }) => (await describeRecipients(
+    { outputs: async () => outputs, subscriptionsOf: async () => [] }, { stack: 'config-audit-prod', region: 'eu-central-1', parameters },
+  )).witness;
+  for (const outputs of [undefined, {}]) {
+    const witness = await of({ witness: 'on', existingAuditTable: 'History' }, outputs);
+    assert.match(witness, /^NO WITNESS: .* set auditStreamArn to what this prints: aws dynamodb describe-table --region eu-central-1 --table-name History /);
+  }
+  const auditStreamArn = 'arn:aws:dynamodb:eu-central-1:123456789012:table/History/stream/2024-09-11T09:00:17.927';
+  for (const parameters of [{ witness: 'on' }, { witness: 'off', existingAuditTable: 'History' }, { existingAuditTable: 'History', auditStreamArn }]) {
+    assert.equal(await of(parameters), undefined);
+  }
 });
 
 test('it says how to test this, with the same command as the runbook', async () => {

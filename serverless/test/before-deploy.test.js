@@ -10,10 +10,12 @@ const { DEFAULTS, PARAMETERS } = require('../parameters');
 const { compareParameters, record } = require('../remembered');
 const { EXISTING_STREAM, packaged } = require('./helpers');
 
+const AUDIT_STREAM = EXISTING_STREAM.replace('Settings', 'History');
 const DEPLOYED = {
   configurationTable: 'Configuration-prod', auditTable: 'Audit-prod', keyAttribute: 'name', provenance: 'on', logRetentionDays: '14', failureRetentionDays: '7',
   recoveryRoleArn: 'arn:aws:iam::123456789012:role/recovery', pageEmail: 'page@example.com', notifyEmail: 'notify@example.com', runbookUrl: 'https://example.com/r',
-  architecture: 'arm64', configurationStreamArn: EXISTING_STREAM, existingAuditTable: 'History',
+  architecture: 'arm64', configurationStreamArn: EXISTING_STREAM, existingAuditTable: 'History', auditStreamArn: AUDIT_STREAM, witness: 'off',
+  witnessRetentionDays: '365', witnessMode: 'COMPLIANCE',
 };
 const TABLES = {
   ConfigurationTable: { Properties: { TableName: 'Configuration-prod' } },
@@ -36,7 +38,7 @@ async function checkResult(checks, { deployed, planned, tables = {}, topics = {}
   const account = {
     template: async () => deployed, table: answer((name) => tables[name]), subscriptionsOf: answer((arn) => topics[arn]), readersOf: answer(() => readers),
   };
-  const given = { stack: 'config-audit-prod', functionName: 'config-audit-prod-audit', planned, confirmed, warn: (text) => warnings.push(text) };
+  const given = { stack: 'config-audit-prod', functionNames: ['config-audit-prod-audit', 'config-audit-prod-witness'], planned, confirmed, warn: (text) => warnings.push(text) };
   const error = await runChecks(account, checks, given).then(() => '', ({ message }) => message);
   return { error, warnings };
 }
@@ -60,13 +62,22 @@ test('a deployment that drops any parameter stops, and shows the old and the new
   t.diagnostic(names.join(', '));
 });
 
-test('tables, stream, key, provenance and recovery role do not change to other values either; the rest may', async (t) => {
+test('tables, streams, key, provenance, recovery role and what the witness keeps do not change to other values either; the rest may', async (t) => {
   const changed = { ...DEPLOYED, keyAttribute: 'other', pageEmail: 'other@example.com', logRetentionDays: '60' };
   const { error } = await compared(changed);
   assert.match(error, /change=keyAttribute$/);
   const guarded = Object.keys(PARAMETERS).filter((name) => PARAMETERS[name].isGuarded);
-  assert.deepEqual(guarded, ['configurationTable', 'auditTable', 'configurationStreamArn', 'existingAuditTable', 'keyAttribute', 'provenance', 'recoveryRoleArn']);
+  assert.deepEqual(guarded, ['configurationTable', 'auditTable', 'configurationStreamArn', 'existingAuditTable', 'auditStreamArn', 'keyAttribute', 'provenance',
+    'recoveryRoleArn', 'witness', 'witnessRetentionDays', 'witnessMode']);
   t.diagnostic(guarded.join(', '));
+});
+
+test('a deployment cannot shorten the retention of witnesses, or switch the witness off, without confirmation', async () => {
+  for (const [name, value] of [['witnessRetentionDays', '30'], ['witnessMode', 'GOVERNANCE'], ['witness', 'on']]) {
+    assert.match((await compared({ ...DEPLOYED, [name]: value })).error, new RegExp(`change=${name}$`));
+  }
+  const before = { deployed: template(without('witness')) }; // It was deployed by a version without a witness.
+  assert.equal((await compared({ ...DEPLOYED, witness: 'on' }, before)).error, '');
 });
 
 test('a parameter that is newer than the deployed stack had its default', async () => {
@@ -99,9 +110,13 @@ test('a table that already exists stops the deployment that would create it, and
   assert.deepEqual(error.split('\n'), [
     `the table Configuration-prod already exists, and this stack did not create it; to use it, deploy with --param configurationStreamArn=${EXISTING_STREAM}; `
       + 'for a new table, with --param configurationTable=NAME',
-    'the table Audit-prod already exists, and this stack did not create it; to use it, deploy with --param existingAuditTable=Audit-prod; '
+    `the table Audit-prod already exists, and this stack did not create it; to use it, deploy with --param existingAuditTable=Audit-prod --param auditStreamArn=${EXISTING_STREAM}; `
       + 'for a new table, with --param auditTable=NAME',
   ]);
+  for (const without of [table({ stream: null }), table({ view: 'KEYS_ONLY' })]) {
+    const { error: audit } = await checkResult([checkTables], { ...given, tables: { 'Audit-prod': without } });
+    assert.match(audit, /deploy with --param existingAuditTable=Audit-prod; for a new table/, 'a stream that has no old images is no use');
+  }
   for (const other of [table({ stream: null }), table({ view: 'KEYS_ONLY' })]) {
     const { error: without } = await checkResult([checkTables], { ...given, tables: { 'Configuration-prod': other } });
     assert.match(without, /configurationStreamArn=ARN, with the ARN that `aws dynamodb update-table --table-name Configuration-prod .*` prints;/);
@@ -133,6 +148,20 @@ test('existing tables are checked: their existence, their keys, the stream and i
   ]) assert.match(await checked(settings, history), message);
 });
 
+test('the stream of an existing Audit table is checked if it is given', async () => {
+  const checked = async (history) => (await checkResult([checkTables], {
+    planned: template({ existingAuditTable: 'History', auditStreamArn: AUDIT_STREAM }, {}), tables: { History: history },
+  })).error;
+  const audit = (given) => table({ keys: ['id'], stream: AUDIT_STREAM, ...given });
+  assert.equal(await checked(audit()), '');
+  for (const [history, message] of [
+    [audit({ stream: null }), /^the table History has no stream$/],
+    [audit({ stream: `${AUDIT_STREAM}1` }), /^the table History has a newer stream: .*9271; auditStreamArn must be its latest one$/],
+    [audit({ view: 'NEW_IMAGE' }), /^the stream of History has the view type NEW_IMAGE; it must be NEW_AND_OLD_IMAGES/],
+    [undefined, /^there is no table History, which existingAuditTable names$/],
+  ]) assert.match(await checked(history), message);
+});
+
 test('a canary is refused if the key of an existing table is not a string', async () => {
   const checked = async (canary, type) => (await checkResult([checkTables], {
     planned: template({ configurationStreamArn: EXISTING_STREAM, keyAttribute: 'key', canary }, {}), tables: { Settings: table({ type }) },
@@ -158,7 +187,11 @@ test('the plugin warns about other readers of an existing stream', async () => {
   assert.deepEqual((await checkResult([checkReaders], { planned, readers: [own] })).warnings, []);
   const { error, warnings } = await checkResult([checkReaders], { planned, readers: [own, other] });
   assert.equal(error, '');
-  assert.ok(warnings[0].startsWith(`The stream has other readers: ${other}. DynamoDB recommends at most two readers per shard; `));
+  assert.ok(warnings[0].startsWith(`The stream of Settings has other readers: ${other}. DynamoDB recommends at most two readers per shard; `));
+  const both = template({ configurationStreamArn: EXISTING_STREAM, auditStreamArn: AUDIT_STREAM }, {});
+  const witness = own.replace(/audit$/, 'witness');
+  assert.deepEqual((await checkResult([checkReaders], { planned: both, readers: [own, witness] })).warnings, []);
+  assert.match((await checkResult([checkReaders], { planned: both, readers: [other] })).warnings[1], /^The stream of History has other readers: /);
   assert.deepEqual((await checkResult([checkReaders], { planned: template(NEW), readers: [other] })).warnings, [], 'a new table has no reader yet');
 });
 

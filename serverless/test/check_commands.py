@@ -14,6 +14,10 @@ session = botocore.session.get_session()
 for service, operation, *arguments in json.load(sys.stdin):
     model = session.get_service_model({"s3api": "s3"}.get(service, service))  # `aws s3` is a tool of the CLI's own.
     operations = {xform_name(name, "-"): model.operation_model(name) for name in model.operation_names}
+    if operation == "wait":
+        waiters = session.get_waiter_model(service)
+        names = {xform_name(name, "-"): waiters.get_waiter(name).operation for name in waiters.waiter_names}
+        operation = xform_name(names.get(arguments.pop(0), ""), "-")  # It takes the options of the operation that it repeats.
     if operation not in operations:
         print(f"aws {service} {operation}: there is no such operation")
         continue

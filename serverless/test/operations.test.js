@@ -36,8 +36,8 @@ const AWS_MILLISECONDS = ['Duration', 'IteratorAge', 'SuccessfulRequestLatency']
 const VALUES = {
   Service: ['config-audit'],
   Stage: ['dev'],
-  FunctionName: ['config-audit-dev-audit'],
-  EventSourceMappingUUID: ['MAPPING'],
+  FunctionName: ['config-audit-dev-audit', 'config-audit-dev-witness'],
+  EventSourceMappingUUID: ['MAPPING', 'WITNESS-MAPPING'],
   TableName: ['Configuration-dev', 'Audit-dev'],
   GlobalSecondaryIndexName: [INDEX],
   Operation: ['BatchWriteItem'],
@@ -92,7 +92,7 @@ function exists({ namespace, name, dimensions }) {
 
 // ---- alarms ----------------------------------------------------------------------------------------------------------
 
-test('every alarm sends to the topic notify; only two composites of severe ones, and two other alarms, send to page', async (t) => {
+test('every alarm sends to the topic notify; only two composites of severe ones, and four other alarms, send to page', async (t) => {
   const all = await resources(t);
   const alarms = alarmsOf(all);
   for (const { id, AlarmActions: onAlarm, OKActions: onOk } of alarms) {
@@ -158,7 +158,8 @@ test('the rule matches a change of this table\'s policy, wherever CloudTrail nam
 
 /** Alarms that look for missing data, and one that waits for the first data. */
 const MISSING_DATA = {
-  MappingStoppedPolls: 'breaching', MappingStoppedLately: 'breaching', CanaryMissingSeen: 'breaching', CanaryMissingFirst: 'ignore',
+  MappingStoppedPolls: 'breaching', MappingStoppedLately: 'breaching', WitnessBehindPolls: 'breaching', CanaryMissingSeen: 'breaching',
+  CanaryMissingFirst: 'ignore',
 };
 
 test('each alarm evaluates metrics that exist, and states how it treats missing data', async (t) => {
@@ -229,6 +230,20 @@ test('when a record is late, and which age is critical, are parameters; the eval
 
   const constant = (name) => Number(new RegExp(`const ${name}: u64 = (\\d+);`).exec(read('crates', 'faults', 'src', 'received.rs'))[1]);
   assert.deepEqual([constant('LATE_MINUTES'), constant('CRITICAL_AGE_MINUTES')], [DEFAULTS.lateMinutes, DEFAULTS.criticalAgeMinutes]);
+});
+
+test('a witness that fails, falls behind or is not polled pages if anybody wrote to the Audit table, and no write can escape it', async (t) => {
+  const all = await resources(t);
+  const [polls, writes] = ['WitnessBehindPolls', 'WitnessBehindWrites'].map((id) => ({ id, ...all[id].Properties }));
+  assert.equal(all.WitnessBehind.Properties.AlarmRule, 'ALARM("config-audit-dev-WitnessBehindPolls") AND ALARM("config-audit-dev-WitnessBehindWrites")');
+  // Not the function's own count: it does not know what others write.
+  assert.deepEqual(metricsOf(writes).map(({ namespace, name, dimensions }) => [namespace, name, dimensions]),
+    [['AWS/DynamoDB', 'ConsumedWriteCapacityUnits', { TableName: 'Audit-dev' }]]);
+  const DAY = 86400;
+  assert.equal(writes.Period * writes.EvaluationPeriods, DAY, 'as long as the stream keeps a record');
+  const [{ period }] = metricsOf(polls);
+  assert.ok(period * polls.EvaluationPeriods > 3600 && period * polls.EvaluationPeriods < DAY / 8);
+  assert.equal(all.AuditStreamMapping.Properties.MetricsConfig.Metrics[0], 'EventCount', 'polls are counted');
 });
 
 test('CloudWatch\'s API accepts every alarm of the template', async (t) => {
@@ -424,6 +439,7 @@ function traced(text) {
 /** The members of the function's log lines, and the values that its code gives some of them, from that code. */
 function printed() {
   const wide = code('telemetry', 'mod.rs');
+  const reasons = [...code('reason.rs').matchAll(/^ {4}\w+ = "(\w+)",/gm)].map(([, value]) => value);
   const calls = ['lambda.rs', 'main.rs', 'telemetry/records.rs', 'telemetry/logs.rs'].flatMap((file) => traced(code(file)));
   const members = [
     ...[...wide.matchAll(/\("(\w+)", /g), ...code('telemetry', 'emf.rs').matchAll(/\.member\("(\w+)"/g),
@@ -436,6 +452,7 @@ function printed() {
     members,
     values: {
       message: messages,
+      reason: reasons,
       level: calls.map(([macro]) => macro.toUpperCase()),
       // As text: what every line with metrics contains.
       '@message': [...code('telemetry', 'emf.rs').matchAll(/"(\w+)": \[/g)].map(([, name]) => name),
@@ -490,8 +507,10 @@ test('runbooks list every reason that the function reports', () => {
     assert.ok(start >= 0, heading);
     return [...page.slice(start, page.indexOf('\n#', start + 2)).matchAll(/^\| `(\w+)` \| /gm)].map(([, name]) => name);
   };
-  const records = [...codes('A record cannot be audited'), ...codes('Entries could not be written')];
-  for (const [id, names, least] of [['RecordsFailing', records, 20], ['RecordsQuarantined', codes('A record cannot be audited'), 8], ['InvocationErrors', codes('The invocation fails as a whole'), 5]]) {
+  const ofWitness = ['not_witnessed'];
+  const records = [...codes('A record cannot be audited'), ...codes('Entries could not be written').filter((name) => !ofWitness.includes(name))];
+  for (const [id, names, least] of [['RecordsFailing', records, 20], ['RecordsQuarantined', codes('A record cannot be audited'), 8], ['InvocationErrors', codes('The invocation fails as a whole'), 5],
+    ['TrailTampered', codes('Somebody touched the trail'), 2], ['WitnessBehind', ofWitness, 1]]) {
     assert.ok(names.length >= least, `${names}`);
     for (const name of names.filter((name) => id !== 'RecordsQuarantined' || name !== 'value_omitted')) {
       assert.ok(runbook(id).includes(`\`${name}\``), `${id} has ${name}`);

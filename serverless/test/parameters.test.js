@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { PARAMETERS, nameProblems, valuesOf, valueProblems } = require('../parameters');
+const { PARAMETERS, hasWitness, nameProblems, valuesOf, valueProblems } = require('../parameters');
 const { EXISTING_STREAM, ROOT, failsWith, serviceCopy } = require('./helpers');
 
 const PLACE = { service: 'config-audit', stage: 'prod', region: 'eu-central-1' };
@@ -16,6 +16,7 @@ const problems = (given, place = PLACE) => valueProblems({ configurationTable: '
 /** Valid and invalid values of each parameter. */
 const ROLE = 'arn:aws:iam::123456789012:role/config-audit-recovery';
 const TOPIC = 'arn:aws:sns:eu-central-1:123456789012:page';
+const AUDIT_STREAM = EXISTING_STREAM.replace('Settings', 'History');
 const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 const CASES = {
   configurationTable: [['Settings', 'a.b-c_d', 'x'.repeat(255)], ['no', 'x'.repeat(256), 'two words', 'Ümlaut', '${Stage}', '']],
@@ -25,6 +26,7 @@ const CASES = {
     ['arn:aws:dynamodb:eu-central-1:123456789012:table/Settings', EXISTING_STREAM.replace('eu-central-1', 'eu-west-1'), 'Settings', `${EXISTING_STREAM}*`, ''],
   ],
   existingAuditTable: [['History'], ['arn:aws:dynamodb:eu-central-1:123456789012:table/History', '*']],
+  auditStreamArn: [[], ['arn:aws:dynamodb:eu-central-1:123456789012:table/History', AUDIT_STREAM.replace('eu-central-1', 'eu-west-1'), 'History', '']],
   existingFailureBucket: [['failures', 'my.bucket-1'], ['arn:aws:s3:::failures', 'Failures', 'ab', 's3://failures']],
   keyAttribute: [['name', 'the key', 'ключ'], ['', 'x'.repeat(256), 'к'.repeat(128), 'a\nb']],
   provenance: [['on', 'off'], ['yes', 'true', 'ON']],
@@ -45,10 +47,14 @@ const CASES = {
   runbookUrl: [['docs/runbooks', 'https://example.com/a-b/~c?d=e&f=%20'], ['https://example.com/a b', 'https://example.com/"', '${AWS::Region}', '']],
   lateMinutes: [['1', '60'], ['0', '61', '5 minutes']],
   criticalAgeMinutes: [['30', '600'], ['29', '601', '2h']],
+  witness: [['on', 'off'], ['yes', 'ON', '']],
+  witnessRetentionDays: [['1', '365', '36500'], ['0', '36501', '1 year', '-1', '']],
+  witnessMode: [['GOVERNANCE', 'COMPLIANCE'], ['governance', 'none']],
   canary: [['on', 'off'], ['yes', '15']],
   alarms: [['on', 'off'], ['no', '']],
   dashboards: [['on', 'off'], ['false']],
   mapping: [['1', '2', '999'], ['0', 'new']],
+  witnessMapping: [['1', '2', '999'], ['0', 'new']],
   rollbackMinutes: [['0', '15', '180'], ['181', '-1']],
   store: [['memory', 'aws'], ['disk']],
   artifact: [['bootstrap.zip', '../a b/c.zip'], ['bootstrap', '']],
@@ -96,6 +102,21 @@ test('a canary needs its alarm, and a key attribute that does not clash with its
     assert.deepEqual(problems({ keyAttribute }), []);
   }
   assert.deepEqual(problems({ canary: 'on', keyAttribute: 'the key' }), []);
+});
+
+test('the stream of an existing Audit table is given with the table, and is its own', () => {
+  assert.deepEqual(problems({ existingAuditTable: 'History', auditStreamArn: AUDIT_STREAM }), []);
+  assert.deepEqual(problems({ auditStreamArn: AUDIT_STREAM }), ['auditStreamArn is for an existing Audit table; deploy with existingAuditTable=History too']);
+  assert.match(problems({ existingAuditTable: 'Trail', auditStreamArn: AUDIT_STREAM }).join(), /^auditStreamArn is a stream of the table History, but existingAuditTable is Trail; /);
+});
+
+test('a witness bucket needs a witness, which needs the stream of the Audit table', () => {
+  const witnessRetentionDays = '365';
+  assert.match(problems({ witnessRetentionDays, witness: 'off' }).join(), /^witnessRetentionDays needs the witness; witness=off leaves it out$/);
+  assert.match(problems({ witnessRetentionDays, existingAuditTable: 'History' }).join(), /^witnessRetentionDays needs the witness; with existingAuditTable, set auditStreamArn too$/);
+  for (const given of [{}, { existingAuditTable: 'History', auditStreamArn: AUDIT_STREAM }]) assert.deepEqual(problems({ witnessRetentionDays, ...given }), []);
+  assert.deepEqual([{}, { witness: 'off' }, { existingAuditTable: 'History' }, { existingAuditTable: 'History', auditStreamArn: AUDIT_STREAM }].map(hasWitness),
+    [true, false, false, true]);
 });
 
 test('a stage whose name is too long for the function\'s role is refused, and one letter less is not', () => {

@@ -131,7 +131,7 @@ test('invoke local reports errors in its own input', async (t) => {
 test('CloudFormation gets the rollback triggers with the deployment', async () => {
   const stack = 'config-audit-dev';
   const resources = { Resources: {}, Metadata: { ConfigAudit: { Parameters: {} } } };
-  const service = { provider: {}, resources, getFunction: () => ({ name: 'audit' }) };
+  const service = { provider: {}, resources, getAllFunctionsNames: () => ['audit'] };
   const serverless = {
     service,
     configurationInput: {},

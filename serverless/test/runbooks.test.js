@@ -137,7 +137,7 @@ function commands(text) {
 async function pasted(t, file, directory = temporary(t), answers = {}) {
   const recorded = path.join(directory, 'calls');
   fs.writeFileSync(recorded, '');
-  for (const tool of ['aws', 'cargo', 'config-audit', 'npx']) {
+  for (const tool of ['aws', 'cargo', 'config-audit', 'npx', 'python3']) {
     fs.writeFileSync(path.join(directory, tool), `#!/bin/bash\nprintf '%s\\0' ${tool} "$@" $'\\1' >> '${recorded}'\ncat "${directory}/answer-to-$2" 2>/dev/null || echo answer\n`, { mode: 0o755 });
   }
   for (const [operation, answer] of Object.entries(answers)) fs.writeFileSync(path.join(directory, `answer-to-${operation}`), `${answer}\n`);

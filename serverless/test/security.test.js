@@ -29,6 +29,20 @@ const PERMISSIONS = [
   ['xray:PutTelemetryRecords', '*'],
 ];
 
+/** The same for the role of the witness, with a witness bucket. */
+const WITNESS_PERMISSIONS = [
+  ['dynamodb:DescribeStream', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev/stream/*'],
+  ['dynamodb:GetRecords', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev/stream/*'],
+  ['dynamodb:GetShardIterator', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev/stream/*'],
+  ['dynamodb:ListStreams', 'arn:aws:dynamodb:REGION:ACCOUNT:table/Audit-dev/stream/*'],
+  ['s3:PutObject', 'arn:aws:s3:::BUCKET/tampering/*'],
+  ['s3:PutObject', 'arn:aws:s3:::WITNESS-BUCKET/entries/*'],
+  ['logs:CreateLogStream', 'arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/config-audit-dev-witness:*'],
+  ['logs:PutLogEvents', 'arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/config-audit-dev-witness:*'],
+  ['xray:PutTraceSegments', '*'],
+  ['xray:PutTelemetryRecords', '*'],
+];
+
 /**
  * The writing actions that DynamoDB supports in a table's policy (its documentation has the list, "DynamoDB API operations
  * supported by resource-based policies"; PartiQL's APIs are authorized by four actions of other names). DynamoDB refuses a
@@ -39,6 +53,7 @@ const ACCEPTED = ['BatchWriteItem', 'DeleteItem', 'PutItem', 'UpdateItem', 'Part
 
 /** The template with no parameter given. */
 const template = async (t) => (await packaged(t, [])).template;
+const withBucket = async (t) => (await packaged(t, ['--param', 'witnessRetentionDays=365'])).template;
 const withRecoveryRole = async (t) => {
   const { template: made } = await packaged(t, ['--param', `recoveryRoleArn=${RECOVERY_ROLE.replace('ACCOUNT', ACCOUNT)}`]);
   return JSON.parse(JSON.stringify(made).replaceAll(ACCOUNT, 'ACCOUNT'));
@@ -46,40 +61,80 @@ const withRecoveryRole = async (t) => {
 
 const list = (value) => [value].flat();
 const ofType = ({ Resources }, type) => Object.values(Resources).filter((resource) => resource.Type.startsWith(type));
-const roleStatements = (made) => resolved(made, made.Resources.IamRoleLambdaExecution.Properties.Policies).flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
+const statementsOf = (made, role) => resolved(made, made.Resources[role].Properties.Policies).flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
+const roleStatements = (made) => statementsOf(made, 'IamRoleLambdaExecution');
+const witnessStatements = (made) => statementsOf(made, 'WitnessRole');
 const tablePolicy = (made) => resolved(made, made.Resources.AuditTable.Properties.ResourcePolicy.PolicyDocument);
 
 /** [action, resource] of every pair that a policy's statements name. */
 const pairs = (statements) => statements.flatMap(({ Action, Resource }) => list(Action).flatMap((action) => list(Resource).map((resource) => [action, resource])));
 const sorted = (rows) => rows.map((row) => JSON.stringify(row)).sort();
 
-test('the function may do what PERMISSIONS lists, and nothing else', async (t) => {
-  const made = await template(t);
-  const statements = roleStatements(made);
-  assert.deepEqual(sorted(pairs(statements)), sorted(PERMISSIONS));
+test('each function may do what is listed here, and nothing else', async (t) => {
+  const made = await withBucket(t);
+  const statements = [...roleStatements(made), ...witnessStatements(made)];
+  assert.deepEqual(sorted(pairs(roleStatements(made))), sorted(PERMISSIONS));
+  assert.deepEqual(sorted(pairs(witnessStatements(made))), sorted(WITNESS_PERMISSIONS));
+  const withoutBucket = await template(t);
+  assert.deepEqual(sorted(pairs(witnessStatements(withoutBucket))), sorted(WITNESS_PERMISSIONS.filter(([, resource]) => !resource.includes('WITNESS-BUCKET'))));
   for (const { Condition: condition, ...statement } of statements) {
     assert.deepEqual(Object.keys(statement), ['Sid', 'Effect', 'Action', 'Resource'], 'no NotAction, no NotResource');
     assert.equal(statement.Effect, 'Allow');
     // A bucket of the same name in another account is not this bucket.
     assert.deepEqual(condition, /^s3:/.test(statement.Action) ? { StringEquals: { 's3:ResourceAccount': 'ACCOUNT' } } : undefined, statement.Sid);
   }
-  for (const [action] of PERMISSIONS) assert.doesNotMatch(action, /\*/);
-  t.diagnostic(`${PERMISSIONS.length} actions, each on its own resource`);
+  for (const [action] of [...PERMISSIONS, ...WITNESS_PERMISSIONS]) assert.doesNotMatch(action, /\*/);
+  t.diagnostic(`${PERMISSIONS.length} and ${WITNESS_PERMISSIONS.length} actions, each on its own resource`);
 });
 
-test('only Lambda may assume the function\'s role, and the stack grants nothing else', async (t) => {
-  const made = await template(t);
-  const [role, ...others] = ofType(made, 'AWS::IAM::');
-  assert.deepEqual(others, []);
-  assert.deepEqual(Object.keys(role.Properties).sort(), ['AssumeRolePolicyDocument', 'Path', 'Policies', 'RoleName'], 'it has no managed policy');
-  assert.deepEqual(role.Properties.AssumeRolePolicyDocument.Statement, [
-    { Effect: 'Allow', Principal: { Service: ['lambda.amazonaws.com'] }, Action: ['sts:AssumeRole'] },
-  ]);
-  assert.deepEqual(ofType(made, 'AWS::Lambda::').map((resource) => resource.Type).sort(), ['AWS::Lambda::EventSourceMapping', 'AWS::Lambda::Function'],
+test('only Lambda may assume the functions\' roles, and the stack grants nothing else', async (t) => {
+  const made = await withBucket(t);
+  const roles = ofType(made, 'AWS::IAM::');
+  assert.deepEqual(roles.map(({ Type }) => Type), ['AWS::IAM::Role', 'AWS::IAM::Role']);
+  for (const role of roles) {
+    assert.deepEqual(Object.keys(role.Properties).filter((name) => name !== 'Path').sort(), ['AssumeRolePolicyDocument', 'Policies', 'RoleName'], 'it has no managed policy');
+    const [{ Effect, Principal: { Service }, Action }, ...others] = role.Properties.AssumeRolePolicyDocument.Statement;
+    assert.deepEqual([Effect, list(Service), list(Action), others], ['Allow', ['lambda.amazonaws.com'], ['sts:AssumeRole'], []]);
+  }
+  const [mapping, lambda] = ['AWS::Lambda::EventSourceMapping', 'AWS::Lambda::Function'];
+  assert.deepEqual(ofType(made, 'AWS::Lambda::').map((resource) => resource.Type).sort(), [mapping, mapping, lambda, lambda],
     'there is no Lambda permission and no function URL');
   const policies = ofType(made, 'AWS::S3::BucketPolicy').map((policy) => policy.Properties.PolicyDocument);
+  assert.equal(policies.length, 3);
   for (const { Statement } of [...policies, tablePolicy(made)]) assert.ok(Statement.every(({ Effect }) => Effect === 'Deny'));
   t.diagnostic('the policies of buckets and table only deny');
+});
+
+test('the witness bucket takes only what the witness adds, and gives nothing up', async (t) => {
+  const made = await withBucket(t);
+  const { WitnessBucket: bucket, WitnessBucketPolicy: policy } = made.Resources;
+  for (const resource of [bucket, policy]) assert.deepEqual([resource.DeletionPolicy, resource.UpdateReplacePolicy], ['RetainExceptOnCreate', 'Retain']);
+  const { FailureBucket: other } = made.Resources;
+  for (const name of ['PublicAccessBlockConfiguration', 'OwnershipControls', 'BucketEncryption']) assert.deepEqual(bucket.Properties[name], other.Properties[name]);
+  assert.deepEqual(policy.Properties.Bucket, { Ref: 'WitnessBucket' });
+
+  const statements = resolved(made, policy.Properties.PolicyDocument.Statement);
+  const witness = { arn: 'arn:aws:iam::ACCOUNT:role/config-audit-dev-eu-central-1-witness', identity: witnessStatements(made) };
+  assert.equal(resolved(made, { 'Fn::GetAtt': ['WitnessRole', 'Arn'] }), witness.arn);
+  const [object, whole] = ['arn:aws:s3:::WITNESS-BUCKET/entries/Audit-dev/2026/03/03/0a.json', 'arn:aws:s3:::WITNESS-BUCKET'];
+  const asked = (principal, action, on, context) => answer({ ...principal, action, on, context }, statements);
+  const new_ = { 's3:if-none-match': '*' };
+  assert.equal(asked(witness, 's3:PutObject', object, new_), 'allowed');
+  assert.equal(asked(witness, 's3:PutObject', object), 'denied', 'without If-None-Match it could replace an object');
+  assert.equal(asked(witness, 's3:PutObject', `${whole}/elsewhere`, new_), 'not allowed');
+  for (const action of ['s3:GetObject', 's3:ListBucket', 's3:PutObjectAcl']) assert.equal(asked(witness, action, object), 'not allowed');
+  const locked = ['s3:BypassGovernanceRetention', 's3:DeleteObject', 's3:DeleteObjectVersion', 's3:PutObjectLegalHold', 's3:PutObjectRetention'];
+  for (const principal of [ADMINISTRATOR, ROOT_USER, { ...witness, identity: EVERYTHING }]) {
+    for (const action of locked) assert.equal(asked(principal, action, object), 'denied', `${principal.arn} ${action}`);
+    assert.equal(asked(principal, 's3:PutLifecycleConfiguration', whole), 'denied');
+  }
+  for (const principal of [ADMINISTRATOR, ROOT_USER, theFunction(made)]) assert.equal(asked(principal, 's3:PutObject', object, new_), 'denied', principal.arn);
+  // CloudFormation needs these, and an auditor reads.
+  for (const action of ['s3:PutBucketObjectLockConfiguration', 's3:PutBucketPolicy', 's3:PutEncryptionConfiguration', 's3:ListBucket']) {
+    assert.equal(asked(ADMINISTRATOR, action, whole), 'allowed', action);
+  }
+  assert.equal(asked(ADMINISTRATOR, 's3:GetObject', object), 'allowed');
+  assert.equal(asked(ADMINISTRATOR, 's3:GetObject', object, { 'aws:SecureTransport': 'false' }), 'denied');
 });
 
 test('the canary may write one item and nothing else, and only the scheduler of this account may assume its role', async (t) => {
@@ -135,8 +190,9 @@ test('what is stored is encrypted, private, and outlives the stack', async (t) =
 
 test('the function\'s settings contain no secret', async (t) => {
   const made = await template(t);
-  const [{ Properties: { Environment: { Variables: variables } } }] = ofType(made, 'AWS::Lambda::Function');
-  assert.deepEqual(resolved(made, variables), {
+  const [variables, ofWitness] = ['AuditLambdaFunction', 'WitnessLambdaFunction'].map((id) => resolved(made, made.Resources[id].Properties.Environment.Variables));
+  assert.deepEqual(ofWitness, { AUDIT_TABLE: 'Audit-dev', FAILURE_BUCKET: 'BUCKET', SERVICE_NAME: 'config-audit', STAGE: 'dev' });
+  assert.deepEqual(variables, {
     AUDIT_TABLE: 'Audit-dev', FAILURE_BUCKET: 'BUCKET', KEY_ATTRIBUTE: 'key', AUDIT_PROVENANCE: 'off', LATE_MINUTES: '5',
     SERVICE_NAME: 'config-audit', STAGE: 'dev',
   });
@@ -168,6 +224,7 @@ const CONTROL = ['dynamodb:UpdateTable', 'dynamodb:UpdateContinuousBackups', 'dy
 const EVERYTHING = [{ Effect: 'Allow', Action: '*', Resource: '*' }];
 const ADMINISTRATOR = { arn: 'arn:aws:iam::ACCOUNT:role/administrator', identity: EVERYTHING };
 const ROOT_USER = { arn: 'arn:aws:iam::ACCOUNT:root', identity: EVERYTHING };
+const theWitness = (made) => ({ arn: resolved(made, { 'Fn::GetAtt': ['WitnessRole', 'Arn'] }), identity: witnessStatements(made) });
 const NOBODY = { arn: 'arn:aws:iam::ACCOUNT:role/of-something-else', identity: [] };
 const theFunction = (made) => ({ arn: resolved(made, { 'Fn::GetAtt': ['IamRoleLambdaExecution', 'Arn'] }), identity: roleStatements(made) });
 const recovery = () => ({ arn: RECOVERY_ROLE, identity: documented('The recovery role', 'json').Statement });
@@ -193,6 +250,9 @@ test('only the function may write audit entries, and nobody may alter or delete 
     [ADMINISTRATOR, [...READS, ...CONTROL], 'allowed'],
     [ROOT_USER, [...INSERTS, ...CHANGES, ...LOSSES], 'denied'],
     [ROOT_USER, CONTROL, 'allowed'],
+    [theWitness(made), [...READS, ...CONTROL], 'not allowed'],
+    [theWitness(made), [...INSERTS, ...CHANGES, ...LOSSES], 'denied'],
+    [{ ...theWitness(made), identity: EVERYTHING }, [...INSERTS, ...CHANGES, ...LOSSES], 'denied'],
     [NOBODY, [...READS, ...CONTROL], 'not allowed'],
     [NOBODY, [...INSERTS, ...CHANGES, ...LOSSES], 'denied'],
     [recovery(), [...INSERTS, ...CHANGES, ...LOSSES], 'denied'],
@@ -215,6 +275,11 @@ test('the recovery role, if one is given, may write too, but not alter or delete
 test('docs/security.md matches the template', async (t) => {
   const made = await template(t);
   assert.deepEqual(documented('What the function may do', 'table').map(([action, resource]) => [action, resource]), PERMISSIONS);
+  assert.deepEqual(documented('What the witness may do', 'table').map(([action, resource]) => [action, resource]), WITNESS_PERMISSIONS);
+  const [{ Properties: { PolicyDocument: policy } }] = [(await withBucket(t)).Resources.WitnessBucketPolicy];
+  const denied = documented('The witness bucket', 'table');
+  assert.deepEqual(denied.map(([sid]) => sid), policy.Statement.map(({ Sid }) => Sid));
+  for (const [index, [, actions]] of denied.entries()) assert.deepEqual(actions.split(', '), list(policy.Statement[index].Action));
 
   const given = await withRecoveryRole(t);
   assert.deepEqual(documented('A table that exists already', 'json'), tablePolicy(given));
@@ -232,14 +297,17 @@ test('docs/security.md matches the template', async (t) => {
 /** A value of the template with CloudFormation's functions resolved, in an account ACCOUNT and a region REGION. */
 function resolved(made, value) {
   const pseudo = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT' };
-  const reference = (name) => pseudo[name] || { FailureBucket: 'BUCKET' }[name] || made.Parameters[name]?.Default;
+  const reference = (name) => pseudo[name] || { FailureBucket: 'BUCKET', WitnessBucket: 'WITNESS-BUCKET' }[name] || made.Parameters[name]?.Default;
   const attribute = (name, what) => {
     const { Properties: properties } = made.Resources[name];
     return {
       'ConfigurationTable.StreamArn': () => `arn:aws:dynamodb:REGION:ACCOUNT:table/${properties.TableName}/stream/LABEL`,
       'FailureBucket.Arn': () => 'arn:aws:s3:::BUCKET',
+      'WitnessBucket.Arn': () => 'arn:aws:s3:::WITNESS-BUCKET',
       'AuditLogGroup.Arn': () => `arn:aws:logs:REGION:ACCOUNT:log-group:${properties.LogGroupName}:*`,
+      'WitnessLogGroup.Arn': () => `arn:aws:logs:REGION:ACCOUNT:log-group:${properties.LogGroupName}:*`,
       'IamRoleLambdaExecution.Arn': () => `arn:aws:iam::ACCOUNT:role/${resolve(properties.RoleName)}`,
+      'WitnessRole.Arn': () => `arn:aws:iam::ACCOUNT:role/${resolve(properties.RoleName)}`,
     }[`${name}.${what}`]();
   };
   const functions = {
@@ -263,14 +331,22 @@ function resolved(made, value) {
   return resolve(value);
 }
 
-/** IAM's answer within one account: a denial wins, and what no statement allows is not allowed. */
-function answer({ arn, identity, action, on }, policy) {
+/** IAM's answer within one account: a denial wins, and what no statement allows is not allowed. `context` are the condition keys of
+ * the request besides the principal; a request is over TLS and within the account unless it says otherwise.
+ */
+function answer({ arn, identity, action, on, context }, policy) {
+  const keys = { 'aws:SecureTransport': 'true', 's3:ResourceAccount': 'ACCOUNT', 'aws:PrincipalArn': arn, ...context };
   const matches = (pattern, text) => new RegExp(`^${pattern.split('*').map((part) => part.replace(/[^\w]/g, '\\$&')).join('.*')}$`).test(text);
-  const holds = (condition) => {
-    assert.deepEqual(Object.keys(condition), ['ArnNotEquals'], 'this test understands only these conditions');
-    assert.deepEqual(Object.keys(condition.ArnNotEquals), ['aws:PrincipalArn']);
-    return !list(condition.ArnNotEquals['aws:PrincipalArn']).includes(arn);
+  const operators = {
+    ArnNotEquals: (value, wanted) => !list(wanted).includes(value),
+    StringEquals: (value, wanted) => list(wanted).includes(value),
+    Bool: (value, wanted) => value === wanted,
+    Null: (value, wanted) => String(value === undefined) === wanted,
   };
+  const holds = (condition) => Object.entries(condition).every(([operator, tests]) => {
+    assert.ok(operators[operator], `this test does not understand ${operator}`);
+    return Object.entries(tests).every(([key, wanted]) => operators[operator](keys[key], wanted));
+  });
   const applies = ({ Action, Resource, Condition }) => list(Action).some((pattern) => matches(pattern, action))
     && list(Resource).some((pattern) => matches(pattern, on))
     && (!Condition || holds(Condition));

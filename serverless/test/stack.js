@@ -14,7 +14,7 @@ const METRIC_ALARM = 'AWS::CloudWatch::Alarm';
 const COMPOSITE_ALARM = 'AWS::CloudWatch::CompositeAlarm';
 
 /** The parameters that add something to the stack that is not there by default. */
-const EVERYTHING = ['--param', 'canary=on'];
+const EVERYTHING = ['--param', 'canary=on', '--param', 'witnessRetentionDays=365'];
 
 /** The packaged template's resources, as CloudFormation resolves them, with everything that can be switched on. */
 const resources = async (t, args = EVERYTHING) => resolved((await packaged(t, args)).template);
@@ -29,15 +29,15 @@ const queriesOf = (all) => Object.fromEntries(ofType(all, 'AWS::Logs::QueryDefin
   .map(([, { Properties }]) => [Properties.Name.replace('config-audit-dev/', ''), Properties.QueryString]));
 
 /** Composite alarms whose parts have no actions and no runbook of their own. */
-const WITH_PARTS = ['CanaryMissing', 'FreshnessBurnFast', 'MappingStopped'];
+const WITH_PARTS = ['CanaryMissing', 'FreshnessBurnFast', 'MappingStopped', 'WitnessBehind'];
 const whole = ({ id }) => WITH_PARTS.find((whole) => id.startsWith(whole)) ?? id;
 const isPart = (alarm) => whole(alarm) !== alarm.id;
 /** The alarms that a composite alarm's rule includes, and those that it excludes. */
 const included = (rule) => [...rule.matchAll(/(?<!NOT )ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
 const excluded = (rule) => [...rule.matchAll(/NOT ALARM\("config-audit-dev-(\w+)"\)/g)].map(([, id]) => id);
-/** The two alarms that page for others, the two that page for themselves, and all alarms of severity page besides the two. */
+/** The two alarms that page for others, those that page for themselves, and all alarms of severity page besides the two. */
 const PAGING = ['Incident', 'LossImminent'];
-const APART = ['TelemetryMissing', 'CanaryMissing'];
+const APART = ['TelemetryMissing', 'CanaryMissing', 'TrailTampered', 'WitnessBehind'];
 const pages = (alarms) => [...PAGING.flatMap((paging) => included(alarms.find(({ id }) => id === paging).AlarmRule)), ...APART];
 const runbook = (id) => read('docs', 'runbooks', `${kebab(id)}.md`);
 
@@ -57,7 +57,7 @@ function metricsOf({ Metrics, ...alone }) {
 
 /** The template's resources with CloudFormation's functions resolved, in an account ACCOUNT and a region REGION. */
 function resolved({ Resources, Parameters }) {
-  const given = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT', ConfigurationStreamMapping: 'MAPPING', FailureBucket: 'BUCKET' };
+  const given = { 'AWS::Partition': 'aws', 'AWS::Region': 'REGION', 'AWS::AccountId': 'ACCOUNT', ConfigurationStreamMapping: 'MAPPING', AuditStreamMapping: 'WITNESS-MAPPING', FailureBucket: 'BUCKET' };
   const reference = (name) => {
     if (given[name] !== undefined) return given[name];
     if (Parameters[name]) return Parameters[name].Default;

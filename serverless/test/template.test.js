@@ -38,7 +38,7 @@ test('without parameters, the stack has both tables, the trigger, the function a
   for (const table of [configuration, audit]) assert.equal(table.Properties.BillingMode, 'PAY_PER_REQUEST');
   t.diagnostic('tables: keys, stream view type, index');
 
-  assert.deepEqual(ofType(template, 'AWS::Lambda::EventSourceMapping'), ['ConfigurationStreamMapping']);
+  assert.deepEqual(ofType(template, 'AWS::Lambda::EventSourceMapping').sort(), ['AuditStreamMapping', 'ConfigurationStreamMapping']);
   assert.deepEqual(resources.ConfigurationStreamMapping.Properties, {
     FunctionName: attribute('AuditLambdaFunction', 'Arn'),
     EventSourceArn: attribute('ConfigurationTable', 'StreamArn'),
@@ -98,10 +98,81 @@ test('the Audit table, which no rollback can delete, is created last', async (t)
   const first = new Set(['AuditTable']);
   for (const id of first) for (const other of before(id)) first.add(other);
   const others = Object.keys(resources).filter((id) => !first.has(id));
-  // These have a condition. They wait only for a topic.
-  assert.deepEqual(others, ['PageEmailSubscription', 'NotifyEmailSubscription']);
-  for (const id of Object.keys(resources)) if (id !== 'AuditTable') assert.ok(!before(id).includes('AuditTable'), `${id} does not wait for the table`);
+  // The first two have a condition, and wait only for a topic. The others are the witness's trigger, which needs the table's
+  // stream, and the alarm on that trigger.
+  const later = ['AuditStreamMapping', 'WitnessBehind', 'WitnessBehindPolls'];
+  assert.deepEqual(others.sort(), [...later, 'NotifyEmailSubscription', 'PageEmailSubscription'].sort());
+  for (const id of Object.keys(resources)) assert.equal(before(id).some((other) => ['AuditTable', ...later].includes(other)), later.includes(id), `${id} waits for the table`);
   t.diagnostic(`${first.size - 1} resources come first`);
+});
+
+test('without a witness, the Audit table is the very last', async (t) => {
+  const { template: { Resources: resources } } = await packaged(t, ['--param', 'witness=off']);
+  for (const [id, { Properties }] of Object.entries(resources)) if (id !== 'AuditTable') assert.doesNotMatch(JSON.stringify(Properties), /"AuditTable"/, id);
+});
+
+const RETENTION = ['--param', 'witnessRetentionDays=365'];
+const WITNESS = /Witness|TrailTampered|Tampering|AuditStreamMapping|EntriesTampered/;
+
+test('the witness is a second function of the same zip, which reads the Audit table\'s stream', async (t) => {
+  const { template: { Resources: resources, Outputs: outputs } } = await packaged(t, []);
+  const { Architectures, Code, FunctionName, Handler, LoggingConfig, MemorySize, Role, Runtime, Timeout, TracingConfig, Environment } = resources.WitnessLambdaFunction.Properties;
+  const { Properties: audit } = resources.AuditLambdaFunction;
+  assert.deepEqual([FunctionName, Handler, Role], ['config-audit-dev-witness', 'witness', attribute('WitnessRole', 'Arn')]);
+  assert.deepEqual({ Architectures, Code, LoggingConfig, Runtime, Timeout, TracingConfig }, Object.fromEntries(
+    ['Architectures', 'Code', 'LoggingConfig', 'Runtime', 'Timeout', 'TracingConfig'].map((name) => [name, audit[name]]),
+  ));
+  assert.ok(MemorySize <= 256);
+  assert.deepEqual(Environment.Variables, { AUDIT_TABLE: 'Audit-dev', FAILURE_BUCKET: { Ref: 'FailureBucket' }, SERVICE_NAME: 'config-audit', STAGE: 'dev' });
+  assert.deepEqual(resources.WitnessLogGroup.Properties, { LogGroupName: '/aws/lambda/config-audit-dev-witness', RetentionInDays: 30 });
+  assert.deepEqual(resources.AuditStreamMapping.Properties, {
+    FunctionName: attribute('WitnessLambdaFunction', 'Arn'),
+    EventSourceArn: attribute('AuditTable', 'StreamArn'),
+    StartingPosition: 'TRIM_HORIZON',
+    BatchSize: 1000,
+    MaximumBatchingWindowInSeconds: 30,
+    FunctionResponseTypes: ['ReportBatchItemFailures'],
+    BisectBatchOnFunctionError: true,
+    MaximumRetryAttempts: -1,
+    MaximumRecordAgeInSeconds: -1, // And no destination: redrive would take a record of this stream for a change.
+    MetricsConfig: { Metrics: ['EventCount'] },
+  });
+  assert.deepEqual(outputs.WitnessFunctionArn.Value, attribute('WitnessLambdaFunction', 'Arn'));
+  assert.equal(resources.WitnessBucket, undefined, 'a bucket whose objects nobody can delete is not made by default');
+  assert.equal(outputs.WitnessBucketName, undefined);
+});
+
+test('with witnessRetentionDays there is a bucket whose objects are locked', async (t) => {
+  const { template: { Resources: resources, Outputs: outputs } } = await packaged(t, [...RETENTION, '--param', 'witnessMode=COMPLIANCE']);
+  const { WitnessBucket: bucket, WitnessLambdaFunction: witness } = resources;
+  assert.equal(bucket.Properties.BucketName, undefined);
+  assert.equal(bucket.Properties.ObjectLockEnabled, true);
+  const { ObjectLockEnabled, Rule: { DefaultRetention: { Mode, Days } } } = bucket.Properties.ObjectLockConfiguration;
+  assert.deepEqual([ObjectLockEnabled, Mode, Number(Days)], ['Enabled', 'COMPLIANCE', 365]);
+  assert.equal(bucket.Properties.VersioningConfiguration.Status, 'Enabled', 'Object Lock requires it');
+  assert.equal(bucket.Properties.LifecycleConfiguration, undefined, 'a witness is kept as long as its entry');
+  assert.deepEqual(witness.Properties.Environment.Variables.WITNESS_BUCKET, { Ref: 'WitnessBucket' });
+  assert.deepEqual(outputs.WitnessBucketName.Value, { Ref: 'WitnessBucket' });
+  const { template: usual } = await packaged(t, RETENTION);
+  assert.equal(usual.Resources.WitnessBucket.Properties.ObjectLockConfiguration.Rule.DefaultRetention.Mode, 'GOVERNANCE');
+});
+
+test('witness=off leaves the witness out, and so does an existing Audit table without its stream', async (t) => {
+  for (const args of [['--param', 'witness=off'], EXISTING_TABLES]) {
+    const { template } = await packaged(t, args);
+    delete template.Metadata;
+    assert.doesNotMatch(JSON.stringify(template).replaceAll(/[^"]*LambdaFunction[^"]*describe[^"]*/g, ''), WITNESS);
+    const { widgets } = JSON.parse(template.Resources.OperationsDashboard.Properties.DashboardBody['Fn::Sub'].replaceAll(/\$\{\w+\}/g, '0'));
+    const covered = new Set(widgets.flatMap(({ y, height }) => Array.from({ length: height }, (_, row) => y + row)));
+    assert.equal(covered.size, Math.max(...covered) + 1, 'no empty rows where its graphs were');
+  }
+  const stream = EXISTING_STREAM.replace('Settings', 'History');
+  const { template } = await packaged(t, [...EXISTING_TABLES, '--param', `auditStreamArn=${stream}`, '--param', 'witnessMapping=2']);
+  assert.equal(template.Resources.AuditStreamMapping2.Properties.EventSourceArn, stream);
+  assert.equal(template.Resources.AuditStreamMapping, undefined);
+  assert.ok(template.Resources.ConfigurationStreamMapping, 'the other mapping stays');
+  const [{ Resource }] = template.Resources.WitnessRole.Properties.Policies[0].PolicyDocument.Statement;
+  assert.match(Resource['Fn::Sub'], /:table\/History\/stream\/\*$/, 'by name, so that the role does not wait for the table');
 });
 
 test('the template records its parameters, except those of a single command', async (t) => {
@@ -131,14 +202,17 @@ test('with an existing stream and Audit table, the stack has no table and uses t
 const KEYS = ['a', 'b', 'c'].map((name) => `arn:aws:kms:eu-central-1:123456789012:key/${name}`);
 
 test('a customer-managed key encrypts everything that the stack creates, and the function may use it through DynamoDB and S3', async (t) => {
-  const { template } = await packaged(t, ['--param', `kmsKeyArn=${KEYS[0]}`, '--param', `existingKeyArns=${KEYS[1]},${KEYS[2]}`]);
-  const { ConfigurationTable, AuditTable, PageTopic, NotifyTopic, FailureBucket, AuditLogGroup } = template.Resources;
+  const { template } = await packaged(t, ['--param', `kmsKeyArn=${KEYS[0]}`, '--param', `existingKeyArns=${KEYS[1]},${KEYS[2]}`, ...RETENTION]);
+  const { ConfigurationTable, AuditTable, PageTopic, NotifyTopic, FailureBucket, AuditLogGroup, WitnessBucket, WitnessLogGroup, WitnessRole } = template.Resources;
   for (const { Properties } of [ConfigurationTable, AuditTable]) assert.deepEqual(Properties.SSESpecification, { SSEEnabled: true, SSEType: 'KMS', KMSMasterKeyId: KEYS[0] });
   for (const { Properties } of [PageTopic, NotifyTopic]) assert.equal(Properties.KmsMasterKeyId, KEYS[0]);
-  assert.equal(AuditLogGroup.Properties.KmsKeyId, KEYS[0]);
-  const [encryption] = FailureBucket.Properties.BucketEncryption.ServerSideEncryptionConfiguration;
-  assert.deepEqual(encryption.ServerSideEncryptionByDefault, { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: KEYS[0] });
+  for (const { Properties } of [AuditLogGroup, WitnessLogGroup]) assert.equal(Properties.KmsKeyId, KEYS[0]);
+  for (const { Properties } of [FailureBucket, WitnessBucket]) {
+    const [encryption] = Properties.BucketEncryption.ServerSideEncryptionConfiguration;
+    assert.deepEqual(encryption.ServerSideEncryptionByDefault, { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: KEYS[0] });
+  }
   const statement = statements(template).at(-1);
+  assert.deepEqual(WitnessRole.Properties.Policies[0].PolicyDocument.Statement.at(-1), statement);
   assert.deepEqual([statement.Sid, statement.Effect, statement.Resource], ['UseKeys', 'Allow', KEYS]);
   for (const action of statement.Action) assert.match(action, /^kms:(Decrypt|DescribeKey|Encrypt|GenerateDataKey|ReEncrypt(From|To))$/);
   assert.deepEqual(statement.Condition, { StringEquals: { 'kms:ViaService': ['dynamodb', 's3'].map((service) => ({ 'Fn::Sub': `${service}.\${AWS::Region}.\${AWS::URLSuffix}` })) } });
@@ -178,7 +252,7 @@ test('alarms can be left out, and dashboards too', async (t) => {
 
 test('mapping=2 replaces the mapping, and everything follows it', async (t) => {
   const [{ template }, { template: before }] = await Promise.all([packaged(t, ['--param', 'mapping=2']), packaged(t, [])]);
-  assert.deepEqual(ofType(template, 'AWS::Lambda::EventSourceMapping'), ['ConfigurationStreamMapping2']);
+  assert.deepEqual(ofType(template, 'AWS::Lambda::EventSourceMapping').sort(), ['AuditStreamMapping', 'ConfigurationStreamMapping2']);
   const text = JSON.stringify({ ...template, Metadata: undefined });
   assert.ok(text.split('ConfigurationStreamMapping2').length > 5);
   assert.equal(text.replaceAll('ConfigurationStreamMapping2', 'ConfigurationStreamMapping').replace(/\d{13}-[^/]*Z/g, ''), JSON.stringify({ ...before, Metadata: undefined }).replace(/\d{13}-[^/]*Z/g, ''));
@@ -192,9 +266,9 @@ test('Serverless\'s own settings for boundaries, tags and concurrency work, as d
   fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('\nprovider:\n', `\nprovider:\n${provider}`).replace('\n  audit:\n', `\n  audit:\n${audit}`));
   const result = await service.serverless(['package', '--param', 'canary=on']);
   assert.equal(result.status, 0, result.all);
-  const { IamRoleLambdaExecution: role, CanaryRole: canary, AuditLambdaFunction: lambda } = service.template().Resources;
+  const { IamRoleLambdaExecution: role, CanaryRole: canary, WitnessRole: witness, AuditLambdaFunction: lambda } = service.template().Resources;
   assert.equal(role.Properties.PermissionsBoundary, 'arn:aws:iam::123456789012:policy/boundary');
-  assert.equal(canary.Properties.PermissionsBoundary, role.Properties.PermissionsBoundary);
+  for (const { Properties } of [canary, witness]) assert.equal(Properties.PermissionsBoundary, role.Properties.PermissionsBoundary);
   assert.equal(role.Properties.Policies.length, 1, 'the role still has its own policies');
   assert.equal(lambda.Properties.ReservedConcurrentExecutions, 5);
   assert.deepEqual(lambda.Properties.Tags, [{ Key: 'team', Value: 'platform' }]);
@@ -237,11 +311,12 @@ function withYaml(t, yaml) {
   return async (...args) => {
     const result = await service.serverless(['print', '--format', 'json', ...args]);
     if (result.status) return { error: result.all };
-    const { custom: { stream, recoveryRole }, functions, resources } = JSON.parse(result.stdout);
+    const { custom: { stream, auditStream, recoveryRole }, functions, resources } = JSON.parse(result.stdout);
     const { Parameters: parameters } = [resources].flat().find(({ Parameters }) => Parameters);
     return {
       configurationStreamArn: stream,
       existingAuditTable: functions.audit.environment.AUDIT_TABLE,
+      auditStreamArn: auditStream,
       keyAttribute: functions.audit.environment.KEY_ATTRIBUTE,
       recoveryRoleArn: recoveryRole,
       pageEmail: parameters.PageEmail.Default,

@@ -40,7 +40,16 @@ const SILENT_OUTAGE: &[&str] = &[
 /// All faults, as played in a trial.
 #[must_use]
 pub fn all(trial: Trial) -> Vec<FaultCase> {
-    let groups = [of_the_store, of_the_function, of_records, of_telemetry, with_consequences, that_heal, with_a_canary];
+    let groups = [
+        of_the_store,
+        of_the_function,
+        of_records,
+        of_telemetry,
+        with_consequences,
+        that_heal,
+        with_a_canary,
+        of_the_witness,
+    ];
     groups.into_iter().flat_map(|group| group(trial)).map(|case| case.in_trial(trial)).collect()
 }
 
@@ -367,6 +376,22 @@ fn with_a_canary(trial: Trial) -> Vec<FaultCase> {
             &["TelemetryMissingHourly"],
             with(healthy_until(trial, Fault::TelemetryLost)),
         ),
+    ]
+}
+
+/// What somebody does to the trail, and faults that would keep the witness from noticing.
+fn of_the_witness(trial: Trial) -> Vec<FaultCase> {
+    let tampered = |fault| trial.healthy(trial.end()).with(fault, BEGIN, BEGIN + MINUTE, 100);
+    let behind = [page("WitnessBehind")];
+    vec![
+        case("somebody alters an entry", &[page("TrailTampered")], &[], tampered(Fault::EntryAltered)).seen_at_once(),
+        case("somebody deletes an entry", &[page("TrailTampered")], &[], tampered(Fault::EntryDeleted)).seen_at_once(),
+        case("the witness's mapping is disabled", &behind, &[], healthy_until(trial, Fault::WitnessMappingDisabled))
+            .seen_at_once()
+            .stays_on(&["WitnessBehind"]),
+        case("the witness bucket refuses", &behind, &[], lasting(trial, Fault::WitnessBucketRefuses)),
+        case("the witness crashes at start", &behind, &[], lasting(trial, Fault::WitnessDoesNotStart)),
+        case("every invocation of the witness is throttled", &behind, &[], lasting(trial, Fault::WitnessThrottled)),
     ]
 }
 

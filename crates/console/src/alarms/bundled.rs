@@ -3,7 +3,7 @@
 use config_audit_cloudwatch::alarms::{Alarm, Alarms, AlarmsError, Kind, Promise, runbook_name};
 use config_audit_faults::DeployedAlarms;
 
-/// The files of the alarms that are always deployed.
+/// The files of the alarms that are evaluated in the local world.
 const TEMPLATES: &[(&str, &str)] = &[
     ("alarms/freshness.yml", include_str!("../../../../alarms/freshness.yml")),
     ("alarms/incident.yml", include_str!("../../../../alarms/incident.yml")),
@@ -14,8 +14,11 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("alarms/topics.yml", include_str!("../../../../alarms/topics.yml")),
 ];
 
-/// The file of the alarms that are deployed only with a canary, which the local world does not have.
-const CANARY: (&str, &str) = ("alarms/canary.yml", include_str!("../../../../alarms/canary.yml"));
+/// The files of the alarms on what the local world does not have: a canary and a witness.
+const NOT_LOCAL: &[(&str, &str)] = &[
+    ("alarms/canary.yml", include_str!("../../../../alarms/canary.yml")),
+    ("alarms/witness.yml", include_str!("../../../../alarms/witness.yml")),
+];
 
 macro_rules! runbooks {
     ($($name:literal),* $(,)?) => {
@@ -49,6 +52,8 @@ const RUNBOOKS: &[(&str, &str)] = runbooks![
     "records-quarantined",
     "telemetry-missing",
     "telemetry-missing-hourly",
+    "trail-tampered",
+    "witness-behind",
     "write-latency-high",
 ];
 
@@ -65,7 +70,7 @@ pub(super) fn alarms() -> Result<Alarms, AlarmsError> {
 /// # Errors
 /// If a file is not valid; the tests check that all are.
 pub(crate) fn deployed() -> Result<DeployedAlarms, AlarmsError> {
-    DeployedAlarms::read(&TEMPLATES.iter().copied().chain([CANARY]).collect::<Vec<_>>())
+    DeployedAlarms::read(&TEMPLATES.iter().chain(NOT_LOCAL).copied().collect::<Vec<_>>())
 }
 
 /// The value of a name in a template or a dashboard: the default of the deploy parameter, or else the name itself.
@@ -147,9 +152,9 @@ mod tests {
 
     #[test]
     fn every_file_is_bundled() {
-        let templates = TEMPLATES.iter().map(|(path, _)| path.trim_start_matches("alarms/").trim_end_matches(".yml"));
+        let templates = TEMPLATES.iter().chain(NOT_LOCAL);
+        let templates = templates.map(|(path, _)| path.trim_start_matches("alarms/").trim_end_matches(".yml"));
         let deployed = files("alarms", "yml");
-        let templates = templates.chain(["canary"]);
         assert_eq!(templates.map(str::to_owned).collect::<BTreeSet<_>>(), deployed);
         let runbooks: BTreeSet<String> = RUNBOOKS.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(runbooks, files("docs/runbooks", "md"));
