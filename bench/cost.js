@@ -15,16 +15,17 @@ const DOCUMENT = path.join(ROOT, 'docs', 'cost.md');
 const PRICES = require('./prices.json');
 
 /** Combinations of parameters that leave something out or add something. The first is a deployment without parameters. */
-const STAGES = [[], ['dashboards=off'], ['alarms=off'], ['alarms=off', 'dashboards=off'], ['canary=on']];
+const STAGES = [[], ['dashboards=off'], ['alarms=off'], ['alarms=off', 'dashboards=off'], ['canary=on'], ['witness=off']];
 
 /** CloudWatch bills metrics for the hours in which they have values. */
 const HOURS = 30 * 24;
 const QUIET_HOURS = 30 * PRICES.assumptions.quiet_changes_a_day;
 
-/** The function's metrics while it is healthy. ColdStart is one: if changes are hours apart, each starts a process. */
-const OWN_METRICS = fs.readFileSync(path.join(ROOT, 'docs', 'telemetry.md'), 'utf8')
-  .match(/^\| `[A-Z]\w+` \| (?:Count|Milliseconds) \| .*$/gm)
-  .filter((row) => !row.includes('absent') || row.includes('`ColdStart`')).length;
+/** The metrics of the two functions while they are healthy. ColdStart is one: if changes are hours apart, each starts a process. */
+const [OWN_METRICS, WITNESS_METRICS] = fs.readFileSync(path.join(ROOT, 'docs', 'telemetry.md'), 'utf8')
+  .split(/^The \[witness\]/m)
+  .map((text) => text.match(/^\| `[A-Z]\w+` \| (?:Count|Milliseconds) \| .*$/gm)
+    .filter((row) => !row.includes('absent') || row.includes('`ColdStart`')).length);
 
 /** The metrics that an alarm reads. CloudWatch bills an alarm on metric math for each of them. */
 const metricsOf = ({ Metrics, Period }) => (Metrics ? Metrics.flatMap(({ MetricStat }) => MetricStat ?? []) : [{ Period }]);
@@ -44,7 +45,8 @@ function billed({ Resources }) {
     ['composite alarms', ofType('AWS::CloudWatch::CompositeAlarm').length, 'composite_alarm_month'],
     ['dashboards', ofType('AWS::CloudWatch::Dashboard').length, 'dashboard_month'],
     ['metrics of the function, while it is healthy', OWN_METRICS + (canary ? 1 : 0), 'custom_metric_month', canary ? HOURS : QUIET_HOURS],
-    ['metrics of the event source mapping', mapping.length * PRICES.assumptions.mapping_metrics, 'custom_metric_month'],
+    ['metrics of the witness, while it is healthy', Resources.WitnessRole ? WITNESS_METRICS : 0, 'custom_metric_month', QUIET_HOURS],
+    ['metrics of the event source mappings', mapping.length * PRICES.assumptions.mapping_metrics, 'custom_metric_month'],
     ['customer managed keys', ofType('AWS::KMS::Key').length, 'key_month'],
   ];
 }

@@ -33,5 +33,5 @@ test('an alarm is billed for each metric that it reads, and according to its res
   assert.equal(count['metrics of 2 standard alarms'], 3);
   assert.equal(count['metrics of high-resolution alarms'], 3);
   assert.equal(count['composite alarms'], 1);
-  assert.equal(count['metrics of the event source mapping'], 0, 'they are opt-in');
+  assert.equal(count['metrics of the event source mappings'], 0, 'they are opt-in');
 });
