@@ -69,6 +69,7 @@ function client(endpoint, region = REGION) {
     subscribe: async (TopicArn, Endpoint) => sns({ Action: 'Subscribe', TopicArn, Protocol: 'email', Endpoint }),
     buckets: async () => all(String(await call('s3', {})), 'Name'),
     objects: async (bucket) => all(String(await call('s3', { at: `/${bucket}?list-type=2` })), 'Key'),
+    object: async (bucket, key) => call('s3', { at: `/${bucket}/${key}` }),
     roleArn: async (RoleName) => /<Arn>([^<]*)<\/Arn>/.exec(await query('iam', '2010-05-08', { Action: 'GetRole', RoleName }))[1],
     /** What happened to the stack's resources: [logical ID, status]. */
     events: async () => {

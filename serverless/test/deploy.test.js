@@ -12,6 +12,7 @@ const { REGION, startAccount } = require('./aws');
 const { OSLS, ROOT, run, serve, temporary, unzip, withoutAccount } = require('./helpers');
 
 const FUNCTION = 'config-audit-dev-audit';
+const WITNESS = 'config-audit-dev-witness';
 const EVENT = fs.readFileSync(path.join(ROOT, 'events', 'insert.json'), 'utf8');
 
 test('deploy, run what was deployed, remove', async (t) => {
@@ -88,8 +89,10 @@ async function deployed(t, aws, stack) {
   assert.equal(audit.DeletionProtectionEnabled, true);
   // moto ignores the table's ResourcePolicy and would not enforce it; security.test.js checks it.
 
-  const { EventSourceMappings: [mapping, ...others] } = await aws.lambda('/2015-03-31/event-source-mappings/');
-  assert.deepEqual(others, []);
+  const { EventSourceMappings: mappings } = await aws.lambda('/2015-03-31/event-source-mappings/');
+  const [[mapping, ...others], [witness, ...more]] = [FUNCTION, WITNESS].map((name) => mappings.filter(({ FunctionArn }) => FunctionArn.endsWith(`:${name}`)));
+  assert.deepEqual([...others, ...more], []);
+  assert.deepEqual([witness.EventSourceArn, witness.FunctionResponseTypes], [audit.LatestStreamArn, ['ReportBatchItemFailures']]);
   assert.equal(mapping.EventSourceArn, configuration.LatestStreamArn);
   assert.equal(mapping.DestinationConfig.OnFailure.Destination, `arn:aws:s3:::${stack.outputs.FailureBucketName}`);
   assert.deepEqual(mapping.FunctionResponseTypes, ['ReportBatchItemFailures']);
@@ -99,7 +102,10 @@ async function deployed(t, aws, stack) {
   assert.equal(lambda.Environment.Variables.FAILURE_BUCKET, stack.outputs.FailureBucketName);
   assert.ok((await aws.buckets()).includes(stack.outputs.FailureBucketName));
   const { logGroups: groups } = await aws.logs('DescribeLogGroups', {});
-  assert.deepEqual(groups.map((group) => [group.logGroupName, group.retentionInDays]), [[`/aws/lambda/${FUNCTION}`, 30]]);
+  assert.deepEqual(groups.map((group) => [group.logGroupName, group.retentionInDays]).sort(), [FUNCTION, WITNESS].map((name) => [`/aws/lambda/${name}`, 30]));
+  const { Configuration: other } = await aws.lambda(`/2015-03-31/functions/${WITNESS}`);
+  assert.equal(other.Role, await aws.roleArn(stack.resources.WitnessRole));
+  assert.deepEqual([other.Handler, lambda.Handler, other.CodeSha256], ['witness', 'bootstrap', lambda.CodeSha256]);
 
   assert.deepEqual(Object.fromEntries(['ConfigurationTableName', 'ConfigurationStreamArn', 'AuditTableName', 'AuditFunctionArn'].map((name) => [name, stack.outputs[name]])), {
     ConfigurationTableName: 'Configuration-dev',

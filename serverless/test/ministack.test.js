@@ -14,7 +14,7 @@ const TARGET = path.resolve(ROOT, process.env.CARGO_TARGET_DIR || 'target');
 const COMMAND = path.join(TARGET, 'debug', 'config-audit');
 const ZIP = path.join(ROOT, 'target', 'lambda', 'bootstrap', 'bootstrap.zip');
 const FUNCTION = 'config-audit-dev-audit';
-const LOG_GROUP = { logGroupName: `/aws/lambda/${FUNCTION}` };
+const WITNESS_LOG = { logGroupName: '/aws/lambda/config-audit-dev-witness' };
 const TABLES = ['--configuration-table', 'Configuration-dev', '--audit-table', 'Audit-dev'];
 const ELSEWHERE = 'eu-west-1';
 
@@ -39,6 +39,38 @@ test('the life of a stack', async (t) => {
     await home.put('CACHE_TTL_SEC', 1800);
     await home.delete('CACHE_TTL_SEC');
     await home.putMany(500);
+    await home.isAudited();
+  });
+
+  await t.test('every entry leaves a witness, and what somebody alters or deletes is reported, with the entry as it was', async () => {
+    const { FailureBucketName: failures, WitnessBucketName: witnesses } = (await account.stack()).outputs;
+    const entries = await all(account, 'Audit-dev');
+    const contents = async (bucket, prefix) => {
+      const keys = (await account.objects(bucket)).filter((key) => key.startsWith(prefix));
+      return Promise.all(keys.map(async (key) => JSON.parse(await account.object(bucket, key))));
+    };
+    await until('every entry has left a witness', async () => {
+      const witnessed = new Set((await contents(witnesses, 'entries/')).flatMap((object) => object.entries.map(({ id }) => id)));
+      return entries.every(({ id }) => witnessed.has(id.S));
+    });
+    assert.deepEqual((await contents(failures, 'tampering/')), []);
+
+    // ministack does not enforce the table's policy.
+    const [altered, deleted] = entries;
+    const key = ({ id }) => ({ TableName: 'Audit-dev', Key: { id } });
+    await account.dynamodb('UpdateItem', { ...key(altered), UpdateExpression: 'SET itemKey = :k', ExpressionAttributeValues: { ':k': { S: 'FORGED' } } });
+    await account.dynamodb('DeleteItem', key(deleted));
+    const objects = await until('both are in the failure bucket', async () => {
+      const found = await contents(failures, 'tampering/');
+      return found.length >= 2 && found;
+    });
+    assert.deepEqual(objects.map(({ reason, record }) => [reason, record.dynamodb.OldImage]).sort(), [['entry_altered', altered], ['entry_deleted', deleted]]);
+    const { events } = await account.logs('FilterLogEvents', WITNESS_LOG);
+    const tampered = events.flatMap(({ message }) => (message.startsWith('{') ? JSON.parse(message).EntriesTampered ?? [] : []));
+    assert.equal(tampered.reduce((sum, count) => sum + count, 0), 2);
+
+    // As the runbook says.
+    for (const { record } of objects) await account.dynamodb('PutItem', { TableName: 'Audit-dev', Item: record.dynamodb.OldImage });
     await home.isAudited();
   });
 
@@ -86,8 +118,8 @@ test('the life of a stack', async (t) => {
     await home.put('RETRY_LIMIT', 9);
     const refused = await deploy();
     failsWith(refused, /the table Configuration-dev already exists/);
-    const [, configuration, audit] = /deploy with --param (configurationStreamArn=\S+);[^]*deploy with --param (existingAuditTable=\S+);/.exec(refused.all);
-    succeeds(await deploy('--param', configuration, '--param', audit));
+    const [, ...existing] = /deploy with --param (configurationStreamArn=\S+);[^]*deploy with --param (existingAuditTable=\S+) --param (auditStreamArn=\S+);/.exec(refused.all);
+    succeeds(await deploy(...existing.flatMap((given) => ['--param', given])));
     await home.put('RETRY_LIMIT', 10);
     await home.isAudited();
   });
@@ -118,7 +150,7 @@ async function begin(t) {
   return {
     ...emulator,
     serverless,
-    deploy: (...args) => serverless('deploy', '--param', `artifact=${ZIP}`, ...args),
+    deploy: (...args) => serverless('deploy', '--param', `artifact=${ZIP}`, '--param', 'witnessRetentionDays=365', ...args),
     command: (...args) => timed(`config-audit ${args.join(' ')}`, run(COMMAND, args, { env: withoutAccount(account) })),
   };
 }
