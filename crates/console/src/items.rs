@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use config_audit_local::aws::error_message;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// The Configuration table of the local world.
@@ -14,6 +15,16 @@ pub(crate) struct Items {
     table: String,
     audit_table: String,
     key_attribute: String,
+}
+
+/// What somebody does to an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tampering {
+    /// Replaces a value in it.
+    Alter,
+    /// Removes it.
+    Delete,
 }
 
 /// Why an item cannot be changed.
@@ -28,6 +39,9 @@ pub(crate) enum ItemError {
         /// The key attribute.
         key_attribute: String,
     },
+    /// There is nothing to tamper with.
+    #[error("the trail has no entry yet; change an item first")]
+    NoEntry,
     /// DynamoDB refused.
     #[error("table {table} cannot be changed: {message}")]
     Refused {
@@ -82,6 +96,36 @@ impl Items {
         let key = self.key(key)?;
         let sent = self.client.delete_item().table_name(&self.table).set_key(Some(key)).send().await;
         sent.map(drop).map_err(|error| self.refused(error_message(&error)))
+    }
+
+    /// Alters or deletes the newest of the first entries that the Audit table has, as somebody would who may write to it.
+    ///
+    /// # Errors
+    /// If there is no entry, or DynamoDB rejects a request.
+    pub(crate) async fn tamper(&self, act: Tampering) -> Result<(), ItemError> {
+        let table = &self.audit_table;
+        let refused = |message| ItemError::Refused { table: table.clone(), message };
+        let page = self.client.scan().table_name(table).send().await.map_err(|error| refused(error_message(&error)))?;
+        let time = |entry: &HashMap<String, AttributeValue>| {
+            entry.get("modificationTime").and_then(|time| time.as_s().ok().cloned())
+        };
+        let newest = page.items.unwrap_or_default().into_iter().max_by_key(time).ok_or(ItemError::NoEntry)?;
+        let key = newest.get("id").cloned().ok_or(ItemError::NoEntry)?;
+        match act {
+            Tampering::Alter => {
+                let attribute = if newest.contains_key("newValue") { "newValue" } else { "oldValue" };
+                let update = self.client.update_item().table_name(table).key("id", key);
+                let update = update.update_expression("SET #attribute = :value");
+                let update = update.expression_attribute_names("#attribute", attribute);
+                let update =
+                    update.expression_attribute_values(":value", AttributeValue::S("tampered with".to_owned()));
+                update.send().await.map(drop).map_err(|error| refused(error_message(&error)))
+            }
+            Tampering::Delete => {
+                let delete = self.client.delete_item().table_name(table).key("id", key);
+                delete.send().await.map(drop).map_err(|error| refused(error_message(&error)))
+            }
+        }
     }
 
     fn key(&self, key: &str) -> Result<HashMap<String, AttributeValue>, ItemError> {

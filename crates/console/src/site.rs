@@ -88,6 +88,7 @@ impl Site {
             .route("/live/alarms", get(alarms::live))
             .route("/break", get(faults::page).post(faults::set))
             .route("/break/load", post(faults::set_load))
+            .route("/break/tamper", post(faults::tamper))
             .route("/break/oversized", post(faults::oversized))
             .route("/live/break", get(faults::live))
             .route("/practice", get(practice::index))

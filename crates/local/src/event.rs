@@ -102,11 +102,8 @@ pub enum WorldEvent {
         /// The line, without its end.
         line: String,
     },
-    /// The witness function printed a line on standard output.
-    WitnessLine {
-        /// The line, without its end.
-        line: String,
-    },
+    /// Something happened to the witness function or its mapping.
+    Witness(Arc<Self>),
     /// A segment document reached the X-Ray daemon.
     SegmentReceived {
         /// The document.

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::bucket::Bucket;
-use crate::event::{EventBus, LogSource, WorldEvent};
+use crate::event::{EventBus, WorldEvent};
 use crate::faults::Breaker;
 use crate::function::{Function, FunctionSettings};
 use crate::mapping::checkpoint::Checkpoint;
@@ -30,7 +30,8 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Starts it. The returned future runs it until it is dropped; it publishes on the bus what the witness prints.
+    /// Starts it. The returned future runs it until it is dropped; it publishes on the bus what happens to the
+    /// witness.
     pub(crate) async fn start(
         self,
         directory: Option<&Path>,
@@ -45,7 +46,7 @@ impl Witness {
             Some(directory) => Checkpoint::in_file(directory.join("witness.json"), &stream_arn)?,
             None => Checkpoint::in_memory(&stream_arn),
         };
-        // Its events would be taken for those of the audit function.
+        // Its events must not be taken for those of the audit function.
         let own = EventBus::new();
         let events = own.subscribe();
         let function_arn = function.arn();
@@ -60,17 +61,9 @@ impl Witness {
     }
 }
 
-/// Publishes what the witness prints, and what goes wrong with it.
+/// Publishes what happens to the witness.
 async fn forward(mut events: UnboundedReceiver<Arc<WorldEvent>>, bus: EventBus) {
     while let Some(event) = events.recv().await {
-        match &*event {
-            WorldEvent::LogLine { source: LogSource::Stdout, line } => {
-                bus.publish(WorldEvent::WitnessLine { line: line.clone() });
-            }
-            WorldEvent::Warning { message } => {
-                bus.publish(WorldEvent::Warning { message: format!("the witness: {message}") });
-            }
-            _ => {}
-        }
+        bus.publish(WorldEvent::Witness(event));
     }
 }

@@ -196,6 +196,27 @@ async fn what_is_broken_fails_until_it_is_mended_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn somebody_who_alters_or_deletes_an_entry_sets_off_the_alarm_and_breaks_the_trail() {
+    let visit = Visit::start().await;
+    assert_eq!(visit.form("/break/tamper", "act=alter").await.status, 400, "there is no entry yet");
+    visit.form("/items", "action=save&key=FLAG&attribute=value&value=on").await;
+    let is_stored = |trail: &Value| trail["entries"].as_array().is_some_and(|all| all.len() == 1);
+    visit.json_until("/trail", is_stored).await;
+    assert_eq!(visit.form("/break/tamper", "act=forge").await.status, 400);
+    for act in ["alter", "delete"] {
+        assert_eq!(visit.form("/break/tamper", &format!("act={act}")).await.status, 303);
+    }
+    // The alarm itself looks once a minute.
+    let is_above_the_threshold = |alarm: &Value| {
+        let points = alarm["points"].as_array().into_iter().flatten();
+        points.filter_map(|point| point["value"].as_f64()).sum::<f64>() >= 2.0
+    };
+    visit.json_until("/alarms/TrailTampered", is_above_the_threshold).await;
+    let failures = visit.page("/").await;
+    assert!(failures.contains("somebody altered the entry: its newValue"), "{failures}");
+}
+
+#[tokio::test]
 async fn a_throttling_table_and_a_damaged_record_are_shown_as_such() {
     let visit = Visit::start().await;
     visit.form("/break", "fault=tableThrottles&on=true").await;

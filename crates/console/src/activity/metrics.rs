@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use config_audit_cloudwatch::line::{Ingested, Line};
 use config_audit_cloudwatch::metrics::{Metric, Metrics};
 use config_audit_local::aws::tables::HISTORY_INDEX;
-use config_audit_local::{WorldEvent, WorldTable};
+use config_audit_local::{CompletedInvocation, WorldEvent, WorldTable};
 
 /// How long metrics are kept: longer than any bundled alarm looks back, as a test of the alarms checks.
 pub const KEPT_HOURS: i64 = 73;
@@ -15,6 +15,8 @@ pub const MAX_SAMPLES: usize = 1_000_000;
 /// In the local world, a name that the templates refer to is its own value, except for a few (`alarms::bundled`).
 const FUNCTION: [(&str, &str); 1] = [("FunctionName", "AuditLambdaFunction")];
 const MAPPING: [(&str, &str); 1] = [("EventSourceMappingUUID", "ConfigurationStreamMapping")];
+const WITNESS_FUNCTION: [(&str, &str); 1] = [("FunctionName", "WitnessLambdaFunction")];
+const WITNESS_MAPPING: [(&str, &str); 1] = [("EventSourceMappingUUID", "AuditStreamMapping")];
 const INDEX: (&str, &str) = ("GlobalSecondaryIndexName", HISTORY_INDEX);
 const LOG_GROUP: [(&str, &str); 1] = [("LogGroupName", "AuditLogGroup")];
 
@@ -99,15 +101,7 @@ impl WorldMetrics {
                     self.add("AWS/Lambda", "IteratorAge", &FUNCTION, now, age);
                 }
             }
-            WorldEvent::InvocationEnded(completed) => {
-                let errors = if completed.outcome.is_err() { 1.0 } else { 0.0 };
-                let milliseconds = completed.duration.as_secs_f64() * 1000.0;
-                for (name, value) in
-                    [("Invocations", 1.0), ("Errors", errors), ("Throttles", 0.0), ("Duration", milliseconds)]
-                {
-                    self.add("AWS/Lambda", name, &FUNCTION, now, value);
-                }
-            }
+            WorldEvent::InvocationEnded(completed) => self.add_invocation(&FUNCTION, completed, now),
             WorldEvent::RetryScheduled { records, .. } => {
                 self.add("AWS/Lambda", "FailedInvokeEventCount", &MAPPING, now, *records as f64);
             }
@@ -122,10 +116,30 @@ impl WorldMetrics {
                 self.add("AWS/Logs", "IncomingBytes", &LOG_GROUP, now, line.len() as f64);
                 self.ingest(line, now);
             }
-            WorldEvent::WitnessLine { line } => self.ingest(line, now),
+            WorldEvent::Witness(event) => self.apply_witness(event, now),
             _ => {}
         }
         self.trim(now, MAX_SAMPLES);
+    }
+
+    fn apply_witness(&mut self, event: &WorldEvent, now: DateTime<Utc>) {
+        match event {
+            WorldEvent::StreamPolled { records } => {
+                self.add("AWS/Lambda", "PolledEventCount", &WITNESS_MAPPING, now, *records as f64);
+            }
+            WorldEvent::InvocationEnded(completed) => self.add_invocation(&WITNESS_FUNCTION, completed, now),
+            WorldEvent::LogLine { line, .. } => self.ingest(line, now),
+            _ => {}
+        }
+    }
+
+    fn add_invocation(&mut self, function: &[(&str, &str)], completed: &CompletedInvocation, now: DateTime<Utc>) {
+        let errors = if completed.outcome.is_err() { 1.0 } else { 0.0 };
+        let milliseconds = completed.duration.as_secs_f64() * 1000.0;
+        for (name, value) in [("Invocations", 1.0), ("Errors", errors), ("Throttles", 0.0), ("Duration", milliseconds)]
+        {
+            self.add("AWS/Lambda", name, function, now, value);
+        }
     }
 
     fn ingest(&mut self, line: &str, now: DateTime<Utc>) {

@@ -223,10 +223,17 @@ impl State {
                 self.notice(now, false, format!("the function's process ended: {status}"));
             }
             WorldEvent::LogLine { source, line } => self.add_line(*source, line, now),
-            WorldEvent::WitnessLine { line } => {
-                let line = Line::parse(line);
-                if line.is_trouble() {
-                    self.notice(now, false, format!("the witness: {}", line.readable()));
+            WorldEvent::Witness(event) => {
+                let trouble = match &**event {
+                    WorldEvent::LogLine { line, .. } => {
+                        let line = Line::parse(line);
+                        line.is_trouble().then(|| line.readable())
+                    }
+                    WorldEvent::Warning { message } => Some(message.clone()),
+                    _ => None,
+                };
+                if let Some(trouble) = trouble {
+                    self.notice(now, false, format!("the witness: {trouble}"));
                 }
             }
             WorldEvent::SegmentReceived { document } => {

@@ -12,13 +12,11 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("alarms/records.yml", include_str!("../../../../alarms/records.yml")),
     ("alarms/telemetry.yml", include_str!("../../../../alarms/telemetry.yml")),
     ("alarms/topics.yml", include_str!("../../../../alarms/topics.yml")),
-];
-
-/// The files of the alarms on what the local world does not have: a canary and a witness.
-const NOT_LOCAL: &[(&str, &str)] = &[
-    ("alarms/canary.yml", include_str!("../../../../alarms/canary.yml")),
     ("alarms/witness.yml", include_str!("../../../../alarms/witness.yml")),
 ];
+
+/// The file of the alarms on what the local world does not have: a canary.
+const NOT_LOCAL: &[(&str, &str)] = &[("alarms/canary.yml", include_str!("../../../../alarms/canary.yml"))];
 
 macro_rules! runbooks {
     ($($name:literal),* $(,)?) => {
@@ -169,7 +167,10 @@ mod tests {
         }
         let pages: BTreeSet<_> =
             alarms.all().iter().filter(|alarm| pages(alarm)).map(|alarm| alarm.id.as_str()).collect();
-        assert_eq!(pages, BTreeSet::from(["Incident", "LossImminent", "TelemetryMissing"]));
+        assert_eq!(
+            pages,
+            BTreeSet::from(["Incident", "LossImminent", "TelemetryMissing", "TrailTampered", "WitnessBehind"])
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use crate::alarms;
-use crate::items::ItemError;
+use crate::items::{ItemError, Tampering};
 use crate::layout::{Page, Section};
 use crate::live;
 use crate::site::{Refusal, Site, done};
@@ -257,7 +257,37 @@ fn forms(site: &Site) -> Markup {
         }
         p.help { "Its second change has an old and a new value that together exceed DynamoDB's 400 KB for an item: the entry has a note in
             place of each value, and the full record is in the failure bucket. Nothing fails." }
+        h2 { "Somebody touches the trail" }
+        form.plain method="post" action="/break/tamper" {
+            input type="hidden" name="token" value=(token);
+            button.second #alter-entry name="act" value="alter" { "Alter the newest entry" }
+            button.second #delete-entry name="act" value="delete" { "Delete the newest entry" }
+        }
+        p.help { "The witness reports it within seconds, and stores the entry as it was in the failure bucket. "
+            (alarms::promise("TrailTampered")) }
     }
+}
+
+/// The form that tampers with an entry.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TamperForm {
+    act: Tampering,
+}
+
+/// Tampers with an entry.
+///
+/// # Errors
+/// If the form does not have our token, there is no entry, or DynamoDB rejects a request.
+pub(crate) async fn tamper(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    Sent(form): Sent<TamperForm>,
+) -> Result<Response, Refusal> {
+    site.items.tamper(form.act).await.map_err(|error| match error {
+        ItemError::NoEntry => Refusal::Invalid(error.to_string()),
+        error => Refusal::Store(error.to_string()),
+    })?;
+    Ok(answer(&site, &headers))
 }
 
 /// The form of a switch.

@@ -73,7 +73,7 @@ async fn every_form_of_the_page_does_what_it_says() {
     };
     assert_eq!(fixture.breaker.faults(), all);
     // The token is checked before anything else.
-    for address in ["/break", "/break/load", "/break/oversized"] {
+    for address in ["/break", "/break/load", "/break/oversized", "/break/tamper"] {
         assert_eq!(
             fixture.post(address, "x", &[("fault", "none"), ("rate", "1")]).await.0,
             StatusCode::FORBIDDEN,

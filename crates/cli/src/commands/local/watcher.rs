@@ -95,12 +95,22 @@ impl Watcher {
             WorldEvent::InvocationStarted { .. } => self.invocation.records = std::mem::take(&mut self.delivered),
             WorldEvent::ProcessStarted { .. } => self.invocation.cold = true,
             WorldEvent::LogLine { line, .. } if self.verbose => self.invocation.lines.push(line.clone()),
-            WorldEvent::LogLine { line, .. } | WorldEvent::WitnessLine { line } => {
+            WorldEvent::LogLine { line, .. } => {
                 let line = Line::parse(line);
                 if line.is_trouble() {
                     return bad(line.readable());
                 }
             }
+            WorldEvent::Witness(event) => match &**event {
+                WorldEvent::LogLine { line, .. } => {
+                    let line = Line::parse(line);
+                    if line.is_trouble() {
+                        return bad(format!("the witness: {}", line.readable()));
+                    }
+                }
+                WorldEvent::Warning { message } => return bad(format!("the witness: {message}")),
+                _ => {}
+            },
             WorldEvent::SegmentReceived { document } if self.verbose => self.invocation.segments.push(document.clone()),
             WorldEvent::SegmentRejected { reason } => {
                 return bad(format!("X-Ray: not a valid segment document: {reason}"));
