@@ -1,5 +1,8 @@
 //! The function without any telemetry, as the baseline for the cost of its telemetry (`make bench`).
 
+// The futures of a function are nested deeper than the compiler's default allows.
+#![recursion_limit = "256"]
+
 use config_audit::clock::Clock;
 use config_audit::settings::{ProcessEnvironment, Settings};
 use lambda_runtime::Error;

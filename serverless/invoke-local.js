@@ -44,6 +44,7 @@ async function invokeLocal(aws, store) {
     '--function-name', functionObj.name,
     '--timeout', String(functionObj.timeout || provider.timeout || 6),
     '--memory', String(functionObj.memorySize || provider.memorySize || 1024),
+    '--env', `_HANDLER=${functionObj.handler}`,
     ...literal,
   ], { cwd: serviceDir, env: { ...process.env, ...credentials }, input: typeof data === 'string' ? data : JSON.stringify(data) });
   if (typeof status !== 'number') throw new Error(`config-audit was killed by ${status}`);

@@ -99,6 +99,8 @@ function leaveOutWitness(template) {
   for (const { Type, Properties } of Object.values(Resources)) {
     if (Type === 'AWS::Logs::QueryDefinition') Properties.LogGroupNames = Properties.LogGroupNames.filter(({ Ref }) => Ref !== 'WitnessLogGroup');
   }
+  const failures = Resources.FailureBucketPolicy?.Properties.PolicyDocument;
+  if (failures) failures.Statement = failures.Statement.filter(({ Sid }) => !/Evidence$/.test(Sid));
   // Its graphs and their heading name it or its metrics.
   leaveOutWidgets(Resources.OperationsDashboard, ({ properties }) => /witness|EntriesTampered/i.test(JSON.stringify(properties)));
 }

@@ -65,12 +65,12 @@ pub async fn run(
             connect(&store).await;
             let (key_attribute, provenance) = (settings.key_attribute.clone(), settings.provenance);
             let handler = Handler { store, quarantine, clock, key_attribute, provenance };
-            Box::pin(serve(async |invocation| handler.handle(invocation).await, telemetry, clock)).await
+            serve(async |invocation| handler.handle(invocation).await, telemetry, clock).await
         }
         Function::Witness => {
             let bucket = bucket(&settings.witness_bucket, Purpose::Witness);
             let handler = WitnessHandler { bucket, quarantine, clock };
-            Box::pin(serve(async |invocation| handler.handle(invocation).await, telemetry, clock)).await
+            serve(async |invocation| handler.handle(invocation).await, telemetry, clock).await
         }
     }
 }
@@ -96,7 +96,8 @@ async fn serve(
             event: &event,
         };
         async {
-            let mut report = handle(&invocation).await;
+            // In a box, so that the futures are nested less deeply.
+            let mut report = Box::pin(handle(&invocation)).await;
             if let Some(telemetry) = telemetry {
                 telemetry.publish(&mut report, clock).await;
             }

@@ -1,5 +1,8 @@
 //! The Lambda's entry point: settings, telemetry, runtime. No logic.
 
+// The futures of a function are nested deeper than the compiler's default allows.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 
 use config_audit::clock::Clock;

@@ -88,7 +88,7 @@ test('invoke local builds both binaries and passes the event to config-audit', a
     assert.equal(invoke.credentials, undefined);
     assert.deepEqual(invoke.args, [
       'invoke', '--bootstrap', path.join(service.directory, 'target', 'debug', 'bootstrap'), '--store', 'memory',
-      '--function-name', 'config-audit-dev-audit', '--timeout', '30', '--memory', '256',
+      '--function-name', 'config-audit-dev-audit', '--timeout', '30', '--memory', '256', '--env', '_HANDLER=bootstrap',
       '--env', 'IS_LOCAL=true', // Serverless's own mark of a local invocation.
       '--env', 'AUDIT_TABLE=Audit-dev', '--env', 'KEY_ATTRIBUTE=key', '--env', 'AUDIT_PROVENANCE=off',
       '--env', 'LATE_MINUTES=5', '--env', 'SERVICE_NAME=config-audit', '--env', 'STAGE=dev',

@@ -174,14 +174,20 @@ test('what is stored is encrypted, private, and outlives the stack', async (t) =
   assert.deepEqual(bucket.PublicAccessBlockConfiguration, { BlockPublicAcls: true, BlockPublicPolicy: true, IgnorePublicAcls: true, RestrictPublicBuckets: true });
   assert.deepEqual(bucket.OwnershipControls.Rules, [{ ObjectOwnership: 'BucketOwnerEnforced' }]);
   assert.deepEqual(FailureBucketPolicy.Properties.Bucket, { Ref: 'FailureBucket' });
-  assert.deepEqual(resolved(made, FailureBucketPolicy.Properties.PolicyDocument.Statement), [{
+  const [tlsOnly, ...evidence] = resolved(made, FailureBucketPolicy.Properties.PolicyDocument.Statement);
+  assert.deepEqual(tlsOnly, {
     Sid: 'TlsOnly',
     Effect: 'Deny',
     Principal: '*',
     Action: 's3:*',
     Resource: ['arn:aws:s3:::BUCKET', 'arn:aws:s3:::BUCKET/*'],
     Condition: { Bool: { 'aws:SecureTransport': 'false' } },
-  }]);
+  });
+  assert.deepEqual(evidence.map(({ Effect, Principal, Action, Resource }) => [Effect, Principal, Action, Resource]), [
+    ['Deny', '*', 's3:PutObject', 'arn:aws:s3:::BUCKET/tampering/*'],
+    ['Deny', '*', ['s3:DeleteObject', 's3:DeleteObjectVersion'], 'arn:aws:s3:::BUCKET/tampering/*'],
+  ]);
+  assert.deepEqual(FailureBucketPolicy.Properties.PolicyDocument.Statement[1].Condition, { ArnNotEquals: { 'aws:PrincipalArn': { 'Fn::GetAtt': ['WitnessRole', 'Arn'] } } });
   for (const { Properties } of ofType(made, 'AWS::S3::Bucket').filter(({ Type }) => Type === 'AWS::S3::Bucket')) {
     assert.equal(Properties.BucketEncryption.ServerSideEncryptionConfiguration[0].ServerSideEncryptionByDefault.SSEAlgorithm, 'AES256');
   }

@@ -35,8 +35,15 @@ pub struct StoredEntry {
 #[derive(Debug, Serialize, Deserialize)]
 enum Row {
     Entry(StoredEntry),
-    /// A witness, and whether the digest covers it.
-    Witness(Witness, bool),
+    Witness(Kept, bool),
+}
+
+/// A witness, and when the bucket got it. What the witness itself says of time comes from the event that the function was
+/// invoked with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    witness: Witness,
+    kept: Option<DateTime<Utc>>,
 }
 
 /// Collects entries and witnesses, in any order.
@@ -66,7 +73,7 @@ pub struct Counts {
 #[derive(Debug, Default)]
 struct Group {
     entry: Option<StoredEntry>,
-    witnesses: Vec<Witness>,
+    witnesses: Vec<Kept>,
 }
 
 /// An entry that may not be as it was witnessed. It was read a while ago, so it must be read again.
@@ -106,11 +113,17 @@ impl Comparison {
         self.spool.add(&id, &Row::Entry(entry))
     }
 
-    /// Adds a witness. The same one may come several times. `is_covered` is whether the digest covers it.
+    /// Adds a witness that the bucket got at this time. The same one may come several times. `is_covered` is whether the
+    /// digest covers it.
     ///
     /// # Errors
     /// [`SpoolError`] if the temporary files cannot be written.
-    pub fn add_witness(&mut self, witness: Witness, is_covered: bool) -> Result<(), SpoolError> {
+    pub fn add_witness(
+        &mut self,
+        witness: Witness,
+        kept: Option<DateTime<Utc>>,
+        is_covered: bool,
+    ) -> Result<(), SpoolError> {
         self.witnesses += 1;
         if let Some(stored) = &witness.stored
             && self.begins.as_ref().is_none_or(|begins| stored < begins)
@@ -118,13 +131,25 @@ impl Comparison {
             self.begins = Some(stored.clone());
         }
         let id = witness.id.clone();
-        self.spool.add(&id, &Row::Witness(witness, is_covered))
+        self.spool.add(&id, &Row::Witness(Kept { witness, kept }, is_covered))
     }
 
     /// How many entries and how many witnesses were added.
     #[must_use]
     pub const fn collected(&self) -> (usize, usize) {
         (self.entries, self.witnesses)
+    }
+
+    /// The tree over the covered witnesses, without a comparison.
+    ///
+    /// # Errors
+    /// [`SpoolError`] if the temporary files cannot be read.
+    pub fn tree(self) -> Result<Tree, SpoolError> {
+        let mut tree = Tree::default();
+        for rows in self.spool.read::<Row>() {
+            add_leaves(&mut tree, &rows?);
+        }
+        Ok(tree)
     }
 
     /// Compares what was collected, part by part. Call this when there is nothing more to add; the entries must have been
@@ -173,27 +198,23 @@ impl Judgement {
     }
 
     fn part(&mut self, rows: Vec<Row>) -> Vec<Suspect> {
+        add_leaves(&mut self.tree, &rows);
         let mut groups = HashMap::<String, Group>::new();
-        let mut leaves = BTreeSet::new();
         for row in rows {
             match row {
                 Row::Entry(entry) => {
                     let group = groups.entry(entry.id.clone()).or_default();
                     group.entry = Some(entry);
                 }
-                Row::Witness(witness, is_covered) => {
-                    if is_covered {
-                        leaves.insert((position(&witness.id), leaf(&witness)));
-                    }
-                    let witnesses = &mut groups.entry(witness.id.clone()).or_default().witnesses;
-                    if !witnesses.contains(&witness) {
-                        witnesses.push(witness);
+                Row::Witness(kept, _) => {
+                    let witnesses = &mut groups.entry(kept.witness.id.clone()).or_default().witnesses;
+                    match witnesses.iter_mut().find(|known| known.witness == kept.witness) {
+                        // A redelivery stores it again.
+                        Some(known) => known.kept = known.kept.min(kept.kept),
+                        None => witnesses.push(kept),
                     }
                 }
             }
-        }
-        for (_, leaf) in &leaves {
-            self.tree.add(leaf.as_bytes());
         }
         let mut suspects: Vec<Suspect> = groups.into_values().filter_map(|group| self.count(group)).collect();
         suspects.sort_by(|one, other| one.finding.id.cmp(&other.finding.id));
@@ -249,47 +270,74 @@ impl Suspect {
 }
 
 impl Rules {
+    /// The time of the first witness. Shards are delivered independently of one another, so others may have begun a little
+    /// later.
+    fn begins(&self) -> Option<DateTime<Utc>> {
+        self.begins.as_deref().and_then(time)
+    }
+
     fn verdict(&self, Group { entry, witnesses }: &Group) -> Verdict {
         // Without a time it sorts last, so that it does not hide one that has a time.
-        let first = witnesses.iter().min_by_key(|witness| (witness.stored.is_none(), witness.stored.clone()));
+        let first =
+            witnesses.iter().min_by_key(|Kept { witness, .. }| (witness.stored.is_none(), witness.stored.clone()));
         let wrong = |kind, id: &str| {
             Verdict::Wrong(Finding {
                 id: id.to_owned(),
                 item_key: entry.as_ref().map(|entry| entry.item_key.clone()),
                 time: entry.as_ref().map(|entry| entry.time.clone()),
-                stored: first.and_then(|witness| witness.stored.clone()),
+                stored: first.and_then(|first| first.witness.stored.clone()),
                 kind,
             })
         };
         match (entry, first) {
             (None, None) => Verdict::Absent,
-            (None, Some(first)) => wrong(FindingKind::Deleted, &first.id),
+            (None, Some(first)) => wrong(FindingKind::Deleted, &first.witness.id),
             (Some(entry), Some(first)) => {
-                let is_as_witnessed = |witness: &Witness| witness.fingerprint().agrees_with(&first.fingerprint());
-                if !entry.fingerprint().agrees_with(&first.fingerprint()) {
+                let original = first.witness.fingerprint();
+                if !entry.fingerprint().agrees_with(&original) {
                     wrong(FindingKind::Altered, &entry.id)
-                } else if witnesses.iter().all(is_as_witnessed) {
-                    Verdict::Proven { is_late: is_late(entry, first) }
-                } else {
+                } else if !witnesses.iter().all(|other| other.witness.fingerprint().agrees_with(&original)) {
                     wrong(FindingKind::Rewritten, &entry.id)
+                } else if is_early(entry, first) {
+                    wrong(FindingKind::Forged, &entry.id)
+                } else {
+                    Verdict::Proven { is_late: is_late(entry, first) }
                 }
             }
             (Some(entry), None) => match time(&entry.time) {
                 Some(time) if time > self.now - LAG && time < self.now + LAG => Verdict::Pending,
-                Some(_) if self.begins.as_ref().is_none_or(|begins| entry.time < *begins) => Verdict::Older,
+                Some(time) if self.begins().is_none_or(|begins| time < begins + LAG) => Verdict::Older,
                 _ => wrong(FindingKind::Forged, &entry.id),
             },
         }
     }
 }
 
-fn is_late(entry: &StoredEntry, first: &Witness) -> bool {
-    let stored = first.stored.as_deref().and_then(time);
+/// Whether the entry was stored long after its change. The later of both times counts.
+fn is_late(entry: &StoredEntry, first: &Kept) -> bool {
+    let stored = first.witness.stored.as_deref().and_then(time).max(first.kept);
     stored.is_some_and(|stored| time(&entry.time).is_none_or(|time| stored - time > LATE))
+}
+
+/// Whether the entry was stored before its change.
+fn is_early(entry: &StoredEntry, first: &Kept) -> bool {
+    let stored = first.witness.stored.as_deref().and_then(time).or(first.kept);
+    stored.is_some_and(|stored| time(&entry.time).is_some_and(|time| time > stored + LAG))
 }
 
 fn time(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(Into::into)
+}
+
+/// Adds the covered witnesses of a part, each once, in order of their positions.
+fn add_leaves(tree: &mut Tree, rows: &[Row]) {
+    let leaf = |row: &Row| match row {
+        Row::Witness(Kept { witness, .. }, true) => Some((position(&witness.id), leaf(witness))),
+        _ => None,
+    };
+    for (_, leaf) in rows.iter().filter_map(leaf).collect::<BTreeSet<_>>() {
+        tree.add(leaf.as_bytes());
+    }
 }
 
 /// A witness as a leaf of the tree: a JSON list of the ID and the two hashes, without white space.

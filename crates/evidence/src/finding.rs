@@ -26,7 +26,7 @@ pub enum FindingKind {
     Deleted,
     /// It was witnessed twice, with different content.
     Rewritten,
-    /// It was never witnessed, though it would have been if it had been stored at its time.
+    /// It was never witnessed, though it would have been if it had been stored at its time; or it was stored before its time.
     Forged,
 }
 
@@ -61,7 +61,8 @@ impl Finding {
                 )
             }
             FindingKind::Forged => format!(
-                "the entry {id}{of} has no witness: it is forged, or was stored in the last minutes by a redrive or a backfill"
+                "the entry {id}{of} has no witness that fits its time: it is forged, or was stored in the last minutes, long after its \
+                 change (by a redrive, or by the function after an outage)"
             ),
         }
     }

@@ -89,8 +89,7 @@ impl Part {
     }
 }
 
-/// Where an entry stands among all: the order of the hashes of their IDs. Nobody can choose IDs so that all are in one
-/// part.
+/// Where an entry stands among all: the order of the hashes of their IDs.
 pub(crate) fn position(id: &str) -> [u8; 32] {
     Sha256::digest(id).into()
 }

@@ -115,9 +115,11 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 impl Table {
-    /// When the next thing happens: one a minute.
+    /// When the next thing happens: one a minute, beginning an hour after the first entry, since nothing is known of those that
+    /// are hardly younger than it.
     fn time(&self) -> i64 {
-        EPOCH + 60 * i64::try_from(self.records.len()).unwrap_or_default()
+        let hour = if self.records.is_empty() { 0 } else { 3600 };
+        EPOCH + hour + 60 * i64::try_from(self.records.len()).unwrap_or_default()
     }
 
     /// Adds a record to the stream, unless it is disabled.
@@ -370,7 +372,7 @@ fn compare(table: &Table, witnesses: &BTreeMap<String, String>) -> Result<BTreeM
         }
         let object: WitnessObject = serde_json::from_str(body).map_err(|error| failed(&error))?;
         for witness in object.entries {
-            comparison.add_witness(witness, true).map_err(|error| failed(&error))?;
+            comparison.add_witness(witness, None, true).map_err(|error| failed(&error))?;
         }
     }
     let mut judgement = comparison.judge(at(table.time()) + Duration::from_hours(48));

@@ -58,14 +58,14 @@ pub enum SealingError {
         source: crate::witnesses::Flaw,
     },
     /// There is nothing to seal.
-    #[error("there is no witness of an entry of the table {0} yet, so there is nothing to seal")]
+    #[error("no entry of the table {0} was witnessed more than 15 minutes ago, so there is nothing to seal")]
     Nothing(String),
     /// The temporary files.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The previous seal is not one.
-    #[error("{} cannot be the previous seal", path.display())]
-    Previous {
+    /// A file is not a seal.
+    #[error("{} cannot be read as a seal", path.display())]
+    NotASeal {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -115,24 +115,21 @@ pub async fn run(arguments: SealArguments, terminal: Terminal) -> Result<u8, Sea
         }
         let content = seen.content.map_err(|source| SealingError::Flawed { key: seen.key, source })?;
         for witness in content {
-            comparison.add_witness(witness, true)?;
+            comparison.add_witness(witness, seen.stored, true)?;
         }
         progress.show(|| count(comparison.collected().1, "witness", "witnesses"));
     }
-    let mut judgement = comparison.judge(until);
-    while let Some(part) = judgement.next_part() {
-        part?;
-    }
-    if judgement.tree().leaves() == 0 {
+    let tree = comparison.tree()?;
+    if tree.leaves() == 0 {
         return Err(SealingError::Nothing(table));
     }
-    let seal = Seal::new(&table, until, judgement.tree(), previous.as_deref());
+    let seal = Seal::new(&table, until, &tree, previous.as_deref());
     write(&output, seal.file().as_bytes())?;
     terminal.line(
         Tone::Good.paint("Sealed")
             + format!(
-                ": {} of the table {table}, stored until {}, in {}",
-                count(seal.witnesses, "entry", "entries"),
+                ": {} of entries of the table {table}, stored until {}, in {}",
+                count(seal.witnesses, "witness", "witnesses"),
                 seal.until,
                 output.display()
             ),
@@ -157,7 +154,7 @@ fn read_previous(path: &Path, table: &str) -> Result<Vec<u8>, SealingError> {
 pub fn read(path: &Path) -> Result<(Vec<u8>, Seal), SealingError> {
     let failed = |source| SealingError::File { what: "reading", path: path.to_owned(), source };
     let file = std::fs::read(path).map_err(failed)?;
-    let seal = Seal::read(&file).map_err(|source| SealingError::Previous { path: path.to_owned(), source })?;
+    let seal = Seal::read(&file).map_err(|source| SealingError::NotASeal { path: path.to_owned(), source })?;
     Ok((file, seal))
 }
 

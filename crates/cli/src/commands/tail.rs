@@ -122,8 +122,12 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tai
     terminal.note(format!("Following table {table}. Press Ctrl-C to stop."));
     let (mut polls, mut failures) = (0_u32, 0);
     let mut is_disabled = false;
+    // The stream that follows this one, once it has been read.
+    let mut successor: Option<String> = None;
     loop {
+        let mut seen = 0;
         let print = |page: Page| {
+            seen += page.records.len();
             if let Some(notice) = page.notice {
                 terminal.note(notice);
             }
@@ -133,14 +137,21 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tai
         let is_refresh = polls.is_multiple_of(POLLS_PER_REFRESH);
         let polled = poll(&mut reader, is_refresh, print).await;
         let has_ended = matches!(&polled, Err(PollError::Stream(error)) if error.is_final());
-        // Whoever wants to alter an entry unnoticed disables the stream first. Its records were read just now.
+        if (has_ended || seen == 0)
+            && let Some(next) = successor.take()
+        {
+            reader = StreamReader::new(aws.streams(), next.clone(), BTreeMap::new());
+            (stream, is_disabled, polls) = (next, false, 0);
+            continue;
+        }
+        // Whoever wants to alter an entry unnoticed disables the stream first.
         if is_refresh || has_ended {
             match audit.stream().await {
                 Ok(Some(current)) if current != stream => {
-                    print_stream_event(StreamEvent::Replaced, table, arguments.output, terminal)?;
-                    reader = StreamReader::new(aws.streams(), current.clone(), BTreeMap::new());
-                    (stream, is_disabled, polls) = (current, false, 0);
-                    continue;
+                    if successor.is_none() {
+                        print_stream_event(StreamEvent::Replaced, table, arguments.output, terminal)?;
+                    }
+                    successor = Some(current);
                 }
                 Ok(None) => {
                     if !std::mem::replace(&mut is_disabled, true) {
@@ -154,7 +165,7 @@ async fn follow(arguments: &TailArguments, terminal: Terminal) -> Result<(), Tai
         match polled {
             Ok(()) => failures = 0,
             // The stream is gone, and the table has no other yet.
-            Err(PollError::Stream(error)) if error.is_final() && is_disabled => {}
+            Err(PollError::Stream(error)) if error.is_final() && (is_disabled || successor.is_some()) => {}
             Err(PollError::Stream(error)) if failures < MAX_FAILURES && !error.is_final() => failures += 1,
             Err(PollError::Stream(error)) => return Err(refused(error)),
             Err(PollError::Output(error)) => return Err(error.into()),

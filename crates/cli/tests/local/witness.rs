@@ -55,7 +55,8 @@ impl Scene {
     async fn wait_for(&mut self, metric: &str, count: usize) {
         let mut seen = 0;
         let wanted = |event: &WorldEvent| {
-            let WorldEvent::WitnessLine { line } = event else { return None };
+            let WorldEvent::Witness(event) = event else { return None };
+            let WorldEvent::LogLine { line, .. } = &**event else { return None };
             assert!(!line.contains("s3cr3t"), "{line}");
             let line: Value = serde_json::from_str(line).unwrap();
             seen += usize::try_from(line[metric].as_u64().unwrap_or_default()).unwrap();

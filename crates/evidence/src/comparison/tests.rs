@@ -43,7 +43,7 @@ fn compare(entries: &[StoredEntry], witnesses: &[Witness]) -> (BTreeMap<String, 
         comparison.add_entry(entry.clone()).unwrap();
     }
     for witness in witnesses {
-        comparison.add_witness(witness.clone(), true).unwrap();
+        comparison.add_witness(witness.clone(), None, true).unwrap();
     }
     assert_eq!(comparison.collected(), (entries.len(), witnesses.len()));
     let mut judgement = comparison.judge(now());
@@ -129,7 +129,7 @@ fn what_the_witness_cannot_know_is_counted() {
 fn an_entry_that_was_written_meanwhile_is_judged_again() {
     let mut comparison = Comparison::new();
     for number in [1, 2, 3] {
-        comparison.add_witness(witness(&entry(number)), false).unwrap();
+        comparison.add_witness(witness(&entry(number)), None, false).unwrap();
     }
     let mut judgement = comparison.judge(now());
     let mut suspects = Vec::new();
@@ -145,6 +145,24 @@ fn an_entry_that_was_written_meanwhile_is_judged_again() {
         .collect();
     assert_eq!(kinds, [None, Some(FindingKind::Deleted), Some(FindingKind::Altered)]);
     assert_eq!((judgement.counts().proven, judgement.tree().leaves()), (1, 0));
+}
+
+/// Whoever may invoke the witness function can have it witness an entry with any time in the event. The bucket's own time
+/// shows it.
+#[test]
+fn a_backdated_witness_counts_as_late_and_an_entry_from_the_future_as_forged() {
+    let mut comparison = Comparison::new();
+    let future = StoredEntry { time: timestamp(now() + TimeDelta::days(7)), ..entry(2) };
+    for (entry, stored) in [(entry(1), witness(&entry(1))), (future, Witness { ..witness(&entry(2)) })] {
+        comparison.add_witness(stored, Some(now()), false).unwrap();
+        comparison.add_entry(entry).unwrap();
+    }
+    let mut judgement = comparison.judge(now());
+    let mut found = Vec::new();
+    while let Some(part) = judgement.next_part() {
+        found.extend(part.unwrap().into_iter().map(|suspect| suspect.finding().kind));
+    }
+    assert_eq!((found, judgement.counts().late), (vec![FindingKind::Forged], 1));
 }
 
 /// What somebody does to one entry.

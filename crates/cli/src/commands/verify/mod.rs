@@ -147,7 +147,7 @@ impl Observer for &mut Printer {
 
 /// What a trail cannot prove.
 const LIMITS: &str = "This cannot detect entries that were altered, removed or added in a way that still fits the other entries \
-     and the items; docs/semantics.md lists the cases. With --witness it can.";
+     and the items; docs/semantics.md lists the cases. With --witness it finds what was altered or removed.";
 
 /// What was checked, for people. The verdict is on its own line.
 fn lines(summary: &Summary, evidence: Option<&Evidence>) -> Vec<Text> {

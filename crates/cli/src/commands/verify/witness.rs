@@ -109,7 +109,7 @@ pub(super) async fn check(
         match content {
             Ok(content) => {
                 for witness in content {
-                    comparison.add_witness(witness, is_covered)?;
+                    comparison.add_witness(witness, stored, is_covered)?;
                 }
             }
             Err(flaw) => {
@@ -196,7 +196,7 @@ impl Evidence {
         if self.counts.late > 0 {
             lines.push(
                 format!(
-                    "{} stored more than a day after the change: a redrive or a backfill does that, and so does a forgery.",
+                    "{} stored more than a day after the change: a redrive does that, and so does a forgery.",
                     count(self.counts.late, "entry was", "entries were")
                 )
                 .into(),
@@ -209,9 +209,11 @@ impl Evidence {
                 let wrong = count(self.wrong, "entry is", "entries are");
                 lines.push(Tone::Bad.paint(format!("Somebody touched the trail: {wrong} not as witnessed.")));
             }
-            Some(begins) => {
-                lines.push(Tone::Good.paint(format!("{intact} entry stored since {begins} is as it was witnessed.")));
+            Some(begins) if self.is_sound() => {
+                let text = format!("{intact} entry since {begins} that has a witness is as it was witnessed.");
+                lines.push(Tone::Good.paint(text));
             }
+            Some(_) => {}
         }
         if self.flawed > 0 {
             let flawed = count(self.flawed, "object is", "objects are");
