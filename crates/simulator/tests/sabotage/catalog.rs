@@ -138,7 +138,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         what: "failed records are missing in the metrics",
         edits: &[Switch {
             file: "src/telemetry/catalog.rs",
-            context: "@",
+            context: "Measure::Count(|report| @);",
             code: "report.counts().failed",
             broken: "0",
         }],
@@ -204,11 +204,11 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         what: "the error of the whole invocation erases the causes of its records",
         edits: &[Rewrite {
             file: "src/handler.rs",
-            code: "let nameless = report.failed()",
+            code: "report.fail_without_sequence_numbers();",
             broken: "for record in report.records.iter_mut().filter(|_| IS_ON && report.error.is_some()) {\n            \
                      if let crate::report::Outcome::Failed(cause) = &mut record.outcome {\n                \
                      *cause = unsettled.clone();\n            }\n        }\n        \
-                     let nameless = report.failed()",
+                     report.fail_without_sequence_numbers();",
         }],
         found_as: "and what became of its own requests is",
     },
