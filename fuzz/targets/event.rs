@@ -142,6 +142,7 @@ fn check(handler: &Parts, report: &Report, event: &[u8]) {
                 let body = objects.get(&quarantine_key(identify(raw).stream_arn.as_ref(), raw));
                 assert!(body.is_some_and(|body| kept_record(body) == raw.get()), "it is acknowledged, not kept");
             }
+            Outcome::Witnessed => panic!("the audit function witnesses nothing"),
             Outcome::Failed(_) => {
                 assert!(report.error.is_some() || record.sequence_number.is_some(), "it is not reported");
             }
