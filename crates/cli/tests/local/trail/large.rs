@@ -153,7 +153,7 @@ async fn what_is_deleted_altered_or_missing_among_a_hundred_thousand_entries_is_
     tables.delete(AUDIT, "id", &id(originals[2])).await;
     tables.alter(&id(originals[3]), "oldValue", originals[2]["oldValue"].clone()).await;
     tables.alter(&id(originals[4]), "modificationTime", AttributeValue::S(text(EPOCH + 3600))).await;
-    let life = vec![(EPOCH, Some(item("NEVER", &[("value", 1)]))), (EPOCH + 60, None)];
+    let life = vec![(EPOCH + 7200, Some(item("NEVER", &[("value", 1)]))), (EPOCH + 7260, None)];
     let forged = super::scene::entries("NEVER", &life);
     tables.write(AUDIT, forged.clone()).await;
     let (found, memory, took) = measured(&tables, &with_witness).await;
