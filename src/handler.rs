@@ -5,23 +5,20 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 
-use futures_util::future::FutureExt;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::audit::Context;
 use crate::aws::arn::StreamArn;
 use crate::bucket::Bucket;
 use crate::clock::Clock;
-use crate::invocation::{Invocation, InvocationError, working_time, xray_trace_id};
+use crate::invocation::{Invocation, InvocationError, work_until, working_time, xray_trace_id};
 use crate::journey::{Journey, Planning, Step};
 use crate::quarantine::uploader::Uploader;
 use crate::report::{Cause, Report};
 use crate::settings::Function;
 use crate::store::Store;
-use crate::stream::records;
 use crate::writer::Writer;
 
 /// Handles invocations, one at a time.
@@ -43,13 +40,8 @@ impl<S: Store, Q: Bucket> Handler<S, Q> {
     /// Handles one invocation, and answers before its deadline.
     pub async fn handle(&self, invocation: &Invocation<'_>) -> Report {
         let mut report = Report::new(Function::Audit, invocation, self.clock);
-        if working_time(report.allowed).is_zero() {
-            report.error = Some(InvocationError::NoTime(report.allowed));
-        } else {
-            match records(invocation.event) {
-                Ok(raw) => self.process(invocation, &raw, &mut report).await,
-                Err(error) => report.error = Some(error.into()),
-            }
+        if let Some(raw) = report.split(invocation.event) {
+            self.process(invocation, &raw, &mut report).await;
         }
         report.interval.ended = self.clock.instant();
         report
@@ -70,14 +62,7 @@ impl<S: Store, Q: Bucket> Handler<S, Q> {
             url: &|key| self.quarantine.as_ref().map_or_else(String::new, |bucket| bucket.url(key)),
         };
         let all = self.run_journeys(&planning, until, &mut journeys, &mut writer, &mut uploader);
-        // A panic in a client affects only records that are not settled yet.
-        let result = AssertUnwindSafe(timeout_at(until, all)).catch_unwind().await;
-        report.error = match result {
-            Err(_) => Some(InvocationError::Panicked),
-            Ok(Ok(Err(error))) => Some(error),
-            // At the deadline, unsettled records have failed; the invocation itself has not.
-            Ok(Ok(Ok(())) | Err(_)) => None,
-        };
+        report.error = work_until(until, all).await;
 
         let written = writer.finish();
         for unsettled in &written.unsettled {
@@ -117,7 +102,7 @@ impl<S: Store, Q: Bucket> Handler<S, Q> {
             if now >= until {
                 break;
             }
-            let event_id = journey.begin(planning, now).map_err(|view| InvocationError::ViewType(view.0))?;
+            let event_id = journey.begin(planning, now)?;
             if event_id.is_some_and(|id| *seen.entry(id).or_insert(journey.raw()) != journey.raw()) {
                 journey.conflicts();
             }

@@ -1,14 +1,17 @@
 //! One invocation as Lambda passes it: how much time it has, and why it can fail as a whole.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::FutureExt;
 use lambda_runtime::Diagnostic;
 use opentelemetry::trace::SpanContext;
+use tokio::time::{Instant, timeout_at};
 
 use crate::reason::Reason;
 use crate::store::StoreError;
-use crate::stream::NotAnEvent;
+use crate::stream::{NotAnEvent, WrongViewType};
 
 /// The part of the allowed time reserved for the answer and the telemetry: a tenth, within these bounds.
 const MARGIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(150)..=Duration::from_secs(1);
@@ -34,6 +37,20 @@ pub struct Invocation<'a> {
 #[must_use]
 pub fn working_time(allowed: Duration) -> Duration {
     allowed.saturating_sub((allowed / 10).clamp(*MARGIN.start(), *MARGIN.end()))
+}
+
+/// Works on the records until the deadline. Returns why the invocation failed, if it did: at the deadline it has not, but the
+/// records that are not settled by then have.
+pub async fn work_until<E: Into<InvocationError>>(
+    deadline: Instant,
+    work: impl Future<Output = Result<(), E>>,
+) -> Option<InvocationError> {
+    // A panic in a client affects only records that are not settled yet.
+    match AssertUnwindSafe(timeout_at(deadline, work)).catch_unwind().await {
+        Err(_) => Some(InvocationError::Panicked),
+        Ok(Ok(Err(error))) => Some(error.into()),
+        Ok(Ok(Ok(())) | Err(_)) => None,
+    }
 }
 
 /// A trace's ID as X-Ray writes it: `1-<8 hexadecimal digits of the time>-<24 digits>`; `None` for a trace that is not
@@ -102,6 +119,12 @@ impl InvocationError {
             Self::Panicked => Some(Reason::Panicked),
             Self::NotAnEvent(_) | Self::NoSequenceNumber(_) | Self::NoTime(_) => None,
         }
+    }
+}
+
+impl From<WrongViewType> for InvocationError {
+    fn from(WrongViewType(view): WrongViewType) -> Self {
+        Self::ViewType(view)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::quarantine::uploader::{Upload, Uploaded};
 use crate::quarantine::{omitted_key, quarantine_key};
 use crate::reason::Reason;
 use crate::report::{Cause, Outcome, Record};
-use crate::stream::{Refusal, decode, identify};
+use crate::stream::{Refusal, WrongViewType, decode};
 use crate::writer::{WriteOutcome, Written};
 
 /// One record in progress.
@@ -70,10 +70,6 @@ pub struct Planning<'a> {
     pub url: &'a dyn Fn(&str) -> String,
 }
 
-/// The stream lacks an image; this is its view type.
-#[derive(Debug, PartialEq, Eq)]
-pub struct WrongViewType(pub String);
-
 impl<'a> Journey<'a> {
     /// A record that has not been decoded yet.
     #[must_use]
@@ -123,16 +119,8 @@ impl<'a> Journey<'a> {
 
     /// No retry can fix the record: it is stored unchanged, and what can be read of it is reported.
     fn not_a_change(&mut self, cause: Cause) {
-        self.identify();
+        self.stream_arn = self.record.identify(self.raw);
         self.next = Next::Upload(self.quarantine(cause));
-    }
-
-    /// Copies the record's own identification, whatever else it contains.
-    fn identify(&mut self) {
-        let identity = identify(self.raw);
-        self.stream_arn = identity.stream_arn;
-        self.record.sequence_number = identity.sequence_number.map(Cow::into_owned);
-        self.record.event_name = identity.event_name;
     }
 
     /// The full record is stored first, because the entries refer to it.
@@ -217,15 +205,11 @@ impl<'a> Journey<'a> {
     /// The result of storing the record in the failure bucket.
     pub fn uploaded(&mut self, uploaded: Uploaded, now: Instant) {
         self.record.interval.ended = now;
-        match (uploaded.refused, &self.next) {
-            (Some(why), _) => {
-                self.next = Next::Done;
-                let message = format!("{}; {why}", uploaded.cause.message);
-                self.outcome = Some(Outcome::Failed(Cause::new(uploaded.cause.reason, message)));
-            }
-            (None, Next::Write(_)) => {}
-            (None, _) => self.outcome = Some(Outcome::Quarantined(uploaded.cause)),
+        if uploaded.refused.is_none() && matches!(self.next, Next::Write(_)) {
+            return;
         }
+        self.next = Next::Done;
+        self.outcome = Some(uploaded.outcome());
     }
 
     /// The record's outcome. An unsettled record failed for `unsettled`, unless it has its own cause.
@@ -234,7 +218,7 @@ impl<'a> Journey<'a> {
         if self.outcome.is_none() {
             self.record.interval.ended = now;
             if self.record.sequence_number.is_none() {
-                self.identify();
+                self.stream_arn = self.record.identify(self.raw);
             }
         }
         let failed = || match self.next {
@@ -258,14 +242,7 @@ struct Planned<'a> {
 
 fn decode_and_plan<'a>(raw: &'a RawValue, planning: &Planning<'_>, now: Instant) -> Result<Planned<'a>, Refusal> {
     let change = decode(raw, planning.key_attribute)?;
-    let record = Record {
-        event_name: Some(change.images.event_name()),
-        item_key: Some(change.item_key.clone().into_owned()),
-        sequence_number: change.sequence_number.clone().map(Cow::into_owned),
-        created: change.created,
-        is_canary: is_of_canary(&change, planning.key_attribute),
-        ..Record::unsettled(now)
-    };
+    let record = Record { is_canary: is_of_canary(&change, planning.key_attribute), ..Record::of_change(&change, now) };
     let (stream_arn, event_id) = (change.stream_arn.clone(), change.event_id.clone());
     if record.is_canary {
         return Ok(Planned { record, entries: Vec::new(), stream_arn, event_id });

@@ -6,15 +6,16 @@ use std::time::Duration;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use chrono::{DateTime, Utc};
 use opentelemetry::trace::SpanContext;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::aws::arn::StreamArn;
 use crate::clock::{Clock, Interval};
-use crate::invocation::{Invocation, InvocationError};
+use crate::invocation::{Invocation, InvocationError, working_time};
 use crate::reason::Reason;
 use crate::settings::Function;
 use crate::store::{Put, StoreError};
-use crate::stream::EventName;
+use crate::stream::{Change, EventName, identify, records};
 
 /// One invocation. Holds no value of any configuration item.
 #[derive(Debug)]
@@ -213,6 +214,28 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The record of a change that has not been settled yet.
+    #[must_use]
+    pub fn of_change(change: &Change<'_>, now: Instant) -> Self {
+        Self {
+            event_name: Some(change.images.event_name()),
+            item_key: Some(change.item_key.clone().into_owned()),
+            sequence_number: change.sequence_number.clone().map(Cow::into_owned),
+            created: change.created,
+            ..Self::unsettled(now)
+        }
+    }
+
+    /// Copies the raw record's own identification, whatever else it contains. Returns its stream.
+    pub fn identify<'a>(&mut self, raw: &'a RawValue) -> Option<StreamArn<'a>> {
+        let identity = identify(raw);
+        self.sequence_number = identity.sequence_number.map(Cow::into_owned);
+        self.event_name = identity.event_name;
+        identity.stream_arn
+    }
+}
+
 impl Report {
     /// The report of an invocation that begins now.
     #[must_use]
@@ -236,6 +259,16 @@ impl Report {
             spans_lost: 0,
             error: None,
         }
+    }
+
+    /// Splits the event into its records; `None` if nothing can be done with it, and [`Self::error`] says why.
+    pub fn split<'a>(&mut self, event: &'a [u8]) -> Option<Vec<&'a RawValue>> {
+        let split = if working_time(self.allowed).is_zero() {
+            Err(InvocationError::NoTime(self.allowed))
+        } else {
+            records(event).map_err(InvocationError::from)
+        };
+        split.map_err(|error| self.error = Some(error)).ok()
     }
 
     /// How many records had each outcome.

@@ -12,7 +12,7 @@ use super::StoredRecord;
 use crate::bucket::{Bucket, BucketError};
 use crate::clock::{Clock, Interval};
 use crate::invocation::Invocation;
-use crate::report::{Cause, Object};
+use crate::report::{Cause, Object, Outcome};
 
 /// The maximum number of uploads to the failure bucket in flight.
 const MAX_IN_FLIGHT: usize = 8;
@@ -39,6 +39,20 @@ pub struct Uploaded {
     pub cause: Cause,
     /// Why it is not stored, if it is not.
     pub refused: Option<String>,
+}
+
+impl Uploaded {
+    /// The outcome of a record that is only uploaded.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        match self.refused {
+            Some(why) => {
+                let message = format!("{}; {why}", self.cause.message);
+                Outcome::Failed(Cause::new(self.cause.reason, message))
+            }
+            None => Outcome::Quarantined(self.cause),
+        }
+    }
 }
 
 /// Puts the records of one invocation into the failure bucket.

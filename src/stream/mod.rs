@@ -27,6 +27,10 @@ struct Event<'a> {
 )]
 pub struct NotAnEvent;
 
+/// The stream lacks an image; this is its view type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongViewType(pub String);
+
 /// Splits an event into its records.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 
 use crate::value::canonical_hash;
@@ -11,12 +12,14 @@ use crate::value::canonical_hash;
 const PROVENANCE: &str = "provenance";
 
 /// The hashes of an entry's content, each a [`canonical_hash`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Of everything but the provenance. The entry's ID is a part of it, so equal values of two entries do not have
     /// equal hashes.
+    #[serde(rename = "sha256")]
     pub content: String,
     /// Of the provenance without its `traceId`; `None` if there is nothing else in it.
+    #[serde(rename = "provenanceSha256", skip_serializing_if = "Option::is_none", default)]
     pub provenance: Option<String>,
 }
 

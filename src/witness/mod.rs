@@ -10,12 +10,9 @@ mod fingerprint;
 mod object;
 mod record;
 
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 
-use futures_util::future::FutureExt;
 use serde_json::value::RawValue;
-use tokio::time::timeout_at;
 
 pub use fingerprint::Fingerprint;
 pub use object::{PREFIX, Witness, WitnessObject, is_authentic, object_key};
@@ -23,12 +20,12 @@ pub use object::{PREFIX, Witness, WitnessObject, is_authentic, object_key};
 use crate::aws::arn::StreamArn;
 use crate::bucket::{Bucket, BucketError};
 use crate::clock::{Clock, Interval};
-use crate::invocation::{Invocation, InvocationError, working_time};
+use crate::invocation::{Invocation, work_until, working_time};
 use crate::quarantine::uploader::Uploader;
 use crate::report::{Cause, Object, Report};
 use crate::settings::Function;
-use crate::stream::records;
-use record::{StreamRecord, WrongViewType};
+use crate::stream::WrongViewType;
+use record::StreamRecord;
 
 /// Handles invocations with records of the Audit table's stream, one at a time.
 #[derive(Debug)]
@@ -45,13 +42,8 @@ impl<W: Bucket, Q: Bucket> WitnessHandler<W, Q> {
     /// Handles one invocation, and answers before its deadline.
     pub async fn handle(&self, invocation: &Invocation<'_>) -> Report {
         let mut report = Report::new(Function::Witness, invocation, self.clock);
-        if working_time(report.allowed).is_zero() {
-            report.error = Some(InvocationError::NoTime(report.allowed));
-        } else {
-            match records(invocation.event) {
-                Ok(raw) => self.process(invocation, &raw, &mut report).await,
-                Err(error) => report.error = Some(error.into()),
-            }
+        if let Some(raw) = report.split(invocation.event) {
+            self.process(invocation, &raw, &mut report).await;
         }
         report.interval.ended = self.clock.instant();
         report
@@ -64,14 +56,7 @@ impl<W: Bucket, Q: Bucket> WitnessHandler<W, Q> {
         let mut records: Vec<StreamRecord<'_>> = raw.iter().map(|raw| StreamRecord::new(raw, now)).collect();
         let mut uploader = Uploader::new(self.quarantine.as_ref(), self.clock, until, invocation);
         let mut objects = Vec::new();
-        let settled = self.settle(&mut records, &mut uploader, &mut objects);
-        // A panic in a client affects only records that are not settled yet.
-        report.error = match AssertUnwindSafe(timeout_at(until, settled)).catch_unwind().await {
-            Err(_) => Some(InvocationError::Panicked),
-            Ok(Ok(Err(WrongViewType(view)))) => Some(InvocationError::ViewType(view)),
-            // At the deadline, unsettled records have failed; the invocation itself has not.
-            Ok(Ok(Ok(())) | Err(_)) => None,
-        };
+        report.error = work_until(until, self.settle(&mut records, &mut uploader, &mut objects)).await;
 
         let (not_uploaded, sent) = uploader.finish();
         objects.extend(sent);

@@ -13,26 +13,15 @@ pub const PREFIX: &str = "entries/";
 
 /// What the bucket keeps about one entry. It contains no value, only their hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Witness {
     /// The entry's ID.
     pub id: String,
-    /// [`Fingerprint::content`].
-    pub sha256: String,
-    /// [`Fingerprint::provenance`].
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub provenance_sha256: Option<String>,
+    /// Its fingerprint.
+    #[serde(flatten)]
+    pub fingerprint: Fingerprint,
     /// When DynamoDB stored the entry, as the stream has it; `None` if it does not say.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stored: Option<String>,
-}
-
-impl Witness {
-    /// The fingerprint of the entry.
-    #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint { content: self.sha256.clone(), provenance: self.provenance_sha256.clone() }
-    }
 }
 
 /// An object's content. It depends on nothing but the records, so a redelivery of the same records has the same.
@@ -74,11 +63,14 @@ mod tests {
     fn an_object_is_recognized_by_its_key() {
         let witness = |id: &str| Witness {
             id: id.to_owned(),
-            sha256: "ab".to_owned(),
-            provenance_sha256: None,
+            fingerprint: Fingerprint { content: "ab".to_owned(), provenance: None },
             stored: Some("2024-09-11T09:02:28.000Z".to_owned()),
         };
         let body = WitnessObject { entries: vec![witness("1"), witness("2")] }.body();
+        assert_eq!(
+            String::from_utf8_lossy(&body),
+            r#"{"entries":[{"id":"1","sha256":"ab","stored":"2024-09-11T09:02:28.000Z"},{"id":"2","sha256":"ab","stored":"2024-09-11T09:02:28.000Z"}]}"#
+        );
         let arn = StreamArn::new("arn:aws:dynamodb:eu-central-1:1:table/Audit/stream/2024-09-11T09:00:17.927");
         let key = object_key(Some(&arn), DateTime::from_timestamp(1_726_045_348, 0), &body);
         assert!(key.starts_with("entries/Audit/2024/09/11/"), "{key}");

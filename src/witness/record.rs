@@ -1,6 +1,5 @@
 //! One record of the Audit table's stream: what it demands, and its outcome.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,15 +17,11 @@ use crate::quarantine::tampering_key;
 use crate::quarantine::uploader::{Upload, Uploaded};
 use crate::reason::Reason;
 use crate::report::{Cause, Outcome, Record};
-use crate::stream::{Change, Images, Refusal, decode, identify};
+use crate::stream::{Change, Images, Refusal, WrongViewType, decode};
 use crate::value::JsonItem;
 
 /// The key of the Audit table.
 const ID: &str = "id";
-
-/// The stream lacks an image; this is its view type.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct WrongViewType(pub(super) String);
 
 /// One record in progress.
 #[derive(Debug)]
@@ -75,8 +70,7 @@ impl<'a> StreamRecord<'a> {
                     Event::Stored(fingerprint) if witnessing => {
                         self.witness = Some(Witness {
                             id: self.record.item_key.clone().unwrap_or_default(),
-                            sha256: fingerprint.content,
-                            provenance_sha256: fingerprint.provenance,
+                            fingerprint,
                             stored: self.record.created.map(timestamp),
                         });
                         return Ok(None);
@@ -93,18 +87,10 @@ impl<'a> StreamRecord<'a> {
             Err(_) => Cause::new(Reason::Panic, "the function panicked while it worked on the record; this is a bug"),
         };
         if self.record.sequence_number.is_none() {
-            self.identify();
+            self.stream_arn = self.record.identify(self.raw);
         }
         let key = tampering_key(self.stream_arn.as_ref(), self.raw);
         Ok(Some(Upload { key, cause, record: self.raw }))
-    }
-
-    /// Copies the record's own identification, whatever else it contains.
-    fn identify(&mut self) {
-        let identity = identify(self.raw);
-        self.stream_arn = identity.stream_arn;
-        self.record.sequence_number = identity.sequence_number.map(Cow::into_owned);
-        self.record.event_name = identity.event_name;
     }
 
     /// The stream that the record came from, if the record says.
@@ -136,13 +122,7 @@ impl<'a> StreamRecord<'a> {
     /// The result of storing the record in the failure bucket.
     pub(super) fn uploaded(&mut self, uploaded: Uploaded, now: Instant) {
         self.record.interval.ended = now;
-        self.outcome = Some(match uploaded.refused {
-            Some(why) => {
-                let message = format!("{}; {why}", uploaded.cause.message);
-                Outcome::Failed(Cause::new(uploaded.cause.reason, message))
-            }
-            None => Outcome::Quarantined(uploaded.cause),
-        });
+        self.outcome = Some(uploaded.outcome());
     }
 
     /// The record's outcome. An unsettled record failed for `unsettled`.
@@ -150,7 +130,7 @@ impl<'a> StreamRecord<'a> {
         if self.outcome.is_none() {
             self.record.interval.ended = now;
             if self.record.sequence_number.is_none() {
-                self.identify();
+                self.stream_arn = self.record.identify(self.raw);
             }
         }
         Record { outcome: self.outcome.unwrap_or_else(|| Outcome::Failed(unsettled.clone())), ..self.record }
@@ -159,13 +139,7 @@ impl<'a> StreamRecord<'a> {
 
 fn read(raw: &RawValue, now: Instant) -> Result<Reading<'_>, Refusal> {
     let change = decode(raw, ID)?;
-    let record = Record {
-        event_name: Some(change.images.event_name()),
-        item_key: Some(change.item_key.clone().into_owned()),
-        sequence_number: change.sequence_number.clone().map(Cow::into_owned),
-        created: change.created,
-        ..Record::unsettled(now)
-    };
+    let record = Record::of_change(&change, now);
     let event = match &change.images {
         Images::Insert { new } => Event::Stored(Fingerprint::of(tree(new))),
         Images::Modify { old, new } => {

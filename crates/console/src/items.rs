@@ -21,7 +21,7 @@ pub(crate) struct Items {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tampering {
-    /// Replaces a value in it.
+    /// Gives it another new value.
     Alter,
     /// Removes it.
     Delete,
@@ -39,9 +39,6 @@ pub(crate) enum ItemError {
         /// The key attribute.
         key_attribute: String,
     },
-    /// There is nothing to tamper with.
-    #[error("the trail has no entry yet; change an item first")]
-    NoEntry,
     /// DynamoDB refused.
     #[error("table {table} cannot be changed: {message}")]
     Refused {
@@ -98,27 +95,20 @@ impl Items {
         sent.map(drop).map_err(|error| self.refused(error_message(&error)))
     }
 
-    /// Alters or deletes the newest of the first entries that the Audit table has, as somebody would who may write to it.
+    /// Alters or deletes an entry, as somebody would who may write to the Audit table.
     ///
     /// # Errors
-    /// If there is no entry, or DynamoDB rejects a request.
-    pub(crate) async fn tamper(&self, act: Tampering) -> Result<(), ItemError> {
+    /// If DynamoDB rejects the request.
+    pub(crate) async fn tamper(&self, act: Tampering, id: &str) -> Result<(), ItemError> {
         let table = &self.audit_table;
         let refused = |message| ItemError::Refused { table: table.clone(), message };
-        let page = self.client.scan().table_name(table).send().await.map_err(|error| refused(error_message(&error)))?;
-        let time = |entry: &HashMap<String, AttributeValue>| {
-            entry.get("modificationTime").and_then(|time| time.as_s().ok().cloned())
-        };
-        let newest = page.items.unwrap_or_default().into_iter().max_by_key(time).ok_or(ItemError::NoEntry)?;
-        let key = newest.get("id").cloned().ok_or(ItemError::NoEntry)?;
+        let key = AttributeValue::S(id.to_owned());
         match act {
             Tampering::Alter => {
-                let attribute = if newest.contains_key("newValue") { "newValue" } else { "oldValue" };
                 let update = self.client.update_item().table_name(table).key("id", key);
-                let update = update.update_expression("SET #attribute = :value");
-                let update = update.expression_attribute_names("#attribute", attribute);
+                let update = update.update_expression("SET newValue = :value");
                 let update =
-                    update.expression_attribute_values(":value", AttributeValue::S("tampered with".to_owned()));
+                    update.expression_attribute_values(":value", AttributeValue::S("something else".to_owned()));
                 update.send().await.map(drop).map_err(|error| refused(error_message(&error)))
             }
             Tampering::Delete => {

@@ -25,10 +25,8 @@ pub struct StoredEntry {
     pub item_key: String,
     /// Its time of the change.
     pub time: String,
-    /// [`Fingerprint::content`].
-    pub content: String,
-    /// [`Fingerprint::provenance`].
-    pub provenance: Option<String>,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
 }
 
 /// A row in the spool.
@@ -81,13 +79,6 @@ struct Group {
 pub struct Suspect {
     group: Group,
     finding: Finding,
-}
-
-impl StoredEntry {
-    /// The fingerprint of its content.
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint { content: self.content.clone(), provenance: self.provenance.clone() }
-    }
 }
 
 impl Default for Comparison {
@@ -293,10 +284,10 @@ impl Rules {
             (None, None) => Verdict::Absent,
             (None, Some(first)) => wrong(FindingKind::Deleted, &first.witness.id),
             (Some(entry), Some(first)) => {
-                let original = first.witness.fingerprint();
-                if !entry.fingerprint().agrees_with(&original) {
+                let original = &first.witness.fingerprint;
+                if !entry.fingerprint.agrees_with(original) {
                     wrong(FindingKind::Altered, &entry.id)
-                } else if !witnesses.iter().all(|other| other.witness.fingerprint().agrees_with(&original)) {
+                } else if !witnesses.iter().all(|other| other.witness.fingerprint.agrees_with(original)) {
                     wrong(FindingKind::Rewritten, &entry.id)
                 } else if is_early(entry, first) {
                     wrong(FindingKind::Forged, &entry.id)
@@ -343,8 +334,8 @@ fn add_leaves(tree: &mut Tree, rows: &[Row]) {
 /// A witness as a leaf of the tree: a JSON list of the ID and the two hashes, without white space.
 fn leaf(witness: &Witness) -> String {
     // Text can always be written as JSON.
-    serde_json::to_string(&(&witness.id, &witness.sha256, witness.provenance_sha256.as_deref().unwrap_or_default()))
-        .unwrap_or_default()
+    let Fingerprint { content, provenance } = &witness.fingerprint;
+    serde_json::to_string(&(&witness.id, content, provenance.as_deref().unwrap_or_default())).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -356,13 +356,11 @@ fn compare(table: &Table, witnesses: &BTreeMap<String, String>) -> Result<BTreeM
     for (number, content) in table.lives.iter().filter_map(|(number, life)| Some((number, life.now?))) {
         let attributes: HashMap<String, _> =
             serde_json::from_value(item(*number, content, None)).map_err(|error| failed(&error))?;
-        let Fingerprint { content: hash, provenance } = Fingerprint::of(attributes);
         let entry = StoredEntry {
             id: format!("entry-{number}"),
             item_key: "KEY".to_owned(),
             time: timestamp(at(content.1)),
-            content: hash,
-            provenance,
+            fingerprint: Fingerprint::of(attributes),
         };
         comparison.add_entry(entry).map_err(|error| failed(&error))?;
     }

@@ -104,16 +104,18 @@ async fn a_witness_that_is_already_there_is_stored() {
     }
 }
 
+/// Where a request goes.
+#[derive(Clone, Copy)]
+struct Target {
+    endpoint: Option<&'static str>,
+    bucket: &'static str,
+    purpose: Purpose,
+}
+
 /// The request of the SDK's S3 crate, without what the crate adds to ours before it signs: the length, headers about
 /// itself, and a query that S3 ignores.
-async fn request_of_the_sdk(
-    endpoint: Option<&str>,
-    bucket: &str,
-    token: Option<&str>,
-    purpose: Purpose,
-    key: &str,
-    body: &[u8],
-) -> HttpRequest {
+async fn request_of_the_sdk(target: Target, token: Option<&str>, key: &str, body: &[u8]) -> HttpRequest {
+    let Target { endpoint, bucket, purpose } = target;
     let capture = Capture::default();
     let mut config = aws_sdk_s3::config::Builder::from(&capture.config(token))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
@@ -137,14 +139,8 @@ async fn request_of_the_sdk(
     capture.request()
 }
 
-async fn our_request(
-    endpoint: Option<&str>,
-    bucket: &str,
-    token: Option<&str>,
-    purpose: Purpose,
-    key: &str,
-    body: &[u8],
-) -> HttpRequest {
+async fn our_request(target: Target, token: Option<&str>, key: &str, body: &[u8]) -> HttpRequest {
+    let Target { endpoint, bucket, purpose } = target;
     let capture = Capture::default();
     let s3 = S3Bucket::new(capture.config(token), endpoint, bucket, purpose, Clock::starting_at(time()));
     s3.put(key, body.to_vec()).await.unwrap();
@@ -171,8 +167,9 @@ async fn a_request_is_signed_as_the_sdk_signs_it() {
                 "a//b/./c/../d",
             ] {
                 let body = br#"{"reason":"no_key"}"#;
-                let theirs = request_of_the_sdk(endpoint, bucket, token, purpose, key, body).await;
-                let ours = our_request(endpoint, bucket, token, purpose, key, body).await;
+                let target = Target { endpoint, bucket, purpose };
+                let theirs = request_of_the_sdk(target, token, key, body).await;
+                let ours = our_request(target, token, key, body).await;
                 assert_eq!((ours.method(), ours.uri()), (theirs.method(), theirs.uri()));
                 assert_eq!(ours.headers().get("authorization"), theirs.headers().get("authorization"), "{key}");
                 for name in [

@@ -71,7 +71,7 @@ pub enum SealingError {
         /// Why.
         source: SealError,
     },
-    /// The previous seal is of another table.
+    /// The seal is of another table.
     #[error("{} seals the table {sealed}, not {table}", path.display())]
     OtherTable {
         /// The file.
@@ -102,7 +102,7 @@ pub enum SealingError {
 /// If it is not; nothing is written then.
 pub async fn run(arguments: SealArguments, terminal: Terminal) -> Result<u8, SealingError> {
     let SealArguments { witness, audit_table: table, previous, output, aws, s3_endpoint_url } = arguments;
-    let previous = previous.map(|path| read_previous(&path, &table)).transpose()?;
+    let previous = previous.map(|path| read(&path, &table)).transpose()?.map(|(file, _)| file);
     let aws = aws.load(terminal).await?;
     let witnesses = Witnesses::new(&aws, witness, &table, s3_endpoint_url)?;
     let until = Seal::limit(Clock::System.now());
@@ -138,23 +138,17 @@ pub async fn run(arguments: SealArguments, terminal: Terminal) -> Result<u8, Sea
     Ok(0)
 }
 
-/// Reads the file of the previous seal, which must be one of the same table.
-fn read_previous(path: &Path, table: &str) -> Result<Vec<u8>, SealingError> {
-    let (file, seal) = read(path)?;
-    if seal.table != table {
-        return Err(SealingError::OtherTable { path: path.to_owned(), sealed: seal.table, table: table.to_owned() });
-    }
-    Ok(file)
-}
-
-/// Reads a seal's file.
+/// Reads a seal of this table's witnesses; also returns its file.
 ///
 /// # Errors
-/// If it cannot be read, or is not a seal.
-pub fn read(path: &Path) -> Result<(Vec<u8>, Seal), SealingError> {
+/// If the file cannot be read, or is not such a seal.
+pub fn read(path: &Path, table: &str) -> Result<(Vec<u8>, Seal), SealingError> {
     let failed = |source| SealingError::File { what: "reading", path: path.to_owned(), source };
     let file = std::fs::read(path).map_err(failed)?;
     let seal = Seal::read(&file).map_err(|source| SealingError::NotASeal { path: path.to_owned(), source })?;
+    if seal.table != table {
+        return Err(SealingError::OtherTable { path: path.to_owned(), sealed: seal.table, table: table.to_owned() });
+    }
     Ok((file, seal))
 }
 

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use clap::builder::UnknownArgumentValueParser;
 use config_audit::clock::timestamp;
+use config_audit::witness::Fingerprint;
 use serde::Serialize;
 use serde_dynamo::AttributeValue;
 use tokio::signal::unix::{SignalKind, signal};
@@ -276,10 +277,10 @@ impl EntryNotice {
         let (event, entry, altered) = match (old, new) {
             (None, Some(new)) => (written(&new), new, Vec::new()),
             (Some(old), Some(new)) => {
-                let altered = altered(&old, &new);
-                if altered.is_empty() {
+                if Fingerprint::of(old.clone()).agrees_with(&Fingerprint::of(new.clone())) {
                     return None;
                 }
+                let altered = altered(&old, &new);
                 (Event::Altered, new, altered)
             }
             (Some(old), None) => {

@@ -329,7 +329,7 @@ pub fn is_full_record(key: &str) -> bool {
 
 /// Whether the object with this key is a record of the Audit table's stream that shows tampering.
 #[must_use]
-pub fn is_evidence(key: &str) -> bool {
+pub fn is_tampering(key: &str) -> bool {
     key.starts_with(TAMPERING)
 }
 

@@ -145,7 +145,7 @@ async fn entries_are_witnessed_and_tampering_with_them_is_counted_kept_and_named
         let redriven = scene.run(&["redrive", &location, "--audit-table", AUDIT, "--output", "json"]).await;
         assert_eq!(redriven.code, 0, "{redriven:?}");
         let summary: Value = serde_json::from_str(&redriven.stdout).unwrap();
-        assert_eq!(summary["evidence"], 2, "{summary}");
+        assert_eq!(summary["tampering"], 2, "{summary}");
 
         let id = first["id"].clone();
         scene.dynamodb().delete_item().table_name(AUDIT).key("id", id).send().await.unwrap();

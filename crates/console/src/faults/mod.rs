@@ -283,10 +283,10 @@ pub(crate) async fn tamper(
     headers: HeaderMap,
     Sent(form): Sent<TamperForm>,
 ) -> Result<Response, Refusal> {
-    site.items.tamper(form.act).await.map_err(|error| match error {
-        ItemError::NoEntry => Refusal::Invalid(error.to_string()),
-        error => Refusal::Store(error.to_string()),
-    })?;
+    let newest = site.activity.entries().newest();
+    let newest =
+        newest.ok_or_else(|| Refusal::Invalid("the trail has no entry yet; change an item first".to_owned()))?;
+    site.items.tamper(form.act, &newest).await.map_err(|error| Refusal::Store(error.to_string()))?;
     Ok(answer(&site, &headers))
 }
 

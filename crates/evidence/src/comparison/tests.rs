@@ -17,17 +17,20 @@ fn entry(number: i64) -> StoredEntry {
         id: format!("entry-{number}"),
         item_key: format!("KEY_{}", number % 7),
         time: timestamp(now() - TimeDelta::hours(ENTRIES - number)),
-        content: format!("content-{number}"),
-        provenance: None,
+        fingerprint: Fingerprint { content: format!("content-{number}"), provenance: None },
     }
+}
+
+fn with_content(mut entry: StoredEntry, content: &str) -> StoredEntry {
+    content.clone_into(&mut entry.fingerprint.content);
+    entry
 }
 
 /// Its witness, if it was stored this long after its change.
 fn witness_after(entry: &StoredEntry, delay: TimeDelta) -> Witness {
     Witness {
         id: entry.id.clone(),
-        sha256: entry.content.clone(),
-        provenance_sha256: entry.provenance.clone(),
+        fingerprint: entry.fingerprint.clone(),
         stored: Some(timestamp(time(&entry.time).unwrap() + delay)),
     }
 }
@@ -70,7 +73,7 @@ fn an_untouched_trail_is_proven_whatever_was_redelivered_or_redriven() {
     witnesses[5] = witness_after(&entries[5], TimeDelta::hours(30));
     witnesses[5 + entries.len()] = witnesses[5].clone();
     let mut traced = witnesses[6].clone();
-    traced.provenance_sha256 = Some("provenance".to_owned());
+    traced.fingerprint.provenance = Some("provenance".to_owned());
     witnesses.push(traced);
     let (findings, counts, _) = compare(&entries, &witnesses);
     assert_eq!(findings, BTreeMap::new());
@@ -82,15 +85,15 @@ fn each_kind_of_tampering_is_named() {
     let (mut entries, mut witnesses) = all();
     // One value rewritten consistently in two entries; a time altered; an entry deleted.
     for number in [10, 11, 20] {
-        entries[number].content += "-forged";
+        entries[number].fingerprint.content += "-forged";
     }
     entries.remove(30);
     // Deleted, and written again with other content, which has its own witness.
-    entries[40].content += "-rewritten";
+    entries[40].fingerprint.content += "-rewritten";
     witnesses.push(witness_after(&entries[40], TimeDelta::hours(2)));
     // Deleted, and written again with other content, then restored.
     let mut other = witness_after(&entries[50], TimeDelta::hours(2));
-    other.sha256 += "-rewritten";
+    other.fingerprint.content += "-rewritten";
     witnesses.push(other);
     // Added while the witness did not look.
     entries.push(StoredEntry { id: "forged".to_owned(), ..entry(60) });
@@ -137,7 +140,7 @@ fn an_entry_that_was_written_meanwhile_is_judged_again() {
         suspects.extend(part.unwrap());
     }
     suspects.sort_by_key(|suspect| suspect.finding().id.clone());
-    let again = [Some(entry(1)), None, Some(StoredEntry { content: "other".to_owned(), ..entry(3) })];
+    let again = [Some(entry(1)), None, Some(with_content(entry(3), "other"))];
     let kinds: Vec<_> = suspects
         .into_iter()
         .zip(again)
@@ -153,7 +156,7 @@ fn an_entry_that_was_written_meanwhile_is_judged_again() {
 fn a_backdated_witness_counts_as_late_and_an_entry_from_the_future_as_forged() {
     let mut comparison = Comparison::new();
     let future = StoredEntry { time: timestamp(now() + TimeDelta::days(7)), ..entry(2) };
-    for (entry, stored) in [(entry(1), witness(&entry(1))), (future, Witness { ..witness(&entry(2)) })] {
+    for (entry, stored) in [(entry(1), witness(&entry(1))), (future, witness(&entry(2)))] {
         comparison.add_witness(stored, Some(now()), false).unwrap();
         comparison.add_entry(entry).unwrap();
     }
@@ -188,7 +191,7 @@ proptest! {
         entries.push(entry(0));
         for (number, act) in (1..).zip(&acts) {
             let original = entry(number);
-            let other = StoredEntry { content: "other".to_owned(), ..original.clone() };
+            let other = with_content(original.clone(), "other");
             if *act != Act::Forge {
                 witnesses.push(witness(&original));
             }
@@ -229,7 +232,7 @@ proptest! {
         let mut fewer = witnesses.clone();
         fewer.remove(lost);
         let mut altered = witnesses;
-        altered[lost].sha256 += "-altered";
+        altered[lost].fingerprint.content += "-altered";
         prop_assert_ne!(whole.root(), compare(&[], &fewer).2.root());
         prop_assert_ne!(whole.root(), compare(&[], &altered).2.root());
     }

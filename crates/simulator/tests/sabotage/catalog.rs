@@ -97,11 +97,10 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     },
     Sabotage {
         what: "a record counts as quarantined although the failure bucket refused it",
-        edits: &[Switch {
+        edits: &[Rewrite {
             file: "src/journey.rs",
-            context: "match (@, &self.next)",
-            code: "uploaded.refused",
-            broken: "uploaded.refused.filter(|_| false)",
+            code: "Some(uploaded.outcome())",
+            broken: "Some(if IS_ON { Outcome::Quarantined(uploaded.cause) } else { uploaded.outcome() })",
         }],
         found_as: "it is not in the failure bucket",
     },
@@ -274,8 +273,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         what: "a record of tampering that was refused counts as stored",
         edits: &[Rewrite {
             file: "src/witness/record.rs",
-            code: "match uploaded.refused {",
-            broken: "match uploaded.refused.filter(|_| !IS_ON) {",
+            code: "Some(uploaded.outcome())",
+            broken: "Some(if IS_ON { Outcome::Quarantined(uploaded.cause) } else { uploaded.outcome() })",
         }],
         found_as: "records of tampering are kept",
     },

@@ -65,7 +65,7 @@ pub enum Fate {
     /// It is a full record that an audit entry refers to, so it is not replayed.
     Omitted,
     /// It is a record of the Audit table's stream that shows tampering, and no change of configuration.
-    Evidence,
+    Tampering,
     /// This run wrote it, or another run has moved it.
     Skipped,
     /// It contains no records that can be replayed.
@@ -118,8 +118,8 @@ impl Redrive {
             Fate::NotAnObject(reason)
         } else if place::is_full_record(&key) {
             Fate::Omitted
-        } else if place::is_evidence(&key) {
-            Fate::Evidence
+        } else if place::is_tampering(&key) {
+            Fate::Tampering
         } else if self.put.borrow().contains(&key) {
             Fate::Skipped
         } else if size > MAX_SIZE {
@@ -132,7 +132,7 @@ impl Redrive {
                     Err(error) => Fate::Damaged(error),
                     // The keys in a partial copy of the bucket do not tell.
                     Ok(held) if held.reason == "value_omitted" => Fate::Omitted,
-                    Ok(held) if matches!(held.reason.as_str(), "entry_altered" | "entry_deleted") => Fate::Evidence,
+                    Ok(held) if matches!(held.reason.as_str(), "entry_altered" | "entry_deleted") => Fate::Tampering,
                     Ok(held) => Fate::Replayed(self.replay(&key, held).await?),
                 },
             }

@@ -27,7 +27,7 @@ pub struct Summary {
     /// Full records of omitted values, which are never replayed.
     pub omitted: usize,
     /// Records that show tampering, which are never replayed.
-    pub evidence: usize,
+    pub tampering: usize,
     /// The outcomes of the records.
     pub records: Records,
     /// Entries that are now stored; those that already were are rewritten with the same content.
@@ -60,7 +60,7 @@ impl Summary {
     pub fn add(&mut self, seen: Seen) {
         match seen.fate {
             Fate::Omitted => self.omitted += 1,
-            Fate::Evidence => self.evidence += 1,
+            Fate::Tampering => self.tampering += 1,
             Fate::Skipped => {}
             Fate::Damaged(damage) => drop(self.damaged.insert(seen.key, damage.to_string())),
             Fate::NotAnObject(reason) => drop(self.damaged.insert(seen.key, reason.to_string())),
@@ -122,8 +122,8 @@ impl Summary {
             let records = count(self.omitted, "full record", "full records");
             lines.push(line("Omitted", format!("{records}, which audit entries refer to, left alone")));
         }
-        if self.evidence > 0 {
-            let records = count(self.evidence, "record", "records");
+        if self.tampering > 0 {
+            let records = count(self.tampering, "record", "records");
             lines.push(line("Tampering", format!("{records} of entries that somebody altered or deleted, left alone")));
         }
         for (name, objects) in [("Damaged", &self.damaged), ("Left", &self.left)] {
@@ -159,7 +159,7 @@ pub fn describe(seen: &Seen, now: DateTime<Utc>) -> Vec<Text> {
         .map(|time| format!(", {} old", duration((now - time).num_milliseconds().max(0) as f64)))
         .unwrap_or_default();
     let what = match &seen.fate {
-        Fate::Omitted | Fate::Evidence | Fate::Skipped => return Vec::new(),
+        Fate::Omitted | Fate::Tampering | Fate::Skipped => return Vec::new(),
         Fate::Damaged(damage) => format!("damaged: {damage}"),
         Fate::NotAnObject(reason) => format!("damaged: {reason}"),
         Fate::Unreadable(reason) => reason.clone(),

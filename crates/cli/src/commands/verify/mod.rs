@@ -2,7 +2,6 @@
 
 mod witness;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -54,16 +53,6 @@ pub enum VerifyError {
     /// The seal cannot be read.
     #[error(transparent)]
     Seal(#[from] SealingError),
-    /// The seal is of another table.
-    #[error("{} seals the table {sealed}, not {table}; --witness-table is the name of the table that was witnessed", path.display())]
-    OtherTable {
-        /// The seal's file.
-        path: PathBuf,
-        /// The table that it seals.
-        sealed: String,
-        /// The table on the command line.
-        table: String,
-    },
     /// The temporary files.
     #[error(transparent)]
     Spool(#[from] SpoolError),

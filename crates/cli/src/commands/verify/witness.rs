@@ -1,6 +1,6 @@
 //! `verify --witness`: is every entry as it was witnessed?
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 
 use clap::Args;
@@ -64,18 +64,10 @@ impl WitnessArguments {
     pub(super) fn reference(self, aws: &Aws, audit_table: &str) -> Result<Option<Reference>, VerifyError> {
         let Some(location) = self.witness else { return Ok(None) };
         let table = self.witness_table.as_deref().unwrap_or(audit_table);
-        let seal = self.seal.map(|path| read_seal(&path, table)).transpose()?;
+        let seal = self.seal.map(|path| seal::read(&path, table)).transpose()?.map(|(_, seal)| seal);
         let witnesses = Witnesses::new(aws, location, table, self.s3_endpoint_url)?;
         Ok(Some(Reference { witnesses, seal }))
     }
-}
-
-fn read_seal(path: &Path, table: &str) -> Result<Seal, VerifyError> {
-    let (_, seal) = seal::read(path)?;
-    if seal.table != table {
-        return Err(VerifyError::OtherTable { path: path.to_owned(), sealed: seal.table, table: table.to_owned() });
-    }
-    Ok(seal)
 }
 
 /// Compares every entry of the table with its witness. The entries are read first: an entry is stored before its witness.
@@ -144,8 +136,7 @@ fn stored_entry(entry: SdkItem) -> StoredEntry {
         _ => String::new(),
     };
     let (id, item_key, time) = (text("id"), text("itemKey"), text("modificationTime"));
-    let Fingerprint { content, provenance } = Fingerprint::of(entry);
-    StoredEntry { id, item_key, time, content, provenance }
+    StoredEntry { id, item_key, time, fingerprint: Fingerprint::of(entry) }
 }
 
 impl Printer {

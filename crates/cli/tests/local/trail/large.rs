@@ -97,9 +97,9 @@ fn witness(directory: &Path, entries: &[SdkItem]) {
     let arn = StreamArn::new(format!("arn:aws:dynamodb:eu-central-1:1:table/{AUDIT}/stream/2024-09-11T09:00:17.927"));
     for batch in entries.chunks(1000) {
         let entry = |entry: &SdkItem| {
-            let Fingerprint { content, provenance } = Fingerprint::of(config_audit_local::aws::item(entry.clone()));
+            let fingerprint = Fingerprint::of(config_audit_local::aws::item(entry.clone()));
             let stored = entry["modificationTime"].as_s().unwrap().clone();
-            Witness { id: id(entry), sha256: content, provenance_sha256: provenance, stored: Some(stored) }
+            Witness { id: id(entry), fingerprint, stored: Some(stored) }
         };
         let body = WitnessObject { entries: batch.iter().map(entry).collect() }.body();
         let file = directory.join(object_key(Some(&arn), DateTime::from_timestamp(EPOCH, 0), &body));
